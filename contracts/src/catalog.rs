@@ -1,0 +1,145 @@
+//! The list of domains and entities. Nothing else in the project lists them.
+
+use std::collections::HashMap;
+
+use crate::decode::{Envelope, decode};
+use crate::field::Values;
+use crate::message::{Column, Message};
+use crate::rules::Context;
+use crate::violation::Violation;
+
+/// [`decode`] of one Rust type.
+type Decode = fn(&str, &Context, &mut [Values]) -> Result<Envelope, Vec<Violation>>;
+
+/// A message type without its Rust type: what the engine works with.
+#[derive(Debug)]
+pub struct Entity {
+    /// Domain: name of its queue, its core schema and its SQL folder.
+    pub domain: &'static str,
+    /// Name inside the domain.
+    pub name: &'static str,
+    /// Staging table with its schema.
+    pub staging: &'static str,
+    /// SQL function that merges staged batches into the core.
+    pub merge: &'static str,
+    /// Core table with its schema.
+    pub core: &'static str,
+    /// Staging columns that make up the natural key.
+    pub key: &'static [&'static str],
+    /// Staging columns in the order of the struct's fields.
+    pub columns: &'static [Column],
+    decode: Decode,
+}
+
+impl Entity {
+    const fn of<T: Message>(domain: &'static str) -> Self {
+        Self {
+            domain,
+            name: T::ENTITY,
+            staging: T::STAGING,
+            merge: T::MERGE,
+            core: T::CORE,
+            key: T::KEY,
+            columns: T::COLUMNS,
+            decode: decode::<T>,
+        }
+    }
+
+    /// Empty columns for a batch.
+    #[must_use]
+    pub fn new_columns(&self) -> Vec<Values> {
+        self.columns
+            .iter()
+            .map(|column| Values::new(column.kind))
+            .collect()
+    }
+
+    /// Decodes and validates one body and, when it is good, appends it to the columns, which
+    /// must come from [`Entity::new_columns`].
+    ///
+    /// # Errors
+    /// Every broken rule, sorted by field.
+    pub fn decode(
+        &self,
+        body: &str,
+        context: &Context,
+        columns: &mut [Values],
+    ) -> Result<Envelope, Vec<Violation>> {
+        (self.decode)(body, context, columns)
+    }
+}
+
+/// A domain: one queue, one core schema, its entities in merge order.
+#[derive(Debug)]
+pub struct Domain {
+    /// Its name.
+    pub name: &'static str,
+    /// A queue on the default exchange whose messages name their entity in the body, kept for
+    /// publishers written for a reference system.
+    pub legacy_queue: Option<&'static str>,
+    /// Its entities, parents before children.
+    pub entities: Vec<Entity>,
+    /// Its source of synthetic data.
+    #[cfg(feature = "generate")]
+    pub generator: Option<&'static dyn crate::generate::Generator>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+impl Domain {
+    /// A domain without entities.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            legacy_queue: None,
+            entities: Vec::new(),
+            #[cfg(feature = "generate")]
+            generator: None,
+            by_name: HashMap::new(),
+        }
+    }
+
+    /// Adds an entity. Parents come before their children: this is the order of the merges.
+    #[must_use]
+    pub fn entity<T: Message>(mut self) -> Self {
+        self.by_name.insert(T::ENTITY, self.entities.len());
+        self.entities.push(Entity::of::<T>(self.name));
+        self
+    }
+
+    /// Also drains this queue on the default exchange.
+    #[must_use]
+    pub const fn legacy_queue(mut self, queue: &'static str) -> Self {
+        self.legacy_queue = Some(queue);
+        self
+    }
+
+    /// Sets the source of synthetic data.
+    #[cfg(feature = "generate")]
+    #[must_use]
+    pub const fn generator(mut self, generator: &'static dyn crate::generate::Generator) -> Self {
+        self.generator = Some(generator);
+        self
+    }
+
+    /// The position of an entity in [`Domain::entities`], by its name, with or without the
+    /// domain in front, in any case.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        let name = name
+            .strip_prefix(self.name)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(name);
+        self.by_name
+            .get(name)
+            .or_else(|| self.by_name.get(name.trim().to_lowercase().as_str()))
+            .copied()
+    }
+
+    /// An entity by its name, as [`Domain::position`].
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Entity> {
+        self.position(name)
+            .and_then(|index| self.entities.get(index))
+    }
+}

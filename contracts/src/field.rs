@@ -1,0 +1,246 @@
+//! Types of fields, and the columns that staged messages fill.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// The type of a staging column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `integer`
+    Int,
+    /// `bigint`
+    BigInt,
+    /// `double precision`
+    Float,
+    /// `boolean`
+    Bool,
+    /// `text`
+    Text,
+    /// A closed list of texts, stored as `text`.
+    Choice,
+    /// `numeric`
+    Decimal,
+    /// `date`
+    Date,
+    /// `timestamptz`
+    Timestamp,
+}
+
+impl Kind {
+    /// The PostgreSQL type that the staged array is cast to.
+    #[must_use]
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::Int => "integer",
+            Self::BigInt => "bigint",
+            Self::Float => "double precision",
+            Self::Bool => "boolean",
+            Self::Text | Self::Choice => "text",
+            Self::Decimal => "numeric",
+            Self::Date => "date",
+            Self::Timestamp => "timestamptz",
+        }
+    }
+}
+
+/// The values of one staging column, one per staged message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// `integer`
+    Int(Vec<Option<i32>>),
+    /// `bigint`
+    BigInt(Vec<Option<i64>>),
+    /// `double precision`
+    Float(Vec<Option<f64>>),
+    /// `boolean`
+    Bool(Vec<Option<bool>>),
+    /// `text`
+    Text(Vec<Option<String>>),
+    /// `numeric`
+    Decimal(Vec<Option<Decimal>>),
+    /// `date`
+    Date(Vec<Option<NaiveDate>>),
+    /// `timestamptz`
+    Timestamp(Vec<Option<DateTime<Utc>>>),
+}
+
+impl Values {
+    /// An empty column of the given type.
+    #[must_use]
+    pub const fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Int => Self::Int(Vec::new()),
+            Kind::BigInt => Self::BigInt(Vec::new()),
+            Kind::Float => Self::Float(Vec::new()),
+            Kind::Bool => Self::Bool(Vec::new()),
+            Kind::Text | Kind::Choice => Self::Text(Vec::new()),
+            Kind::Decimal => Self::Decimal(Vec::new()),
+            Kind::Date => Self::Date(Vec::new()),
+            Kind::Timestamp => Self::Timestamp(Vec::new()),
+        }
+    }
+}
+
+/// A type that a message field may have.
+pub trait Field: DeserializeOwned {
+    /// The staging column's type.
+    const KIND: Kind;
+    /// Whether the field must be there and not null.
+    const REQUIRED: bool = true;
+
+    /// Appends the value to its column. The column is the one made for [`Field::KIND`].
+    fn append(self, column: &mut Values);
+
+    /// Whether PostgreSQL can hold the value: no text may contain U+0000.
+    fn is_storable(&self) -> bool {
+        true
+    }
+}
+
+/// Appends to the column when it has the expected type. Columns are made from the same
+/// constants, so another type cannot occur; a test over the whole catalog keeps it so.
+macro_rules! append {
+    ($column:expr, $variant:ident, $value:expr) => {
+        if let Values::$variant(values) = $column {
+            values.push($value);
+        } else {
+            debug_assert!(false, "column of another type");
+        }
+    };
+}
+
+macro_rules! plain_field {
+    ($($type:ty => $kind:ident),* $(,)?) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::$kind;
+            fn append(self, column: &mut Values) {
+                append!(column, $kind, Some(self));
+            }
+        }
+        impl Field for Option<$type> {
+            const KIND: Kind = Kind::$kind;
+            const REQUIRED: bool = false;
+            fn append(self, column: &mut Values) {
+                append!(column, $kind, self);
+            }
+        }
+    )*};
+}
+
+plain_field! {
+    i32 => Int,
+    i64 => BigInt,
+    f64 => Float,
+    bool => Bool,
+    NaiveDate => Date,
+    DateTime<Utc> => Timestamp,
+}
+
+impl Field for String {
+    const KIND: Kind = Kind::Text;
+    fn append(self, column: &mut Values) {
+        append!(column, Text, Some(self));
+    }
+    fn is_storable(&self) -> bool {
+        !self.contains('\0')
+    }
+}
+
+impl Field for Option<String> {
+    const KIND: Kind = Kind::Text;
+    const REQUIRED: bool = false;
+    fn append(self, column: &mut Values) {
+        append!(column, Text, self);
+    }
+    fn is_storable(&self) -> bool {
+        self.as_ref().is_none_or(Field::is_storable)
+    }
+}
+
+/// A decimal number kept exactly as the publisher wrote it; JSON numbers never pass a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Exact(pub Decimal);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            return Err(D::Error::custom("not a number"));
+        }
+        let parsed = if raw.contains(['e', 'E']) {
+            Decimal::from_scientific(raw)
+        } else {
+            Decimal::from_str_exact(raw)
+        };
+        parsed
+            .map(|number| Self(number.normalize()))
+            .map_err(|_| D::Error::custom("number out of range"))
+    }
+}
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.0.to_string())
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+impl Field for Exact {
+    const KIND: Kind = Kind::Decimal;
+    fn append(self, column: &mut Values) {
+        append!(column, Decimal, Some(self.0));
+    }
+}
+
+impl Field for Option<Exact> {
+    const KIND: Kind = Kind::Decimal;
+    const REQUIRED: bool = false;
+    fn append(self, column: &mut Values) {
+        append!(column, Decimal, self.map(|exact| exact.0));
+    }
+}
+
+/// Declares a closed list of texts as a field type. Spaces around and lower case are accepted.
+#[macro_export]
+macro_rules! choice {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ::serde::Serialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),* }
+
+        impl $name {
+            /// The text that is stored.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <::std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                $(if text.trim().eq_ignore_ascii_case($text) { return Ok(Self::$variant); })*
+                Err(::serde::de::Error::custom("not in the list"))
+            }
+        }
+
+        impl $crate::Field for $name {
+            const KIND: $crate::Kind = $crate::Kind::Choice;
+            fn append(self, column: &mut $crate::Values) {
+                Some(self).append(column);
+            }
+        }
+
+        impl $crate::Field for Option<$name> {
+            const KIND: $crate::Kind = $crate::Kind::Choice;
+            const REQUIRED: bool = false;
+            fn append(self, column: &mut $crate::Values) {
+                $crate::Field::append(self.map(|choice| choice.as_str().to_owned()), column);
+            }
+        }
+    };
+}

@@ -1,0 +1,127 @@
+//! What a message type is to the engine: a name, its columns, a way to decode it.
+
+use validator::ValidateArgs;
+
+use crate::field::{Field, Kind, Values};
+use crate::rules::Context;
+use crate::violation::Violation;
+
+/// One column of a staging table, made from one field of the struct.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Name of field and column.
+    pub name: &'static str,
+    /// Type of the column.
+    pub kind: Kind,
+    /// Whether the field must be there.
+    pub required: bool,
+    /// Whether a JSON text is a value of the field's type, for a complete error report.
+    pub accepts: fn(&str) -> bool,
+}
+
+impl Column {
+    /// The column of a field of type `T`.
+    #[must_use]
+    pub const fn of<T: Field>(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: T::KIND,
+            required: T::REQUIRED,
+            accepts: |json| serde_json::from_str::<T>(json).is_ok(),
+        }
+    }
+}
+
+/// A message type: implemented by the [`message!`](crate::message!) macro, registered in the
+/// catalog by one line.
+pub trait Message:
+    serde::de::DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Context> + 'static
+{
+    /// Name inside the domain, as in `type` and in the routing key `<domain>.<entity>`.
+    const ENTITY: &'static str;
+    /// Staging table with its schema.
+    const STAGING: &'static str;
+    /// SQL function that merges staged batches into the core.
+    const MERGE: &'static str;
+    /// Core table with its schema.
+    const CORE: &'static str;
+    /// Staging columns that make up the natural key.
+    const KEY: &'static [&'static str];
+    /// Other names under which publishers may send a field: `(alias, field)`.
+    const ALIASES: &'static [(&'static str, &'static str)];
+    /// The columns, in the order of the fields.
+    const COLUMNS: &'static [Column];
+
+    /// Appends the fields to the columns.
+    fn append(self, columns: &mut [Values]);
+
+    /// Adds a violation for each text that PostgreSQL cannot hold.
+    fn check_storable(&self, violations: &mut Vec<Violation>);
+}
+
+/// Declares a message type: the struct is the single source of its JSON form, its rules and
+/// its staging columns.
+///
+/// ```
+/// use acequia_contracts::message;
+/// message! {
+///     entity "sensor", staging "stg.sensors", merge "demo.merge_sensors", core "demo.sensors",
+///     key ["id_sensor"], aliases [("id", "id_sensor")];
+///
+///     /// A sensor.
+///     pub struct Sensor {
+///         /// Its number.
+///         #[validate(range(min = 1))]
+///         pub id_sensor: i32,
+///         /// Where it hangs.
+///         #[validate(length(min = 1, max = 80))]
+///         pub place: Option<String>,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! message {
+    (
+        entity $entity:literal, staging $staging:literal, merge $merge:literal, core $core:literal,
+        key [$($key:literal),+] $(, aliases [$($alias:expr),*])?;
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$fmeta:meta])* pub $field:ident : $type:ty),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize, ::validator::Validate)]
+        #[validate(context = $crate::Context)]
+        pub struct $name {
+            $($(#[$fmeta])* pub $field: $type),*
+        }
+
+        impl $crate::Message for $name {
+            const ENTITY: &'static str = $entity;
+            const STAGING: &'static str = $staging;
+            const MERGE: &'static str = $merge;
+            const CORE: &'static str = $core;
+            const KEY: &'static [&'static str] = &[$($key),+];
+            const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
+            const COLUMNS: &'static [$crate::Column] =
+                &[$($crate::Column::of::<$type>(stringify!($field))),*];
+
+            fn append(self, columns: &mut [$crate::Values]) {
+                let mut columns = columns.iter_mut();
+                $(if let Some(column) = columns.next() {
+                    $crate::Field::append(self.$field, column);
+                })*
+            }
+
+            fn check_storable(&self, violations: &mut Vec<$crate::Violation>) {
+                $(if !$crate::Field::is_storable(&self.$field) {
+                    violations.push($crate::Violation::field(
+                        $crate::Code::NulCharacter,
+                        stringify!($field),
+                        "must not contain the character U+0000",
+                    ));
+                })*
+            }
+        }
+    };
+}

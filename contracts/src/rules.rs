@@ -1,0 +1,99 @@
+//! Rules that several domains share, and the context they are checked in.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
+use validator::ValidationError;
+
+use crate::field::Exact;
+use crate::violation::{Code, broken};
+
+/// What a rule may know beyond the message: the time. Tests choose it.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// The instant against which "not in the future" is decided.
+    pub now: DateTime<Utc>,
+}
+
+impl Context {
+    /// A context at the present instant.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { now: Utc::now() }
+    }
+}
+
+/// The oldest date that any message may carry.
+const FIRST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1900, 1, 1) {
+    Some(date) => date,
+    None => NaiveDate::MIN,
+};
+
+/// A date, when there is one, from 1900 on that is not in the future. Tomorrow in UTC is today somewhere on Earth.
+///
+/// # Errors
+/// `invalid_date` before 1900, `future_date` later than tomorrow.
+pub fn past_date(date: &Option<NaiveDate>, context: &Context) -> Result<(), ValidationError> {
+    date.map_or(Ok(()), |date| check_date(date, context))
+}
+
+fn check_date(date: NaiveDate, context: &Context) -> Result<(), ValidationError> {
+    let tomorrow = context.now.date_naive() + Days::new(1);
+    if date < FIRST_DATE {
+        Err(broken(Code::InvalidDate, "must not be before 1900-01-01"))
+    } else if date > tomorrow {
+        Err(broken(Code::FutureDate, "must not be in the future"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The event time: from 1900 on, at most a day ahead of our clock. A version from the far
+/// future would otherwise win over every later one.
+///
+/// # Errors
+/// As [`past_date`].
+pub fn event_time(instant: &DateTime<Utc>, context: &Context) -> Result<(), ValidationError> {
+    if *instant > context.now + Days::new(1) {
+        Err(broken(
+            Code::FutureDate,
+            "must not be more than a day in the future",
+        ))
+    } else {
+        check_date(instant.date_naive(), context)
+    }
+}
+
+/// A number within limits with at most `scale` decimals.
+///
+/// # Errors
+/// `out_of_range` or `too_precise`.
+pub fn decimal(
+    number: Exact,
+    min: Decimal,
+    max: Decimal,
+    scale: u32,
+    limits: &'static str,
+    decimals: &'static str,
+) -> Result<(), ValidationError> {
+    if number.0 < min || number.0 > max {
+        Err(broken(Code::OutOfRange, limits))
+    } else if number.0.scale() > scale {
+        Err(broken(Code::TooPrecise, decimals))
+    } else {
+        Ok(())
+    }
+}
+
+/// Reads a text and drops the white space around it; use with `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// When the value is not a text.
+pub fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut text = String::deserialize(deserializer)?;
+    let end = text.trim_end().len();
+    text.truncate(end);
+    let start = text.len() - text.trim_start().len();
+    text.drain(..start);
+    Ok(text)
+}
