@@ -142,8 +142,8 @@ impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, A,
                 return key.map(Some);
             }
             match field {
-                "ts" => self.envelope.ts = self.map.next_value()?,
-                "event_id" => self.envelope.event_id = self.map.next_value()?,
+                "ts" => put_once(&mut self.envelope.ts, self.map.next_value()?)?,
+                "event_id" => put_once(&mut self.envelope.event_id, self.map.next_value()?)?,
                 "entity" => drop(self.map.next_value::<Option<Key<'de>>>()?),
                 "v" => drop(self.map.next_value::<Option<i64>>()?),
                 _ => {
@@ -161,6 +161,15 @@ impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, A,
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
         self.map.next_value_seed(seed)
     }
+}
+
+/// Sets a field of the envelope. Which of two event times counts must not be a guess.
+fn put_once<T, E: serde::de::Error>(place: &mut Option<T>, value: Option<T>) -> Result<(), E> {
+    if place.is_some() {
+        return Err(E::custom("stands twice"));
+    }
+    *place = value;
+    Ok(())
 }
 
 /// The field that a key stands for: itself, or the field it is an alias of.

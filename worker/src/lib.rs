@@ -1,1 +1,20 @@
-//! placeholder
+//! How messages move: ingest, promote, check, refresh. No domain is named here; what a message
+//! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
+
+pub mod amqp;
+pub mod check;
+pub mod config;
+pub mod db;
+pub mod doctor;
+pub mod failure;
+pub mod health;
+pub mod http;
+pub mod ingest;
+pub mod maintain;
+pub mod metrics;
+pub mod migrate;
+pub mod promote;
+pub mod refresh;
+pub mod run;
+pub mod status;
+mod worker_loop;

@@ -1,2 +1,318 @@
-//! placeholder
-fn main() {}
+//! The `worker` command.
+
+use std::process::ExitCode;
+
+use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, duration};
+use acequia_worker::doctor::{self, Verdict};
+use acequia_worker::{check, db, migrate, refresh, run};
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Moves messages from RabbitMQ to marts in PostgreSQL, and accounts for every one.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 something is wrong with the data or a check failed, 2 usage, settings or connections."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Form of the log on standard error
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    log_format: LogFormat,
+    /// What is logged, as info or acequia_worker=debug
+    #[arg(
+        long,
+        env = "ACEQUIA_LOG",
+        default_value = "info",
+        global = true,
+        value_name = "FILTER"
+    )]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the schema to this version: migrations, functions, views, rules, roles
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// Password for role acequia_worker; left as it is when not given
+        #[arg(
+            long,
+            env = "ACEQUIA_WORKER_PASSWORD",
+            hide_env_values = true,
+            value_name = "PASSWORD"
+        )]
+        worker_password: Option<String>,
+        /// Password for role acequia_analyst; left as it is when not given
+        #[arg(
+            long,
+            env = "ACEQUIA_ANALYST_PASSWORD",
+            hide_env_values = true,
+            value_name = "PASSWORD"
+        )]
+        analyst_password: Option<String>,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the loops: ingest, promote, check, refresh. Stops cleanly on SIGTERM or Ctrl-C
+    Run {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        broker: BrokerArgs,
+        #[command(flatten)]
+        settings: LoopArgs,
+    },
+    /// Look at broker, database, roles, versions and topology, and say what to do
+    Doctor {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        broker: BrokerArgs,
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the data quality rules once; exit 1 when a rule of severity error fails
+    Check {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// Print a JSON list
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refresh the marts whose core has changed, once
+    Refresh {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Ask a running worker whether it is ready; exit 0 or 1
+    Health {
+        /// Address of the worker
+        #[arg(
+            long,
+            env = "HTTP_ADDR",
+            default_value = "127.0.0.1:9464",
+            value_name = "HOST:PORT"
+        )]
+        addr: std::net::SocketAddr,
+        /// Keep asking for this long before giving up
+        #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
+        wait: std::time::Duration,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = start_log(&cli) {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(2);
+    }
+    match execute(cli.command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start_log(cli: &Cli) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&cli.log).context("ACEQUIA_LOG")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Migrate {
+            database,
+            worker_password,
+            analyst_password,
+            json,
+        } => {
+            let passwords: Vec<_> = [
+                ("acequia_worker", worker_password),
+                ("acequia_analyst", analyst_password),
+            ]
+            .into_iter()
+            .filter_map(|(role, password)| {
+                Some((role, password.filter(|password| !password.is_empty())?))
+            })
+            .collect();
+            let report = migrate::migrate(&database.url()?, &passwords).await?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                println!(
+                    "schema version {}: {} migrations and {} routines applied",
+                    report.version,
+                    report.migrations.len(),
+                    report.routines.len()
+                );
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run {
+            database,
+            broker,
+            settings,
+        } => {
+            run::run(database.url()?, broker.url()?, settings, stop_on_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor {
+            database,
+            broker,
+            json,
+        } => {
+            let domains = run::domains_of(&[])?;
+            let findings = doctor::examine(&database.url()?, &broker.url()?, &domains).await;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&findings)?);
+            } else {
+                print_findings(&findings);
+            }
+            Ok(code(
+                findings
+                    .iter()
+                    .all(|finding| finding.verdict != Verdict::Fail),
+            ))
+        }
+        Command::Check { database, json } => {
+            let mut connection = db::connect(&database.url()?, "check")
+                .await
+                .context("database")?;
+            migrate::check(&mut connection).await?;
+            let mut results = Vec::new();
+            for domain in acequia_contracts::catalog() {
+                results.extend(check::check(&mut connection, domain.name).await?);
+            }
+            if json {
+                println!("{}", serde_json::to_string_pretty(&results)?);
+            } else {
+                for result in &results {
+                    println!(
+                        "{:<6} {:<7} {}",
+                        result.outcome, result.severity, result.rule
+                    );
+                }
+            }
+            Ok(code(results.iter().all(|result| {
+                matches!(result.outcome.as_str(), "pass" | "warn")
+            })))
+        }
+        Command::Refresh { database } => {
+            let mut connection = db::connect(&database.url()?, "refresh")
+                .await
+                .context("database")?;
+            migrate::check(&mut connection).await?;
+            for domain in acequia_contracts::catalog() {
+                for mart in refresh::due(&mut connection, domain.name).await? {
+                    match refresh::refresh(&mut connection, &mart).await? {
+                        Some(rows) => println!("{mart}: {rows} rows"),
+                        None => println!("{mart}: another process is refreshing it"),
+                    }
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Health { addr, wait } => health(addr, wait).await,
+    }
+}
+
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn print_findings(findings: &[doctor::Finding]) {
+    for finding in findings {
+        let mark = match finding.verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Warn => "WARN",
+            Verdict::Fail => "FAIL",
+        };
+        println!("{mark} {:<24} {}", finding.check, finding.found);
+        if let Some(remedy) = &finding.remedy {
+            println!("     {:<24} -> {remedy}", "");
+        }
+    }
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+/// A minimal HTTP request: container images have no curl.
+async fn health(addr: std::net::SocketAddr, wait: std::time::Duration) -> anyhow::Result<ExitCode> {
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(3), ask_ready(addr)).await;
+        let found = match answer {
+            Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => {
+                println!("ready");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(Ok(answer)) => answer
+                .split("\r\n\r\n")
+                .nth(1)
+                .unwrap_or("no answer")
+                .to_owned(),
+            Ok(Err(error)) => format!("{addr}: {error}"),
+            Err(_) => format!("{addr}: no answer within 3 s"),
+        };
+        if tokio::time::Instant::now() >= deadline {
+            eprintln!("not ready: {found}");
+            return Ok(ExitCode::FAILURE);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
+async fn ask_ready(addr: std::net::SocketAddr) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(addr).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

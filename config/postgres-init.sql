@@ -1,0 +1,15 @@
+-- First start of a server: the role that owns the database, and the database. Run as superuser; safe to repeat.
+-- psql variables: app_user, app_password, app_db.
+-- The role is deliberately no superuser: it may create the restricted roles of the migrations, nothing more.
+select format('create role %I login createrole createdb password %L', :'app_user', :'app_password')
+where not exists (select from pg_roles where rolname = :'app_user') \gexec
+
+select format('grant pg_monitor to %I', :'app_user') \gexec
+
+select format('create database %I owner %I encoding ''UTF8'' template template0', :'app_db', :'app_user')
+where not exists (select from pg_database where datname = :'app_db') \gexec
+
+\connect :"app_db"
+-- Comes with the server's contrib package; everything works without it, except the statement panels.
+select 'create extension if not exists pg_stat_statements'
+where exists (select from pg_available_extensions where name = 'pg_stat_statements') \gexec

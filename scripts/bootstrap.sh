@@ -1,0 +1,238 @@
+#!/usr/bin/env bash
+# From a fresh checkout to a running pipeline with demo data, with one command.
+#
+# bootstrap.sh [--native | --compose] [--no-demo]
+#
+# With a Docker engine everything runs in containers (docker-compose.yml). Without one, private servers are started in
+# .acequia/ (scripts/services.sh) and the programs are built with cargo. --compose and --native choose one of the two.
+# --no-demo sends no demo data.
+#
+# Run it again at will: what runs is kept, a worker whose program changed is restarted, and demo messages that are
+# already there count as duplicates. scripts/down.sh stops what this started.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+RUN_DIR=$ROOT/.acequia
+PROMOTE_WITHIN=300 # seconds the demo data may take
+
+# --- which way -------------------------------------------------------------------------------------------------
+
+find_compose() {
+  docker info >/dev/null 2>&1 || return 1
+  if docker compose version >/dev/null 2>&1; then
+    compose=(docker compose)
+  elif have docker-compose; then
+    compose=(docker-compose)
+    export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
+  else
+    return 1
+  fi
+}
+
+choose_mode() {
+  case $mode in
+    compose) find_compose || die "--compose needs a running Docker engine and docker compose" "without them: $0 --native" ;;
+    auto) if find_compose; then mode=compose; else mode=native; fi ;;
+  esac
+  local before
+  before=$(value_of "$RUN_DIR/mode" MODE)
+  [[ -z $before || $before == "$mode" ]] || die "it already runs the other way ($before)" "stop that first: scripts/down.sh"
+  mkdir -p "$RUN_DIR"
+  set_value "$RUN_DIR/mode" MODE "$mode"
+}
+
+# --- native ----------------------------------------------------------------------------------------------------
+
+native_up() {
+  have cargo || die "the Rust toolchain is missing (cargo)" "get it from https://rustup.rs, then run this again"
+  have cc || die "a C compiler is missing (cc), one dependency needs it" "get it with: apt-get install gcc libc6-dev"
+  "$ROOT/scripts/services.sh" install --observability
+  "$ROOT/scripts/services.sh" start "$RUN_DIR" --observability
+  local line
+  while IFS= read -r line; do declare -g "${line?}"; done <"$RUN_DIR/env"
+
+  say "building worker and publisher"
+  (cd "$ROOT" && cargo build --release --locked -p acequia-worker -p acequia-publisher)
+  bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
+
+  say "migrating the database"
+  DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
+    ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
+  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}")
+  native_worker
+}
+
+# Keeps the worker that runs, unless its program or its addresses changed.
+native_worker() {
+  local now i
+  now=$(cat "$bin/worker" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
+  if pid_of "$RUN_DIR/worker" >/dev/null && [[ $(value_of "$RUN_DIR/mode" WORKER) != "$now" ]]; then
+    say "restarting the worker, it changed"
+    end_process "$RUN_DIR/worker" TERM 60
+  fi
+  if ! pid_of "$RUN_DIR/worker" >/dev/null; then
+    spawn "$RUN_DIR/worker" "$RUN_DIR/worker.log" env "${worker_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/worker" run
+    set_value "$RUN_DIR/mode" WORKER "$now"
+  fi
+  say "waiting for the worker"
+  for ((i = 0; i < 300; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$WORKER_URL/readyz" 2>/dev/null && return
+    pid_of "$RUN_DIR/worker" >/dev/null || fail "the worker stopped"
+    sleep 0.2
+  done
+  fail "the worker is not ready: $(curl -sS -m 5 "$WORKER_URL/readyz" 2>&1 || true)"
+}
+
+native_worker_command() { env "${worker_env[@]}" "$bin/worker" "$@"; }
+native_publisher() { AMQP_URL=$AMQP_URL "$bin/publisher" "$@"; }
+native_psql() { psql --no-psqlrc --quiet --pset pager=off --pset footer=off --set ON_ERROR_STOP=1 --dbname "$DATABASE_URL" "$@"; }
+native_log() { tail -n 30 "$RUN_DIR/worker.log"; }
+
+# --- compose ---------------------------------------------------------------------------------------------------
+
+compose_up() {
+  cd "$ROOT"
+  local i
+  "${compose[@]}" up -d --build
+  say "waiting for the worker"
+  for ((i = 0; i < 120; i++)); do
+    compose_worker_command health >/dev/null 2>&1 && return
+    sleep 1
+  done
+  fail "the worker is not ready"
+}
+
+compose_worker_command() { "${compose[@]}" exec -T worker worker "$@" </dev/null; }
+compose_publisher() { "${compose[@]}" run --rm -T publisher "$@" </dev/null; }
+compose_psql() {
+  "${compose[@]}" exec -T postgres psql --no-psqlrc --quiet --pset pager=off --pset footer=off --set ON_ERROR_STOP=1 \
+    --username "${POSTGRES_USER:-app}" --dbname "${POSTGRES_DB:-payments}" "$@"
+}
+compose_log() { "${compose[@]}" logs --tail 30 migrate worker; }
+
+# --- both ------------------------------------------------------------------------------------------------------
+
+# Each of these has a native and a compose form.
+up() { "${mode}_up"; }
+worker() { "${mode}_worker_command" "$@"; }
+publisher() { "${mode}_publisher" "$@"; }
+sql() { "${mode}_psql" "$@"; }
+
+# fail: like die, with the end of the worker's log.
+fail() {
+  say "--- the end of the worker's log:"
+  "${mode}_log" >&2 || true
+  say "---"
+  die "$@"
+}
+
+# Totals over all domains: received staged difference
+conservation_totals() {
+  sql --tuples-only --no-align --field-separator ' ' --command \
+    'select coalesce(sum(received), 0), coalesce(sum(staged), 0), coalesce(sum(difference), 0) from core.conservation' </dev/null
+}
+
+demo_data() {
+  local file args report sent=0 count before _ received staged difference began=$SECONDS shown=
+  read -r before _ < <(conservation_totals)
+  for file in "$ROOT"/sql/demo/*.sql; do
+    args=$(sed -n '1s/^-- demo: *//p' "$file")
+    [[ -n $args ]] || die "$file does not start with a line '-- demo: <arguments of publisher generate>'"
+    say "demo data: $args"
+    # shellcheck disable=SC2086  # a list of arguments
+    report=$(publisher generate $args --json) || fail "the publisher failed"
+    count=$(grep -oE '"confirmed" *: *[0-9]+' <<<"$report" | tail -n 1 | grep -oE '[0-9]+$') ||
+      die "the publisher did not say how many messages were confirmed" "it said: $report"
+    say "  $count messages confirmed by RabbitMQ"
+    sent=$((sent + count))
+  done
+
+  while :; do
+    read -r received staged difference < <(conservation_totals)
+    if [[ "$received $staged" != "$shown" ]]; then
+      say "  received $((received - before)) of $sent, waiting for promotion: $staged"
+      shown="$received $staged"
+    fi
+    ((received - before < sent || staged > 0)) || break
+    ((SECONDS - began < PROMOTE_WITHIN)) ||
+      fail "not everything was promoted within $PROMOTE_WITHIN s" \
+        "received $((received - before)) of $sent, staged $staged, difference $difference"
+    sleep 0.5
+  done
+  say "  everything promoted, $((SECONDS - began)) s"
+
+  worker check >/dev/null || say "note: worker check reported a problem, see the data quality below"
+  worker refresh >/dev/null || fail "worker refresh failed"
+}
+
+show_results() {
+  local file
+  for file in "$ROOT"/sql/demo/*.sql; do
+    sql --file - <"$file"
+  done
+  printf '\nEvery message accounted for (core.conservation)\n'
+  sql --command 'select * from core.conservation' </dev/null
+  printf 'Data quality (core.dq_status)\n'
+  sql --command 'select * from core.dq_status' </dev/null
+}
+
+show_addresses() {
+  if [[ $mode == native ]]; then
+    cat <<TEXT
+Running:
+  worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
+  Prometheus  $PROMETHEUS_URL
+  RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER, password in .acequia/env
+  PostgreSQL  (source .acequia/env && psql "\$ANALYST_DATABASE_URL")
+
+Next:
+  ${bin#"$ROOT/"}/worker --help       trace a message, look at the quarantine, ...
+  ${bin#"$ROOT/"}/publisher --help    send more
+  scripts/down.sh                     stop everything (--wipe also deletes the data)
+TEXT
+  else
+    cat <<TEXT
+Running:
+  Grafana     http://127.0.0.1:${GRAFANA_PORT:-3000}
+  worker      http://127.0.0.1:${WORKER_PORT:-9464}/metrics (also /livez, /readyz)
+  Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090}
+  RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
+  PostgreSQL  ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
+
+Next:
+  ${compose[*]} exec worker worker --help
+  ${compose[*]} run --rm publisher --help
+  scripts/down.sh                     stop everything (--wipe also deletes the data)
+TEXT
+  fi
+}
+
+main() {
+  mode=auto
+  local demo=yes
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --native) mode=native ;;
+      --compose) mode=compose ;;
+      --no-demo) demo=no ;;
+      -h | --help)
+        print_help
+        return
+        ;;
+      *) die "unknown option $1, see $0 --help" ;;
+    esac
+    shift
+  done
+  load_dotenv
+  choose_mode
+  up
+  worker doctor || fail "worker doctor found a problem"
+  if [[ $demo == yes ]]; then
+    demo_data
+    show_results
+  fi
+  show_addresses
+}
+
+main "$@"

@@ -1,0 +1,625 @@
+#!/usr/bin/env bash
+# Private PostgreSQL and RabbitMQ servers (and Prometheus, if wanted) without Docker.
+#
+# services.sh install [--observability]
+#     Installs what is missing, from Debian's packages. Servers that were there before are left alone, and no
+#     server of the system is started.
+# services.sh start DIR [--observability] [--any-port]
+#     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
+#     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
+#     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090) or the next free ones;
+#     with --any-port random free ones, so that several can run at once.
+# services.sh stop DIR [--wipe]
+#     Stops what start started, and nothing else. --wipe also deletes the data.
+# services.sh run DIR [--observability] [--any-port]
+#     start, print READY, wait for the end of standard input, then stop --wipe. For tests: when the process that
+#     holds the other end of the pipe is gone, so are the servers.
+# services.sh status DIR
+#     What runs, and where its log is.
+#
+# --observability adds Prometheus and its PostgreSQL exporter.
+# Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
+# at the first start of a DIR.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+MIN_POSTGRES=15
+
+# --- install ---------------------------------------------------------------------------------------------------
+
+# pg_bin: the folder of the newest PostgreSQL server of this machine.
+pg_bin() {
+  local newest
+  newest=$(find /usr/lib/postgresql /usr/pgsql-* -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+  [[ -n $newest ]] || newest=$(command -v initdb || true)
+  [[ -n $newest ]] || return 1
+  dirname "$newest"
+}
+
+rabbitmq_server() {
+  local file
+  for file in /usr/lib/rabbitmq/bin/rabbitmq-server /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server; do
+    if [[ -x $file ]]; then
+      printf '%s\n' "$file"
+      return
+    fi
+  done
+  return 1
+}
+
+missing_packages() {
+  pg_bin >/dev/null || echo postgresql
+  rabbitmq_server >/dev/null || echo rabbitmq-server
+  have curl || echo curl
+  if [[ $observability == yes ]]; then
+    have prometheus && have promtool || echo prometheus
+    have prometheus-postgres-exporter || echo prometheus-postgres-exporter
+  fi
+}
+
+require_installed() {
+  local missing
+  missing=$(missing_packages | paste -sd ' ')
+  [[ -z $missing ]] || die "not installed: $missing" \
+    "get it with: $0 install$([[ $observability == no ]] || echo ' --observability')"
+  local version
+  version=$("$(pg_bin)/postgres" --version | grep -oE '[0-9]+' | head -n 1)
+  ((version >= MIN_POSTGRES)) || die "PostgreSQL $version is too old: $MIN_POSTGRES or newer is needed"
+}
+
+install_packages() {
+  local missing created=() file
+  missing=$(missing_packages | paste -sd ' ')
+  if [[ -z $missing ]]; then
+    say "install: everything is there"
+    return
+  fi
+  have apt-get || die "not installed: $missing, and there is no apt-get here" \
+    "install PostgreSQL $MIN_POSTGRES+, RabbitMQ 3.10+ and curl (for --observability also Prometheus and postgres_exporter) yourself"
+  say "install: $missing"
+
+  # Debian starts a server as soon as it is installed; while these files exist, it does not.
+  undo_install() {
+    [[ ${#created[@]} -eq 0 ]] || as_root rm -f "${created[@]}"
+  }
+  trap undo_install EXIT
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    created+=(/usr/sbin/policy-rc.d)
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod 755 /usr/sbin/policy-rc.d
+  fi
+  file=/etc/postgresql-common/createcluster.d/acequia-install.conf
+  if [[ " $missing " == *" postgresql "* && ! -e $file ]]; then
+    created+=("$file")
+    as_root mkdir -p "${file%/*}"
+    echo "create_main_cluster = false" | as_root tee "$file" >/dev/null
+  fi
+
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Options::=--force-confold)
+  # shellcheck disable=SC2086  # a list of package names
+  if ! as_root "${apt[@]}" install --no-install-recommends --no-upgrade $missing </dev/null; then
+    say "install: refreshing the package lists and trying again"
+    as_root "${apt[@]}" update </dev/null
+    as_root "${apt[@]}" install --no-install-recommends --no-upgrade $missing </dev/null ||
+      die "apt-get could not install: $missing"
+  fi
+  undo_install
+  trap - EXIT
+  require_installed
+  say "install: done"
+}
+
+# --- where things are ------------------------------------------------------------------------------------------
+# DIR/env          addresses and passwords, for everybody who wants to connect
+# DIR/state/       ports, credentials, process ids
+# DIR/postgresql   data, log, socket; a link into /var/lib/acequia where DIR cannot be reached by user postgres
+# DIR/rabbitmq, DIR/prometheus
+
+use_dir() {
+  [[ -n ${1:-} ]] || die "which DIR? See $0 --help"
+  [[ $1 != -* ]] || die "unknown option $1, see $0 --help"
+  DIR=$(realpath -m -- "$1")
+  [[ $DIR =~ ^/[A-Za-z0-9_./@+-]+$ ]] || die "not possible in '$DIR'" \
+    "RabbitMQ starts only where the path has no spaces, quotes or the like: choose another DIR"
+  STATE=$DIR/state
+  cd / # user postgres may not be allowed to stand where we do
+}
+
+setting() { value_of "$STATE/$1" "$2"; }
+
+id_of_dir() { printf '%s' "$DIR" | sha256sum | cut -c 1-12; }
+
+# credential NAME DEFAULT: the value recorded at the first start; before that the environment's, or the default.
+credential() {
+  local name=$1 wanted=${!1:-} known
+  known=$(setting credentials "$name")
+  if [[ -n $known && -n $wanted && $known != "$wanted" ]]; then
+    say "note: $name is kept as it was at the first start of $DIR (stop --wipe to begin anew)"
+  fi
+  known=${known:-${wanted:-$2}}
+  [[ $known =~ ^[A-Za-z0-9_.~-]+$ ]] ||
+    die "$name may contain letters, digits and . _ ~ - only: it becomes part of addresses"
+  [[ $(setting credentials "$name") == "$known" ]] || set_value "$STATE/credentials" "$name" "$known"
+  printf -v "$name" %s "$known"
+}
+
+# role_password NAME DEFAULT: of a role the migrations create; each `worker migrate` sets it, so it may change.
+role_password() {
+  [[ -z ${!1:-} ]] || set_value "$STATE/credentials" "$1" "${!1}"
+  credential "$1" "$2"
+}
+
+# port NAME DEFAULT RUNNING: keeps the recorded port while it is ours or free, else finds one.
+port() {
+  local name=$1 wanted=${!1:-$2} running=$3 known
+  known=$(setting ports "$name")
+  if [[ -z $known ]] || { [[ $running == no ]] && port_open "$known"; }; then
+    if [[ $any_port == yes ]]; then known=$(free_port); else known=$(free_port "$wanted"); fi
+    set_value "$STATE/ports" "$name" "$known"
+    [[ $any_port == yes || $known == "$wanted" ]] || say "note: port $wanted is taken, using $known ($name)"
+  fi
+  printf -v "$name" %s "$known"
+}
+
+# release_claims [EXCEPT]
+release_claims() {
+  # shellcheck disable=SC2046  # numbers
+  release_ports $(sed -n "/^${1:-none}=/d; s/^[A-Z_]*_PORT=//p" "$STATE/ports")
+}
+
+running() { if "$@" >/dev/null; then echo yes; else echo no; fi; }
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+
+# The server refuses to run as root, so root hands it to user postgres.
+as_pg() { if [[ $EUID -eq 0 ]]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+
+pg_base() { readlink -f "$DIR/postgresql"; }
+
+pg_pid() {
+  local data pid
+  data=$(pg_base)/data
+  pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
+  [[ $(readlink "/proc/$pid/cwd") == "$data" ]] || return 1
+  printf '%s\n' "$pid"
+}
+
+# pg_processes: is any process of this cluster left? (They all work in its data folder.)
+pg_processes() { find /proc/[0-9]*/cwd -maxdepth 0 -printf '%l\n' 2>/dev/null | grep -Fxq "$(pg_base)/data"; }
+
+super_psql() {
+  PGPASSWORD=$POSTGRES_SUPERUSER_PASSWORD PGCONNECT_TIMEOUT=5 "$(pg_bin)/psql" --no-psqlrc --quiet --tuples-only --no-align \
+    --set ON_ERROR_STOP=1 -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres "$@"
+}
+
+prepare_postgres() {
+  local base=$DIR/postgresql
+  if [[ ! -e $base ]]; then
+    rm -f "$base" # a link to what is gone
+    if [[ $EUID -eq 0 ]]; then
+      id postgres >/dev/null 2>&1 || die "there is no user postgres to run PostgreSQL as" "get it with: $0 install"
+      if ! as_pg test -x "$DIR"; then
+        base=/var/lib/acequia/$(id_of_dir)
+        install -d -m 755 /var/lib/acequia
+        ln -s "$base" "$DIR/postgresql"
+      fi
+      install -d -o postgres -g postgres -m 700 "$base"
+    else
+      install -d -m 700 "$base"
+    fi
+  fi
+  base=$(pg_base)
+
+  # A socket's path may have 107 bytes.
+  if [[ ${#base} -le 85 ]]; then
+    PGSOCKET=$base/socket
+  else
+    PGSOCKET=$(setting ports PGSOCKET)
+    if [[ ! -d $PGSOCKET ]]; then
+      PGSOCKET=$(as_pg mktemp -d /tmp/acequia-XXXXXXXX)
+      set_value "$STATE/ports" PGSOCKET "$PGSOCKET"
+    fi
+  fi
+  as_pg mkdir -p -m 700 "$PGSOCKET"
+}
+
+start_postgres() {
+  local base bin i
+  base=$(pg_base)
+  bin=$(pg_bin)
+  if ! pg_pid >/dev/null; then
+    if [[ ! -e $base/data/PG_VERSION ]]; then
+      as_pg rm -rf "$base/data"
+      as_pg tee "$base/pwfile" <<<"$POSTGRES_SUPERUSER_PASSWORD" >/dev/null # in a folder of mode 700
+      as_pg env LC_ALL=C.UTF-8 "$bin/initdb" --pgdata "$base/data.new" --username postgres --pwfile "$base/pwfile" \
+        --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 --no-sync >"$STATE/initdb.log" 2>&1 9>&- ||
+        { tail -n 20 "$STATE/initdb.log" >&2; die "initdb failed"; }
+      as_pg rm "$base/pwfile"
+      printf "\ninclude '%s'\n" "$base/postgresql.conf" "$base/private.conf" |
+        as_pg tee -a "$base/data.new/postgresql.conf" >/dev/null
+      as_pg mv "$base/data.new" "$base/data"
+      sync -f "$base/data"
+    fi
+    # Copies, because user postgres may not be able to read this checkout.
+    as_pg tee "$base/postgresql.conf" <"$ROOT/config/postgresql.conf" >/dev/null
+    as_pg tee "$base/private.conf" >/dev/null <<CONF
+listen_addresses = '127.0.0.1'
+port = $POSTGRES_PORT
+unix_socket_directories = '$PGSOCKET'
+CONF
+    # A server that was killed leaves its lock files, and for a moment its last processes. Without them the files mean
+    # nothing, but a process number that is in use again (or not yet freed) would keep the new server from starting.
+    for ((i = 0; i < 300; i++)); do
+      pg_processes || break
+      sleep 0.1
+    done
+    pg_processes || as_pg rm -f "$base/data/postmaster.pid" "$PGSOCKET/.s.PGSQL.$POSTGRES_PORT.lock"
+    if ! as_pg "$bin/pg_ctl" start -s -w -t 60 -D "$base/data" -l "$base/server.log" </dev/null >"$STATE/pg_ctl.log" 2>&1 9>&-; then
+      as_pg tail -n 20 "$base/server.log" >&2 || cat "$STATE/pg_ctl.log" >&2
+      die "PostgreSQL did not start, its log is $base/server.log"
+    fi
+  fi
+  if ! as_pg test -e "$base/ready"; then
+    super_psql --set "app_user=$POSTGRES_USER" --set "app_password=$POSTGRES_PASSWORD" --set "app_db=$POSTGRES_DB" \
+      --file "$ROOT/config/postgres-init.sql" >/dev/null
+    as_pg touch "$base/ready"
+  fi
+  [[ $(super_psql --command 'select 1') == 1 ]] || die "PostgreSQL does not answer on port $POSTGRES_PORT"
+}
+
+stop_postgres() {
+  local base pid i
+  base=$(pg_base)
+  pid=$(pg_pid) || return 0
+  # What is about to be deleted needs no checkpoint.
+  as_pg "$(pg_bin)/pg_ctl" stop -s -w -t 60 -D "$base/data" -m "$([[ $wipe == yes ]] && echo immediate || echo fast)" \
+    </dev/null >/dev/null 2>&1 || true
+  for ((i = 0; i < 50; i++)); do
+    [[ $(pg_pid) == "$pid" ]] || return 0
+    sleep 0.1
+  done
+  say "PostgreSQL (process $pid) did not stop: killing it"
+  kill -KILL "$pid" 2>/dev/null || true
+}
+
+# --- RabbitMQ --------------------------------------------------------------------------------------------------
+
+# The server tries every folder of its plugins for each of some thousand modules it loads. A view of it that leaves
+# out the plugins nobody enabled (of those named rabbitmq_...) starts in 6 s instead of 9 s.
+rabbitmq_view() { # INTO
+  local server plugin
+  server=$(dirname "$(dirname "$(readlink -f "$(rabbitmq_server)")")")
+  rm -rf "$1"
+  mkdir -p "$1/plugins"
+  ln -s "$server/sbin" "$1/sbin"
+  ln -s "$server/escript" "$1/escript"
+  for plugin in "$server"/plugins/*; do
+    case ${plugin##*/} in
+      rabbitmq_management-* | rabbitmq_management_agent-* | rabbitmq_web_dispatch-* | rabbitmq_prometheus-* | rabbitmq_prelaunch-*) ;;
+      rabbitmq_*) continue ;;
+    esac
+    ln -s "$plugin" "$1/plugins/"
+  done
+}
+
+start_rabbitmq() {
+  local home=$DIR/rabbitmq node i
+  node=acequia-$(id_of_dir)@localhost
+  if ! pid_of "$STATE/rabbitmq" >/dev/null; then
+    mkdir -p "$home/data" "$home/log" "$home/home" "$home/conf.d"
+    rabbitmq_view "$home/server"
+    if [[ ! -s $home/home/.erlang.cookie ]]; then
+      (umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$home/home/.erlang.cookie")
+      chmod 400 "$home/home/.erlang.cookie"
+    fi
+    cp "$ROOT/config/enabled_plugins" "$home/enabled_plugins"
+    : >"$home/rabbitmq-env.conf"
+    echo '[].' >"$home/advanced.config"
+    (
+      umask 077
+      cat "$ROOT/config/rabbitmq.conf" - >"$home/rabbitmq.conf" <<CONF
+
+# --- added by services.sh
+listeners.tcp.1 = 127.0.0.1:$AMQP_PORT
+management.tcp.ip = 127.0.0.1
+management.tcp.port = $RABBITMQ_MANAGEMENT_PORT
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = $RABBITMQ_METRICS_PORT
+default_user = $RABBITMQ_USER
+default_pass = $RABBITMQ_PASSWORD
+default_user_tags.administrator = true
+CONF
+    )
+    # A port mapper of our own, so that stopping it disturbs nobody.
+    local environment=(
+      "HOME=$home/home"
+      "ERL_CRASH_DUMP=$home/log/erl_crash.dump"
+      "ERL_EPMD_PORT=$EPMD_PORT"
+      "ERL_EPMD_ADDRESS=127.0.0.1"
+      "RABBITMQ_NODENAME=$node"
+      "RABBITMQ_DIST_PORT=$RABBITMQ_DIST_PORT"
+      "RABBITMQ_MNESIA_BASE=$home/data"
+      "RABBITMQ_LOG_BASE=$home/log"
+      "RABBITMQ_PLUGINS_EXPAND_DIR=$home/plugins-expand"
+      "RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins"
+      "RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf"
+      "RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf"
+      "RABBITMQ_CONFIG_FILES=$home/conf.d"
+      "RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config"
+      "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
+      "RUNNING_UNDER_SYSTEMD=true" # makes its start script become the server instead of waiting beside it
+    )
+    if ! pid_of "$STATE/epmd" >/dev/null; then
+      spawn "$STATE/epmd" "$home/log/epmd.log" env -u NOTIFY_SOCKET "${environment[@]}" epmd -port "$EPMD_PORT" -address 127.0.0.1
+    fi
+    spawn "$STATE/rabbitmq" "$home/log/stdout.log" env -u NOTIFY_SOCKET "${environment[@]}" "$home/server/sbin/rabbitmq-server"
+  fi
+  for ((i = 0; i < 600; i++)); do
+    if rabbitmq_answers; then
+      rabbitmq_get /api/health/checks/local-alarms >/dev/null 2>&1 ||
+        say "warning: RabbitMQ has raised an alarm (too little free disk or memory): it blocks publishers"
+      return
+    fi
+    pid_of "$STATE/rabbitmq" >/dev/null || break
+    sleep 0.1
+  done
+  cat "$home/log/stdout.log" "$home/log/$node.log" 2>/dev/null | tail -n 30 >&2
+  die "RabbitMQ did not start, its logs are in $home/log"
+}
+
+rabbitmq_get() {
+  curl -sS -f -m 5 -K - "http://127.0.0.1:$RABBITMQ_MANAGEMENT_PORT$1" <<<"user = \"$RABBITMQ_USER:$RABBITMQ_PASSWORD\""
+}
+
+# An AMQP 0-9-1 greeting is answered by a frame of type 1; the pages come up a little before or after that.
+rabbitmq_answers() {
+  # shellcheck disable=SC2016  # for the inner shell
+  port_open "$AMQP_PORT" && port_open "$RABBITMQ_MANAGEMENT_PORT" && port_open "$RABBITMQ_METRICS_PORT" &&
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "AMQP\0\0\x09\x01" >&3 &&
+      IFS= read -r -N 1 -t 4 type <&3 && [[ $type == $'"'\\x01'"' ]]' _ "$AMQP_PORT" 2>/dev/null &&
+    rabbitmq_get /api/whoami >/dev/null 2>&1
+}
+
+stop_rabbitmq() {
+  end_process "$STATE/rabbitmq" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" 60
+  end_process "$STATE/epmd" TERM 5
+}
+
+# --- Prometheus ------------------------------------------------------------------------------------------------
+
+start_observability() {
+  local home=$DIR/prometheus
+  mkdir -p "$home/data"
+  if ! pid_of "$STATE/postgres-exporter" >/dev/null; then
+    DATA_SOURCE_URI="127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB?sslmode=disable" DATA_SOURCE_USER=postgres \
+      DATA_SOURCE_PASS=$POSTGRES_SUPERUSER_PASSWORD \
+      spawn "$STATE/postgres-exporter" "$home/postgres-exporter.log" \
+      prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT"
+  fi
+
+  rm -rf "$home/config.new"
+  mkdir -p "$home/config.new/rules"
+  cp "$ROOT"/prometheus/rules/*.yml "$home/config.new/rules/"
+  sed -e "s/\"worker:9464\"/\"127.0.0.1:$WORKER_PORT\"/" \
+    -e "s/\"rabbitmq:15692\"/\"127.0.0.1:$RABBITMQ_METRICS_PORT\"/" \
+    -e "s/\"postgres-exporter:9187\"/\"127.0.0.1:$POSTGRES_EXPORTER_PORT\"/" \
+    -e "s/\"localhost:9090\"/\"127.0.0.1:$PROMETHEUS_PORT\"/" \
+    "$ROOT/prometheus/prometheus.yml" >"$home/config.new/prometheus.yml"
+  local changed=no
+  diff -r "$home/config" "$home/config.new" >/dev/null 2>&1 || changed=yes
+  rm -rf "$home/config"
+  mv "$home/config.new" "$home/config"
+  promtool check config "$home/config/prometheus.yml" >"$home/check.log" 2>&1 || { cat "$home/check.log" >&2; die "the Prometheus settings are not valid"; }
+
+  local pid
+  if pid=$(pid_of "$STATE/prometheus"); then
+    [[ $changed == no ]] || kill -HUP "$pid"
+  else
+    spawn "$STATE/prometheus" "$home/prometheus.log" prometheus --config.file="$home/config/prometheus.yml" \
+      --storage.tsdb.path="$home/data" --storage.tsdb.retention.time=35d --web.listen-address="127.0.0.1:$PROMETHEUS_PORT"
+  fi
+  wait_http prometheus "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" "$home/prometheus.log"
+  wait_http postgres-exporter "http://127.0.0.1:$POSTGRES_EXPORTER_PORT/" "$home/postgres-exporter.log"
+}
+
+wait_http() { # NAME URL LOG
+  local i
+  for ((i = 0; i < 300; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$2" 2>/dev/null && return
+    pid_of "$STATE/$1" >/dev/null || break
+    sleep 0.1
+  done
+  tail -n 20 "$3" >&2
+  die "$1 did not start, its log is $3"
+}
+
+# --- start, stop, run, status ----------------------------------------------------------------------------------
+
+start() {
+  local began=$SECONDS jobs=() failed=no job
+  load_dotenv
+  require_installed
+  mkdir -p "$DIR"
+  install -d -m 700 "$STATE"
+  exec 9>"$STATE/lock"
+  flock -w 120 9 || die "another services.sh works on $DIR"
+  [[ $(setting ports OBSERVABILITY) != yes ]] || observability=yes
+  [[ $(setting ports ANY_PORT) != yes ]] || any_port=yes
+  set_value "$STATE/ports" OBSERVABILITY "$observability"
+  set_value "$STATE/ports" ANY_PORT "$any_port"
+
+  credential POSTGRES_USER app
+  credential POSTGRES_PASSWORD app_password
+  credential POSTGRES_DB payments
+  credential RABBITMQ_USER app
+  credential RABBITMQ_PASSWORD app_password
+  # Always generated: nothing but these scripts needs it.
+  POSTGRES_SUPERUSER_PASSWORD=
+  credential POSTGRES_SUPERUSER_PASSWORD "$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')"
+  role_password ACEQUIA_WORKER_PASSWORD worker_password
+  role_password ACEQUIA_ANALYST_PASSWORD analyst_password
+
+  local rabbitmq_runs
+  rabbitmq_runs=$(running pid_of "$STATE/rabbitmq")
+  port POSTGRES_PORT 5432 "$(running pg_pid)"
+  port AMQP_PORT 5672 "$rabbitmq_runs"
+  port RABBITMQ_MANAGEMENT_PORT 15672 "$rabbitmq_runs"
+  port RABBITMQ_METRICS_PORT 15692 "$rabbitmq_runs"
+  # The worker is not ours to start, but Prometheus must know where it will be.
+  port WORKER_PORT 9464 "$(running pid_of "$DIR/worker")"
+  if [[ $observability == yes ]]; then
+    port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
+    port POSTGRES_EXPORTER_PORT 9187 "$(running pid_of "$STATE/postgres-exporter")"
+  fi
+  # Nobody types these two.
+  local asked=$any_port
+  any_port=yes
+  port EPMD_PORT 0 "$(running pid_of "$STATE/epmd")"
+  port RABBITMQ_DIST_PORT 0 "$rabbitmq_runs"
+  any_port=$asked
+
+  prepare_postgres
+  start_postgres &
+  jobs+=($!)
+  start_rabbitmq &
+  jobs+=($!)
+  if [[ $observability == yes ]]; then
+    start_observability &
+    jobs+=($!)
+  fi
+  for job in "${jobs[@]}"; do
+    wait "$job" || failed=yes
+  done
+  [[ $failed == no ]] || die "not everything started, see above"
+  write_env
+  release_claims WORKER_PORT
+  exec 9>&-
+  say "services: ready after $((SECONDS - began)) s, addresses in $DIR/env"
+}
+
+write_env() {
+  local db=127.0.0.1:$POSTGRES_PORT
+  (
+    umask 077
+    {
+      echo "DATABASE_URL=postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
+      echo "ADMIN_DATABASE_URL=postgres://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
+      echo "WORKER_DATABASE_URL=postgres://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
+      echo "ANALYST_DATABASE_URL=postgres://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
+      echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
+      echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
+      echo "POSTGRES_SOCKET_DIR=$PGSOCKET"
+      echo "POSTGRES_DATA_DIR=$(pg_base)/data"
+      echo "AMQP_URL=amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@127.0.0.1:$AMQP_PORT/%2f"
+      echo "RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$RABBITMQ_MANAGEMENT_PORT"
+      echo "RABBITMQ_METRICS_URL=http://127.0.0.1:$RABBITMQ_METRICS_PORT/metrics"
+      echo "RABBITMQ_USER=$RABBITMQ_USER"
+      echo "RABBITMQ_PASSWORD=$RABBITMQ_PASSWORD"
+      echo "WORKER_URL=http://127.0.0.1:$WORKER_PORT"
+      if [[ $observability == yes ]]; then
+        echo "PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT"
+        echo "POSTGRES_EXPORTER_URL=http://127.0.0.1:$POSTGRES_EXPORTER_PORT/metrics"
+      fi
+    } >"$DIR/env.new"
+  )
+  mv "$DIR/env.new" "$DIR/env"
+}
+
+stop() {
+  if [[ ! -d $STATE ]]; then
+    say "services: nothing was started in $DIR"
+    return
+  fi
+  exec 9>"$STATE/lock"
+  flock -w 120 9 || die "another services.sh works on $DIR"
+  end_process "$STATE/prometheus" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" &
+  end_process "$STATE/postgres-exporter" &
+  stop_rabbitmq &
+  stop_postgres &
+  wait
+  [[ ! -e $STATE/ports ]] || release_claims
+  exec 9>&-
+  if [[ $wipe == yes ]]; then
+    local base socket
+    base=$(pg_base)
+    socket=$(setting ports PGSOCKET)
+    [[ $socket != /tmp/acequia-* ]] || rm -rf "$socket"
+    [[ $base != "/var/lib/acequia/$(id_of_dir)" ]] || { rm -rf "$base" && rmdir --ignore-fail-on-non-empty /var/lib/acequia; }
+    rm -rf "$DIR/postgresql" "$DIR/rabbitmq" "$DIR/prometheus" "$DIR/env" "$STATE"
+    rmdir "$DIR" 2>/dev/null || true
+    say "services: stopped and wiped"
+  else
+    say "services: stopped, the data stays in $DIR"
+  fi
+}
+
+run() {
+  wipe=yes
+  # Whatever ends this script ends the servers: end of input, a signal, a start that failed.
+  # shellcheck disable=SC2317  # called by the trap
+  finish() {
+    local status=$?
+    trap - EXIT
+    trap '' INT TERM HUP PIPE
+    wait # an interrupted start: let its halves finish, so that nothing appears after we have cleaned up
+    stop || true
+    exit "$status"
+  }
+  trap finish EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP PIPE
+  start
+  echo READY
+  while read -r _; do :; done
+}
+
+status() {
+  [[ -d $STATE ]] || die "nothing was started in $DIR"
+  local name pid all=yes
+  report() {
+    if [[ -n $2 ]]; then echo "$1: running, process $2, log $3"; else
+      echo "$1: not running, log $3"
+      all=no
+    fi
+  }
+  report postgresql "$(pg_pid || true)" "$(pg_base)/server.log"
+  report rabbitmq "$(pid_of "$STATE/rabbitmq" || true)" "$DIR/rabbitmq/log"
+  if [[ $(setting ports OBSERVABILITY) == yes ]]; then
+    for name in prometheus postgres-exporter; do
+      pid=$(pid_of "$STATE/$name" || true)
+      report "$name" "$pid" "$DIR/prometheus/$name.log"
+    done
+  fi
+  [[ $all == yes ]]
+}
+
+main() {
+  local command=${1:-} positional=()
+  [[ $# -eq 0 ]] || shift
+  observability=no any_port=no wipe=no
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --observability) observability=yes ;;
+      --any-port) any_port=yes ;;
+      --wipe) wipe=yes ;;
+      -h | --help) command=--help ;;
+      -*) die "unknown option $1, see $0 --help" ;;
+      *) positional+=("$1") ;;
+    esac
+    shift
+  done
+  case $command in
+    -h | --help | help) print_help ;;
+    install) install_packages ;;
+    start | stop | run | status)
+      use_dir "${positional[0]:-}"
+      [[ ${#positional[@]} -eq 1 ]] || die "one DIR, please, see $0 --help"
+      "$command"
+      ;;
+    "") die "which command? See $0 --help" ;;
+    *) die "unknown command $command, see $0 --help" ;;
+  esac
+}
+
+main "$@"

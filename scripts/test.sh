@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change is taken: format, lints, tests, rules, scripts, dashboards.
+#
+# test.sh [--fast] [--keep-going]
+#     --fast        only the unit tests of cargo test, which need no servers; nothing is installed
+#     --keep-going  goes on after a step that failed, and fails at the end
+#
+# The integration tests start private servers by themselves (scripts/services.sh run); this installs what they need.
+# shellcheck disable=SC2317  # the steps are called by their names
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+fast=no keep_going=no failed=()
+for option; do
+  case $option in
+    --fast) fast=yes ;;
+    --keep-going) keep_going=yes ;;
+    -h | --help)
+      print_help
+      exit
+      ;;
+    *) die "unknown option $option, see $0 --help" ;;
+  esac
+done
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# step TITLE COMMAND...
+step() {
+  local title=$1 began=$SECONDS status
+  shift
+  printf '\n== %s\n' "$title"
+  set +e
+  (
+    set -e
+    "$@"
+  ) 2>&1
+  status=$?
+  set -e
+  if [[ $status -eq 0 ]]; then
+    printf -- '-- ok, %d s\n' $((SECONDS - began))
+  else
+    printf -- '-- FAILED (exit status %d), %d s\n' "$status" $((SECONDS - began))
+    failed+=("$title")
+    [[ $keep_going == yes ]] || finish
+  fi
+}
+skip() { printf '\n== %s\n-- skipped: %s\n' "$1" "$2"; }
+
+finish() {
+  printf '\n== result\n'
+  if [[ ${#failed[@]} -gt 0 ]]; then
+    printf 'FAILED: %s\n' "${failed[@]}"
+  else
+    printf 'every step passed, %d s\n' "$SECONDS"
+  fi
+  grep -a '^test result:' "$log" || true
+  exit $((${#failed[@]} > 0))
+}
+
+toolchain() {
+  have cargo || die "the Rust toolchain is missing (cargo)" "get it from https://rustup.rs"
+  cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing" "get it with: rustup component add rustfmt"
+  cargo clippy --version >/dev/null 2>&1 || die "clippy is missing" "get it with: rustup component add clippy"
+  have cc || die "a C compiler is missing (cc)" "get it with: apt-get install gcc libc6-dev"
+  cargo --version
+}
+
+shell_scripts() {
+  local file
+  for file in scripts/*.sh; do bash -n "$file"; done
+  sh -n config/postgres-init.sh
+  if have shellcheck; then
+    shellcheck -x scripts/*.sh config/*.sh
+  else
+    echo "shellcheck is not installed (apt-get install shellcheck): syntax checked only"
+  fi
+}
+
+prometheus_rules() {
+  promtool check config prometheus/prometheus.yml
+  promtool test rules prometheus/tests/*.yml
+}
+
+compose_file() {
+  if docker compose version >/dev/null 2>&1; then docker compose config -q; else docker-compose config -q; fi
+}
+
+dashboards() {
+  local file
+  while IFS= read -r file; do
+    python3 -m json.tool "$file" >/dev/null || die "$file is not valid JSON"
+    echo "$file"
+  done < <(find grafana/dashboards -name '*.json' 2>/dev/null | sort)
+}
+
+cargo_test() {
+  local only=()
+  [[ $fast == no ]] || only=(--lib --bins)
+  cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
+}
+
+step "Rust toolchain" toolchain
+[[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability
+step "cargo fmt --all --check" cargo fmt --all --check
+step "shell scripts" shell_scripts
+if have promtool; then
+  step "Prometheus rules" prometheus_rules
+else
+  skip "Prometheus rules" "promtool is not installed (scripts/services.sh install --observability)"
+fi
+if docker compose version >/dev/null 2>&1 || have docker-compose; then
+  step "compose file" compose_file
+else
+  skip "compose file" "docker compose is not installed"
+fi
+if have python3; then
+  step "Grafana dashboards" dashboards
+else
+  skip "Grafana dashboards" "python3 is not installed"
+fi
+step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
+step "cargo test" cargo_test
+finish

@@ -1,0 +1,52 @@
+-- Merges staged students into academico.alumnos: the newest version of each key wins.
+
+create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+-- The staged versions, the newest of each key first.
+with candidate as (
+    select s.message_id, s.batch_id, s.event_at, s.id_alumno, s.nombre, s.edad, s.genero,
+           row_number() over (partition by s.id_alumno order by s.event_at desc, s.message_id desc) as age
+    from stg.alumnos_upsert s
+    where s.batch_id = any (p_batches)
+),
+-- What becomes of each row, seen against the core.
+verdict as materialized (
+    select n.*,
+           case when n.age > 1 then 'stale'
+                when c.id is null then 'inserted'
+                when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
+                when (n.nombre, n.edad, n.genero)
+                    is not distinct from (c.nombre, c.edad, c.genero) then 'unchanged'
+                else 'updated' end as outcome
+    from candidate n
+    left join academico.alumnos c on c.id = n.id_alumno
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+written as (
+    insert into academico.alumnos as c (id, nombre, edad, genero, event_at, message_id, batch_id)
+    select n.id_alumno, n.nombre, n.edad, n.genero, n.event_at, n.message_id, n.batch_id
+    from verdict n
+    where n.outcome in ('inserted', 'updated', 'unchanged')
+    order by n.id_alumno
+    on conflict (id) do update
+    set nombre = excluded.nombre, edad = excluded.edad, genero = excluded.genero,
+        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
+    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+),
+-- Rows that waited for one of these may go on.
+woken as (
+    update core.pending p set ready = true
+    from verdict n
+    where n.outcome = 'inserted' and p.parent = 'academico.alumno' and p.parent_key = n.id_alumno::text and not p.ready
+)
+select n.batch_id,
+       count(*)::int,
+       (count(*) filter (where n.outcome = 'inserted'))::int,
+       (count(*) filter (where n.outcome = 'updated'))::int,
+       (count(*) filter (where n.outcome = 'unchanged'))::int,
+       (count(*) filter (where n.outcome = 'stale'))::int,
+       0
+from verdict n
+group by n.batch_id
+$$;
+comment on function academico.merge_alumnos(bigint[]) is 'Merges staged students of the given batches, newer wins; one row of counts per batch';

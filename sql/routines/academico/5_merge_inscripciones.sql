@@ -1,0 +1,81 @@
+-- Merges staged enrolments into academico.inscripciones: the newest version of each key wins.
+
+create or replace function academico.merge_inscripciones(p_batches bigint[]) returns setof core.merge_outcome
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+-- The staged rows, and those that waited for a parent that has come.
+with candidate as (
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.fecha_inscripcion, false as waited
+    from stg.inscripciones_event s
+    where s.batch_id = any (p_batches)
+    union all
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.fecha_inscripcion, true
+    from core.pending p
+    join stg.inscripciones_event s on s.message_id = p.message_id and s.day = p.day
+    where p.entity = 'academico.inscripcion' and p.ready
+),
+-- Which parent is missing, if any; then the newest version of each key among the complete rows.
+linked as (
+    select n.*,
+           case when p1.id is null then 'academico.alumno'
+                when p2.id is null then 'academico.grupo' end as missing,
+           case when p1.id is null then n.id_alumno
+                when p2.id is null then n.id_grupo end as missing_key
+    from candidate n
+    left join academico.alumnos p1 on p1.id = n.id_alumno
+    left join academico.grupos p2 on p2.id = n.id_grupo
+),
+ranked as (
+    select l.*,
+           row_number() over (partition by l.id_alumno, l.id_grupo, l.missing is null order by l.event_at desc, l.message_id desc) as age
+    from linked l
+),
+-- What becomes of each row, seen against the core.
+verdict as materialized (
+    select n.*,
+           case when n.missing is not null then 'pending'
+                when n.age > 1 then 'stale'
+                when c.id_alumno is null then 'inserted'
+                when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
+                when (coalesce(n.fecha_inscripcion, (n.event_at at time zone 'UTC')::date))
+                    is not distinct from (c.fecha_inscripcion) then 'unchanged'
+                else 'updated' end as outcome
+    from ranked n
+    left join academico.inscripciones c on c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+written as (
+    insert into academico.inscripciones as c (id_alumno, id_grupo, fecha_inscripcion, event_at, message_id, batch_id)
+    select n.id_alumno, n.id_grupo, coalesce(n.fecha_inscripcion, (n.event_at at time zone 'UTC')::date), n.event_at, n.message_id, n.batch_id
+    from verdict n
+    where n.outcome in ('inserted', 'updated', 'unchanged')
+    order by n.id_alumno, n.id_grupo
+    on conflict (id_alumno, id_grupo) do update
+    set fecha_inscripcion = excluded.fecha_inscripcion,
+        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
+    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+),
+parked as (
+    insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
+    select 'academico.inscripcion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
+    from verdict n
+    where n.outcome = 'pending'
+    on conflict (entity, message_id, day) do update
+    set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
+),
+released as (
+    delete from core.pending p
+    using verdict n
+    where n.waited and n.outcome <> 'pending'
+      and p.entity = 'academico.inscripcion' and p.message_id = n.message_id and p.day = n.day
+)
+select n.batch_id,
+       (count(*) filter (where not n.waited))::int,
+       (count(*) filter (where n.outcome = 'inserted'))::int,
+       (count(*) filter (where n.outcome = 'updated'))::int,
+       (count(*) filter (where n.outcome = 'unchanged'))::int,
+       (count(*) filter (where n.outcome = 'stale'))::int,
+       (count(*) filter (where n.outcome = 'pending' and not n.waited) - count(*) filter (where n.waited and n.outcome <> 'pending'))::int
+from verdict n
+group by n.batch_id
+$$;
+comment on function academico.merge_inscripciones(bigint[]) is 'Merges staged enrolments of the given batches, newer wins; one row of counts per batch';

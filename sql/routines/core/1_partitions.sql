@@ -1,0 +1,47 @@
+-- Partitions by day of the staging tables and of quarantine.
+
+create or replace function core.partition_by_day(p_table text, p_day date) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_schema text := split_part(p_table, '.', 1);
+    v_name text := split_part(p_table, '.', 2);
+    v_partition text := v_name || to_char(p_day, '"_p"YYYYMMDD');
+begin
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
+        return false;
+    end if;
+    execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
+        v_schema, v_partition, v_schema, v_name);
+    -- Rows of that day that came while there was no partition for them (a publisher whose clock
+    -- is ahead) move over; attaching would refuse while they are in the default partition.
+    execute format('with moved as (delete from %I.%I where day = %L returning *) insert into %I.%I select * from moved',
+        v_schema, v_name || '_default', p_day, v_schema, v_partition);
+    execute format('alter table %I.%I attach partition %I.%I for values from (%L) to (%L)',
+        v_schema, v_name, v_schema, v_partition, p_day, p_day + 1);
+    return true;
+end
+$$;
+comment on function core.partition_by_day(text, date) is 'Makes the partition of one day; false when it is there already';
+
+create or replace function core.ensure_partitions(p_ahead integer default 3) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_made integer := 0;
+    v_target record;
+begin
+    -- One maker at a time: two processes would both see the partition missing.
+    perform pg_advisory_xact_lock(hashtextextended('acequia.partitions', 0));
+    for v_target in
+        select t.name, d::date as day
+        from (select staging as name from core.entities union all select 'raw.quarantine') t,
+             generate_series(current_date - 1, current_date + p_ahead, interval '1 day') d
+        order by t.name, d
+    loop
+        if core.partition_by_day(v_target.name, v_target.day) then
+            v_made := v_made + 1;
+        end if;
+    end loop;
+    return v_made;
+end
+$$;
+comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead; returns how many were missing';

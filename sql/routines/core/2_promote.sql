@@ -1,0 +1,148 @@
+-- Promotion of staged batches, and what becomes of rows whose parent never comes.
+
+create or replace function core.promote(p_domain text, p_max_rows integer)
+returns table (
+    entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
+    batches integer, oldest_published_at timestamptz
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_started timestamptz := clock_timestamp();
+    v_batches bigint[];
+    v_entities text[];
+    v_oldest timestamptz;
+    v_entity record;
+    v_done record;
+    v_changed bigint := 0;
+    v_rows bigint := 0;
+    v_parked bigint := 0;
+begin
+    -- One promotion per domain at a time, in whichever process. Merges may therefore look at the
+    -- core before they write it.
+    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
+
+    -- The oldest batches, up to the wanted number of rows and one more.
+    select array_agg(b.batch_id order by b.batch_id), min(b.published_at)
+    into v_batches, v_oldest
+    from (
+        select w.batch_id, w.published_at,
+               sum(w.rows) over (order by w.batch_id rows between unbounded preceding and 1 preceding) as before
+        from (
+            select s.batch_id, s.published_at,
+                   (select coalesce(sum(e.staged), 0) from core.batch_entities e where e.batch_id = s.batch_id) as rows
+            from core.batches s
+            where s.domain = p_domain and s.state = 'staged'
+            order by s.batch_id
+            limit 1000
+        ) w
+    ) b
+    where coalesce(b.before, 0) < p_max_rows;
+
+    select array_agg(distinct e.entity) into v_entities
+    from core.batch_entities e
+    where e.batch_id = any (v_batches) and e.staged > 0;
+
+    for v_entity in
+        select c.entity, c.merge from core.entities c where c.domain = p_domain order by c.position
+    loop
+        -- Asked after the parents' merges: these may have made rows ready.
+        continue when not v_entity.entity = any (coalesce(v_entities, '{}'))
+            and not exists (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready);
+
+        execute format($sql$
+            with outcome as (
+                select * from %s($1)
+            ), counted as (
+                update core.batch_entities e
+                set staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
+                    updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
+                    stale = e.stale + o.stale, pending = e.pending + o.pending
+                from outcome o
+                where e.batch_id = o.batch_id and e.entity = $2
+            )
+            select coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
+                   coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
+            from outcome o
+            $sql$, v_entity.merge)
+        into inserted, updated, unchanged, stale, pending
+        using coalesce(v_batches, '{}'), v_entity.entity;
+
+        entity := v_entity.entity;
+        batches := coalesce(cardinality(v_batches), 0);
+        oldest_published_at := v_oldest;
+        v_rows := v_rows + inserted + updated + unchanged + stale;
+        v_changed := v_changed + inserted + updated;
+        v_parked := v_parked + pending;
+        return next;
+    end loop;
+
+    if v_batches is null and v_rows = 0 and v_parked = 0 then
+        return;
+    end if;
+    if exists (select from core.batch_entities e where e.batch_id = any (v_batches) and e.staged <> 0) then
+        raise exception 'a merge function of domain % left staged rows without an outcome', p_domain;
+    end if;
+
+    update core.batches b set state = 'promoted', promoted_at = clock_timestamp() where b.batch_id = any (v_batches);
+
+    insert into core.domain_state as d (domain, changed_at, promoted_at)
+    values (p_domain, clock_timestamp(), clock_timestamp())
+    on conflict (domain) do update
+    set promoted_at = excluded.promoted_at,
+        changed_at = case when v_changed > 0 then excluded.changed_at else d.changed_at end;
+
+    insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
+    values ('promote', p_domain, v_started, clock_timestamp(), 'ok', v_rows, greatest(v_parked, 0));
+end
+$$;
+comment on function core.promote(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';
+
+create or replace function core.expire_pending(p_domain text, p_older_than interval)
+returns table (entity text, expired bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_entity record;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
+    for v_entity in
+        select c.entity, c.staging, c.fields from core.entities c where c.domain = p_domain order by c.position
+    loop
+        -- The original bytes were acknowledged long ago: the body is rebuilt from the columns.
+        execute format($sql$
+            with expired as (
+                delete from core.pending p
+                where p.entity = $1 and not p.ready and p.since < now() - $2
+                returning p.*
+            ), kept as (
+                insert into raw.quarantine as q (message_id, day, batch_id, domain, entity, queue, stage, code, field_path,
+                    message, violations, body, properties, fingerprint)
+                select x.message_id, x.day, x.batch_id, $3, $4, b.queue, 'merge', 'orphan', x.parent,
+                       format('refers to %%s, which did not arrive within %%s', x.parent, $2),
+                       jsonb_build_array(jsonb_build_object('code', 'orphan', 'path', x.parent,
+                           'message', 'the row it refers to did not arrive in time')),
+                       convert_to((jsonb_build_object('entity', $4, 'ts', s.event_at)
+                           || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5)))::text, 'UTF8'),
+                       jsonb_build_object('message_id', x.message_id, 'rebuilt', true),
+                       md5(concat_ws('|', $3, $4, 'orphan', x.parent))
+                from expired x
+                join %s s on s.message_id = x.message_id and s.day = x.day
+                join core.batches b on b.batch_id = x.batch_id
+                on conflict (message_id, day) do update set occurrences = q.occurrences + 1, last_seen_at = now()
+            ), counted as (
+                update core.batch_entities e
+                set pending = e.pending - n.rows, quarantined = e.quarantined + n.rows
+                from (select x.batch_id, count(*)::int as rows from expired x group by x.batch_id) n
+                where e.batch_id = n.batch_id and e.entity = $4
+            )
+            select count(*) from expired
+            $sql$, v_entity.staging)
+        into expired
+        using p_domain || '.' || v_entity.entity, p_older_than, p_domain, v_entity.entity, v_entity.fields;
+        if expired > 0 then
+            entity := v_entity.entity;
+            return next;
+        end if;
+    end loop;
+end
+$$;
+comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent to quarantine, code orphan';

@@ -1,0 +1,31 @@
+-- Who may do what. The worker stages rows and calls functions; it can neither change the core by
+-- itself nor alter or drop anything. The analyst reads marts, data quality results and freshness.
+
+revoke execute on all functions in schema core from public;
+
+grant usage on schema raw, stg, core, marts to acequia_worker;
+grant select on all tables in schema raw, stg, core, marts to acequia_worker;
+grant insert on all tables in schema stg to acequia_worker;
+grant insert, update on raw.quarantine to acequia_worker;
+grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
+grant insert on core.batches, core.batch_entities to acequia_worker;
+grant execute on all functions in schema core to acequia_worker;
+revoke execute on function core.prepare_staging(regclass), core.partition_by_day(text, date) from acequia_worker;
+
+grant usage on schema core, marts to acequia_analyst;
+grant select on all tables in schema marts to acequia_analyst;
+grant execute on all functions in schema marts to acequia_analyst;
+grant select on core.dq_results, core.dq_status, core.conservation to acequia_analyst;
+
+-- The core of each domain: readable for trace and support, written by merge functions only.
+do $$
+declare
+    v_domain text;
+begin
+    for v_domain in select distinct e.domain from core.entities e loop
+        execute format('revoke execute on all functions in schema %I from public', v_domain);
+        execute format('grant usage on schema %I to acequia_worker', v_domain);
+        execute format('grant select on all tables in schema %I to acequia_worker', v_domain);
+    end loop;
+end
+$$;

@@ -1,0 +1,325 @@
+//! `worker doctor`: looks at everything the worker needs and says what to do.
+
+use acequia_contracts::Domain;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ExchangeKind};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::amqp::{self, EXCHANGE};
+use crate::config::SecretUrl;
+use crate::ingest::Lane;
+use crate::{db, migrate};
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// The worker runs, but somebody should look.
+    Warn,
+    /// The worker cannot work like this.
+    Fail,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not ok.
+    pub remedy: Option<String>,
+}
+
+/// The findings, in the order of the checks.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, check: &str, verdict: Verdict, found: impl Into<String>, remedy: &str) {
+        self.0.push(Finding {
+            check: check.to_owned(),
+            verdict,
+            found: found.into(),
+            remedy: (verdict != Verdict::Ok).then(|| remedy.to_owned()),
+        });
+    }
+
+    fn expect(&mut self, check: &str, ok: bool, found: impl Into<String>, remedy: &str) {
+        let verdict = if ok { Verdict::Ok } else { Verdict::Fail };
+        self.add(check, verdict, found, remedy);
+    }
+}
+
+/// Runs every check.
+pub async fn examine(
+    database: &SecretUrl,
+    broker: &SecretUrl,
+    domains: &[&'static Domain],
+) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    match db::connect(database, "doctor").await {
+        Ok(mut connection) => {
+            findings.add("database", Verdict::Ok, database.to_string(), "");
+            if let Err(error) = examine_database(&mut connection, &mut findings).await {
+                findings.add(
+                    "database",
+                    Verdict::Fail,
+                    error.to_string(),
+                    "Grant the role what sql/routines/core/9_grants.sql gives acequia_worker: run `worker migrate`.",
+                );
+            }
+        }
+        Err(error) => findings.add(
+            "database",
+            Verdict::Fail,
+            format!("{database}: {error}"),
+            "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database.",
+        ),
+    }
+    match amqp::connect(broker, "doctor").await {
+        Ok(connection) => {
+            findings.add("broker", Verdict::Ok, broker.to_string(), "");
+            if let Some(version) = broker_version(broker).await {
+                let major = version
+                    .split('.')
+                    .next()
+                    .and_then(|major| major.parse().ok());
+                let verdict = if major.is_some_and(|major: u32| major < 4) {
+                    Verdict::Warn
+                } else {
+                    Verdict::Ok
+                };
+                findings.add(
+                    "broker version",
+                    verdict,
+                    format!("RabbitMQ {version}"),
+                    "It works from 3.10 on; series before 4 are no longer maintained: plan the upgrade.",
+                );
+            }
+            examine_broker(&connection, domains, &mut findings).await;
+            let _ = connection.close(200, "done".into()).await;
+        }
+        Err(error) => findings.add(
+            "broker",
+            Verdict::Fail,
+            format!("{broker}: {error:#}"),
+            "Start RabbitMQ, or correct AMQP_URL: host, port, user, password, virtual host.",
+        ),
+    }
+    findings.0
+}
+
+async fn examine_database(
+    connection: &mut PgConnection,
+    findings: &mut Findings,
+) -> sqlx::Result<()> {
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut *connection)
+        .await?;
+    findings.expect(
+        "database version",
+        version >= 150_000,
+        format!("PostgreSQL {}.{}", version / 10_000, version % 10_000),
+        "Use PostgreSQL 15 or newer.",
+    );
+    for (setting, why) in [
+        (
+            "fsync",
+            "an acknowledged message could be lost when the machine stops",
+        ),
+        (
+            "synchronous_commit",
+            "an acknowledged message could be lost when the server stops",
+        ),
+        (
+            "full_page_writes",
+            "a torn page could lose acknowledged messages",
+        ),
+    ] {
+        let value: String = sqlx::query_scalar("select current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut *connection)
+            .await?;
+        let ok = value != "off" && value != "local";
+        let found = if ok { value } else { format!("{value}: {why}") };
+        findings.expect(setting, ok, found, &format!("Set {setting} = on."));
+    }
+    match migrate::check(connection).await {
+        Ok(()) => findings.add(
+            "schema",
+            Verdict::Ok,
+            format!("version {}", migrate::latest()),
+            "",
+        ),
+        Err(error) => {
+            findings.add(
+                "schema",
+                Verdict::Fail,
+                error.to_string(),
+                "Run `worker migrate` as the owner of the database.",
+            );
+            return Ok(());
+        }
+    }
+    let (role, superuser, may_create): (String, bool, bool) = sqlx::query_as(
+        "select current_user::text, rolsuper, has_schema_privilege('stg', 'create') from pg_roles where rolname = current_user",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if superuser || may_create {
+        findings.add(
+            "role",
+            Verdict::Warn,
+            format!("{role} may create and drop tables"),
+            "Run the worker as acequia_worker; only `worker migrate` needs the owner.",
+        );
+    } else {
+        findings.add("role", Verdict::Ok, role, "");
+    }
+    let missing: Vec<String> = sqlx::query_scalar(
+        "select staging from core.entities e where not has_table_privilege(e.staging, 'insert') order by 1",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    findings.expect(
+        "rights",
+        missing.is_empty(),
+        if missing.is_empty() {
+            "may stage every entity".to_owned()
+        } else {
+            format!("may not insert into {}", missing.join(", "))
+        },
+        "Run `worker migrate`: it grants what the worker needs.",
+    );
+    let without: i64 = sqlx::query_scalar(
+        "select count(*) from core.entities e where to_regclass(e.staging || to_char(current_date, '\"_p\"YYYYMMDD')) is null",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    findings.expect(
+        "partitions",
+        without == 0,
+        if without == 0 {
+            "today's are there".to_owned()
+        } else {
+            format!("{without} staging tables have none for today")
+        },
+        "Start the worker or run `worker migrate`: both make them.",
+    );
+    let difference: Option<i64> =
+        sqlx::query_scalar("select sum(abs(difference))::bigint from core.conservation")
+            .fetch_one(&mut *connection)
+            .await?;
+    findings.expect(
+        "conservation",
+        difference.unwrap_or(0) == 0,
+        format!("{} messages unaccounted for", difference.unwrap_or(0)),
+        "Compare core.batch_entities with core.pending and raw.quarantine.",
+    );
+    Ok(())
+}
+
+async fn examine_broker(
+    connection: &Connection,
+    domains: &[&'static Domain],
+    findings: &mut Findings,
+) {
+    let exchange = ExchangeDeclareOptions {
+        passive: true,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let found = match connection.create_channel().await {
+        Ok(channel) => {
+            channel
+                .exchange_declare(
+                    EXCHANGE.into(),
+                    ExchangeKind::Topic,
+                    exchange,
+                    FieldTable::default(),
+                )
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    report(
+        findings,
+        &format!("exchange {EXCHANGE}"),
+        found.map(|()| "is there".to_owned()),
+    );
+    for lane in Lane::of(domains) {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        // A failed look closes its channel, so each has its own.
+        let found = match connection.create_channel().await {
+            Ok(channel) => {
+                channel
+                    .queue_declare(lane.queue.as_str().into(), passive, FieldTable::default())
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        report(
+            findings,
+            &format!("queue {}", lane.queue),
+            found.map(|queue| {
+                format!(
+                    "{} messages, {} consumers",
+                    queue.message_count(),
+                    queue.consumer_count()
+                )
+            }),
+        );
+    }
+}
+
+fn report(findings: &mut Findings, check: &str, found: lapin::Result<String>) {
+    match found {
+        Ok(found) => findings.add(check, Verdict::Ok, found, ""),
+        Err(error) => findings.add(
+            check,
+            Verdict::Warn,
+            error.to_string(),
+            "Start `worker run`: it declares exchange and queues.",
+        ),
+    }
+}
+
+/// The version that the broker names in the first frame of a plain connection; lapin keeps it
+/// to itself.
+async fn broker_version(url: &SecretUrl) -> Option<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let url: url::Url = url.expose().parse().ok()?;
+    if url.scheme() != "amqp" {
+        return None;
+    }
+    let address = (url.host_str()?.to_owned(), url.port().unwrap_or(5672));
+    let greeting = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        stream.write_all(b"AMQP\0\0\x09\x01").await.ok()?;
+        let mut header = [0; 7];
+        stream.read_exact(&mut header).await.ok()?;
+        let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
+        let mut frame = vec![0; usize::try_from(size.min(65_536)).ok()?];
+        stream.read_exact(&mut frame).await.ok()?;
+        // In the table of properties: key length, key, type S, text length, text.
+        let key = b"\x07versionS";
+        let at = frame.windows(key.len()).position(|window| window == key)? + key.len();
+        let length = u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?);
+        let text = frame.get(at + 4..at + 4 + usize::try_from(length).ok()?)?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(3), greeting)
+        .await
+        .ok()
+        .flatten()
+}

@@ -1,0 +1,138 @@
+//! One place that says what to do about an error.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+/// What went wrong, by what has to happen next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// PostgreSQL refuses a value: the row goes to quarantine, the rest goes on.
+    BadData,
+    /// The same statement may succeed in a moment: it is retried.
+    Transient,
+    /// Database or broker is not there: consuming pauses, messages stay in the queue.
+    Down,
+    /// Schema, rights or program do not fit: consuming pauses until somebody mends it.
+    Broken,
+}
+
+impl Failure {
+    /// Classifies an error of sqlx.
+    #[must_use]
+    pub fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => {
+                Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.message())
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Self::Down,
+            // The stream is out of step: a new connection starts in step.
+            sqlx::Error::Protocol(_) => Self::Transient,
+            _ => Self::Broken,
+        }
+    }
+
+    /// Classifies a SQLSTATE (PostgreSQL documentation, appendix A).
+    fn of_sqlstate(code: &str, message: &str) -> Self {
+        match code {
+            // A missing partition has the code of a broken check.
+            "23514" if message.starts_with("no partition of relation") => Self::Broken,
+            // The checks on the platform's own books are no fault of the data.
+            "23514" if message.contains("every_message_is_accounted_for") => Self::Broken,
+            // A read-only server is in the middle of a failover.
+            "25006" | "55P03" | "57014" => Self::Transient,
+            _ => match code.get(..2) {
+                Some("22" | "23" | "54") => Self::BadData,
+                Some("40" | "53") => Self::Transient,
+                Some("08" | "57") => Self::Down,
+                _ => Self::Broken,
+            },
+        }
+    }
+
+    /// What an operator can do.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::BadData => "Look at raw.quarantine: the row and the constraint are there.",
+            Self::Transient => "Nothing: it is retried. If it goes on, look for locks and load.",
+            Self::Down => {
+                "Start the server or mend the network; messages wait in the queue meanwhile."
+            }
+            Self::Broken => {
+                "Run `worker doctor`; most often `worker migrate` was not run or a right is missing."
+            }
+        }
+    }
+
+    /// A short name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadData => "bad_data",
+            Self::Transient => "transient",
+            Self::Down => "down",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Waiting times between attempts: doubling from 100 ms to 10 s, each drawn between half and
+/// whole, so that many workers do not come back at the same instant.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The next waiting time.
+    pub fn next_delay(&mut self) -> Duration {
+        let ceiling = (100_u64 << self.attempts.min(7)).min(10_000);
+        self.attempts = self.attempts.saturating_add(1);
+        Duration::from_millis(rand::rng().random_range(ceiling / 2..=ceiling))
+    }
+
+    /// Starts again from the shortest time.
+    pub const fn reset(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Attempts since the last reset.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_fall_into_classes() {
+        let of = |code| Failure::of_sqlstate(code, "");
+        assert_eq!(of("22P02"), Failure::BadData);
+        assert_eq!(of("23505"), Failure::BadData);
+        assert_eq!(of("40P01"), Failure::Transient);
+        assert_eq!(of("53300"), Failure::Transient);
+        assert_eq!(of("57P01"), Failure::Down);
+        assert_eq!(of("08006"), Failure::Down);
+        assert_eq!(of("42P01"), Failure::Broken);
+        assert_eq!(
+            Failure::of_sqlstate("23514", "no partition of relation \"x\" found for row"),
+            Failure::Broken
+        );
+    }
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        let mut backoff = Backoff::default();
+        for attempt in 0..20 {
+            let delay = backoff.next_delay();
+            let ceiling = Duration::from_millis((100 << attempt.min(7)).min(10_000));
+            assert!(delay >= ceiling / 2 && delay <= ceiling);
+        }
+        backoff.reset();
+        assert!(backoff.next_delay() <= Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,93 @@
+//! /metrics, /livez and /readyz, answered by a task that no message passes through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::run::Shared;
+use crate::status::Status;
+
+struct Server {
+    shared: Arc<Shared>,
+    status: Status,
+}
+
+/// Takes the port.
+///
+/// # Errors
+/// When it is taken already.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --http-addr or HTTP_ADDR")
+    })
+}
+
+/// Serves until the task is aborted.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let server = Arc::new(Server {
+        shared,
+        status: Status::default(),
+    });
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .with_state(server);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
+    let shared = &server.shared;
+    for report in shared.health.report(shared.settings.stall_after) {
+        shared
+            .metrics
+            .ready(&report.name, &report.subject, report.ready);
+    }
+    server
+        .status
+        .update(&shared.database, &shared.metrics.database)
+        .await;
+    match shared.metrics.page() {
+        // Prometheus 3 refuses a page without this type.
+        Ok(page) => (
+            StatusCode::OK,
+            [(
+                header::CONTENT_TYPE,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )],
+            page,
+        ),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            format!("{error}\n"),
+        ),
+    }
+}
+
+/// 200 while every loop gets on, 503 otherwise; the body names each loop and what keeps it.
+async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
+    let shared = &server.shared;
+    let reports = shared.health.report(shared.settings.stall_after);
+    let ready = !reports.is_empty() && reports.iter().all(|report| report.ready);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::json!({ "ready": ready, "loops": reports });
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        format!("{body:#}\n"),
+    )
+}

@@ -1,0 +1,193 @@
+//! Decodes a batch of deliveries into the columns of each entity and a list of rejected ones.
+
+use acequia_contracts::{
+    Code, Context, Domain, Entity, MAX_BODY_BYTES, Values, Violation, entity_of,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use lapin::message::Delivery;
+use uuid::Uuid;
+
+use super::identity::{Identity, published_at};
+
+/// The good messages of one entity, in columns. All vectors have the same length.
+pub struct EntityRows {
+    /// The entity.
+    pub entity: &'static Entity,
+    /// Columns of its fields.
+    pub fields: Vec<Values>,
+    /// Ids.
+    pub ids: Vec<Uuid>,
+    /// Days of the ids.
+    pub days: Vec<NaiveDate>,
+    /// Event times.
+    pub event_at: Vec<DateTime<Utc>>,
+    /// Publish times.
+    pub published_at: Vec<Option<DateTime<Utc>>>,
+    /// Positions in the batch of deliveries.
+    pub deliveries: Vec<usize>,
+    /// Fields that the contract does not know, over all messages.
+    pub unknown_fields: u64,
+}
+
+impl EntityRows {
+    fn new(entity: &'static Entity) -> Self {
+        Self {
+            entity,
+            fields: entity.new_columns(),
+            ids: Vec::new(),
+            days: Vec::new(),
+            event_at: Vec::new(),
+            published_at: Vec::new(),
+            deliveries: Vec::new(),
+            unknown_fields: 0,
+        }
+    }
+}
+
+/// A message that goes to quarantine.
+pub struct Rejected {
+    /// Position in the batch of deliveries.
+    pub delivery: usize,
+    /// Position of its entity in the domain, if it could be told.
+    pub entity: Option<usize>,
+    /// Its identity.
+    pub identity: Identity,
+    /// Why; never empty.
+    pub violations: Vec<Violation>,
+    /// PostgreSQL's code when it was PostgreSQL that refused it.
+    pub sqlstate: Option<String>,
+}
+
+/// A batch of deliveries of one domain, decoded.
+pub struct Sorted {
+    /// The domain.
+    pub domain: &'static Domain,
+    /// Rows per entity, in the domain's order; empty for entities that do not occur.
+    pub good: Vec<EntityRows>,
+    /// Messages for quarantine.
+    pub rejected: Vec<Rejected>,
+    /// Oldest publish time.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+impl Sorted {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(domain: &'static Domain) -> Self {
+        Self {
+            domain,
+            good: domain.entities.iter().map(EntityRows::new).collect(),
+            rejected: Vec::new(),
+            oldest: None,
+        }
+    }
+
+    /// Decodes the delivery at `position` and files it under good or rejected.
+    pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
+        let given = Identity::of_properties(&delivery.properties);
+        let bytes = || Identity::of_bytes(queue, &delivery.data);
+        let published = published_at(&delivery.properties, context.now);
+        self.oldest = self.oldest.into_iter().chain(published).min();
+
+        let (entity, violations) = match self.decode(delivery, context) {
+            Ok((entity, envelope)) => {
+                let identity = given
+                    .or_else(|| envelope.event_id.as_deref().map(Identity::of_text))
+                    .unwrap_or_else(bytes);
+                let rows = &mut self.good[entity];
+                rows.ids.push(identity.id);
+                rows.days.push(identity.day);
+                rows.event_at
+                    .push(envelope.ts.or(published).unwrap_or(context.now));
+                rows.published_at.push(published);
+                rows.deliveries.push(position);
+                rows.unknown_fields += u64::from(envelope.unknown_fields);
+                return;
+            }
+            Err(bad) => bad,
+        };
+        self.rejected.push(Rejected {
+            delivery: position,
+            entity,
+            identity: given.unwrap_or_else(bytes),
+            violations,
+            sqlstate: None,
+        });
+    }
+
+    /// Files a delivery that the broker gave up.
+    pub fn add_dead(&mut self, position: usize, delivery: &Delivery, queue: &str) {
+        self.rejected.push(Rejected {
+            delivery: position,
+            entity: named_outside(self.domain, delivery),
+            identity: Identity::of_properties(&delivery.properties)
+                .unwrap_or_else(|| Identity::of_bytes(queue, &delivery.data)),
+            violations: vec![Violation::body(
+                Code::DeliveryLimit,
+                "the broker gave it up after too many deliveries: it may crash workers",
+            )],
+            sqlstate: None,
+        });
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn decode(
+        &mut self,
+        delivery: &Delivery,
+        context: &Context,
+    ) -> Result<(usize, acequia_contracts::Envelope), (Option<usize>, Vec<Violation>)> {
+        let body_error =
+            |entity, code, message: String| Err((entity, vec![Violation::body(code, message)]));
+        let outside = named_outside(self.domain, delivery);
+        if delivery.data.len() > MAX_BODY_BYTES {
+            let size = delivery.data.len();
+            let message = format!("has {size} bytes, at most {MAX_BODY_BYTES} are taken");
+            return body_error(outside, Code::TooLarge, message);
+        }
+        let body = match std::str::from_utf8(&delivery.data) {
+            Ok(body) => body,
+            Err(error) => {
+                let message = format!("is not UTF-8 from byte {} on", error.valid_up_to());
+                return body_error(outside, Code::NotUtf8, message);
+            }
+        };
+        let inside = || entity_of(body).and_then(|name| self.domain.position(&name));
+        let Some(entity) = outside.or_else(inside) else {
+            return match serde_json::from_str::<serde::de::IgnoredAny>(body) {
+                Ok(_) => body_error(
+                    None,
+                    Code::UnknownEntity,
+                    format!(
+                        "neither type, routing key nor the field entity names an entity of domain {}",
+                        self.domain.name
+                    ),
+                ),
+                Err(error) => body_error(
+                    None,
+                    Code::InvalidJson,
+                    format!(
+                        "not JSON: stops at line {}, column {}",
+                        error.line(),
+                        error.column()
+                    ),
+                ),
+            };
+        };
+        let rows = &mut self.good[entity];
+        rows.entity
+            .decode(body, context, &mut rows.fields)
+            .map(|envelope| (entity, envelope))
+            .map_err(|violations| (Some(entity), violations))
+    }
+}
+
+/// The entity named by AMQP type or routing key; the first of them that the domain knows.
+fn named_outside(domain: &Domain, delivery: &Delivery) -> Option<usize> {
+    let kind = delivery.properties.kind().as_ref();
+    kind.and_then(|kind| domain.position(kind.as_str()))
+        .or_else(|| {
+            let key = delivery.routing_key.as_str();
+            let entity = key.strip_prefix(domain.name)?.strip_prefix('.')?;
+            domain.position(entity)
+        })
+}

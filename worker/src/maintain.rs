@@ -1,0 +1,82 @@
+//! Housekeeping: partitions for the days to come, rows whose parent never came.
+
+use std::time::Duration;
+
+use acequia_contracts::{Code, Domain};
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+use tracing::info;
+
+use crate::run::Shared;
+use crate::worker_loop::{Step, Work};
+
+/// Makes missing partitions; returns how many.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn ensure_partitions(connection: &mut PgConnection) -> sqlx::Result<i32> {
+    sqlx::query_scalar("select core.ensure_partitions()")
+        .fetch_one(connection)
+        .await
+}
+
+/// Moves rows that waited too long for their parent to quarantine; returns them per entity.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn expire_pending(
+    connection: &mut PgConnection,
+    domain: &str,
+    older_than: Duration,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    let microseconds = i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX);
+    let older_than = PgInterval {
+        microseconds,
+        ..PgInterval::default()
+    };
+    sqlx::query_as("select * from core.expire_pending($1, $2)")
+        .bind(domain)
+        .bind(older_than)
+        .fetch_all(connection)
+        .await
+}
+
+/// The housekeeping loop.
+pub struct Maintain;
+
+impl Work for Maintain {
+    const NAME: &'static str = "maintain";
+
+    async fn step(
+        &self,
+        connection: &mut PgConnection,
+        domain: &'static Domain,
+        shared: &Shared,
+    ) -> sqlx::Result<Step> {
+        let time_to_live = shared.settings.orphan_ttl;
+        let made = ensure_partitions(connection).await?;
+        if made > 0 {
+            info!(
+                event = "partitions.made",
+                partitions = made,
+                "partitions made ahead"
+            );
+        }
+        for (entity, rows) in expire_pending(connection, domain.name, time_to_live).await? {
+            info!(
+                event = "pending.expired",
+                domain = domain.name,
+                entity,
+                rows,
+                "rows without parent moved to quarantine"
+            );
+            shared.metrics.quarantined(domain.name, Code::Orphan, rows);
+        }
+        // Often enough that a short time to live means what it says.
+        Ok(Step::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
+    }
+}
+
+/// Shortest and longest pause of housekeeping.
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(60);

@@ -1,0 +1,328 @@
+//! Schema: migrations once and in order, routines and rules again whenever they change.
+//!
+//! refinery takes no lock and speaks through `tokio-postgres`; both stay in this file.
+
+use std::collections::BTreeMap;
+
+use acequia_contracts::catalog;
+use anyhow::{Context, bail};
+use include_dir::{Dir, include_dir};
+use embedded::migrations;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use tokio_postgres::{Client, NoTls};
+use tracing::info;
+
+use crate::config::SecretUrl;
+
+#[allow(missing_docs)]
+mod embedded {
+    refinery::embed_migrations!("../sql/migrations");
+}
+
+static ROUTINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/routines");
+static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/rules");
+
+const HISTORY: &str = "core.refinery_schema_history";
+/// Advisory lock of the whole of `worker migrate`; any number that nobody else uses.
+const LOCK: i64 = 0x0ace_4d1a;
+
+/// What `migrate` did.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Report {
+    /// Migrations applied now.
+    pub migrations: Vec<String>,
+    /// Routines and rules applied now; empty when none had changed.
+    pub routines: Vec<String>,
+    /// Version of the schema.
+    pub version: i32,
+}
+
+/// Brings the schema to the version of this program. Safe to call from several processes at
+/// once and again at any time.
+///
+/// `passwords` are set for the login roles of the platform: (role, password).
+///
+/// # Errors
+/// When the database does not answer, an SQL file fails, or the schema is newer than this
+/// program.
+pub async fn migrate(url: &SecretUrl, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
+    let (mut client, connection) = tokio_postgres::connect(url.expose(), NoTls)
+        .await
+        .context("database")?;
+    let driver = tokio::spawn(connection);
+    let report = apply(&mut client, passwords).await;
+    drop(client);
+    driver.await.context("connection")??;
+    report
+}
+
+async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
+    client
+        .execute("select pg_advisory_lock($1)", &[&LOCK])
+        .await?;
+    client
+        .batch_execute(
+            "create schema if not exists core; \
+             comment on schema core is 'Accounting, data quality, lineage: the tables of the platform itself'",
+        )
+        .await
+        .context("schema core; the role must own the database")?;
+    let mut runner = migrations::runner();
+    runner.set_migration_table_name(HISTORY);
+    if let Some(applied) = runner.get_last_applied_migration_async(client).await?
+        && applied.version() > latest()
+    {
+        bail!(
+            "the schema has version {}, this program knows {} only: use the newer program",
+            applied.version(),
+            latest()
+        );
+    }
+    let applied = runner.run_async(client).await.context("migration")?;
+    let mut report = Report {
+        migrations: applied
+            .applied_migrations()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        version: latest(),
+        ..Report::default()
+    };
+    report.routines = apply_routines(client).await?;
+    for (role, password) in passwords {
+        set_password(client, role, password).await?;
+    }
+    client
+        .execute("select core.ensure_partitions()", &[])
+        .await?;
+    info!(
+        event = "migrate.done",
+        version = report.version,
+        migrations = report.migrations.len(),
+        routines = report.routines.len(),
+        "schema is up to date"
+    );
+    Ok(report)
+}
+
+/// Applies routines and rules in one transaction if any of them has changed. All of them, since
+/// views build on each other.
+async fn apply_routines(client: &mut Client) -> anyhow::Result<Vec<String>> {
+    let files = routines();
+    let wanted: BTreeMap<String, String> = files
+        .iter()
+        .map(|(path, text)| (path.clone(), checksum(text)))
+        .chain([("catalog".to_owned(), checksum(&format!("{:?}", entities())))])
+        .collect();
+    let rows = client
+        .query("select path, checksum from core.routines", &[])
+        .await?;
+    let present: BTreeMap<String, String> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if wanted == present {
+        return Ok(Vec::new());
+    }
+    let transaction = client.transaction().await?;
+    transaction
+        .execute("delete from core.entities", &[])
+        .await?;
+    for (position, entity) in entities().into_iter().enumerate() {
+        transaction
+            .execute(
+                "insert into core.entities (domain, entity, position, staging, merge, core_table, key_columns, fields) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    &entity.domain,
+                    &entity.name,
+                    &i32::try_from(position)?,
+                    &entity.staging,
+                    &entity.merge,
+                    &entity.core,
+                    &entity.key,
+                    &entity.columns.iter().map(|column| column.name).collect::<Vec<_>>(),
+                ],
+            )
+            .await?;
+    }
+    for (path, text) in &files {
+        transaction
+            .batch_execute(text)
+            .await
+            .with_context(|| format!("sql/{path}"))?;
+    }
+    transaction
+        .execute("delete from core.routines", &[])
+        .await?;
+    for (path, checksum) in &wanted {
+        transaction
+            .execute(
+                "insert into core.routines (path, checksum) values ($1, $2)",
+                &[path, checksum],
+            )
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+fn entities() -> Vec<&'static acequia_contracts::Entity> {
+    catalog()
+        .iter()
+        .flat_map(|domain| &domain.entities)
+        .collect()
+}
+
+/// The repeatable files in the order in which they are applied: the platform's own, each
+/// domain's, rules, and grants last.
+fn routines() -> Vec<(String, &'static str)> {
+    const GRANTS: &str = "9_grants.sql";
+    let core = || sql_files(&ROUTINES, "routines", "core");
+    let mut files: Vec<_> = core()
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with(GRANTS))
+        .collect();
+    for domain in catalog() {
+        files.extend(sql_files(&ROUTINES, "routines", domain.name));
+        let rules = format!("{}.sql", domain.name);
+        if let Some(text) = RULES.get_file(&rules).and_then(|file| file.contents_utf8()) {
+            files.push((format!("rules/{rules}"), text));
+        }
+    }
+    files.extend(
+        core()
+            .into_iter()
+            .filter(|(path, _)| path.ends_with(GRANTS)),
+    );
+    files
+}
+
+fn sql_files(root: &'static Dir<'static>, name: &str, folder: &str) -> Vec<(String, &'static str)> {
+    let mut files: Vec<_> = root
+        .get_dir(folder)
+        .into_iter()
+        .flat_map(Dir::files)
+        .filter(|file| {
+            file.path()
+                .extension()
+                .is_some_and(|extension| extension == "sql")
+        })
+        .filter_map(|file| {
+            Some((
+                format!("{name}/{}", file.path().display()),
+                file.contents_utf8()?,
+            ))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A password cannot be a parameter of `alter role`; the server itself quotes it.
+async fn set_password(client: &Client, role: &str, password: &str) -> anyhow::Result<()> {
+    let statement: String = client
+        .query_one(
+            "select format('alter role %I password %L', $1::text, $2::text)",
+            &[&role, &password],
+        )
+        .await?
+        .get(0);
+    client
+        .batch_execute(&statement)
+        .await
+        .map_err(|error| match error.as_db_error() {
+            // The statement, and so the password, must not be in the error.
+            Some(error) => anyhow::anyhow!("password of role {role}: {}", error.message()),
+            None => anyhow::anyhow!("password of role {role}: connection lost"),
+        })
+}
+
+/// The newest migration of this program.
+#[must_use]
+pub fn latest() -> i32 {
+    migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
+}
+
+/// Insists that the schema has exactly the version of this program.
+///
+/// # Errors
+/// When it is older, newer or not there; the text says what to do.
+pub async fn check(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let found: Result<Option<i32>, _> =
+        sqlx::query_scalar("select max(version)::int from core.refinery_schema_history")
+            .fetch_one(&mut *connection)
+            .await;
+    let version = match found {
+        Ok(version) => version.unwrap_or(0),
+        Err(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| code.starts_with("42")) =>
+        {
+            bail!(
+                "the schema is not there, or this role may not see it: run `worker migrate` as the owner of the database"
+            )
+        }
+        Err(error) => return Err(error).context("reading the schema's version"),
+    };
+    if version < latest() {
+        bail!(
+            "the schema has version {version}, this program needs {}: run `worker migrate`",
+            latest()
+        );
+    }
+    if version > latest() {
+        bail!(
+            "the schema has version {version}, this program knows {} only: use the newer program",
+            latest()
+        );
+    }
+    let present: Vec<(String, String)> = sqlx::query_as("select path, checksum from core.routines")
+        .fetch_all(connection)
+        .await
+        .context("reading the routines' versions")?;
+    let present: BTreeMap<_, _> = present.into_iter().collect();
+    let missing = routines()
+        .into_iter()
+        .find(|(path, text)| present.get(path) != Some(&checksum(text)));
+    if let Some((path, _)) = missing {
+        bail!("sql/{path} is not applied as this program has it: run `worker migrate`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// refinery skips files whose names it does not understand without a word.
+    #[test]
+    fn every_migration_file_is_seen() {
+        static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/migrations");
+        assert_eq!(
+            FILES.files().count(),
+            migrations::runner().get_migrations().len()
+        );
+    }
+
+    #[test]
+    fn every_routine_file_belongs_to_a_domain() {
+        let known = ROUTINES.dirs().flat_map(Dir::files).count() + RULES.files().count();
+        assert_eq!(routines().len(), known);
+        assert!(
+            routines()
+                .last()
+                .is_some_and(|(path, _)| path.ends_with("9_grants.sql"))
+        );
+    }
+}

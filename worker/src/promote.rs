@@ -1,0 +1,85 @@
+//! The promote loop: from staging to the core, one transaction of merge functions at a time.
+
+use std::time::Instant;
+
+use acequia_contracts::Domain;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use tracing::info;
+
+use crate::run::Shared;
+use crate::worker_loop::{Step, Work};
+
+/// What a promotion did for one entity.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Promoted {
+    /// Entity.
+    pub entity: String,
+    /// New core rows.
+    pub inserted: i64,
+    /// Changed core rows.
+    pub updated: i64,
+    /// Newer versions with the same values.
+    pub unchanged: i64,
+    /// Superseded versions.
+    pub stale: i64,
+    /// Change in the number of rows that wait for a parent.
+    pub pending: i64,
+    /// Batches in the promotion.
+    pub batches: i32,
+    /// Publish time of the oldest message in it.
+    pub oldest_published_at: Option<DateTime<Utc>>,
+}
+
+/// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
+///
+/// # Errors
+/// Whatever PostgreSQL answers; nothing is promoted then.
+pub async fn promote(
+    connection: &mut PgConnection,
+    domain: &str,
+    max_rows: i32,
+) -> sqlx::Result<Vec<Promoted>> {
+    sqlx::query_as("select * from core.promote($1, $2)")
+        .bind(domain)
+        .bind(max_rows)
+        .fetch_all(connection)
+        .await
+}
+
+/// The promote loop.
+pub struct Promote;
+
+impl Work for Promote {
+    const NAME: &'static str = "promote";
+
+    async fn step(
+        &self,
+        connection: &mut PgConnection,
+        domain: &'static Domain,
+        shared: &Shared,
+    ) -> sqlx::Result<Step> {
+        let begun = Instant::now();
+        let promoted = promote(connection, domain.name, shared.settings.promote_max).await?;
+        let Some(first) = promoted.first() else {
+            return Ok(Step::Idle(shared.settings.poll_every));
+        };
+        let rows: i64 = promoted
+            .iter()
+            .map(|entity| entity.inserted + entity.updated + entity.unchanged + entity.stale)
+            .sum();
+        info!(
+            event = "batch.promoted",
+            domain = domain.name,
+            batches = first.batches,
+            rows,
+            pending = promoted.iter().map(|entity| entity.pending).sum::<i64>(),
+            duration_s = begun.elapsed().as_secs_f64(),
+            "promoted"
+        );
+        shared
+            .metrics
+            .promoted(domain.name, &promoted, begun.elapsed());
+        Ok(Step::Again)
+    }
+}

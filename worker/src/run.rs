@@ -1,0 +1,201 @@
+//! The worker process: starts the loops, stops them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use acequia_contracts::Domain;
+use anyhow::{Context, bail};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::check::Check;
+use crate::config::{LoopArgs, SecretUrl};
+use crate::health::Health;
+use crate::ingest::{self, Lane};
+use crate::maintain::Maintain;
+use crate::metrics::Metrics;
+use crate::promote::Promote;
+use crate::refresh::Refresh;
+use crate::{db, http, migrate, worker_loop};
+
+/// How long the loops may take to finish what they have begun.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// What the loops of a process share. They meet in the database only: waking the promote loop
+/// after staging is a hint that saves a poll.
+pub struct Shared {
+    /// Name of the process in `core.batches`.
+    pub worker: String,
+    /// PostgreSQL.
+    pub database: SecretUrl,
+    /// RabbitMQ.
+    pub broker: SecretUrl,
+    /// Settings.
+    pub settings: LoopArgs,
+    /// Domains worked for.
+    pub domains: Vec<&'static Domain>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// State of the loops.
+    pub health: Health,
+    staged: HashMap<&'static str, Notify>,
+}
+
+impl Shared {
+    /// Tells the promote loop of a domain that rows are staged.
+    pub fn wake(&self, domain: &str) {
+        if let Some(notify) = self.staged.get(domain) {
+            notify.notify_one();
+        }
+    }
+
+    /// Returns when the loop is woken; loops that nobody wakes wait for ever.
+    pub async fn woken(&self, name: &str, domain: &str) {
+        match self.staged.get(domain) {
+            Some(notify) if name == "promote" => notify.notified().await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Runs the worker until `stop` is cancelled; then finishes what is in flight.
+///
+/// # Errors
+/// When a setting is wrong, the schema does not fit, or the HTTP port is taken. Broker and
+/// database may come and go.
+pub async fn run(
+    database: SecretUrl,
+    broker: SecretUrl,
+    settings: LoopArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let domains = domains_of(&settings.domains)?;
+    wait_for_schema(&database, &stop).await?;
+    let shared = Arc::new(Shared {
+        worker: format!("{}:{}", hostname(), std::process::id()),
+        metrics: Metrics::new(&domains).context("metrics")?,
+        health: Health::default(),
+        staged: domains
+            .iter()
+            .map(|domain| (domain.name, Notify::new()))
+            .collect(),
+        database,
+        broker,
+        settings,
+        domains: domains.clone(),
+    });
+    let listener = http::bind(shared.settings.http_addr).await?;
+    info!(event = "worker.started", version = env!("CARGO_PKG_VERSION"), worker = shared.worker,
+        http = %listener.local_addr()?, database = %shared.database, broker = %shared.broker,
+        "worker runs");
+
+    let mut loops = JoinSet::new();
+    // Housekeeping first: today's partitions should be there before the first row.
+    for domain in domains.iter().copied() {
+        loops.spawn(worker_loop::run(
+            Maintain,
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+        loops.spawn(worker_loop::run(
+            Promote,
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+        loops.spawn(worker_loop::run(
+            Check,
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+        loops.spawn(worker_loop::run(
+            Refresh,
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+    }
+    for lane in Lane::of(&domains) {
+        loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
+    }
+    let server = tokio::spawn(http::serve(listener, shared.clone()));
+
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = loops.join_next() => {
+                if let Err(panicked) = ended {
+                    bail!("a loop crashed: {panicked}; restart the worker, nothing is lost");
+                }
+            }
+        }
+    }
+    info!(event = "worker.stopping", "finishing what is in flight");
+    let all_ended = async { while loops.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, all_ended).await.is_err() {
+        warn!(
+            event = "worker.stop_timeout",
+            "gave up waiting; unacknowledged messages stay in their queue"
+        );
+    }
+    server.abort();
+    info!(event = "worker.stopped", "worker stopped");
+    Ok(())
+}
+
+/// The domains of a list of names; all of them when it is empty.
+///
+/// # Errors
+/// When a name is not in the catalog.
+pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
+    let known = || {
+        let names: Vec<_> = acequia_contracts::catalog()
+            .iter()
+            .map(|domain| domain.name)
+            .collect();
+        names.join(", ")
+    };
+    if names.is_empty() {
+        return Ok(acequia_contracts::catalog().iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            acequia_contracts::domain(name)
+                .with_context(|| format!("there is no domain {name}; there is {}", known()))
+        })
+        .collect()
+}
+
+/// Waits until the database answers, then insists that its schema is this program's.
+async fn wait_for_schema(database: &SecretUrl, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut backoff = crate::failure::Backoff::default();
+    while !stop.is_cancelled() {
+        match db::connect(database, "start").await {
+            Ok(mut connection) => return migrate::check(&mut connection).await,
+            Err(error)
+                if crate::failure::Failure::of(&error) == crate::failure::Failure::Broken =>
+            {
+                return Err(error).context("database");
+            }
+            Err(error) => {
+                warn!(event = "worker.waiting", %error, "database does not answer yet");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(backoff.next_delay()) => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,127 @@
+//! Reads the state of the database into gauges, for every scrape, at most every few seconds.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+use tokio::sync::Mutex;
+
+use crate::config::SecretUrl;
+use crate::db;
+use crate::metrics::DatabaseGauges;
+
+/// Scrapes that come faster than this see the last reading again.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+
+const DOMAINS: &str = "
+select d.domain,
+       coalesce(s.rows, 0)::float8, coalesce(s.age, 0)::float8,
+       coalesce(p.rows, 0)::float8, coalesce(q.rows, 0)::float8, coalesce(c.difference, 0)::float8
+from (select distinct domain from core.entities) d
+left join (
+    select b.domain, sum(e.staged) as rows, extract(epoch from now() - min(b.received_at)) as age
+    from core.batches b join core.batch_entities e using (batch_id) where b.state = 'staged' group by b.domain
+) s using (domain)
+left join (
+    select split_part(entity, '.', 1) as domain, count(*) as rows from core.pending group by 1
+) p using (domain)
+left join (
+    select domain, count(*) as rows from raw.quarantine where status = 'open' group by domain
+) q using (domain)
+left join (
+    select domain, sum(abs(difference)) as difference from core.conservation group by domain
+) c using (domain)";
+
+const MARTS: &str = "
+select mart, extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
+       extract(epoch from objective)::float8
+from core.mart_status";
+
+const RULES: &str = "
+select rule, severity, coalesce(failing_count, 0)::float8, (outcome = 'pass')::int::float8,
+       extract(epoch from check_time)::float8
+from core.dq_status where check_time is not null";
+
+/// The reader of the database's state.
+#[derive(Default)]
+pub struct Status {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<PgConnection>,
+    read_at: Option<Instant>,
+}
+
+impl Status {
+    /// Reads the state anew when the last reading is old, and sets the gauges.
+    pub async fn update(&self, database: &SecretUrl, gauges: &DatabaseGauges) {
+        let mut state = self.state.lock().await;
+        if state.read_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
+            return;
+        }
+        state.read_at = Some(Instant::now());
+        let read = read(&mut state.connection, database, gauges).await;
+        if let Err(error) = &read {
+            tracing::debug!(%error, "state of the database not read");
+            state.connection = None;
+        }
+        gauges.up.set(f64::from(u8::from(read.is_ok())));
+    }
+}
+
+async fn read(
+    connection: &mut Option<PgConnection>,
+    database: &SecretUrl,
+    gauges: &DatabaseGauges,
+) -> sqlx::Result<()> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(db::connect(database, "metrics").await?),
+    };
+    let domains: Vec<(String, f64, f64, f64, f64, f64)> =
+        sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
+    for (domain, staged, age, pending, quarantine, difference) in domains {
+        let domain = [domain.as_str()];
+        gauges.staged_rows.with_label_values(&domain).set(staged);
+        gauges.oldest_staged.with_label_values(&domain).set(age);
+        gauges.pending_rows.with_label_values(&domain).set(pending);
+        gauges
+            .quarantine_open
+            .with_label_values(&domain)
+            .set(quarantine);
+        gauges
+            .conservation
+            .with_label_values(&domain)
+            .set(difference);
+    }
+    let marts: Vec<(String, Option<f64>, Option<f64>, f64)> =
+        sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
+    for (mart, refreshed, as_of, objective) in marts {
+        let mart = [mart.as_str()];
+        gauges
+            .mart_refreshed
+            .with_label_values(&mart)
+            .set(refreshed.unwrap_or(0.0));
+        gauges
+            .mart_data_as_of
+            .with_label_values(&mart)
+            .set(as_of.unwrap_or(0.0));
+        gauges
+            .mart_objective
+            .with_label_values(&mart)
+            .set(objective);
+    }
+    let rules: Vec<(String, String, f64, f64, f64)> =
+        sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
+    for (rule, severity, failing, passed, run) in rules {
+        let labels = [rule.as_str(), severity.as_str()];
+        gauges.dq_failing.with_label_values(&labels).set(failing);
+        gauges.dq_passed.with_label_values(&labels).set(passed);
+        gauges
+            .dq_last_run
+            .with_label_values(&[rule.as_str()])
+            .set(run);
+    }
+    Ok(())
+}
