@@ -26,7 +26,7 @@ struct Cli {
     #[arg(
         long,
         env = "ACEQUIA_LOG",
-        default_value = "info",
+        default_value = "info,lapin=off,tokio_postgres=warn",
         global = true,
         value_name = "FILTER"
     )]

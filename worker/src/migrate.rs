@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use acequia_contracts::catalog;
 use anyhow::{Context, bail};
-use include_dir::{Dir, include_dir};
 use embedded::migrations;
+use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use tokio_postgres::{Client, NoTls};
@@ -68,17 +68,29 @@ async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Res
         )
         .await
         .context("schema core; the role must own the database")?;
-    let mut runner = migrations::runner();
-    runner.set_migration_table_name(HISTORY);
-    if let Some(applied) = runner.get_last_applied_migration_async(client).await?
-        && applied.version() > latest()
+    // Asked before refinery runs: it would only find that a migration of its own is missing.
+    let version = match client
+        .query_one("select to_regclass($1)::text", &[&HISTORY])
+        .await?
+        .get::<_, Option<String>>(0)
     {
+        Some(_) => client
+            .query_one(
+                "select coalesce(max(version), 0)::int from core.refinery_schema_history",
+                &[],
+            )
+            .await?
+            .get(0),
+        None => 0,
+    };
+    if version > latest() {
         bail!(
-            "the schema has version {}, this program knows {} only: use the newer program",
-            applied.version(),
+            "the schema has version {version}, this program knows {} only: use the newer program",
             latest()
         );
     }
+    let mut runner = migrations::runner();
+    runner.set_migration_table_name(HISTORY);
     let applied = runner.run_async(client).await.context("migration")?;
     let mut report = Report {
         migrations: applied
@@ -113,7 +125,7 @@ async fn apply_routines(client: &mut Client) -> anyhow::Result<Vec<String>> {
     let wanted: BTreeMap<String, String> = files
         .iter()
         .map(|(path, text)| (path.clone(), checksum(text)))
-        .chain([("catalog".to_owned(), checksum(&format!("{:?}", entities())))])
+        .chain([("catalog".to_owned(), checksum(&catalog_text()))])
         .collect();
     let rows = client
         .query("select path, checksum from core.routines", &[])
@@ -164,6 +176,22 @@ async fn apply_routines(client: &mut Client) -> anyhow::Result<Vec<String>> {
     }
     transaction.commit().await?;
     Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+/// The catalog as text: what `core.entities` is made from.
+fn catalog_text() -> String {
+    entities()
+        .into_iter()
+        .map(|entity| {
+            let fields: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
+            let (domain, name) = (entity.domain, entity.name);
+            let (staging, merge, core) = (entity.staging, entity.merge, entity.core);
+            format!(
+                "{domain} {name} {staging} {merge} {core} {:?} {fields:?}\n",
+                entity.key
+            )
+        })
+        .collect()
 }
 
 fn entities() -> Vec<&'static acequia_contracts::Entity> {
