@@ -187,7 +187,7 @@ Running:
   PostgreSQL  (source .acequia/env && psql "\$ANALYST_DATABASE_URL")
 
 Next:
-  ${bin#"$ROOT/"}/worker --help       trace a message, look at the quarantine, ...
+  ${bin#"$ROOT/"}/worker doctor       look at everything again, and at --help for more
   ${bin#"$ROOT/"}/publisher --help    send more
   scripts/down.sh                     stop everything (--wipe also deletes the data)
 TEXT

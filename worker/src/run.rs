@@ -73,7 +73,6 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let domains = domains_of(&settings.domains)?;
-    wait_for_schema(&database, &stop).await?;
     let shared = Arc::new(Shared {
         worker: format!("{}:{}", hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
@@ -91,6 +90,9 @@ pub async fn run(
     info!(event = "worker.started", version = env!("CARGO_PKG_VERSION"), worker = shared.worker,
         http = %listener.local_addr()?, database = %shared.database, broker = %shared.broker,
         "worker runs");
+    // Served from the first moment: /livez says that the process lives while it waits.
+    let server = tokio::spawn(http::serve(listener, shared.clone()));
+    wait_for_schema(&shared.database, &stop).await?;
 
     let mut loops = JoinSet::new();
     // Housekeeping first: today's partitions should be there before the first row.
@@ -123,8 +125,6 @@ pub async fn run(
     for lane in Lane::of(&domains) {
         loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
     }
-    let server = tokio::spawn(http::serve(listener, shared.clone()));
-
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}

@@ -1,7 +1,10 @@
 -- Merges staged teachers into academico.maestros: the newest version of each key wins.
 
 create or replace function academico.merge_maestros(p_batches bigint[]) returns setof core.merge_outcome
-language sql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+-- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
+return query
 -- The staged versions, the newest of each key first.
 with candidate as (
     select s.message_id, s.batch_id, s.event_at, s.id_maestro, s.nombre, s.especialidad,
@@ -47,6 +50,7 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'stale'))::int,
        0
 from verdict n
-group by n.batch_id
+group by n.batch_id;
+end
 $$;
 comment on function academico.merge_maestros(bigint[]) is 'Merges staged teachers of the given batches, newer wins; one row of counts per batch';

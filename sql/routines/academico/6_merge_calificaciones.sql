@@ -1,7 +1,10 @@
 -- Merges staged marks into academico.calificaciones: the newest version of each key wins.
 
 create or replace function academico.merge_calificaciones(p_batches bigint[]) returns setof core.merge_outcome
-language sql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+-- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
+return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
     select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.calificacion, s.fecha_registro, false as waited
@@ -83,6 +86,7 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'stale'))::int,
        (count(*) filter (where n.outcome = 'pending' and not n.waited) - count(*) filter (where n.waited and n.outcome <> 'pending'))::int
 from verdict n
-group by n.batch_id
+group by n.batch_id;
+end
 $$;
 comment on function academico.merge_calificaciones(bigint[]) is 'Merges staged marks of the given batches, newer wins; one row of counts per batch';
