@@ -59,6 +59,7 @@ create table core.batches (
     state        text not null check (state in ('staged', 'promoted'))
 );
 create index batches_staged on core.batches (domain, batch_id) where state = 'staged';
+create index batches_promoted on core.batches (promoted_at) where state = 'promoted';
 comment on table core.batches is 'One row per batch of messages taken from a queue, written in the transaction that stages them';
 comment on column core.batches.batch_id is 'Number of the batch';
 comment on column core.batches.domain is 'Domain of the queue';
@@ -104,6 +105,31 @@ comment on column core.batch_entities.unchanged is 'Newer rows with the same val
 comment on column core.batch_entities.stale is 'Rows superseded by a newer version';
 comment on column core.batch_entities.pending is 'Rows that wait for the row they refer to';
 comment on column core.batch_entities.quarantined is 'Messages in raw.quarantine';
+
+create table core.settled_totals (
+    domain      text not null,
+    entity      text not null,
+    received    bigint not null,
+    duplicates  bigint not null,
+    inserted    bigint not null,
+    updated     bigint not null,
+    unchanged   bigint not null,
+    stale       bigint not null,
+    quarantined bigint not null,
+    primary key (domain, entity),
+    constraint every_message_is_accounted_for
+        check (received = duplicates + inserted + updated + unchanged + stale + quarantined)
+);
+comment on table core.settled_totals is 'Accounts of batches whose retention has ended, summed up';
+comment on column core.settled_totals.domain is 'Domain';
+comment on column core.settled_totals.entity is 'Entity';
+comment on column core.settled_totals.received is 'Messages taken from the queue';
+comment on column core.settled_totals.duplicates is 'Messages seen before';
+comment on column core.settled_totals.inserted is 'Rows that made a new core row';
+comment on column core.settled_totals.updated is 'Rows that changed a core row';
+comment on column core.settled_totals.unchanged is 'Newer rows with the same values as the core row';
+comment on column core.settled_totals.stale is 'Rows superseded by a newer version';
+comment on column core.settled_totals.quarantined is 'Messages put in quarantine';
 
 create type core.merge_outcome as (
     batch_id  bigint,

@@ -165,6 +165,15 @@ pub struct LoopArgs {
     /// How long a row may wait for the row it refers to before it goes to quarantine
     #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_parser = duration)]
     pub orphan_ttl: Duration,
+    /// How long promoted rows stay in staging, where duplicates are recognised
+    #[arg(long, env = "STAGING_KEEP", default_value = "30d", value_parser = duration)]
+    pub staging_keep: Duration,
+    /// How long messages stay in quarantine
+    #[arg(long, env = "QUARANTINE_KEEP", default_value = "365d", value_parser = duration)]
+    pub quarantine_keep: Duration,
+    /// How long runs, refreshes and data quality results are kept
+    #[arg(long, env = "LOG_KEEP", default_value = "90d", value_parser = duration)]
+    pub log_keep: Duration,
     /// /readyz turns bad when a loop makes no progress for this long
     #[arg(long, env = "STALL_AFTER", default_value = "30s", value_parser = duration)]
     pub stall_after: Duration,

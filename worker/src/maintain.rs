@@ -1,4 +1,4 @@
-//! Housekeeping: partitions for the days to come, rows whose parent never came.
+//! Housekeeping: partitions for the days to come, rows whose parent never came, retention.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use tracing::info;
 
+use crate::config::LoopArgs;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -29,16 +30,35 @@ pub async fn expire_pending(
     domain: &str,
     older_than: Duration,
 ) -> sqlx::Result<Vec<(String, i64)>> {
-    let microseconds = i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX);
-    let older_than = PgInterval {
-        microseconds,
-        ..PgInterval::default()
-    };
     sqlx::query_as("select * from core.expire_pending($1, $2)")
         .bind(domain)
-        .bind(older_than)
+        .bind(interval(older_than))
         .fetch_all(connection)
         .await
+}
+
+/// Removes staged rows, quarantined messages and logs that are older than the settings say, a
+/// bounded number at a time; returns what went, per table.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn retain(
+    connection: &mut PgConnection,
+    settings: &LoopArgs,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as("select * from core.retain($1, $2, $3)")
+        .bind(interval(settings.staging_keep))
+        .bind(interval(settings.quarantine_keep))
+        .bind(interval(settings.log_keep))
+        .fetch_all(connection)
+        .await
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+        ..PgInterval::default()
+    }
 }
 
 /// The housekeeping loop.
@@ -71,6 +91,12 @@ impl Work for Maintain {
                 "rows without parent moved to quarantine"
             );
             shared.metrics.quarantined(domain.name, Code::Orphan, rows);
+        }
+        for (what, removed) in retain(connection, &shared.settings).await? {
+            info!(
+                event = "retention.removed",
+                what, removed, "retention ended"
+            );
         }
         // Often enough that a short time to live means what it says.
         Ok(Step::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))

@@ -7,11 +7,17 @@ select c.domain, c.entity, c.received, c.duplicates, c.staged,
        c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.stale
            - coalesce(p.waiting, 0) - c.quarantined as difference
 from (
-    select e.domain, e.entity, sum(e.received) as received, sum(e.duplicates) as duplicates, sum(e.staged) as staged,
-           sum(e.inserted) as inserted, sum(e.updated) as updated, sum(e.unchanged) as unchanged,
-           sum(e.stale) as stale, sum(e.quarantined) as quarantined
-    from core.batch_entities e
-    group by e.domain, e.entity
+    select a.domain, a.entity, sum(a.received) as received, sum(a.duplicates) as duplicates, sum(a.staged) as staged,
+           sum(a.inserted) as inserted, sum(a.updated) as updated, sum(a.unchanged) as unchanged,
+           sum(a.stale) as stale, sum(a.quarantined) as quarantined
+    from (
+        select e.domain, e.entity, e.received, e.duplicates, e.staged, e.inserted, e.updated, e.unchanged, e.stale, e.quarantined
+        from core.batch_entities e
+        union all
+        select t.domain, t.entity, t.received, t.duplicates, 0, t.inserted, t.updated, t.unchanged, t.stale, t.quarantined
+        from core.settled_totals t
+    ) a
+    group by a.domain, a.entity
 ) c
 -- Counted from the rows that really wait, not from the batches' counts.
 left join (

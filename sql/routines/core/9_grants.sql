@@ -10,7 +10,8 @@ grant insert, update on raw.quarantine to acequia_worker;
 grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
 grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
-revoke execute on function core.prepare_staging(regclass), core.partition_by_day(text, date) from acequia_worker;
+revoke execute on function core.prepare_staging(regclass), core.partition_by_day(text, date), core.drop_days(text, date)
+from acequia_worker;
 
 grant usage on schema core, marts to acequia_analyst;
 grant select on all tables in schema marts to acequia_analyst;
