@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # How fast a full queue is drained into the core, with broker, database and worker on this machine.
 #
-# bench.sh [--messages N] [--runs N] [--keep] [--json]
+# bench.sh [--messages N] [--runs N] [--shuffle] [--keep] [--json]
 #     --messages N  messages in the queue before the worker starts (default 100000)
 #     --runs N      how often, each time on an empty database; the median is reported (default 3)
+#     --shuffle     send in random order: most rows then come before the rows they refer to, and have to wait
 #     --keep        leave the servers' folder for a look
 #     --json        print a JSON object instead of a table
 #
@@ -14,11 +15,12 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-messages=100000 runs=3 keep=no json=no
+messages=100000 runs=3 keep=no json=no order=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --messages) messages=${2:?--messages needs a number} && shift ;;
     --runs) runs=${2:?--runs needs a number} && shift ;;
+    --shuffle) order=(--shuffle) ;;
     --keep) keep=yes ;;
     --json) json=yes ;;
     -h | --help)
@@ -61,17 +63,17 @@ one() {
   DATABASE_URL=$database ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD "$bin/worker" --log warn migrate >&2
   export DATABASE_URL=${WORKER_DATABASE_URL%/*}/$name HTTP_ADDR=${WORKER_URL#http://}
   # The first start declares the queue.
-  "$bin/worker" --log warn run & worker_pid=$!
+  "$bin/worker" run 2>>"$dir/worker.log" & worker_pid=$!
   "$bin/worker" health --wait 30s >/dev/null
   kill "$worker_pid" && wait "$worker_pid"
   local domain rest students=$((messages / 10)) enrolments=$((messages * 3 / 10))
   read -r domain rest < <(sed -n '1s/^-- demo: *//p' "$(find "$ROOT"/sql/demo -name '*.sql' | sort | head -n 1)")
   : "$rest"
   "$bin/publisher" generate "$domain" --seed "$1" --alumnos "$students" --inscripciones "$enrolments" \
-    --calificaciones $((messages - students - enrolments - 650)) --shuffle --quiet >&2
+    --calificaciones $((messages - students - enrolments - 650)) "${order[@]}" --quiet >&2
 
   begun=$(date +%s.%N)
-  "$bin/worker" --log warn run & worker_pid=$!
+  "$bin/worker" run 2>>"$dir/worker.log" & worker_pid=$!
   while :; do
     IFS='|' read -r received staged < <(sql "$database" 'select coalesce(sum(received), 0), coalesce(sum(staged), 0) from core.conservation')
     ((received < messages || staged > 0)) || break

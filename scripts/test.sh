@@ -90,11 +90,8 @@ compose_file() {
 }
 
 dashboards() {
-  local file
-  while IFS= read -r file; do
-    python3 -m json.tool "$file" >/dev/null || die "$file is not valid JSON"
-    echo "$file"
-  done < <(find grafana/dashboards -name '*.json' 2>/dev/null | sort)
+  scripts/check_dashboards.py
+  scripts/check_dashboards.py --self-test
 }
 
 cargo_test() {
