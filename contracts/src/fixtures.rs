@@ -11,7 +11,7 @@ static FIXTURES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
 pub struct Fixture {
     /// File name without its extension: what the sample shows.
     pub name: &'static str,
-    /// The body.
+    /// The body: the file without the line end after it.
     pub body: &'static [u8],
 }
 
@@ -37,7 +37,7 @@ fn samples(domain: &str, entity: &str, verdict: &str) -> Vec<Fixture> {
             let name = file.path().file_stem()?.to_str()?;
             Some(Fixture {
                 name,
-                body: file.contents(),
+                body: file.contents().trim_ascii_end(),
             })
         })
         .collect();

@@ -1,1 +1,41 @@
-//! placeholder
+//! Sends messages to the broker and knows what became of each: synthetic data of the domains,
+//! made by their generators, and files with one JSON object per line.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use acequia_publisher::{Ids, Publisher, messages};
+//!
+//! let domain = acequia_contracts::catalog()[0].name;
+//! let messages = messages(domain, &["--seed", "7", "--duplicates", "5"], Ids::Fresh)?;
+//! let mut publisher = Publisher::connect("amqp://app:app_password@127.0.0.1:5672/%2f").await?;
+//! let summary = publisher.send_all(messages).await;
+//! publisher.close().await;
+//! assert!(summary.is_complete(), "{summary}");
+//! # Ok(())
+//! # }
+//! ```
+
+mod backlog;
+pub mod cli;
+mod commands;
+mod ids;
+mod lane;
+mod ledger;
+mod link;
+mod loss;
+mod ndjson;
+mod outgoing;
+mod plan;
+mod progress;
+mod publisher;
+mod run;
+mod summary;
+
+pub use commands::execute;
+pub use ids::Ids;
+pub use link::{BrokerUrl, ConnectError};
+pub use ndjson::{BadLine, Lines, write_lines};
+pub use outgoing::{EXCHANGE, Outgoing, Route};
+pub use plan::{Mix, messages, plan};
+pub use publisher::{Publisher, Settings};
+pub use summary::{Counts, Failure, Summary};

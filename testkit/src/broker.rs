@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::Services;
 
-/// A virtual host of its own: tests do not see each other's queues.
+/// A virtual host and a user of its own: tests do not see each other's queues and connections.
 #[derive(Debug, Clone)]
 pub struct VirtualHost {
-    /// Its name.
+    /// Its name, and the name of its user.
     pub name: String,
     /// AMQP address.
     pub url: String,
@@ -26,42 +26,38 @@ impl VirtualHost {
     /// When the broker refuses.
     pub async fn create(services: &Services) -> anyhow::Result<Self> {
         let name = format!("test-{}", uuid::Uuid::now_v7().simple());
+        let password = services.var("RABBITMQ_PASSWORD")?;
+        let administrator = format!("{}:{password}", services.var("RABBITMQ_USER")?);
         let mut url: Url = services.var("AMQP_URL")?.parse()?;
         url.set_path(&name);
-        let user = services.var("RABBITMQ_USER")?.to_owned();
-        let credentials = format!("{user}:{}", services.var("RABBITMQ_PASSWORD")?);
+        url.set_username(&name)
+            .map_err(|()| anyhow::anyhow!("address of the broker"))?;
         let host = Self {
-            authorization: format!("Basic {}", STANDARD.encode(credentials)),
+            authorization: format!("Basic {}", STANDARD.encode(administrator)),
             name,
             url: url.into(),
             management: services.var("RABBITMQ_MANAGEMENT_URL")?.parse()?,
         };
-        host.call("PUT", &["vhosts", &host.name], Some(json!({})))
-            .await?;
+        let name = host.name.as_str();
+        let user = json!({"password": password, "tags": ""});
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
-        host.call("PUT", &["permissions", &host.name, &user], Some(all))
+        host.call("PUT", &["vhosts", name], Some(json!({}))).await?;
+        host.call("PUT", &["users", name], Some(user)).await?;
+        host.call("PUT", &["permissions", name, name], Some(all))
             .await?;
         Ok(host)
     }
 
-    /// Closes every connection to this virtual host; returns how many.
+    /// Closes every connection to this virtual host; returns how many there were.
     ///
     /// # Errors
     /// When the broker does not answer.
     pub async fn close_connections(&self) -> anyhow::Result<usize> {
-        let connections = self
-            .call("GET", &["vhosts", &self.name, "connections"], None)
-            .await?;
-        let names: Vec<_> = connections
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|connection| connection["name"].as_str())
-            .collect();
-        for name in &names {
-            self.call("DELETE", &["connections", name], None).await?;
-        }
-        Ok(names.len())
+        // Connections of a user are known at once, those of a virtual host seconds later.
+        let path = ["connections", "username", &self.name];
+        let connections = self.call("GET", &path, None).await?;
+        self.call("DELETE", &path, None).await?;
+        Ok(connections.as_array().map_or(0, Vec::len))
     }
 
     /// Deletes a queue with its messages.

@@ -6,10 +6,12 @@
 
 mod broker;
 mod database;
+mod proxy;
 mod services;
 
 pub use broker::VirtualHost;
 pub use database::TestDatabase;
+pub use proxy::{Lost, Proxy};
 pub use services::Services;
 
 use std::time::{Duration, Instant};
@@ -18,10 +20,10 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// When it does not hold within a minute; the error says what was waited for.
-pub async fn wait_for<F>(what: &str, mut condition: impl FnMut() -> F) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<bool>>,
-{
+pub async fn wait_for(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
         if condition().await? {
@@ -32,12 +34,26 @@ where
     anyhow::bail!("waited a minute in vain for {what}")
 }
 
-/// A port of the loopback interface that nobody uses now.
+/// A port of the loopback interface that nobody uses now. It lies below the range of outgoing
+/// connections, so none of these can take it in the meantime, and this process hands it out once.
 ///
 /// # Errors
-/// When there is none.
+/// When none is left.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
+    use std::sync::atomic::{AtomicU16, Ordering};
+    const FIRST: u16 = 10_000;
+    const PORTS: u16 = 10_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(7919);
+    for _ in 0..PORTS {
+        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let offset = u16::try_from((begin % u32::from(PORTS) + step) % u32::from(PORTS)).unwrap_or(0);
+        match std::net::TcpListener::bind(("127.0.0.1", FIRST + offset)) {
+            Ok(_) => return Ok(FIRST + offset),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(std::io::ErrorKind::AddrInUse.into())
 }

@@ -54,7 +54,7 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     }
     server
         .status
-        .update(&shared.database, &shared.metrics.database)
+        .update(&shared.database, &shared.metrics)
         .await;
     match shared.metrics.page() {
         // Prometheus 3 refuses a page without this type.

@@ -1,5 +1,6 @@
 //! The `worker` command.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, duration};
@@ -74,7 +75,7 @@ enum Command {
         #[command(flatten)]
         broker: BrokerArgs,
         #[command(flatten)]
-        settings: LoopArgs,
+        settings: Box<LoopArgs>,
     },
     /// Look at broker, database, roles, versions and topology, and say what to do
     Doctor {
@@ -135,6 +136,7 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).context("ACEQUIA_LOG")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => log.init(),
@@ -178,7 +180,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             broker,
             settings,
         } => {
-            run::run(database.url()?, broker.url()?, settings, stop_on_signal()?).await?;
+            run::run(database.url()?, broker.url()?, *settings, stop_on_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor {

@@ -87,6 +87,8 @@ pub struct DatabaseGauges {
     pub mart_refreshed: GaugeVec,
     /// Core state that the mart shows, Unix seconds.
     pub mart_data_as_of: GaugeVec,
+    /// How long the mart has lacked a change of the core, seconds.
+    pub mart_behind: GaugeVec,
     /// How old the mart's data may be, seconds.
     pub mart_objective: GaugeVec,
     /// Failing rows at the last run, per rule and severity.
@@ -95,6 +97,28 @@ pub struct DatabaseGauges {
     pub dq_passed: GaugeVec,
     /// Last run, Unix seconds, per rule.
     pub dq_last_run: GaugeVec,
+}
+
+impl DatabaseGauges {
+    /// Takes all values back: what is gone from the database must not be shown for ever.
+    pub fn reset(&self) {
+        for gauge in [
+            &self.staged_rows,
+            &self.oldest_staged,
+            &self.pending_rows,
+            &self.quarantine_open,
+            &self.conservation,
+            &self.mart_refreshed,
+            &self.mart_data_as_of,
+            &self.mart_behind,
+            &self.mart_objective,
+            &self.dq_failing,
+            &self.dq_passed,
+            &self.dq_last_run,
+        ] {
+            gauge.reset();
+        }
+    }
 }
 
 struct Maker<'a>(&'a Registry);
@@ -191,6 +215,11 @@ impl Metrics {
             mart_data_as_of: make.gauge(
                 "acequia_mart_data_as_of_timestamp_seconds",
                 "Last change of the core that the mart shows.",
+                &["mart"],
+            )?,
+            mart_behind: make.gauge(
+                "acequia_mart_behind_seconds",
+                "How long the mart has lacked a change of the core; 0 when it shows everything.",
                 &["mart"],
             )?,
             mart_objective: make.gauge(
@@ -510,6 +539,11 @@ impl Metrics {
         self.refresh_seconds
             .with_label_values(&[mart])
             .observe(took.as_secs_f64());
+    }
+
+    /// Creates the series of a mart, which only the database knows.
+    pub fn create_mart_series(&self, mart: &str) {
+        self.refresh_seconds.with_label_values(&[mart]);
         self.refresh_failures.with_label_values(&[mart]);
     }
 

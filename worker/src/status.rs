@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
 use crate::db;
-use crate::metrics::DatabaseGauges;
+use crate::metrics::Metrics;
 
 /// Scrapes that come faster than this see the last reading again.
 const FRESH_FOR: Duration = Duration::from_secs(5);
@@ -33,8 +33,11 @@ left join (
 
 const MARTS: &str = "
 select mart, extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
-       extract(epoch from objective)::float8
+       coalesce(extract(epoch from now() - behind_since), 0)::float8, extract(epoch from objective)::float8
 from core.mart_status";
+
+/// Mart, refreshed at, data as of, behind for, objective; times in Unix seconds.
+type MartRow = (String, Option<f64>, Option<f64>, f64, f64);
 
 const RULES: &str = "
 select rule, severity, coalesce(failing_count, 0)::float8, (outcome = 'pass')::int::float8,
@@ -55,32 +58,39 @@ struct State {
 
 impl Status {
     /// Reads the state anew when the last reading is old, and sets the gauges.
-    pub async fn update(&self, database: &SecretUrl, gauges: &DatabaseGauges) {
+    pub async fn update(&self, database: &SecretUrl, metrics: &Metrics) {
         let mut state = self.state.lock().await;
         if state.read_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
             return;
         }
         state.read_at = Some(Instant::now());
-        let read = read(&mut state.connection, database, gauges).await;
+        let read = read(&mut state.connection, database, metrics).await;
         if let Err(error) = &read {
             tracing::debug!(%error, "state of the database not read");
             state.connection = None;
+            // No value rather than the last one, which may have become wrong.
+            metrics.database.reset();
         }
-        gauges.up.set(f64::from(u8::from(read.is_ok())));
+        metrics.database.up.set(f64::from(u8::from(read.is_ok())));
     }
 }
 
 async fn read(
     connection: &mut Option<PgConnection>,
     database: &SecretUrl,
-    gauges: &DatabaseGauges,
+    metrics: &Metrics,
 ) -> sqlx::Result<()> {
+    let gauges = &metrics.database;
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(db::connect(database, "metrics").await?),
     };
     let domains: Vec<(String, f64, f64, f64, f64, f64)> =
         sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
+    let marts: Vec<MartRow> = sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
+    let rules: Vec<(String, String, f64, f64, f64)> =
+        sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
+    gauges.reset();
     for (domain, staged, age, pending, quarantine, difference) in domains {
         let domain = [domain.as_str()];
         gauges.staged_rows.with_label_values(&domain).set(staged);
@@ -95,9 +105,8 @@ async fn read(
             .with_label_values(&domain)
             .set(difference);
     }
-    let marts: Vec<(String, Option<f64>, Option<f64>, f64)> =
-        sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
-    for (mart, refreshed, as_of, objective) in marts {
+    for (mart, refreshed, as_of, behind, objective) in marts {
+        metrics.create_mart_series(&mart);
         let mart = [mart.as_str()];
         gauges
             .mart_refreshed
@@ -107,13 +116,12 @@ async fn read(
             .mart_data_as_of
             .with_label_values(&mart)
             .set(as_of.unwrap_or(0.0));
+        gauges.mart_behind.with_label_values(&mart).set(behind);
         gauges
             .mart_objective
             .with_label_values(&mart)
             .set(objective);
     }
-    let rules: Vec<(String, String, f64, f64, f64)> =
-        sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
     for (rule, severity, failing, passed, run) in rules {
         let labels = [rule.as_str(), severity.as_str()];
         gauges.dq_failing.with_label_values(&labels).set(failing);

@@ -34,8 +34,9 @@ begin
                 outcome := case v_rule.severity when 'error' then 'fail' else 'warn' end;
                 v_details := format('measured %s, allowed %s. %s', v_measured, v_rule.threshold, v_rule.remedy);
             end if;
-        exception when others then
-            -- A rule that cannot run says so and leaves the others alone.
+        exception when query_canceled or others then
+            -- A rule that cannot run says so and leaves the others alone. "others" is without
+            -- query_canceled: a rule that takes longer than statement_timeout would hide them all.
             outcome := 'error';
             failing_count := null;
             v_measured := null;
@@ -68,3 +69,15 @@ left join lateral (
 where r.enabled
 order by r.domain, r.severity, r.rule;
 comment on view core.dq_status is 'The latest result of every data quality rule';
+comment on column core.dq_status.domain is 'Domain';
+comment on column core.dq_status.rule is 'Rule';
+comment on column core.dq_status.table_name is 'Table it watches';
+comment on column core.dq_status.test is 'Kind of test, by dbt''s names';
+comment on column core.dq_status.severity is 'warn or error';
+comment on column core.dq_status.outcome is 'pass, warn, fail, error, or never run';
+comment on column core.dq_status.measured is 'Measured value';
+comment on column core.dq_status.threshold is 'The rule passes when the measure is at most this';
+comment on column core.dq_status.failing_count is 'Failing rows';
+comment on column core.dq_status.sample_keys is 'Keys of up to five failing rows';
+comment on column core.dq_status.check_time is 'When it was checked';
+comment on column core.dq_status.details is 'Result in words';

@@ -4,15 +4,32 @@ create or replace view core.mart_status as
 select m.mart, m.domain, m.kind, m.position, m.objective, s.changed_at,
        case m.kind when 'view' then now() else l.finished_at end as refreshed_at,
        case m.kind when 'view' then s.changed_at else l.data_as_of end as data_as_of,
-       m.kind = 'materialized' and s.changed_at is not null
-           and (l.data_as_of is null or l.data_as_of < s.changed_at) as needs_refresh
+       d.needs_refresh,
+       case when d.needs_refresh then coalesce((
+           select min(b.promoted_at) from core.batches b
+           where b.state = 'promoted' and b.domain = m.domain and b.promoted_at > coalesce(l.data_as_of, '-infinity')
+       ), s.changed_at) end as behind_since
 from core.marts m
 left join core.domain_state s on s.domain = m.domain
 left join lateral (
     select r.finished_at, r.data_as_of from core.mart_refresh_log r
     where r.mart = m.mart and r.status = 'ok' order by r.id desc limit 1
-) l on true;
-comment on view core.mart_status is 'Each mart: refreshed when, showing the core as of when, and whether the core has changed since';
+) l on true
+cross join lateral (
+    select m.kind = 'materialized' and s.changed_at is not null
+        and (l.data_as_of is null or l.data_as_of < s.changed_at) as needs_refresh
+) d;
+comment on view core.mart_status is 'Each mart: refreshed when, showing the core as of when, and since when it has lacked a change of the core';
+comment on column core.mart_status.mart is 'Mart';
+comment on column core.mart_status.domain is 'Domain';
+comment on column core.mart_status.kind is 'view or materialized';
+comment on column core.mart_status.position is 'Order of the refresh';
+comment on column core.mart_status.objective is 'How old its data may be';
+comment on column core.mart_status.changed_at is 'Last change of the core';
+comment on column core.mart_status.refreshed_at is 'Last refresh; now for a view';
+comment on column core.mart_status.data_as_of is 'Last change of the core that the mart shows';
+comment on column core.mart_status.needs_refresh is 'Whether the core has changed since';
+comment on column core.mart_status.behind_since is 'Since when it has lacked a change of the core; null when it shows everything';
 
 create or replace function core.refresh_mart(p_mart text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -61,9 +78,10 @@ comment on function core.refresh_failed(text, timestamptz, text) is 'Keeps the f
 
 create or replace view marts.freshness as
 select s.mart, s.domain, s.kind, s.data_as_of, s.refreshed_at, s.objective,
-       case when s.data_as_of is null then 'no data yet'
-            when s.needs_refresh and now() - s.data_as_of > s.objective then 'stale'
-            else 'fresh' end as status
+       case when s.changed_at is null then 'no data yet'
+            when now() - s.behind_since > s.objective then 'stale'
+            else 'fresh' end as status,
+       s.behind_since
 from core.mart_status s
 order by s.domain, s.position, s.mart;
 comment on view marts.freshness is 'How fresh each mart is';
@@ -74,3 +92,4 @@ comment on column marts.freshness.data_as_of is 'Last change of the core that th
 comment on column marts.freshness.refreshed_at is 'Last refresh; now for a view';
 comment on column marts.freshness.objective is 'How old its data may be';
 comment on column marts.freshness.status is 'fresh, stale or no data yet';
+comment on column marts.freshness.behind_since is 'Since when it has lacked a change of the core; null when it shows everything';

@@ -25,3 +25,16 @@ left join (
 ) p on p.entity = c.domain || '.' || c.entity
 order by c.domain, c.entity;
 comment on view core.conservation is 'received = duplicates + staged + promoted + stale + pending + quarantined, per entity; difference is always 0';
+comment on column core.conservation.domain is 'Domain';
+comment on column core.conservation.entity is 'Entity, (unknown) when none could be told';
+comment on column core.conservation.received is 'Messages taken from the queue';
+comment on column core.conservation.duplicates is 'Messages seen before';
+comment on column core.conservation.staged is 'Rows that wait for promotion';
+comment on column core.conservation.promoted is 'Rows merged: inserted, updated or unchanged';
+comment on column core.conservation.inserted is 'Rows that made a new core row';
+comment on column core.conservation.updated is 'Rows that changed a core row';
+comment on column core.conservation.unchanged is 'Newer rows with the same values as the core row';
+comment on column core.conservation.stale is 'Rows superseded by a newer version';
+comment on column core.conservation.pending is 'Rows that wait for the row they refer to';
+comment on column core.conservation.quarantined is 'Messages put in quarantine';
+comment on column core.conservation.difference is 'Messages that are not accounted for: always 0';

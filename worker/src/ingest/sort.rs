@@ -3,7 +3,7 @@
 use acequia_contracts::{
     Code, Context, Domain, Entity, MAX_BODY_BYTES, Values, Violation, entity_of,
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
@@ -94,11 +94,14 @@ impl Sorted {
                 let identity = given
                     .or_else(|| envelope.event_id.as_deref().map(Identity::of_text))
                     .unwrap_or_else(bytes);
+                // Of two messages without any time the later arrival wins, inside a batch too.
+                let place = i64::try_from(position).unwrap_or(0);
+                let arrival = || context.now + TimeDelta::microseconds(place);
                 let rows = &mut self.good[entity];
                 rows.ids.push(identity.id);
                 rows.days.push(identity.day);
                 rows.event_at
-                    .push(envelope.ts.or(published).unwrap_or(context.now));
+                    .push(envelope.ts.or(published).unwrap_or_else(arrival));
                 rows.published_at.push(published);
                 rows.deliveries.push(position);
                 rows.unknown_fields += u64::from(envelope.unknown_fields);

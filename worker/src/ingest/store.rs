@@ -229,8 +229,9 @@ async fn bisect(
     refused: &mut Vec<Rejected>,
 ) -> sqlx::Result<u64> {
     let mut staged = 0;
-    let mut ranges = Vec::from([0..rows.ids.len()]);
-    while let Some(range) = ranges.pop() {
+    let mut ranges = Vec::new();
+    let mut next = Some(0..rows.ids.len());
+    while let Some(range) = next.take().or_else(|| ranges.pop()) {
         let mut savepoint = connection.begin().await?;
         match insert(&mut savepoint, statement, batch_id, rows, range.clone()).await {
             Ok(new) => {

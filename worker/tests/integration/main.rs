@@ -4,4 +4,7 @@
 
 mod support;
 
+mod oracle;
+mod permutations;
+mod retention;
 mod smoke;

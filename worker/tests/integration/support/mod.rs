@@ -1,16 +1,26 @@
 //! A platform for one test: database, virtual host, worker, publisher.
 
+mod books;
+mod message;
+pub mod program;
+pub mod school;
+
 use std::time::Duration;
 
+use acequia_contracts::catalog;
 use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port};
 use acequia_worker::config::{LoopArgs, SecretUrl};
-use acequia_worker::{migrate, run};
+use acequia_worker::{amqp, migrate, run};
 use clap::Parser;
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, Queue};
+use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use books::{Account, Quarantined};
+pub use message::Message;
 
 /// A database, a virtual host, and what was started on them.
 pub struct Platform {
@@ -51,6 +61,11 @@ impl Platform {
 
     /// Starts a worker with short pauses; `options` as on its command line.
     pub fn worker(&self, options: &[&str]) -> RunningWorker {
+        self.worker_by(&self.database.worker, &self.broker.url, options)
+    }
+
+    /// Starts a worker that reaches its servers by other ways.
+    pub fn worker_by(&self, database: &str, broker: &str, options: &[&str]) -> RunningWorker {
         let port = free_port().unwrap();
         let http = format!("127.0.0.1:{port}");
         let mut arguments = vec!["worker", "--http-addr", &http];
@@ -61,12 +76,56 @@ impl Platform {
         let settings = Settings::try_parse_from(arguments).unwrap().loops;
         let stop = CancellationToken::new();
         let task = tokio::spawn(run::run(
-            SecretUrl::parse(&self.database.worker, &["postgres"]).unwrap(),
-            SecretUrl::parse(&self.broker.url, &["amqp"]).unwrap(),
+            SecretUrl::parse(database, &["postgres"]).unwrap(),
+            SecretUrl::parse(broker, &["amqp"]).unwrap(),
             settings,
             stop.clone(),
         ));
         RunningWorker { http, stop, task }
+    }
+
+    /// The worker's address of the database.
+    pub fn database_url(&self) -> SecretUrl {
+        SecretUrl::parse(&self.database.worker, &["postgres"]).unwrap()
+    }
+
+    /// The worker's address of the broker.
+    pub fn broker_url(&self) -> SecretUrl {
+        SecretUrl::parse(&self.broker.url, &["amqp"]).unwrap()
+    }
+
+    /// Declares exchange and queues, as a worker does when it starts.
+    pub async fn declare(&self) {
+        let connection = amqp::connect(&self.broker_url(), "test").await.unwrap();
+        let domains: Vec<_> = catalog().iter().collect();
+        amqp::declare(&connection, &domains).await.unwrap();
+        connection.close(200, "declared".into()).await.unwrap();
+    }
+
+    /// A queue as the broker sees it now: messages ready and consumers. `None` when it is not
+    /// there.
+    pub async fn queue(&self, name: &str) -> Option<Queue> {
+        let (connection, channel) = self.channel().await;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel
+            .queue_declare(name.into(), passive, lapin::types::FieldTable::default())
+            .await
+            .ok();
+        connection.close(200, "looked".into()).await.unwrap();
+        queue
+    }
+
+    /// Asserts that no queue has a message left. To be called when no worker runs: what a
+    /// worker holds is not seen.
+    pub async fn nothing_is_left_in_the_queues(&self) {
+        let domains: Vec<_> = catalog().iter().collect();
+        for lane in acequia_worker::ingest::Lane::of(&domains) {
+            let queue = self.queue(&lane.queue).await.expect(&lane.queue);
+            assert_eq!(queue.message_count(), 0, "left in {}", lane.queue);
+        }
     }
 
     /// A channel to the broker in confirm mode.
@@ -106,7 +165,8 @@ impl Platform {
             .unwrap()
             .await
             .unwrap();
-        assert!(confirm.is_ack(), "not confirmed: {confirm:?}");
+        // An acknowledgement with a message inside is one that no queue took.
+        assert_eq!(confirm, Confirmation::Ack(None));
         connection.close(200, "done".into()).await.unwrap();
     }
 
@@ -147,16 +207,40 @@ impl Platform {
 impl RunningWorker {
     /// Waits until /readyz says so, which includes that the queues are declared.
     pub async fn ready(&self) {
-        let url = format!("http://{}/readyz", self.http);
-        acequia_testkit::wait_for("a ready worker", || {
-            let url = url.clone();
-            async move {
-                let ask = move || ureq::get(&url).call().is_ok();
-                Ok(tokio::task::spawn_blocking(ask).await?)
+        ready(&self.http).await;
+    }
+
+    /// Waits until /readyz says that a loop does not get on, and returns the reason.
+    pub async fn not_ready(&self, name: &str) -> String {
+        let mut reason = String::new();
+        acequia_testkit::wait_for("a worker that is not ready", async || {
+            let (status, body) = get(&self.http, "/readyz").await;
+            let report: Value = serde_json::from_str(&body).unwrap_or_default();
+            let loops = report["loops"].as_array().cloned().unwrap_or_default();
+            let found = loops
+                .iter()
+                .find(|entry| entry["loop"] == name && entry["ready"] == false);
+            if let Some(entry) = found {
+                assert_eq!((status, &report["ready"]), (503, &Value::Bool(false)));
+                reason = entry["reason"].as_str().unwrap_or_default().to_owned();
             }
+            Ok(found.is_some())
         })
         .await
         .unwrap();
+        reason
+    }
+
+    /// The page at /metrics.
+    pub async fn metrics(&self) -> String {
+        let (status, page) = get(&self.http, "/metrics").await;
+        assert_eq!(status, 200);
+        page
+    }
+
+    /// Waits for a worker that ends by itself and returns why.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        self.task.await.unwrap()
     }
 
     /// Stops the worker as SIGTERM does.
@@ -164,6 +248,28 @@ impl RunningWorker {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }
+}
+
+/// Waits until the worker at an address is ready.
+pub async fn ready(http: &str) {
+    acequia_testkit::wait_for("a ready worker", async || {
+        Ok(get(http, "/readyz").await.0 == 200)
+    })
+    .await
+    .unwrap();
+}
+
+/// Status and body of a page of a worker; status 0 when there is no answer.
+pub async fn get(http: &str, path: &str) -> (u16, String) {
+    let url = format!("http://{http}{path}");
+    let ask = move || {
+        let request = ureq::get(&url).config().http_status_as_error(false).build();
+        let mut response = request.call().ok()?;
+        let body = response.body_mut().read_to_string().ok()?;
+        Some((response.status().as_u16(), body))
+    };
+    let answer = tokio::task::spawn_blocking(ask).await.unwrap();
+    answer.unwrap_or_default()
 }
 
 /// A clone of a database that was migrated once.

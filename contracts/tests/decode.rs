@@ -1,0 +1,254 @@
+//! Decoding as such: what holds for every message type.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use acequia_contracts::rules::{decimal, trimmed};
+use acequia_contracts::{
+    Code, Context, Envelope, Exact, MAX_DEPTH, Message, Values, Violation, catalog, decode,
+    entity_of, message,
+};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+use validator::ValidationError;
+
+message! {
+    entity "gate", staging "stg.gates", merge "demo.merge_gates", core "demo.gates",
+    key ["id_gate"], aliases [("id", "id_gate"), ("nombre", "name")];
+
+    /// A gate of a channel.
+    pub struct Gate {
+        /// Its number.
+        #[validate(range(min = 1))]
+        pub id_gate: i32,
+        /// Its name.
+        #[serde(deserialize_with = "trimmed")]
+        #[validate(length(min = 1, max = 200))]
+        pub name: String,
+        /// How wide it is open, in metres.
+        #[validate(custom(function = "opening"))]
+        pub opening: Exact,
+    }
+}
+
+fn opening(metres: &Exact) -> Result<(), ValidationError> {
+    let (limits, decimals) = ("must be between 0 and 10", "at most two decimals");
+    decimal(*metres, Decimal::ZERO, Decimal::TEN, 2, limits, decimals)
+}
+
+fn context() -> Context {
+    Context {
+        now: "2024-12-01T00:00:00Z".parse().unwrap(),
+    }
+}
+
+fn columns() -> Vec<Values> {
+    let kinds = Gate::COLUMNS.iter().map(|column| column.kind);
+    kinds.map(Values::new).collect()
+}
+
+fn take(body: &str) -> Result<(Envelope, Vec<Values>), Vec<Violation>> {
+    let mut columns = columns();
+    let taken = decode::<Gate>(body, &context(), &mut columns);
+    taken.map(|envelope| (envelope, columns))
+}
+
+/// Path and code of everything that is wrong with a body.
+fn wrong(body: &str) -> Vec<(String, Code)> {
+    let violations = take(body).expect_err(body);
+    let found = violations.into_iter();
+    found.map(|v| (v.path.into_owned(), v.code)).collect()
+}
+
+fn gate(opening: &str) -> String {
+    format!(r#"{{"id_gate":1,"name":"norte","opening":{opening}}}"#)
+}
+
+fn opening_of(body: &str) -> Decimal {
+    match take(body).expect(body).1.pop() {
+        Some(Values::Decimal(values)) => values[0].unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_an_object_is_a_message() {
+    for body in ["[]", "null", "1", "true", r#""gate""#, r#"[1,"norte",0.5]"#] {
+        assert_eq!(wrong(body), [(String::new(), Code::InvalidType)], "{body}");
+    }
+    for body in ["", " ", "{", "gate", "{}}", "{'id':1}", "\u{feff}{}"] {
+        assert_eq!(wrong(body), [(String::new(), Code::InvalidJson)], "{body}");
+    }
+}
+
+#[test]
+fn a_field_may_come_under_its_alias() {
+    let (_, by_alias) = take(r#"{"id":1,"nombre":"norte","opening":0}"#).unwrap();
+    let (_, by_name) = take(&gate("0")).unwrap();
+    assert_eq!(by_alias, by_name);
+    // ... but not under both, even when they agree, and a key with escapes is the same key.
+    for body in [
+        r#"{"id":1,"id_gate":1,"name":"norte","opening":0}"#,
+        r#"{"id_gate":1,"id_gat\u0065":1,"name":"norte","opening":0}"#,
+    ] {
+        assert_eq!(wrong(body), [("id_gate".to_owned(), Code::DuplicateField)]);
+    }
+}
+
+#[test]
+fn unknown_fields_are_counted_and_nothing_else() {
+    let body = r#"{"id_gate":1,"a":null,"name":"norte","b":[1,{"c":2}],"opening":0,"a":"again"}"#;
+    let (envelope, columns) = take(body).unwrap();
+    assert_eq!(envelope.unknown_fields, 3);
+    assert_eq!(columns, take(&gate("0")).unwrap().1);
+}
+
+#[test]
+fn the_envelope_is_read_wherever_it_stands() {
+    let id = "0193a1b2-7c00-7abc-8def-0123456789ab";
+    let body = format!(
+        r#"{{"ts":"2024-06-10T18:20:00+02:00","entity":"gate","id_gate":1,"v":1,"name":"norte","opening":0,"event_id":"{id}"}}"#
+    );
+    let (envelope, _) = take(&body).unwrap();
+    let expected = Envelope {
+        ts: Some("2024-06-10T16:20:00Z".parse().unwrap()),
+        event_id: Some(id.to_owned()),
+        unknown_fields: 0,
+    };
+    assert_eq!(envelope, expected);
+    assert_eq!(entity_of(&body).as_deref(), Some("gate"));
+}
+
+#[test]
+fn the_event_time_stands_once() {
+    let body = r#"{"id_gate":1,"name":"norte","opening":0,"ts":"2024-06-10T16:20:00Z","ts":"2024-06-11T16:20:00Z"}"#;
+    assert_eq!(wrong(body), [("ts".to_owned(), Code::DuplicateField)]);
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once() {
+    let form = r#"{"id_gate":"one","opening":[],"ts":"2024-06-10T18:20:00","v":1.5}"#;
+    let expected = [
+        ("id_gate", Code::InvalidType),
+        ("name", Code::MissingField),
+        ("opening", Code::InvalidType),
+        ("ts", Code::InvalidDate),
+        ("v", Code::InvalidType),
+    ];
+    assert_eq!(
+        wrong(form),
+        expected.map(|(path, code)| (path.to_owned(), code))
+    );
+
+    let rules = r#"{"id_gate":0,"name":" \n","opening":10.5,"ts":"2999-01-01T00:00:00Z"}"#;
+    let expected = [
+        ("id_gate", Code::OutOfRange),
+        ("name", Code::InvalidLength),
+        ("opening", Code::OutOfRange),
+        ("ts", Code::FutureDate),
+    ];
+    assert_eq!(
+        wrong(rules),
+        expected.map(|(path, code)| (path.to_owned(), code))
+    );
+}
+
+#[test]
+fn decimals_are_exact() {
+    for (json, exact) in [
+        ("8.70", "8.7"),
+        ("8.7", "8.7"),
+        ("0.1", "0.1"),
+        ("1e1", "10"),
+        ("-0", "0"),
+        ("1.10000000000000000000", "1.1"),
+        ("75e-2", "0.75"),
+    ] {
+        assert_eq!(opening_of(&gate(json)), exact.parse().unwrap(), "{json}");
+    }
+    for (json, code) in [
+        (r#""8.7""#, Code::InvalidType),
+        ("8.701", Code::TooPrecise),
+        ("10.01", Code::OutOfRange),
+        ("1e400", Code::OutOfRange),
+        ("1.00000000000000000000000000000000000001", Code::OutOfRange),
+    ] {
+        let expected = [("opening".to_owned(), code)];
+        assert_eq!(wrong(&gate(json)), expected, "{json}");
+    }
+}
+
+#[test]
+fn nesting_is_limited() {
+    let nested = |levels: usize| {
+        let lists = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        format!(r#"{{"id_gate":1,"name":"norte","opening":0,"x":{lists}}}"#)
+    };
+    assert!(take(&nested(MAX_DEPTH - 1)).is_ok());
+    for levels in [MAX_DEPTH, 200, 100_000] {
+        assert_eq!(wrong(&nested(levels)), [(String::new(), Code::TooDeep)]);
+    }
+}
+
+/// Texts that resemble messages: the known keys with all sorts of values.
+fn jsonish() -> impl Strategy<Value = String> {
+    let key = prop_oneof![
+        Just("id".to_owned()),
+        Just("ts".to_owned()),
+        proptest::sample::select(
+            catalog()
+                .iter()
+                .flat_map(|domain| &domain.entities)
+                .flat_map(|entity| entity.columns)
+                .map(|column| column.name.to_owned())
+                .collect::<Vec<_>>()
+        ),
+        "[a-z_\\\\u0]{0,8}",
+    ];
+    let value = prop_oneof![
+        "-?[0-9]{1,40}(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,12})?",
+        "\"[^\"]{0,20}\"",
+        "\"[0-9]{1,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{0,12}(Z|[+-][0-9:]{0,6})?)?\"",
+        "(null|true|\\[\\]|\\{\\}|\\[\\{\"a\":1\\}\\]|NaN|\"\\\\u[0-9a-f]{0,4}\")",
+    ];
+    proptest::collection::vec((key, value), 0..8).prop_map(|fields| {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(key, value)| format!("\"{key}\":{value}"))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    })
+}
+
+/// Decodes a text as every entity there is.
+fn decode_as_everything(body: &str) {
+    for entity in catalog().iter().flat_map(|domain| &domain.entities) {
+        let mut columns = entity.new_columns();
+        match entity.decode(body, &context(), &mut columns) {
+            Ok(_) => assert_ne!(columns, entity.new_columns()),
+            Err(violations) => {
+                assert!(!violations.is_empty());
+                assert_eq!(columns, entity.new_columns());
+            }
+        }
+    }
+    let _ = entity_of(body);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        decode_as_everything(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn nothing_like_json_makes_it_panic(body in jsonish()) {
+        decode_as_everything(&body);
+    }
+
+    #[test]
+    fn a_text_goes_through_unchanged(name in "\\PC{1,200}|[^\u{0}]{1,200}") {
+        prop_assume!(name.trim() == name && !name.is_empty());
+        let body = serde_json::json!({"id_gate": 1, "name": name, "opening": 0}).to_string();
+        let (_, columns) = take(&body).expect("a good name");
+        prop_assert_eq!(&columns[1], &Values::Text(vec![Some(name)]));
+    }
+}

@@ -1,0 +1,197 @@
+//! The command line. Its `generate` commands are those of the catalog's domains.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use acequia_contracts::{Domain, catalog};
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+
+use crate::link::BrokerUrl;
+use crate::plan::Mix;
+use crate::publisher::Settings;
+
+/// The broker of a machine set up by the project's scripts.
+const DEFAULT_URL: &str = "amqp://app:app_password@127.0.0.1:5672/%2f";
+
+/// Where and how to send.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Broker")]
+pub struct Broker {
+    /// URL of the broker [default: amqp://app:app_password@127.0.0.1:5672/%2f]
+    #[arg(long, value_name = "URL", env = "AMQP_URL", hide_env_values = true)]
+    pub amqp_url: Option<String>,
+    /// File with the URL; goes before AMQP_URL
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AMQP_URL_FILE",
+        hide_env_values = true
+    )]
+    pub amqp_url_file: Option<PathBuf>,
+    /// Messages per second, at most
+    #[arg(long, value_name = "MSG_S", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Messages that may wait for the broker's confirm at a time
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub window: u32,
+    /// Attempts for a message that the broker refuses or has no queue for
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts: u32,
+    /// Seconds after which a missing confirm counts as a lost connection
+    #[arg(long, value_name = "S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    pub confirm_timeout: u64,
+    /// Seconds to go on without a working broker, 0 for ever
+    #[arg(long, value_name = "S", default_value = "60")]
+    pub retry_for: u64,
+}
+
+impl Broker {
+    /// The URL: from the command line, else from the file, else from the environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read or there is no URL in it.
+    pub fn url(&self, matches: &ArgMatches) -> anyhow::Result<BrokerUrl> {
+        let typed = matches.value_source("amqp_url") == Some(ValueSource::CommandLine);
+        let url = match (&self.amqp_url, &self.amqp_url_file) {
+            (Some(url), _) if typed => url.clone(),
+            (_, Some(file)) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?,
+            (Some(url), None) => url.clone(),
+            (None, None) => DEFAULT_URL.to_owned(),
+        };
+        Ok(url.parse()?)
+    }
+
+    /// The settings of a run.
+    #[must_use]
+    pub fn settings(&self, exchange: bool) -> Settings {
+        let retry_for = Duration::from_secs(self.retry_for);
+        Settings {
+            window: self.window as usize,
+            attempts: self.attempts,
+            confirm_timeout: Duration::from_secs(self.confirm_timeout),
+            retry_for: (!retry_for.is_zero()).then_some(retry_for),
+            rate: self.rate,
+            exchange,
+        }
+    }
+}
+
+/// A rate above zero.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("must be a number from 0.001 to 1e9".to_owned()),
+    }
+}
+
+/// What is shown.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Report")]
+pub struct Report {
+    /// Print the result as a JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress and no summary, only warnings and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Where generated messages go.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Write the messages to a file, one per line, instead of sending them; - is stdout
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["rate", "legacy", "json"])]
+    pub output: Option<PathBuf>,
+}
+
+/// A file to send.
+#[derive(Debug, Clone, Args)]
+pub struct Input {
+    /// File with one JSON object per line; - is stdin
+    pub file: PathBuf,
+    /// Domain of all lines; also sends those whose entity is unknown, for quarantine to show
+    #[arg(long, value_name = "DOMAIN", value_parser = domains())]
+    pub domain: Option<String>,
+}
+
+fn domains() -> PossibleValuesParser {
+    catalog()
+        .iter()
+        .map(|domain| domain.name)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// The whole command line.
+#[must_use]
+pub fn command() -> Command {
+    // Texts come last: the groups of options bring their own.
+    let generators = catalog().iter().filter_map(|domain| {
+        let command = Output::augment_args(mixer(domain)?);
+        let command = Report::augment_args(Broker::augment_args(command));
+        Some(command.about(format!("Messages of the domain {}", domain.name)))
+    });
+    let generate = Command::new("generate")
+        .about("Send synthetic messages of a domain, or write them to a file")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand_value_name("DOMAIN")
+        .subcommand_help_heading("Domains")
+        .disable_help_subcommand(true)
+        .subcommands(generators);
+    let send = Input::augment_args(Command::new("send"));
+    let send = Report::augment_args(Broker::augment_args(send))
+        .about("Send the lines of a file, each a JSON object that names its entity")
+        .after_help(
+            "Lines that cannot be sent are reported with their number, the others are sent. A line \
+             whose event_id is a UUID of version 7 is sent under this id, so that sending it again \
+             does no harm.",
+        );
+    Command::new("publisher")
+        .about("Sends messages and makes sure that the broker has them")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(generate)
+        .subcommand(send)
+        .after_help(examples())
+}
+
+/// `generate <domain>` with the options that decide which messages are made; none for a domain
+/// without generator.
+pub(crate) fn mixer(domain: &Domain) -> Option<Command> {
+    let generator = domain.generator?;
+    let command = Command::new(domain.name).next_help_heading("Data");
+    Some(Mix::augment_args(generator.options(command)))
+}
+
+fn examples() -> String {
+    let domain = catalog().iter().find(|domain| domain.generator.is_some());
+    let domain = domain.map_or("DOMAIN", |domain| domain.name);
+    format!(
+        "Examples:
+  publisher generate {domain}
+  publisher generate {domain} --seed 7 --rate 2000
+  publisher generate {domain} --invalid 2 --duplicates 1.5 --shuffle
+  publisher generate {domain} --output sample.ndjson
+  publisher send sample.ndjson
+
+Exit status: 0 the broker has all messages, 1 it has not, or lines could not be sent,
+2 wrong usage or no connection, 130 or 143 interrupted."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,189 @@
+//! The publishes that are under way on one channel.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Confirmation};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::ledger::{Fate, Flight, Ledger, Returned, Verdict};
+use crate::link::Link;
+use crate::outgoing::Outgoing;
+
+/// A publish: its frames have been queued, the broker's answer is awaited.
+struct Pending {
+    answer: Pin<Box<MaybeDone<BoxFuture<'static, lapin::Result<Confirmation>>>>>,
+    deadline: Instant,
+}
+
+/// A channel with its publishes, oldest first. One task uses it: tags and frames of two tasks
+/// could get into different orders.
+pub(crate) struct Lane {
+    link: Link,
+    pending: VecDeque<Pending>,
+    ledger: Ledger,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("open", &self.open()).finish()
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            pending: VecDeque::new(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Publishes without an answer.
+    pub(crate) fn open(&self) -> usize {
+        self.ledger.open()
+    }
+
+    /// Publishes a message whose confirm must come before the deadline.
+    pub(crate) fn publish(&mut self, flight: Flight, deadline: Instant) {
+        let channel = self.link.channel.clone();
+        let message = Arc::clone(&flight.message);
+        let properties = properties(&message, flight.published_at);
+        let answer: BoxFuture<'static, _> = Box::pin(async move {
+            let route = &message.route;
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            };
+            let (exchange, key) = (route.exchange.clone(), route.routing_key.clone());
+            channel
+                .basic_publish(exchange, key, options, &message.body, properties)
+                .await?
+                .await
+        });
+        // The first poll takes the tag and queues the frames. Waiting until they are on the
+        // socket would cost a round trip between two threads for each message.
+        let mut answer = Box::pin(maybe_done(answer));
+        let _ = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        self.pending.push_back(Pending { answer, deadline });
+        self.ledger.push(flight);
+    }
+
+    /// Waits for the answer to the oldest publish; for ever if there is none.
+    pub(crate) async fn ready(&mut self) {
+        poll_fn(|cx| match self.pending.front_mut() {
+            Some(oldest) => oldest.answer.as_mut().poll(cx),
+            None => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Takes the answers that are there, oldest first.
+    ///
+    /// # Errors
+    /// When channel or connection are broken. The lane must be interrupted then.
+    pub(crate) fn take(&mut self, mut tell: impl FnMut(Flight, Fate)) -> lapin::Result<()> {
+        while let Some(oldest) = self.pending.front_mut() {
+            match answer(oldest) {
+                None => break,
+                Some(Err(error)) => return Err(error),
+                Some(Ok(confirmation)) => {
+                    self.pending.pop_front();
+                    self.ledger.settle(verdict(confirmation), &mut tell);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the oldest confirm should have come by now.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        self.pending
+            .front()
+            .is_some_and(|oldest| oldest.deadline < now)
+    }
+
+    /// Gives all confirms until then.
+    pub(crate) fn extend(&mut self, deadline: Instant) {
+        for pending in &mut self.pending {
+            pending.deadline = deadline;
+        }
+    }
+
+    /// See [`Link::news`].
+    pub(crate) fn news(&mut self) -> Option<Option<String>> {
+        self.link.news()
+    }
+
+    /// Ends the lane; the fate of every message is told.
+    pub(crate) fn interrupt(mut self, tell: impl FnMut(Flight, Fate)) -> Link {
+        let answers = self.pending.iter_mut().map(|pending| {
+            let answer = answer(pending)?;
+            answer.ok().map(verdict)
+        });
+        let answers = answers.collect();
+        self.ledger.interrupt(answers, tell);
+        self.link
+    }
+}
+
+/// The answer, if it is there. An error stays where it is.
+fn answer(pending: &mut Pending) -> Option<lapin::Result<Confirmation>> {
+    let mut context = Context::from_waker(Waker::noop());
+    if pending.answer.as_mut().poll(&mut context).is_pending() {
+        return None;
+    }
+    if let Some(Err(error)) = pending.answer.as_mut().output_mut() {
+        return Some(Err(error.clone()));
+    }
+    pending.answer.as_mut().take_output()
+}
+
+fn verdict(confirmation: Confirmation) -> Verdict {
+    Verdict {
+        acked: confirmation.is_ack(),
+        returned: confirmation.take_message().map(|message| Returned {
+            id: message.properties.message_id().as_ref().and_then(uuid),
+            body: message.delivery.data,
+        }),
+    }
+}
+
+fn uuid(text: &ShortString) -> Option<Uuid> {
+    text.as_str().parse().ok()
+}
+
+/// The AMQP properties. A legacy message has only what the reference's publisher sets.
+fn properties(message: &Outgoing, published_at: i64) -> BasicProperties {
+    let persistent = BasicProperties::default().with_delivery_mode(2);
+    if message.route.is_legacy() {
+        return persistent;
+    }
+    let mut headers = FieldTable::default();
+    headers.insert(
+        "x-published-at".into(),
+        AMQPValue::LongLongInt(published_at),
+    );
+    let mut properties = persistent
+        .with_content_type("application/json".into())
+        .with_app_id("acequia-publisher".into())
+        .with_timestamp(published_at.unsigned_abs() / 1_000_000)
+        .with_headers(headers);
+    if let Some(id) = message.id {
+        properties = properties.with_message_id(id.to_string().into());
+    }
+    if let Some(kind) = &message.route.kind {
+        properties = properties.with_type(kind.clone());
+    }
+    properties
+}

@@ -1,0 +1,43 @@
+//! How a connection or channel broke.
+
+use std::fmt;
+
+use lapin::protocol::AMQPSoftError;
+
+use crate::link::{explain, soft};
+
+/// Why a lane cannot be used any more.
+#[derive(Debug)]
+pub(crate) enum Loss {
+    /// The connection is gone.
+    Connection(String),
+    /// No answer within the time that a confirm may take.
+    Silence,
+    /// The broker closed the channel over something that was published.
+    Channel(String),
+    /// The user may not publish.
+    Forbidden(String),
+}
+
+impl From<&lapin::Error> for Loss {
+    fn from(error: &lapin::Error) -> Self {
+        let why = explain(error);
+        match soft(error) {
+            // The exchange is gone; it is made anew with the connection.
+            None | Some(AMQPSoftError::NOTFOUND) => Self::Connection(why),
+            Some(AMQPSoftError::ACCESSREFUSED) => Self::Forbidden(why),
+            Some(_) => Self::Channel(why),
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(why) => write!(f, "connection lost: {why}"),
+            Self::Silence => f.write_str("no confirm in time"),
+            Self::Channel(why) => write!(f, "the broker closed the channel: {why}"),
+            Self::Forbidden(why) => write!(f, "the broker forbids it: {why}"),
+        }
+    }
+}

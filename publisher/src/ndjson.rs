@@ -1,0 +1,173 @@
+//! Messages in files: one JSON object per line.
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use acequia_contracts::{Domain, catalog, entity_of};
+use uuid::Uuid;
+
+use crate::ids::{Ids, Series};
+use crate::outgoing::{Outgoing, Route};
+
+/// Writes the bodies, one per line, and tells how many they were.
+///
+/// # Errors
+/// When the output takes no more.
+pub fn write_lines(
+    messages: impl Iterator<Item = Outgoing>,
+    mut output: impl Write,
+) -> io::Result<u64> {
+    let mut count = 0;
+    for mut message in messages {
+        // Between JSON tokens a line end is as good as a space, and within it is no JSON.
+        for byte in &mut message.body {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        message.body.push(b'\n');
+        output.write_all(&message.body)?;
+        count += 1;
+    }
+    output.flush()?;
+    Ok(count)
+}
+
+/// A line that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadLine {
+    /// Number of the line, from 1.
+    pub number: u64,
+    /// Why, without anything from the line.
+    pub reason: String,
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.number, self.reason)
+    }
+}
+
+/// Messages from lines. Empty lines are skipped; those that cannot be sent go another way.
+///
+/// The domain is the one whose catalog has the line's `entity`, unless a domain is given: then
+/// every line is sent, and one whose entity is unknown ends in quarantine, where it can be seen.
+///
+/// A line with a UUID of version 7 as its `event_id` is sent under that id, so that sending a
+/// file twice does no harm. Other lines are other messages each time.
+#[derive(Debug)]
+pub struct Lines<R> {
+    input: R,
+    domain: Option<&'static Domain>,
+    bad: Sender<BadLine>,
+    number: u64,
+    last_route: Option<Arc<Route>>,
+    ids: Series,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads lines; the bad ones are sent to `bad`.
+    pub fn new(input: R, domain: Option<&'static Domain>, bad: Sender<BadLine>) -> Self {
+        Self {
+            input,
+            domain,
+            bad,
+            number: 0,
+            last_route: None,
+            ids: Series::new(Ids::Fresh),
+        }
+    }
+
+    fn refuse(&self, reason: String) {
+        // Nobody listens any more when the run is over.
+        let _ = self.bad.send(BadLine {
+            number: self.number,
+            reason,
+        });
+    }
+
+    fn message(&mut self, body: Vec<u8>) -> Result<Outgoing, String> {
+        let text = std::str::from_utf8(&body).ok();
+        let entity = text.and_then(entity_of);
+        let route = route(self.domain, entity.as_deref())?;
+        // Neighbours mostly share their route.
+        let route = match self.last_route.take() {
+            Some(last) if *last == route => last,
+            _ => Arc::new(route),
+        };
+        self.last_route = Some(Arc::clone(&route));
+        Ok(Outgoing {
+            route,
+            id: Some(text.and_then(event_id).unwrap_or_else(|| self.ids.next())),
+            body,
+        })
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Outgoing;
+
+    fn next(&mut self) -> Option<Outgoing> {
+        loop {
+            let mut body = Vec::new();
+            self.number += 1;
+            match self.input.read_until(b'\n', &mut body) {
+                Ok(0) => return None,
+                Ok(_) => body.truncate(body.trim_ascii_end().len()),
+                Err(error) => {
+                    self.refuse(format!("cannot be read: {error}"));
+                    return None;
+                }
+            }
+            if body.trim_ascii_start().is_empty() {
+                continue;
+            }
+            match self.message(body) {
+                Ok(message) => return Some(message),
+                Err(reason) => self.refuse(reason),
+            }
+        }
+    }
+}
+
+fn route(domain: Option<&'static Domain>, entity: Option<&str>) -> Result<Route, String> {
+    let domain = match (domain, entity) {
+        (Some(domain), _) => domain,
+        (None, Some(entity)) => domain_of(entity)?,
+        (None, None) => {
+            return Err("no JSON object with an entity; --domain sends it all the same".to_owned());
+        }
+    };
+    // The catalog's own spelling where it knows the entity.
+    let name = entity.map(|entity| domain.find(entity).map_or(entity, |found| found.name));
+    Route::topic(domain.name, name).ok_or_else(|| "the entity's name is too long".to_owned())
+}
+
+/// The only domain that has an entity.
+fn domain_of(entity: &str) -> Result<&'static Domain, String> {
+    let mut found = catalog()
+        .iter()
+        .filter(|domain| domain.find(entity).is_some());
+    match (found.next(), found.next()) {
+        (Some(domain), None) => Ok(domain),
+        (None, _) => Err("no domain has this entity; name one with --domain".to_owned()),
+        (Some(one), Some(other)) => Err(format!(
+            "{} and {} both have this entity; choose with --domain",
+            one.name, other.name
+        )),
+    }
+}
+
+fn event_id(text: &str) -> Option<Uuid> {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        event_id: Option<Uuid>,
+    }
+    // Most lines have none, and need not be read twice.
+    let event: Event = text
+        .contains("\"event_id\"")
+        .then(|| serde_json::from_str(text).ok())??;
+    event.event_id.filter(|id| id.get_version_num() == 7)
+}

@@ -1,0 +1,91 @@
+//! What one sees while messages are sent: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::summary::Summary;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// Shows progress on stderr. Clones show the same.
+#[derive(Debug, Clone)]
+pub(crate) enum Progress {
+    Quiet,
+    Bar(ProgressBar),
+    Lines { last: Instant, total: Option<u64> },
+}
+
+impl Progress {
+    /// For so many messages, if that is known.
+    pub(crate) fn new(quiet: bool, total: Option<u64>) -> Self {
+        if quiet {
+            return Self::Quiet;
+        }
+        if !io::stderr().is_terminal() {
+            let last = Instant::now();
+            return Self::Lines { last, total };
+        }
+        let template = match total {
+            Some(_) => "{bar:30} {human_pos}/{human_len} {msg} {eta}",
+            None => "{spinner} {human_pos} {msg}",
+        };
+        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self::Bar(bar)
+    }
+
+    pub(crate) fn show(&mut self, summary: &Summary) {
+        match self {
+            Self::Quiet => {}
+            Self::Bar(bar) => {
+                bar.set_position(summary.confirmed + summary.failed);
+                bar.set_message(format!("{:.0} msg/s", summary.rate));
+                bar.tick();
+            }
+            Self::Lines { last, total } => {
+                if last.elapsed() >= LINE_EVERY {
+                    *last = Instant::now();
+                    let of = total.map_or(String::new(), |total| format!(" of {total}"));
+                    let (confirmed, rate) = (summary.confirmed, summary.rate);
+                    eprintln!("confirmed {confirmed}{of}, {rate:.0} msg/s");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Stderr for log lines, without breaking the bar.
+    pub(crate) fn writer(&self) -> impl Fn() -> LogWriter + Send + Sync + 'static {
+        let bar = match self {
+            Self::Bar(bar) => Some(bar.clone()),
+            _ => None,
+        };
+        move || LogWriter(bar.clone())
+    }
+}
+
+/// Writes to stderr while the bar steps aside.
+pub(crate) struct LogWriter(Option<ProgressBar>);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

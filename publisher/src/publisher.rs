@@ -1,0 +1,114 @@
+//! The publisher as other programs use it.
+
+use std::future::{Future, pending};
+use std::time::Duration;
+
+use crate::backlog::feed;
+use crate::link::{BrokerUrl, ConnectError, Link};
+use crate::outgoing::Outgoing;
+use crate::run::Run;
+use crate::summary::Summary;
+
+/// How messages are sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Messages that may wait for their confirm at the same time.
+    pub window: usize,
+    /// Attempts per message that the broker refuses or cannot route.
+    pub attempts: u32,
+    /// How long a confirm may take.
+    pub confirm_timeout: Duration,
+    /// How long to go on without a broker that confirms anything; for ever without a value.
+    pub retry_for: Option<Duration>,
+    /// Messages per second, at most.
+    pub rate: Option<f64>,
+    /// Whether the platform's exchange is needed; not for legacy routes alone.
+    pub exchange: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            window: 1000,
+            attempts: 3,
+            confirm_timeout: Duration::from_secs(30),
+            retry_for: Some(Duration::from_secs(60)),
+            rate: None,
+            exchange: true,
+        }
+    }
+}
+
+/// Sends messages over one connection and makes a new one when it is lost.
+///
+/// Delivery is at least once: after a lost connection a message whose fate is unknown is sent
+/// again with the same id, by which the worker recognises it.
+#[derive(Debug)]
+pub struct Publisher {
+    url: BrokerUrl,
+    settings: Settings,
+    /// None after a run that ended without connection.
+    link: Option<Link>,
+}
+
+impl Publisher {
+    /// Connects with the default settings.
+    ///
+    /// # Errors
+    /// When the URL is wrong, or the broker cannot be reached or refuses.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(url.parse()?, Settings::default()).await
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or refuses.
+    pub async fn connect_with(url: BrokerUrl, settings: Settings) -> Result<Self, ConnectError> {
+        let link = Link::open(&url, settings.exchange).await?;
+        Ok(Self {
+            url,
+            settings,
+            link: Some(link),
+        })
+    }
+
+    /// Sends all messages and tells what became of them. It ends when the fate of each is
+    /// certain: no message is lost without being counted as failed.
+    ///
+    /// The iterator runs on a thread of its own and may block.
+    pub async fn send_all<I>(&mut self, messages: I) -> Summary
+    where
+        I: IntoIterator<Item = Outgoing>,
+        I::IntoIter: Send + 'static,
+    {
+        self.send_until(messages, pending(), |_| {}).await
+    }
+
+    /// As [`Publisher::send_all`], but stops early: when `shutdown` is ready no more messages
+    /// are taken, and those on their way have five seconds. Tells about progress ten times a
+    /// second.
+    pub async fn send_until<I>(
+        &mut self,
+        messages: I,
+        shutdown: impl Future<Output = ()>,
+        progress: impl FnMut(&Summary),
+    ) -> Summary
+    where
+        I: IntoIterator<Item = Outgoing>,
+        I::IntoIter: Send + 'static,
+    {
+        let source = feed(messages.into_iter(), self.settings.window);
+        let run = Run::new(&self.url, &self.settings, source);
+        let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
+        self.link = link;
+        summary
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        if let Some(link) = self.link {
+            link.close().await;
+        }
+    }
+}

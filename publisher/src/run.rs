@@ -1,0 +1,307 @@
+//! One run: publishes messages, a window of them at a time, until the fate of each is certain.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::FutureExt as _;
+use rand::RngExt as _;
+use tokio::select;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::backlog::{Backlog, Next};
+use crate::lane::Lane;
+use crate::ledger::{Fate, Flight};
+use crate::link::{BrokerUrl, Link};
+use crate::loss::Loss;
+use crate::outgoing::Outgoing;
+use crate::publisher::Settings;
+use crate::summary::Summary;
+
+/// Pauses between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long messages on their way have after a shutdown.
+const GRACE: Duration = Duration::from_secs(5);
+/// Messages given up, with not one confirmed, after which the rest is not tried.
+const HOPELESS: u64 = 1000;
+
+const UNROUTABLE: &str = "no queue takes it; a worker declares the queues: start `worker run`, or \
+                          run `worker migrate` once";
+const INTERRUPTED: &str = "interrupted";
+
+pub(crate) struct Run<'a> {
+    url: &'a BrokerUrl,
+    settings: &'a Settings,
+    backlog: Backlog,
+    /// Since when the broker has not answered although it should.
+    stalled: Option<Instant>,
+    /// What the broker said when it stopped to take messages.
+    blocked: Option<String>,
+    /// When messages on their way are given up after a shutdown.
+    grace_ends: Option<Instant>,
+    /// Pause before the next attempt to connect.
+    pause: Duration,
+    /// Routing keys whose unroutable messages have been reported.
+    reported: HashSet<String>,
+    summary: Summary,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        url: &'a BrokerUrl,
+        settings: &'a Settings,
+        source: Receiver<Outgoing>,
+    ) -> Self {
+        Self {
+            url,
+            settings,
+            backlog: Backlog::new(source, settings),
+            stalled: None,
+            blocked: None,
+            grace_ends: None,
+            pause: FIRST_PAUSE,
+            reported: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Runs to the end; gives back the connection unless it is broken.
+    pub(crate) async fn finish(
+        mut self,
+        link: Option<Link>,
+        shutdown: impl Future<Output = ()>,
+        mut progress: impl FnMut(&Summary),
+    ) -> (Summary, Option<Link>) {
+        let started = Instant::now();
+        let mut shutdown = pin!(shutdown.fuse());
+        let mut tick = interval(Duration::from_millis(100));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = |summary: &mut Summary| {
+            summary.lasted(started.elapsed());
+            progress(summary);
+        };
+
+        let mut lane = link.map(Lane::new);
+        let stopped = loop {
+            let Some(open) = &mut lane else {
+                select! {
+                    biased;
+                    () = &mut shutdown => break Some(INTERRUPTED.to_owned()),
+                    connected = self.connect() => match connected {
+                        Ok(link) => lane = Some(Lane::new(link)),
+                        Err(why) => break Some(why),
+                    },
+                }
+                continue;
+            };
+            while let Some(next) = self.backlog.next(open.open()) {
+                self.publish(open, next);
+            }
+            if self.backlog.is_exhausted() && open.open() + self.backlog.waiting() == 0 {
+                break self.grace_ends.map(|_| INTERRUPTED.to_owned());
+            }
+            let time = self.backlog.next_time();
+            select! {
+                // The rare ones first: the others may always be ready.
+                biased;
+                () = &mut shutdown, if self.grace_ends.is_none() => {
+                    self.backlog.stop();
+                    self.grace_ends = Some(Instant::now() + GRACE);
+                }
+                _ = tick.tick() => {
+                    show(&mut self.summary);
+                    self.listen(open);
+                    if let Some(why) = self.why_stop() {
+                        break Some(why);
+                    }
+                }
+                () = open.ready() => {}
+                message = self.backlog.wait(), if self.backlog.may_take(open.open()) => {
+                    if let Some(message) = message {
+                        self.publish(open, Next::New(message));
+                    }
+                }
+                () = sleep_until(time.unwrap_or_else(Instant::now)), if time.is_some() => {}
+            }
+            let overdue = self.blocked.is_none() && open.is_overdue(Instant::now());
+            let loss = match open.take(|flight, fate| self.settle(flight, fate)) {
+                Err(error) => Loss::from(&error),
+                Ok(()) if overdue => Loss::Silence,
+                Ok(()) => continue,
+            };
+            if let Some(broken) = lane.take()
+                && let Err(why) = self.lose(broken, loss).await
+            {
+                break Some(why);
+            }
+        };
+        let link = self.end(lane, stopped);
+        show(&mut self.summary);
+        (self.summary, link)
+    }
+
+    fn publish(&mut self, lane: &mut Lane, next: Next) {
+        let flight = match next {
+            Next::New(message) => Flight {
+                message: Arc::new(message),
+                published_at: Utc::now().timestamp_micros(),
+                attempts: 0,
+            },
+            Next::Again(flight) => {
+                self.summary.retried += 1;
+                flight
+            }
+        };
+        lane.publish(flight, Instant::now() + self.settings.confirm_timeout);
+    }
+
+    /// Acts on what became of a publish.
+    fn settle(&mut self, mut flight: Flight, fate: Fate) {
+        let reason = match fate {
+            Fate::Unknown => return self.backlog.at_once(flight),
+            Fate::Confirmed => {
+                self.answered();
+                return self.summary.confirm(&flight.message.route.label);
+            }
+            Fate::Returned => {
+                self.summary.returned += 1;
+                self.report_unroutable(flight.message.route.routing_key());
+                UNROUTABLE
+            }
+            Fate::Nacked => {
+                self.summary.nacked += 1;
+                "the broker refused it"
+            }
+        };
+        self.answered();
+        flight.attempts += 1;
+        if flight.attempts < self.settings.attempts {
+            self.backlog.after_pause(flight);
+        } else {
+            self.fail(&flight, reason);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.stalled = None;
+        self.pause = FIRST_PAUSE;
+    }
+
+    fn fail(&mut self, flight: &Flight, reason: &str) {
+        let message = &flight.message;
+        self.summary.fail(message.id, &message.route.label, reason);
+    }
+
+    /// Says it once for each route, at once: whoever watches can start a worker meanwhile.
+    fn report_unroutable(&mut self, key: &str) {
+        if self.reported.contains(key) {
+            return;
+        }
+        if self.reported.is_empty() {
+            warn!("a message for `{key}` came back: {UNROUTABLE}");
+        } else {
+            warn!("a message for `{key}` came back, too");
+        }
+        self.reported.insert(key.to_owned());
+    }
+
+    /// Hears whether the broker takes messages.
+    fn listen(&mut self, lane: &mut Lane) {
+        match lane.news() {
+            Some(Some(reason)) => {
+                warn!("the broker takes no messages at the moment: {reason}");
+                self.stalled.get_or_insert_with(Instant::now);
+                self.blocked = Some(reason);
+            }
+            Some(None) => {
+                info!("the broker takes messages again");
+                self.stalled = None;
+                self.blocked = None;
+                lane.extend(Instant::now() + self.settings.confirm_timeout);
+            }
+            None => {}
+        }
+    }
+
+    /// Why to end the run now, if so.
+    fn why_stop(&self) -> Option<String> {
+        let now = Instant::now();
+        let too_long = |since: Instant| {
+            let most = self.settings.retry_for;
+            most.is_some_and(|most| now - since > most)
+        };
+        if self.grace_ends.is_some_and(|end| end < now) {
+            Some(INTERRUPTED.to_owned())
+        } else if self.stalled.is_some_and(too_long) {
+            Some(match &self.blocked {
+                Some(reason) => format!("the broker takes no messages: {reason}"),
+                None => "the broker has confirmed nothing for too long".to_owned(),
+            })
+        } else if self.summary.confirmed == 0 && self.summary.failed >= HOPELESS {
+            Some("none of the first messages got through".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Takes a broken lane apart and decides whether to go on.
+    async fn lose(&mut self, lane: Lane, loss: Loss) -> Result<(), String> {
+        warn!("{loss}");
+        self.stalled.get_or_insert_with(Instant::now);
+        self.blocked = None;
+        let mut unknown = 0;
+        let link = lane.interrupt(|flight, fate| {
+            unknown += u32::from(fate == Fate::Unknown);
+            self.settle(flight, fate);
+        });
+        link.close().await;
+        match loss {
+            Loss::Connection(_) | Loss::Silence => Ok(()),
+            Loss::Forbidden(why) => Err(why),
+            Loss::Channel(why) => {
+                if let Some(flight) = self.backlog.convict(unknown == 1) {
+                    self.fail(&flight, &why);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tries to connect until it works or there is no point in going on.
+    async fn connect(&mut self) -> Result<Link, String> {
+        self.stalled.get_or_insert_with(Instant::now);
+        loop {
+            // At random, so that many publishers do not come back at the same instant.
+            sleep(self.pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            match Link::open(self.url, self.settings.exchange).await {
+                Ok(link) => {
+                    info!("connected again");
+                    self.summary.reconnects += 1;
+                    return Ok(link);
+                }
+                Err(error) if self.why_stop().is_some() => return Err(error.to_string()),
+                Err(error) => info!("{error}"),
+            }
+        }
+    }
+
+    /// Gives up what is left.
+    fn end(&mut self, lane: Option<Lane>, stopped: Option<String>) -> Option<Link> {
+        let link = lane.map(|lane| lane.interrupt(|flight, fate| self.settle(flight, fate)));
+        let reason = stopped.as_deref().unwrap_or(INTERRUPTED);
+        for flight in self.backlog.give_up() {
+            self.fail(&flight, reason);
+        }
+        // Publishes without an answer may still get one: that connection is not used again.
+        let clean = stopped.is_none();
+        self.summary.stopped = stopped;
+        link.filter(|_| clean)
+    }
+}

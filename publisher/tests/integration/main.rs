@@ -1,0 +1,10 @@
+//! The publisher from outside. One binary: the servers that it needs are started once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod broker;
+mod command;
+mod lines;
+mod nouns;
+mod plan;
+mod support;
+mod troubles;

@@ -1,0 +1,88 @@
+//! The real program, as an operator starts it.
+
+use std::process::{ExitStatus, Stdio};
+
+use acequia_testkit::free_port;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::Platform;
+
+/// What a finished program left.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A `worker run` in a process of its own.
+pub struct Program {
+    pub http: String,
+    child: Child,
+    stderr: JoinHandle<String>,
+}
+
+/// The program with some arguments and nothing of our own settings.
+pub fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn finish(mut command: Command) -> Finished {
+    let output = command.output().await.unwrap();
+    Finished {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Platform {
+    /// Starts `worker run` with the worker's addresses in its environment.
+    pub fn program(&self, arguments: &[&str]) -> Program {
+        let http = format!("127.0.0.1:{}", free_port().unwrap());
+        let mut child = program(&["run"])
+            .args(arguments)
+            .env("DATABASE_URL", &self.database.worker)
+            .env("AMQP_URL", &self.broker.url)
+            .env("HTTP_ADDR", &http)
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        Program {
+            http,
+            child,
+            stderr,
+        }
+    }
+}
+
+impl Program {
+    /// Sends SIGTERM and waits for the end.
+    pub async fn terminate(mut self) -> Finished {
+        let pid = self.child.id().expect("a running program");
+        let kill = format!("kill -TERM {pid}");
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.await.unwrap().success());
+        Finished {
+            status: self.child.wait().await.unwrap(),
+            stdout: String::new(),
+            stderr: self.stderr.await.unwrap(),
+        }
+    }
+}
