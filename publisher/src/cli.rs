@@ -20,7 +20,7 @@ const DEFAULT_URL: &str = "amqp://app:app_password@127.0.0.1:5672/%2f";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct Broker {
-    /// URL of the broker [default: amqp://app:app_password@127.0.0.1:5672/%2f]
+    /// URL of the broker, by default `amqp://app:app_password@127.0.0.1:5672/%2f`
     #[arg(long, value_name = "URL", env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// File with the URL; goes before AMQP_URL

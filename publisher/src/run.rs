@@ -31,8 +31,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Messages given up, with not one confirmed, after which the rest is not tried.
 const HOPELESS: u64 = 1000;
 
-const UNROUTABLE: &str = "no queue takes it; a worker declares the queues: start `worker run`, or \
-                          run `worker migrate` once";
+const UNROUTABLE: &str = "no queue takes it; start `worker run`, which declares the queues";
 const INTERRUPTED: &str = "interrupted";
 
 pub(crate) struct Run<'a> {
@@ -189,7 +188,8 @@ impl<'a> Run<'a> {
     }
 
     fn answered(&mut self) {
-        self.stalled = None;
+        // A broker that has stopped to take messages still answers the last ones it took.
+        self.stalled = self.blocked.as_ref().map(|_| Instant::now());
         self.pause = FIRST_PAUSE;
     }
 

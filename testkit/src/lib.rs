@@ -48,7 +48,8 @@ pub fn free_port() -> std::io::Result<u16> {
     let begin = std::process::id().wrapping_mul(7919);
     for _ in 0..PORTS {
         let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let offset = u16::try_from((begin % u32::from(PORTS) + step) % u32::from(PORTS)).unwrap_or(0);
+        let offset =
+            u16::try_from((begin % u32::from(PORTS) + step) % u32::from(PORTS)).unwrap_or(0);
         match std::net::TcpListener::bind(("127.0.0.1", FIRST + offset)) {
             Ok(_) => return Ok(FIRST + offset),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}

@@ -101,7 +101,11 @@ impl Drop for Proxy {
 fn strike(fault: &Mutex<Fault>, request: &[u8]) -> Option<Lost> {
     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
     let length = fault.pattern.len().max(1);
-    if fault.times == 0 || !request.windows(length).any(|window| window == fault.pattern) {
+    if fault.times == 0
+        || !request
+            .windows(length)
+            .any(|window| window == fault.pattern)
+    {
         return None;
     }
     fault.times -= 1;

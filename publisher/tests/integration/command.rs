@@ -110,7 +110,7 @@ async fn without_a_queue_it_says_what_to_do_and_ends_in_1() {
     let report = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.contains("came back: no queue takes it"), "{report}");
-    assert!(report.contains("worker migrate"), "{report}");
+    assert!(report.contains("start `worker run`"), "{report}");
     assert!(
         report.contains("not confirmed: no queue takes it"),
         "{report}"

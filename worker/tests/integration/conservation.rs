@@ -18,7 +18,11 @@ struct Planned {
 
 /// The options of a domain's demonstration, from the first line of its file.
 fn demo_options(domain: &Domain) -> Vec<String> {
-    let file = format!("{}/../sql/demo/{}.sql", env!("CARGO_MANIFEST_DIR"), domain.name);
+    let file = format!(
+        "{}/../sql/demo/{}.sql",
+        env!("CARGO_MANIFEST_DIR"),
+        domain.name
+    );
     let text = std::fs::read_to_string(file).unwrap();
     let mut words = text.lines().next().unwrap().split_whitespace().skip(2);
     assert_eq!(words.next(), Some(domain.name));
@@ -28,7 +32,11 @@ fn demo_options(domain: &Domain) -> Vec<String> {
 /// The messages of a demonstration.
 fn demo(domain: &Domain, more: &[&str]) -> Vec<Outgoing> {
     let options = demo_options(domain);
-    let options: Vec<_> = options.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    let options: Vec<_> = options
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        .collect();
     messages(domain.name, &options, Ids::Fresh).unwrap()
 }
 
@@ -41,17 +49,27 @@ fn expected(domain: &Domain, messages: &[Outgoing]) -> BTreeMap<String, Planned>
         let named = if message.route.is_legacy() {
             entity_of(body)
         } else {
-            message.route.label.rsplit('.').next().map(ToOwned::to_owned)
+            message
+                .route
+                .label
+                .rsplit('.')
+                .next()
+                .map(ToOwned::to_owned)
         };
         let entity = named.and_then(|name| domain.find(&name));
-        let decoded = entity.map(|entity| entity.decode(body, &Context::now(), &mut entity.new_columns()));
-        let event_id = decoded.as_ref().and_then(|decoded| decoded.as_ref().ok()?.event_id.clone());
+        let decoded =
+            entity.map(|entity| entity.decode(body, &Context::now(), &mut entity.new_columns()));
+        let event_id = decoded
+            .as_ref()
+            .and_then(|decoded| decoded.as_ref().ok()?.event_id.clone());
         let identity = match (message.id, event_id) {
             (Some(id), _) => Identity::of_text(&id.to_string()),
             (None, Some(id)) => Identity::of_text(&id),
             (None, None) => Identity::of_bytes(message.route.routing_key(), &message.body),
         };
-        let planned = planned.entry(entity.map_or(UNKNOWN, |entity| entity.name).to_owned()).or_default();
+        let planned = planned
+            .entry(entity.map_or(UNKNOWN, |entity| entity.name).to_owned())
+            .or_default();
         planned.received += 1;
         if !seen.insert(identity) {
             planned.duplicates += 1;
@@ -67,7 +85,11 @@ async fn send(platform: &Platform, messages: Vec<Outgoing>) {
     let count = messages.len();
     let summary = publisher.send_all(messages).await;
     assert!(summary.is_complete(), "{summary:?}");
-    assert_eq!((summary.confirmed, summary.retried), (count as u64, 0), "{summary:?}");
+    assert_eq!(
+        (summary.confirmed, summary.retried),
+        (count as u64, 0),
+        "{summary:?}"
+    );
     publisher.close().await;
 }
 
@@ -82,27 +104,64 @@ async fn assert_books(platform: &Platform, domain: &Domain, planned: &BTreeMap<S
             quarantined: account.quarantined,
         };
         assert_eq!(found, *planned, "{what}");
-        assert_eq!((account.staged, account.pending, account.difference), (0, 0, 0), "{what}: {account:?}");
-        let sum = account.duplicates + account.staged + account.promoted() + account.stale + account.pending + account.quarantined;
+        assert_eq!(
+            (account.staged, account.pending, account.difference),
+            (0, 0, 0),
+            "{what}: {account:?}"
+        );
+        let sum = account.duplicates
+            + account.staged
+            + account.promoted()
+            + account.stale
+            + account.pending
+            + account.quarantined;
         assert_eq!(account.received, sum, "{what}: {account:?}");
         let Some(entity) = domain.find(entity) else {
             continue;
         };
-        let rows = async |table: &str| platform.number(&format!("select count(*) from {table}")).await;
-        assert_eq!(rows(entity.core).await, account.inserted, "{what}: rows of {}", entity.core);
-        assert_eq!(rows(entity.staging).await, account.unique() - account.quarantined, "{what}: rows of {}", entity.staging);
+        let rows = async |table: &str| {
+            platform
+                .number(&format!("select count(*) from {table}"))
+                .await
+        };
+        assert_eq!(
+            rows(entity.core).await,
+            account.inserted,
+            "{what}: rows of {}",
+            entity.core
+        );
+        assert_eq!(
+            rows(entity.staging).await,
+            account.unique() - account.quarantined,
+            "{what}: rows of {}",
+            entity.staging
+        );
     }
-    let rows = format!("select count(*) from raw.quarantine where domain = '{}'", domain.name);
+    let rows = format!(
+        "select count(*) from raw.quarantine where domain = '{}'",
+        domain.name
+    );
     let quarantined: i64 = planned.values().map(|planned| planned.quarantined).sum();
     assert_eq!(platform.number(&rows).await, quarantined);
-    let entities = format!("select count(*) from core.conservation where domain = '{}'", domain.name);
-    assert_eq!(platform.number(&entities).await, i64::try_from(planned.len()).unwrap());
+    let entities = format!(
+        "select count(*) from core.conservation where domain = '{}'",
+        domain.name
+    );
+    assert_eq!(
+        platform.number(&entities).await,
+        i64::try_from(planned.len()).unwrap()
+    );
 }
 
 /// The data quality rules have nothing to say against the demonstration.
 async fn assert_quality(platform: &Platform, domain: &Domain) {
-    let results = acequia_worker::check::check(&mut platform.connect().await, domain.name).await.unwrap();
-    let bad: Vec<_> = results.iter().filter(|result| !["pass", "warn"].contains(&result.outcome.as_str())).collect();
+    let results = acequia_worker::check::check(&mut platform.connect().await, domain.name)
+        .await
+        .unwrap();
+    let bad: Vec<_> = results
+        .iter()
+        .filter(|result| !["pass", "warn"].contains(&result.outcome.as_str()))
+        .collect();
     assert!(bad.is_empty(), "{bad:?}");
 }
 
@@ -143,9 +202,15 @@ async fn the_demonstration_is_accounted_for_to_the_message() {
 /// Without ids, in any order, by the old way, and two workers at it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demonstration_by_the_legacy_queue_is_accounted_for_to_the_message() {
-    for domain in catalog().iter().filter(|domain| domain.generator.is_some() && domain.legacy_queue.is_some()) {
+    for domain in catalog()
+        .iter()
+        .filter(|domain| domain.generator.is_some() && domain.legacy_queue.is_some())
+    {
         let platform = Platform::new().await;
-        let workers = vec![platform.worker(&["--batch-max", "700"]), platform.worker(&["--batch-max", "300"])];
+        let workers = vec![
+            platform.worker(&["--batch-max", "700"]),
+            platform.worker(&["--batch-max", "300"]),
+        ];
         workers[0].ready().await;
         let messages = demo(domain, &["--legacy", "--shuffle"]);
         let planned = expected(domain, &messages);

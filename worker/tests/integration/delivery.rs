@@ -28,8 +28,16 @@ fn count(messages: &[Message]) -> i64 {
 /// Asserts that the core has exactly the students of a load, each as it was sent.
 async fn assert_core_has_the_load(platform: &Platform) {
     let right = "select count(*) from academico.alumnos where nombre = 'Alumno ' || id and id between 1 and ";
-    assert_eq!(platform.number(&format!("{right}{LOAD}")).await, i64::from(LOAD));
-    assert_eq!(platform.number("select count(*) from academico.alumnos").await, i64::from(LOAD));
+    assert_eq!(
+        platform.number(&format!("{right}{LOAD}")).await,
+        i64::from(LOAD)
+    );
+    assert_eq!(
+        platform
+            .number("select count(*) from academico.alumnos")
+            .await,
+        i64::from(LOAD)
+    );
 }
 
 /// A load that goes out while the test does something terrible.
@@ -54,7 +62,18 @@ fn publish_load(platform: &Platform) -> (JoinHandle<()>, Arc<AtomicBool>) {
 
 /// The students of the load, as our publisher sends them.
 fn load() -> Vec<Outgoing> {
-    let nothing_else = ["--maestros", "1", "--materias", "1", "--grupos", "1", "--inscripciones", "0", "--calificaciones", "0"];
+    let nothing_else = [
+        "--maestros",
+        "1",
+        "--materias",
+        "1",
+        "--grupos",
+        "1",
+        "--inscripciones",
+        "0",
+        "--calificaciones",
+        "0",
+    ];
     let students = LOAD.to_string();
     let options = [nothing_else.as_slice(), &["--alumnos", &students]].concat();
     let mut all = messages(DOMAIN, &options, Ids::Fresh).unwrap();
@@ -71,13 +90,13 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
     let platform = Platform::new().await;
     platform.declare().await;
     let originals = [
-        alumno(1),                                                    // a new id: today's partition
-        alumno(2).with_id("0190163d-8694-739b-aea5-966c26f8ad91"),    // UUIDv7 of June 2024
-        alumno(3).with_id("ffffffff-ffff-7fff-bfff-ffffffffffff"),    // UUIDv7 of the year 10889
-        alumno(4).with_id("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),    // UUIDv1: no day in it
-        alumno(5).with_id("order-17"),                                // any text
+        alumno(1),                                                 // a new id: today's partition
+        alumno(2).with_id("0190163d-8694-739b-aea5-966c26f8ad91"), // UUIDv7 of June 2024
+        alumno(3).with_id("ffffffff-ffff-7fff-bfff-ffffffffffff"), // UUIDv7 of the year 10889
+        alumno(4).with_id("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), // UUIDv1: no day in it
+        alumno(5).with_id("order-17"),                             // any text
         alumno(6).with_id("00000000-0000-0000-0000-000000000000"),
-        message("alumno", &serde_json::json!({})).with_id("bad-17"),  // copies of bad ones are copies too
+        message("alumno", &serde_json::json!({})).with_id("bad-17"), // copies of bad ones are copies too
     ];
     let other_spelling = alumno(4).with_id(" 6BA7B8109DAD11D180B400C04FD430C8");
     // Twice before the worker starts: the same batch.
@@ -86,15 +105,31 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
     let worker = platform.worker(&[]);
     let once = count(&originals);
     platform.settled(2 * once + 1).await;
-    let before = platform.texts("select a::text from academico.alumnos a order by id").await;
+    let before = platform
+        .texts("select a::text from academico.alumnos a order by id")
+        .await;
 
     // And once more: a later batch.
     platform.publish_all(&originals).await;
     platform.settled(3 * once + 1).await;
     let total = platform.total().await;
-    assert_eq!((total.duplicates, total.inserted, total.quarantined), (2 * once + 1, once - 1, 1));
-    assert_eq!((total.unchanged + total.updated + total.stale, total.difference), (0, 0));
-    assert_eq!(platform.texts("select a::text from academico.alumnos a order by id").await, before);
+    assert_eq!(
+        (total.duplicates, total.inserted, total.quarantined),
+        (2 * once + 1, once - 1, 1)
+    );
+    assert_eq!(
+        (
+            total.unchanged + total.updated + total.stale,
+            total.difference
+        ),
+        (0, 0)
+    );
+    assert_eq!(
+        platform
+            .texts("select a::text from academico.alumnos a order by id")
+            .await,
+        before
+    );
     let quarantine = platform.quarantine().await;
     assert_eq!(quarantine.len(), 1);
     assert_eq!(quarantine[0].occurrences, 3);
@@ -105,7 +140,11 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
 async fn the_same_id_by_another_way_is_a_copy_too() {
     let platform = Platform::new().await;
     platform.declare().await;
-    let legacy = catalog().iter().find(|domain| domain.name == DOMAIN).and_then(|domain| domain.legacy_queue).unwrap();
+    let legacy = catalog()
+        .iter()
+        .find(|domain| domain.name == DOMAIN)
+        .and_then(|domain| domain.legacy_queue)
+        .unwrap();
     let body = |event_id: &str| {
         let mut body = school::alumno_body(1);
         body["entity"] = "alumno".into();
@@ -124,7 +163,10 @@ async fn the_same_id_by_another_way_is_a_copy_too() {
     let worker = platform.worker(&[]);
     platform.settled(count(&messages)).await;
     let total = platform.total().await;
-    assert_eq!((total.duplicates, total.unique(), total.difference), (3, 2, 0));
+    assert_eq!(
+        (total.duplicates, total.unique(), total.difference),
+        (3, 2, 0)
+    );
     assert_eq!(total.inserted + total.unchanged + total.stale, 2);
     worker.stop().await;
 }
@@ -139,12 +181,17 @@ async fn the_same_bytes_without_an_id_are_the_same_message() {
         .filter_map(|domain| Some((domain, domain.legacy_queue?)))
         .flat_map(|(domain, queue)| {
             let bodies = domain.entities.iter().flat_map(|entity| {
-                [fixtures::valid(domain.name, entity.name), fixtures::invalid(domain.name, entity.name)].concat()
+                [
+                    fixtures::valid(domain.name, entity.name),
+                    fixtures::invalid(domain.name, entity.name),
+                ]
+                .concat()
             });
             bodies.map(|sample| Message::straight(queue, sample.body))
         })
         .collect();
-    let different: std::collections::HashSet<_> = samples.iter().map(|sample| &sample.body).collect();
+    let different: std::collections::HashSet<_> =
+        samples.iter().map(|sample| &sample.body).collect();
     let worker = platform.worker(&[]);
     platform.publish_all(samples.iter().chain(&samples)).await;
     platform.settled(2 * count(&samples)).await;
@@ -165,12 +212,23 @@ async fn two_workers_that_get_the_same_messages_at_once_take_them_once() {
     platform.declare().await;
     let originals = alumnos(1..LOAD + 1);
     // Copies in the opposite order: the two workers meet the same ids from both ends.
-    platform.publish_all(originals.iter().chain(originals.iter().rev())).await;
-    let workers = [platform.worker(&["--batch-max", "500"]), platform.worker(&["--batch-max", "500"])];
+    platform
+        .publish_all(originals.iter().chain(originals.iter().rev()))
+        .await;
+    let workers = [
+        platform.worker(&["--batch-max", "500"]),
+        platform.worker(&["--batch-max", "500"]),
+    ];
     platform.settled(2 * count(&originals)).await;
     let total = platform.total().await;
-    assert_eq!((total.duplicates, total.inserted), (i64::from(LOAD), i64::from(LOAD)));
-    assert_eq!((total.quarantined, total.pending, total.difference), (0, 0, 0));
+    assert_eq!(
+        (total.duplicates, total.inserted),
+        (i64::from(LOAD), i64::from(LOAD))
+    );
+    assert_eq!(
+        (total.quarantined, total.pending, total.difference),
+        (0, 0, 0)
+    );
     assert_core_has_the_load(&platform).await;
     for worker in workers {
         worker.stop().await;
@@ -192,7 +250,10 @@ async fn lose_commits(lost: Lost) -> Account {
     // The batch that was hit is through before the next message is taken.
     platform.publish_all([&alumno(101)]).await;
     let total = platform.settled_unique(101).await;
-    assert_eq!((total.inserted, total.quarantined, total.difference), (101, 0, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.difference),
+        (101, 0, 0)
+    );
     worker.ready().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
@@ -221,13 +282,18 @@ async fn messages_whose_acknowledgement_is_lost_have_no_second_effect() {
     proxy.lose(Lost::Request, &BASIC_ACK, 3);
     let broker = proxy.url(&platform.broker.url).unwrap();
     let worker = platform.worker_by(&platform.database.worker, &broker, &[]);
-    let done = wait_for("the lost acknowledgements", async || Ok(proxy.faults_left() == 0));
+    let done = wait_for("the lost acknowledgements", async || {
+        Ok(proxy.faults_left() == 0)
+    });
     done.await.unwrap();
     // After the last lost one the messages come once more, and are acknowledged.
     platform.publish_all([&alumno(101)]).await;
     let total = platform.settled_unique(101).await;
     assert!(total.duplicates >= 3, "{total:?}");
-    assert_eq!((total.inserted, total.quarantined, total.difference), (101, 0, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.difference),
+        (101, 0, 0)
+    );
     worker.ready().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
@@ -249,7 +315,10 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
     load.await.unwrap();
     let total = platform.settled_unique(i64::from(LOAD)).await;
     assert!(closed > 0, "no connection was closed");
-    assert_eq!((total.inserted, total.quarantined, total.pending), (i64::from(LOAD), 0, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.pending),
+        (i64::from(LOAD), 0, 0)
+    );
     assert_core_has_the_load(&platform).await;
     auditor.finish().await;
     worker.ready().await;
@@ -264,11 +333,17 @@ async fn a_deleted_queue_is_declared_again() {
     let worker = platform.worker(&[]);
     worker.ready().await;
     for (id, domain) in std::iter::zip(1.., catalog()) {
-        let queues = [Some(queue_of(domain.name)), domain.legacy_queue.map(ToOwned::to_owned)];
+        let queues = [
+            Some(queue_of(domain.name)),
+            domain.legacy_queue.map(ToOwned::to_owned),
+        ];
         for queue in queues.into_iter().flatten() {
             platform.broker.delete_queue(&queue).await.unwrap();
             wait_for("the queue with its consumer", async || {
-                Ok(platform.queue(&queue).await.is_some_and(|queue| queue.consumer_count() > 0))
+                Ok(platform
+                    .queue(&queue)
+                    .await
+                    .is_some_and(|queue| queue.consumer_count() > 0))
             })
             .await
             .unwrap();
@@ -292,7 +367,10 @@ async fn a_worker_stopped_in_mid_load_leaves_the_rest_to_the_next() {
     platform.received(200).await;
     first.stop().await;
     let between = platform.total().await;
-    assert!(between.received < i64::from(LOAD), "the load was too small to be stopped in it");
+    assert!(
+        between.received < i64::from(LOAD),
+        "the load was too small to be stopped in it"
+    );
     assert_eq!(between.difference, 0);
 
     let second = platform.worker(&[]);
@@ -305,14 +383,47 @@ async fn a_worker_stopped_in_mid_load_leaves_the_rest_to_the_next() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    platform.publish_all(&alumnos(1..LOAD + 1)).await;
+    let auditor = platform.auditor().await;
+    for round in 1..5 {
+        let program = platform.program(&["--batch-max", "20"]);
+        platform.received(200 * round).await;
+        program.kill().await;
+    }
+    let between = platform.total().await;
+    assert!(
+        between.unique() < i64::from(LOAD),
+        "the load was too small to be killed in it"
+    );
+    let worker = platform.worker(&[]);
+    let total = platform.settled_unique(i64::from(LOAD)).await;
+    assert_eq!(
+        (total.inserted, total.quarantined, total.pending),
+        (i64::from(LOAD), 0, 0)
+    );
+    assert_core_has_the_load(&platform).await;
+    auditor.finish().await;
+    worker.stop().await;
+    platform.nothing_is_left_in_the_queues().await;
+}
+
 /// Ends all connections of the platform to its database; returns how many.
 async fn terminate_backends(platform: &Platform) -> i64 {
     let name = database_name(platform);
-    let mut admin = PgConnection::connect(&platform.database.admin).await.unwrap();
+    let mut admin = PgConnection::connect(&platform.database.admin)
+        .await
+        .unwrap();
     let statement = format!(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}' and application_name like 'acequia %'"
     );
-    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut admin).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(statement))
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
 }
 
 fn database_name(platform: &Platform) -> String {
@@ -334,7 +445,10 @@ async fn database_connections_that_break_lose_nothing_and_double_nothing() {
     }
     assert!(terminated > 0, "no connection was terminated");
     let total = platform.settled_unique(i64::from(LOAD)).await;
-    assert_eq!((total.inserted, total.quarantined, total.pending), (i64::from(LOAD), 0, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.pending),
+        (i64::from(LOAD), 0, 0)
+    );
     assert_core_has_the_load(&platform).await;
     auditor.finish().await;
     worker.ready().await;
@@ -355,22 +469,42 @@ async fn a_database_that_refuses_for_a_while_costs_nothing_but_time() {
     let mut url: url::Url = platform.database.admin.parse().unwrap();
     url.set_path("postgres");
     let mut elsewhere = PgConnection::connect(url.as_str()).await.unwrap();
-    let allow = |allowed: bool| AssertSqlSafe(format!("alter database {name} with allow_connections {allowed}"));
-    sqlx::query(allow(false)).execute(&mut elsewhere).await.unwrap();
-    let all = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}'");
-    let terminated: i64 = sqlx::query_scalar(AssertSqlSafe(all)).fetch_one(&mut elsewhere).await.unwrap();
+    let allow = |allowed: bool| {
+        AssertSqlSafe(format!(
+            "alter database {name} with allow_connections {allowed}"
+        ))
+    };
+    sqlx::query(allow(false))
+        .execute(&mut elsewhere)
+        .await
+        .unwrap();
+    let all = format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}'"
+    );
+    let terminated: i64 = sqlx::query_scalar(AssertSqlSafe(all))
+        .fetch_one(&mut elsewhere)
+        .await
+        .unwrap();
     assert!(terminated > 0);
 
     // The worker says what is wrong, and lives; the publisher is not held up.
     assert_ne!(worker.not_ready("ingest").await, "");
     assert_ne!(worker.not_ready("promote").await, "");
     assert_eq!(crate::support::get(&worker.http, "/livez").await.0, 200);
-    wait_for("the publisher", async || Ok(sent.load(Ordering::Relaxed))).await.unwrap();
+    wait_for("the publisher", async || Ok(sent.load(Ordering::Relaxed)))
+        .await
+        .unwrap();
     load.await.unwrap();
 
-    sqlx::query(allow(true)).execute(&mut elsewhere).await.unwrap();
+    sqlx::query(allow(true))
+        .execute(&mut elsewhere)
+        .await
+        .unwrap();
     let total = platform.settled_unique(i64::from(LOAD)).await;
-    assert_eq!((total.inserted, total.quarantined, total.pending), (i64::from(LOAD), 0, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.pending),
+        (i64::from(LOAD), 0, 0)
+    );
     assert_core_has_the_load(&platform).await;
     worker.ready().await;
     worker.stop().await;
@@ -397,12 +531,22 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
     let mut letters = Vec::new();
     for domain in catalog() {
         let queue = queue_of(domain.name);
-        let death = table([("queue", text(&queue)), ("reason", text("delivery_limit")), ("count", AMQPValue::LongLongInt(51))]);
+        let death = table([
+            ("queue", text(&queue)),
+            ("reason", text("delivery_limit")),
+            ("count", AMQPValue::LongLongInt(51)),
+        ]);
         let history = FieldArray::from(vec![AMQPValue::FieldTable(death)]);
-        let headers = table([("x-first-death-queue", text(&queue)), ("x-death", AMQPValue::FieldArray(history))]);
+        let headers = table([
+            ("x-first-death-queue", text(&queue)),
+            ("x-death", AMQPValue::FieldArray(history)),
+        ]);
         let entity = &domain.entities[0];
         // Good or bad is not asked any more: it may be what crashes workers.
-        for sample in [fixtures::valid(domain.name, entity.name)[0], fixtures::invalid(domain.name, entity.name)[0]] {
+        for sample in [
+            fixtures::valid(domain.name, entity.name)[0],
+            fixtures::invalid(domain.name, entity.name)[0],
+        ] {
             let mut letter = Message::new(domain.name, entity.name, sample.body);
             letter.exchange = "";
             letter.routing_key = DEAD_QUEUE.to_owned();
@@ -412,19 +556,39 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
     }
     // A letter of nobody is kept all the same.
     letters.push((None, None, Message::straight(DEAD_QUEUE, "from nowhere")));
-    platform.publish_all(letters.iter().map(|(_, _, letter)| letter)).await;
-    platform.settled(i64::try_from(letters.len()).unwrap()).await;
+    platform
+        .publish_all(letters.iter().map(|(_, _, letter)| letter))
+        .await;
+    platform
+        .settled(i64::try_from(letters.len()).unwrap())
+        .await;
 
     let quarantine = platform.quarantine().await;
     assert_eq!(quarantine.len(), letters.len());
     for (domain, entity, letter) in &letters {
-        let row = quarantine.iter().find(|row| row.body == letter.body && domain.is_none_or(|domain| domain == row.domain)).unwrap();
-        assert_eq!(row.reason(), (Code::DeliveryLimit.stage().as_str(), Code::DeliveryLimit.as_str(), None));
+        let row = quarantine
+            .iter()
+            .find(|row| row.body == letter.body && domain.is_none_or(|domain| domain == row.domain))
+            .unwrap();
+        assert_eq!(
+            row.reason(),
+            (
+                Code::DeliveryLimit.stage().as_str(),
+                Code::DeliveryLimit.as_str(),
+                None
+            )
+        );
         assert_eq!(row.queue, DEAD_QUEUE);
         assert_eq!(row.entity.as_deref(), *entity);
         if let Some(domain) = domain {
-            assert_eq!(row.properties["headers"]["x-first-death-queue"], queue_of(domain));
-            assert_eq!(row.properties["headers"]["x-death"][0]["reason"], "delivery_limit");
+            assert_eq!(
+                row.properties["headers"]["x-first-death-queue"],
+                queue_of(domain)
+            );
+            assert_eq!(
+                row.properties["headers"]["x-death"][0]["reason"],
+                "delivery_limit"
+            );
             assert_eq!(row.properties["headers"]["x-death"][0]["count"], 51);
         }
     }
@@ -445,9 +609,17 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
     platform.publish_all([&message]).await;
 
     let (connection, channel) = platform.channel().await;
-    channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+    channel
+        .basic_qos(1, BasicQosOptions::default())
+        .await
+        .unwrap();
     let mut consumer = channel
-        .basic_consume(queue_of(domain.name).as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .basic_consume(
+            queue_of(domain.name).as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .unwrap();
     let mut given_back = 0;
@@ -455,12 +627,18 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
         loop {
             let delivery = consumer.next().await.unwrap().unwrap();
             given_back += 1;
-            let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+            let requeue = BasicNackOptions {
+                requeue: true,
+                ..BasicNackOptions::default()
+            };
             delivery.acker.nack(requeue).await.unwrap();
         }
     };
     let gone = wait_for("the dead letter", async || {
-        Ok(platform.queue(DEAD_QUEUE).await.is_some_and(|queue| queue.message_count() == 1))
+        Ok(platform
+            .queue(DEAD_QUEUE)
+            .await
+            .is_some_and(|queue| queue.message_count() == 1))
     });
     tokio::select! {
         () = refusing => {}
@@ -472,15 +650,28 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
     let worker = platform.worker(&[]);
     platform.settled(1).await;
     let row = platform.quarantined(&message).await;
-    assert_eq!(row.reason(), (Code::DeliveryLimit.stage().as_str(), Code::DeliveryLimit.as_str(), None));
-    assert_eq!((row.domain.as_str(), row.entity.as_deref()), (domain.name, Some(domain.entities[0].name)));
+    assert_eq!(
+        row.reason(),
+        (
+            Code::DeliveryLimit.stage().as_str(),
+            Code::DeliveryLimit.as_str(),
+            None
+        )
+    );
+    assert_eq!(
+        (row.domain.as_str(), row.entity.as_deref()),
+        (domain.name, Some(domain.entities[0].name))
+    );
     assert_eq!(row.body, message.body);
     let headers = &row.properties["headers"];
     assert_eq!(headers["x-first-death-queue"], queue_of(domain.name));
     assert_eq!(headers["x-first-death-reason"], "delivery_limit");
     let death = headers["x-death"][0].as_object().unwrap();
     assert_eq!(death["queue"], queue_of(domain.name));
-    assert_eq!(death["routing-keys"], Value::from(vec![message.routing_key.as_str()]));
+    assert_eq!(
+        death["routing-keys"],
+        Value::from(vec![message.routing_key.as_str()])
+    );
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
 }

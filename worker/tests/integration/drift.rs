@@ -8,7 +8,10 @@ use acequia_contracts::{Entity, Kind, catalog, fixtures};
 use crate::support::Platform;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn entities() -> impl Iterator<Item = &'static Entity> {
@@ -42,7 +45,11 @@ async fn columns(platform: &Platform, table: &str) -> Vec<(String, String, bool)
         .map(|row| {
             let parts: Vec<_> = row.trim_matches(['{', '}']).splitn(2, ',').collect();
             let (sql, required) = parts[1].rsplit_once(',').unwrap();
-            (parts[0].to_owned(), sql.trim_matches('"').to_owned(), required == "true")
+            (
+                parts[0].to_owned(),
+                sql.trim_matches('"').to_owned(),
+                required == "true",
+            )
         })
         .collect()
 }
@@ -55,32 +62,67 @@ async fn every_entity_has_its_tables_and_its_merge() {
     for entity in entities() {
         let what = format!("{}.{}", entity.domain, entity.name);
         let found = columns(&platform, entity.staging).await;
-        assert!(!found.is_empty(), "{what}: there is no table {}", entity.staging);
+        assert!(
+            !found.is_empty(),
+            "{what}: there is no table {}",
+            entity.staging
+        );
         let (begin, fields) = found.split_at(envelope.len());
-        assert_eq!(begin, envelope, "{what}: {} does not begin with the envelope", entity.staging);
+        assert_eq!(
+            begin, envelope,
+            "{what}: {} does not begin with the envelope",
+            entity.staging
+        );
         let names: Vec<_> = fields.iter().map(|(name, _, _)| name.as_str()).collect();
         let expected: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
         assert_eq!(names, expected, "{what}: columns of {}", entity.staging);
         for (column, (name, sql, not_null)) in entity.columns.iter().zip(fields) {
-            assert!(fits(column.kind, sql), "{what}: {name} is {sql}, but {:?} in the contract", column.kind);
-            assert_eq!(column.required, *not_null, "{what}: whether {name} must be there");
+            assert!(
+                fits(column.kind, sql),
+                "{what}: {name} is {sql}, but {:?} in the contract",
+                column.kind
+            );
+            assert_eq!(
+                column.required, *not_null,
+                "{what}: whether {name} must be there"
+            );
         }
         for key in entity.key {
             let column = entity.columns.iter().find(|column| column.name == *key);
-            assert!(column.is_some_and(|column| column.required), "{what}: key {key}");
+            assert!(
+                column.is_some_and(|column| column.required),
+                "{what}: key {key}"
+            );
         }
         let merge = format!(
             "select count(*) from pg_proc p where p.oid = to_regprocedure('{}(bigint[])') and p.proretset and p.prorettype = 'core.merge_outcome'::regtype",
             entity.merge
         );
-        assert_eq!(platform.number(&merge).await, 1, "{what}: {}(bigint[]) returning core.merge_outcome", entity.merge);
+        assert_eq!(
+            platform.number(&merge).await,
+            1,
+            "{what}: {}(bigint[]) returning core.merge_outcome",
+            entity.merge
+        );
         let core = columns(&platform, entity.core).await;
-        assert!(!core.is_empty(), "{what}: there is no table {}", entity.core);
+        assert!(
+            !core.is_empty(),
+            "{what}: there is no table {}",
+            entity.core
+        );
         for version in ["event_at", "message_id", "batch_id"] {
-            assert!(core.iter().any(|(name, _, not_null)| name == version && *not_null), "{what}: {version} of {}", entity.core);
+            assert!(
+                core.iter()
+                    .any(|(name, _, not_null)| name == version && *not_null),
+                "{what}: {version} of {}",
+                entity.core
+            );
         }
         for table in [entity.merge, entity.core] {
-            assert!(table.starts_with(&format!("{}.", entity.domain)), "{what}: {table} is in a schema of another domain");
+            assert!(
+                table.starts_with(&format!("{}.", entity.domain)),
+                "{what}: {table} is in a schema of another domain"
+            );
         }
     }
 }
@@ -94,7 +136,11 @@ async fn no_table_or_merge_is_without_an_entity() {
     let there: BTreeSet<String> = platform.texts(there).await.into_iter().collect();
     assert_eq!(there, known, "staging tables");
     for domain in catalog() {
-        let known: BTreeSet<String> = domain.entities.iter().map(|entity| entity.merge.to_owned()).collect();
+        let known: BTreeSet<String> = domain
+            .entities
+            .iter()
+            .map(|entity| entity.merge.to_owned())
+            .collect();
         let there = format!(
             "select n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
              where n.nspname = '{}' and p.prorettype = 'core.merge_outcome'::regtype",
@@ -104,14 +150,23 @@ async fn no_table_or_merge_is_without_an_entity() {
         assert_eq!(there, known, "merge functions of {}", domain.name);
     }
     // No two entities share what must be theirs.
-    for pick in [|entity: &Entity| entity.staging, |entity: &Entity| entity.core, |entity: &Entity| entity.merge] {
+    for pick in [
+        |entity: &Entity| entity.staging,
+        |entity: &Entity| entity.core,
+        |entity: &Entity| entity.merge,
+    ] {
         let distinct: BTreeSet<_> = entities().map(pick).collect();
         assert_eq!(distinct.len(), entities().count());
     }
     // The database's own copy of the catalog is the catalog.
     let copy = platform.texts("select domain || '.' || entity || ' ' || staging || ' ' || merge || ' ' || core_table from core.entities order by position").await;
     let catalog: Vec<_> = entities()
-        .map(|entity| format!("{}.{} {} {} {}", entity.domain, entity.name, entity.staging, entity.merge, entity.core))
+        .map(|entity| {
+            format!(
+                "{}.{} {} {} {}",
+                entity.domain, entity.name, entity.staging, entity.merge, entity.core
+            )
+        })
         .collect();
     assert_eq!(copy, catalog);
 }
@@ -121,19 +176,33 @@ async fn every_domain_is_complete() {
     let platform = Platform::new().await;
     for entity in entities() {
         let what = format!("{}.{}", entity.domain, entity.name);
-        assert!(!fixtures::valid(entity.domain, entity.name).is_empty(), "{what}: no valid sample");
-        assert!(!fixtures::invalid(entity.domain, entity.name).is_empty(), "{what}: no invalid sample");
+        assert!(
+            !fixtures::valid(entity.domain, entity.name).is_empty(),
+            "{what}: no valid sample"
+        );
+        assert!(
+            !fixtures::invalid(entity.domain, entity.name).is_empty(),
+            "{what}: no invalid sample"
+        );
     }
     let mut missing = Vec::new();
     for domain in catalog() {
         let name = domain.name;
-        let mut files = vec![format!("sql/routines/{name}"), format!("sql/rules/{name}.sql"), format!("sql/demo/{name}.sql")];
+        let mut files = vec![
+            format!("sql/routines/{name}"),
+            format!("sql/rules/{name}.sql"),
+            format!("sql/demo/{name}.sql"),
+        ];
         if root().join("grafana/dashboards/domains").is_dir() {
             files.push(format!("grafana/dashboards/domains/{name}.json"));
         }
         missing.extend(files.into_iter().filter(|file| !root().join(file).exists()));
         for (table, what) in [("dq_rules", "data quality rule"), ("marts", "mart")] {
-            let count = platform.number(&format!("select count(*) from core.{table} where domain = '{name}'")).await;
+            let count = platform
+                .number(&format!(
+                    "select count(*) from core.{table} where domain = '{name}'"
+                ))
+                .await;
             if count == 0 {
                 missing.push(format!("{name}: a {what}"));
             }
@@ -142,14 +211,30 @@ async fn every_domain_is_complete() {
     assert!(missing.is_empty(), "missing: {missing:#?}");
 
     // The other way round: no folder, rule or mart of a domain that is gone.
-    let known: BTreeSet<String> = catalog().iter().map(|domain| domain.name.to_owned()).collect();
-    for (folder, not_a_domain) in [("sql/routines", "core"), ("sql/rules", ""), ("sql/demo", ""), ("contracts/fixtures", ""), ("grafana/dashboards/domains", "")] {
+    let known: BTreeSet<String> = catalog()
+        .iter()
+        .map(|domain| domain.name.to_owned())
+        .collect();
+    for (folder, not_a_domain) in [
+        ("sql/routines", "core"),
+        ("sql/rules", ""),
+        ("sql/demo", ""),
+        ("contracts/fixtures", ""),
+        ("grafana/dashboards/domains", ""),
+    ] {
         for file in names_in(&root().join(folder)) {
-            assert!(known.contains(&file) || file == not_a_domain, "{folder}/{file} belongs to no domain");
+            assert!(
+                known.contains(&file) || file == not_a_domain,
+                "{folder}/{file} belongs to no domain"
+            );
         }
     }
     for table in ["dq_rules", "marts"] {
-        let domains: BTreeSet<String> = platform.texts(&format!("select distinct domain from core.{table}")).await.into_iter().collect();
+        let domains: BTreeSet<String> = platform
+            .texts(&format!("select distinct domain from core.{table}"))
+            .await
+            .into_iter()
+            .collect();
         assert!(domains.is_subset(&known), "core.{table}: {domains:?}");
     }
 }
@@ -157,7 +242,8 @@ async fn every_domain_is_complete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marts_and_rules_speak_of_what_is_there() {
     let platform = Platform::new().await;
-    let marts = "select m.mart from core.marts m left join pg_class c on c.oid = to_regclass(m.mart)
+    let marts =
+        "select m.mart from core.marts m left join pg_class c on c.oid = to_regclass(m.mart)
         where c.oid is null or c.relkind <> case m.kind when 'view' then 'v' else 'm' end
            or exists (select from unnest(m.depends_on) d where to_regclass(d) is null)";
     assert_eq!(platform.texts(marts).await, Vec::<String>::new());
@@ -173,8 +259,13 @@ async fn marts_and_rules_speak_of_what_is_there() {
     let rules = "select r.rule from core.dq_rules r where to_regclass(format('%I.%I', r.schema_name, r.table_name)) is null";
     assert_eq!(platform.texts(rules).await, Vec::<String>::new());
     for domain in catalog() {
-        let results = acequia_worker::check::check(&mut platform.connect().await, domain.name).await.unwrap();
-        let broken: Vec<_> = results.iter().filter(|result| result.outcome == "error").collect();
+        let results = acequia_worker::check::check(&mut platform.connect().await, domain.name)
+            .await
+            .unwrap();
+        let broken: Vec<_> = results
+            .iter()
+            .filter(|result| result.outcome == "error")
+            .collect();
         assert!(broken.is_empty(), "rules that cannot run: {broken:?}");
         assert!(!results.is_empty());
     }
@@ -182,7 +273,17 @@ async fn marts_and_rules_speak_of_what_is_there() {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect()
 }
 
 /// The engine moves messages; what they are about is none of its business.
@@ -210,13 +311,20 @@ fn the_engine_names_no_domain() {
                     continue;
                 }
                 let line = line.to_lowercase();
-                if ["alumno", "inscripcion", "calificacion", "academico"].iter().any(|noun| line.contains(noun)) {
+                if ["alumno", "inscripcion", "calificacion", "academico"]
+                    .iter()
+                    .any(|noun| line.contains(noun))
+                {
                     found.push(place);
                 }
             }
         }
     }
-    assert!(found.is_empty(), "the engine names a domain:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "the engine names a domain:\n{}",
+        found.join("\n")
+    );
 }
 
 /// The words of a line, also those inside identifiers, in lower case.

@@ -15,10 +15,12 @@ const SCHEMAS: &str = "select nspname::text from pg_namespace where nspname !~ '
 /// What a role is told when it runs a statement, which is rolled back: `None` when it may.
 async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<String> {
     let mut transaction = connection.begin().await.unwrap();
-    let result = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction).await;
+    let result = sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut *transaction)
+        .await;
     transaction.rollback().await.unwrap();
     result.err().map(|error| {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         code.map_or_else(|| error.to_string(), |code| code.to_string())
     })
 }
@@ -32,20 +34,33 @@ fn is_system(relation: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
     let platform = Platform::new().await;
-    let mut analyst = PgConnection::connect(&platform.database.analyst).await.unwrap();
+    let mut analyst = PgConnection::connect(&platform.database.analyst)
+        .await
+        .unwrap();
     let open = ["core.dq_results", "core.dq_status", "core.conservation"];
     let mut read = BTreeSet::new();
-    for relation in platform.texts(RELATIONS).await.iter().filter(|relation| !is_system(relation)) {
+    for relation in platform
+        .texts(RELATIONS)
+        .await
+        .iter()
+        .filter(|relation| !is_system(relation))
+    {
         let mut may = refusal(&mut analyst, &format!("select * from {relation} limit 0")).await;
         if may.as_deref() == Some("55000") {
             may = None; // a materialized view that was never refreshed
         }
-        let expected = if relation.starts_with("marts.") || open.contains(&relation.as_str()) { None } else { DENIED };
+        let expected = if relation.starts_with("marts.") || open.contains(&relation.as_str()) {
+            None
+        } else {
+            DENIED
+        };
         assert_eq!(may.as_deref(), expected, "select from {relation}");
         if may.is_none() {
             read.insert(relation.clone());
         }
-        let write = format!("select bool_or(has_table_privilege('acequia_analyst', '{relation}', p))::int::bigint from unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p");
+        let write = format!(
+            "select bool_or(has_table_privilege('acequia_analyst', '{relation}', p))::int::bigint from unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p"
+        );
         assert_eq!(platform.number(&write).await, 0, "writes {relation}");
     }
     for relation in open {
@@ -56,14 +71,24 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
     }
     // The views are not only open, they work.
     for relation in &read {
-        let unpopulated = format!("select (not relispopulated)::int::bigint from pg_class where oid = '{relation}'::regclass");
+        let unpopulated = format!(
+            "select (not relispopulated)::int::bigint from pg_class where oid = '{relation}'::regclass"
+        );
         if platform.number(&unpopulated).await == 0 {
-            assert_eq!(refusal(&mut analyst, &format!("select * from {relation}")).await, None, "{relation}");
+            assert_eq!(
+                refusal(&mut analyst, &format!("select * from {relation}")).await,
+                None,
+                "{relation}"
+            );
         }
     }
     for schema in platform.texts(SCHEMAS).await {
         let create = format!("create table {schema}.mine (id int)");
-        assert_eq!(refusal(&mut analyst, &create).await.as_deref(), DENIED, "{create}");
+        assert_eq!(
+            refusal(&mut analyst, &create).await.as_deref(),
+            DENIED,
+            "{create}"
+        );
     }
     // Functions of the platform do things; those of the marts only read.
     let callable = platform
@@ -71,26 +96,54 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
             where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and has_function_privilege('acequia_analyst', p.oid, 'execute')
               and has_schema_privilege('acequia_analyst', n.oid, 'usage')")
         .await;
-    assert!(callable.iter().all(|function| function.starts_with("marts.")), "{callable:?}");
+    assert!(
+        callable
+            .iter()
+            .all(|function| function.starts_with("marts.")),
+        "{callable:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
     let platform = Platform::new().await;
-    let mut worker = PgConnection::connect(&platform.database.worker).await.unwrap();
+    let mut worker = PgConnection::connect(&platform.database.worker)
+        .await
+        .unwrap();
     for schema in platform.texts(SCHEMAS).await {
         let create = format!("create table {schema}.mine (id int)");
-        assert_eq!(refusal(&mut worker, &create).await.as_deref(), DENIED, "{create}");
-        let create = format!("create function {schema}.mine() returns int language sql as 'select 1'");
-        assert_eq!(refusal(&mut worker, &create).await.as_deref(), DENIED, "{create}");
+        assert_eq!(
+            refusal(&mut worker, &create).await.as_deref(),
+            DENIED,
+            "{create}"
+        );
+        let create =
+            format!("create function {schema}.mine() returns int language sql as 'select 1'");
+        assert_eq!(
+            refusal(&mut worker, &create).await.as_deref(),
+            DENIED,
+            "{create}"
+        );
     }
-    assert_eq!(refusal(&mut worker, "create schema mine").await.as_deref(), DENIED);
+    assert_eq!(
+        refusal(&mut worker, "create schema mine").await.as_deref(),
+        DENIED
+    );
 
-    let staging: Vec<_> = catalog().iter().flat_map(|domain| &domain.entities).map(|entity| entity.staging).collect();
+    let staging: Vec<_> = catalog()
+        .iter()
+        .flat_map(|domain| &domain.entities)
+        .map(|entity| entity.staging)
+        .collect();
     let inserts = ["core.batches", "core.batch_entities", "raw.quarantine"];
     let tables = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1";
-    for table in platform.texts(tables).await.iter().filter(|table| !is_system(table)) {
+    for table in platform
+        .texts(tables)
+        .await
+        .iter()
+        .filter(|table| !is_system(table))
+    {
         for statement in [
             format!("alter table {table} add column mine int"),
             format!("drop table {table}"),
@@ -98,20 +151,32 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
             format!("delete from {table}"),
             format!("create index on {table} ((1))"),
         ] {
-            assert_eq!(refusal(&mut worker, &statement).await.as_deref(), DENIED, "{statement}");
+            assert_eq!(
+                refusal(&mut worker, &statement).await.as_deref(),
+                DENIED,
+                "{statement}"
+            );
         }
         let may = async |right: &str| {
-            let question = format!("select has_any_column_privilege('acequia_worker', '{table}', '{right}')::int::bigint");
+            let question = format!(
+                "select has_any_column_privilege('acequia_worker', '{table}', '{right}')::int::bigint"
+            );
             platform.number(&question).await == 1
         };
         // Partitions are written through their parents only.
         let parent = "select coalesce((select i.inhparent::regclass::text from pg_inherits i where i.inhrelid = ";
-        let parent = &platform.texts(&format!("{parent}'{table}'::regclass), '{table}')")).await[0];
+        let parent = &platform
+            .texts(&format!("{parent}'{table}'::regclass), '{table}')"))
+            .await[0];
         let may_insert = staging.contains(&parent.as_str()) || inserts.contains(&table.as_str());
         if parent == table || !staging.contains(&parent.as_str()) {
             assert_eq!(may("insert").await, may_insert, "insert into {table}");
         }
-        assert_eq!(may("update").await, table == "raw.quarantine", "update of {table}");
+        assert_eq!(
+            may("update").await,
+            table == "raw.quarantine",
+            "update of {table}"
+        );
     }
     for domain in catalog() {
         for entity in &domain.entities {
@@ -122,7 +187,11 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
                 format!("select {}('{{1}}')", entity.merge),
                 format!("drop function {}(bigint[])", entity.merge),
             ] {
-                assert_eq!(refusal(&mut worker, &statement).await.as_deref(), DENIED, "{statement}");
+                assert_eq!(
+                    refusal(&mut worker, &statement).await.as_deref(),
+                    DENIED,
+                    "{statement}"
+                );
             }
             let reads = format!("select * from {} limit 0", entity.core);
             assert_eq!(refusal(&mut worker, &reads).await, None);
@@ -137,18 +206,37 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         }
     }
     // The rules and the catalog are code: who could write them could run anything as the owner.
-    for statement in ["update core.dq_rules set failing_rows = ''", "insert into core.entities default values", "update core.marts set mart = ''"] {
-        assert_eq!(refusal(&mut worker, statement).await.as_deref(), DENIED, "{statement}");
+    for statement in [
+        "update core.dq_rules set failing_rows = ''",
+        "insert into core.entities default values",
+        "update core.marts set mart = ''",
+    ] {
+        assert_eq!(
+            refusal(&mut worker, statement).await.as_deref(),
+            DENIED,
+            "{statement}"
+        );
     }
-    for role in ["acequia_worker", "acequia_analyst", "acequia_publisher", "acequia_api"] {
-        let powers = format!("select (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)::int::bigint from pg_roles where rolname = '{role}'");
+    for role in [
+        "acequia_worker",
+        "acequia_analyst",
+        "acequia_publisher",
+        "acequia_api",
+    ] {
+        let powers = format!(
+            "select (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)::int::bigint from pg_roles where rolname = '{role}'"
+        );
         assert_eq!(platform.number(&powers).await, 0, "{role}");
     }
 }
 
 fn our_schemas() -> String {
     let domains = catalog().iter().map(|domain| domain.name);
-    let names: Vec<_> = ["core", "raw", "stg", "marts"].into_iter().chain(domains).map(|name| format!("'{name}'")).collect();
+    let names: Vec<_> = ["core", "raw", "stg", "marts"]
+        .into_iter()
+        .chain(domains)
+        .map(|name| format!("'{name}'"))
+        .collect();
     names.join(", ")
 }
 
@@ -156,9 +244,14 @@ fn our_schemas() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_function_pins_its_search_path() {
     let platform = Platform::new().await;
-    let functions = format!("select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname in ({})", our_schemas());
+    let functions = format!(
+        "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname in ({})",
+        our_schemas()
+    );
     assert!(!platform.texts(&functions).await.is_empty());
-    let open = format!("{functions} and not exists (select from unnest(p.proconfig) c where c = 'search_path=pg_catalog, pg_temp')");
+    let open = format!(
+        "{functions} and not exists (select from unnest(p.proconfig) c where c = 'search_path=pg_catalog, pg_temp')"
+    );
     assert_eq!(platform.texts(&open).await, Vec::<String>::new());
 }
 

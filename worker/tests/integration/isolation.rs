@@ -20,12 +20,17 @@ fn student(id: i32, name: &str) -> Message {
 async fn assert_refused(platform: &Platform, message: &Message, sqlstate: &str) {
     let row = platform.quarantined(message).await;
     let code = Code::RefusedByDatabase;
-    assert_eq!((row.stage.as_str(), row.code.as_str()), (code.stage().as_str(), code.as_str()));
+    assert_eq!(
+        (row.stage.as_str(), row.code.as_str()),
+        (code.stage().as_str(), code.as_str())
+    );
     assert_eq!(row.sqlstate.as_deref(), Some(sqlstate), "{}", row.message);
     assert_eq!(row.body, message.body);
     assert_eq!(row.properties["message_id"], message.id());
     // PostgreSQL names the value in its answer; it must not be kept.
-    assert!(!row.message.contains("forbidden") && !row.violations.to_string().contains("forbidden"));
+    assert!(
+        !row.message.contains("forbidden") && !row.violations.to_string().contains("forbidden")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,12 +45,23 @@ async fn of_a_thousand_rows_only_the_refused_one_is_missing() {
     platform.settled(1000).await;
 
     let total = platform.total().await;
-    assert_eq!((total.inserted, total.quarantined, total.difference), (999, 1, 0));
+    assert_eq!(
+        (total.inserted, total.quarantined, total.difference),
+        (999, 1, 0)
+    );
     assert_refused(&platform, &messages[617], "23514").await;
     let row = platform.quarantined(&messages[617]).await;
-    assert_eq!(row.message, "PostgreSQL refused the row: constraint no_such_name");
+    assert_eq!(
+        row.message,
+        "PostgreSQL refused the row: constraint no_such_name"
+    );
     let missing = "select i from generate_series(1, 1000) i where not exists (select from academico.alumnos a where a.id = i)";
-    assert_eq!(platform.number(&format!("select m.i::bigint from ({missing}) m")).await, 618);
+    assert_eq!(
+        platform
+            .number(&format!("select m.i::bigint from ({missing}) m"))
+            .await,
+        618
+    );
 
     // Sent again it is the same message, and refused again.
     platform.publish_all([&messages[617]]).await;
@@ -72,14 +88,21 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
     let mut refused = Vec::new();
     for (place, sqlstate) in zip((0..300).step_by(7), ["23514", "22001"].into_iter().cycle()) {
         let id = i32::try_from(place).unwrap() + 1;
-        let name = if sqlstate == "23514" { "forbidden".to_owned() } else { "forbidden ".repeat(5) };
+        let name = if sqlstate == "23514" {
+            "forbidden".to_owned()
+        } else {
+            "forbidden ".repeat(5)
+        };
         messages[place] = student(id, &name);
         refused.push((messages[place].clone(), sqlstate));
     }
     // Another entity in the same batch, and a date before the beginning of PostgreSQL's time.
     let teacher = maestro(1);
     let subject = materia(1);
-    let group = message("grupo", &json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A", "fecha_inicio": "-9999-01-01"}));
+    let group = message(
+        "grupo",
+        &json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A", "fecha_inicio": "-9999-01-01"}),
+    );
     messages.extend([teacher.clone(), subject, group.clone()]);
     refused.extend([(teacher, "23502"), (group, "22008")]);
     platform.publish_all(&messages).await;
@@ -90,7 +113,15 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
     }
     let total = platform.total().await;
     let bad = i64::try_from(refused.len()).unwrap();
-    assert_eq!((total.quarantined, total.inserted, total.pending, total.difference), (bad, 303 - bad, 0, 0));
+    assert_eq!(
+        (
+            total.quarantined,
+            total.inserted,
+            total.pending,
+            total.difference
+        ),
+        (bad, 303 - bad, 0, 0)
+    );
     worker.ready().await;
     worker.stop().await;
 }
@@ -100,7 +131,9 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     let platform = Platform::new().await;
     let worker = platform.worker(&["--stall-after", "1s"]);
     worker.ready().await;
-    let original = platform.texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)").await;
+    let original = platform
+        .texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)")
+        .await;
     platform
         .execute(
             "create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
@@ -116,9 +149,19 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     platform.publish_all(&alumnos(101..201)).await;
     platform.received(200).await;
     let account = platform.account(DOMAIN, "alumno").await;
-    assert_eq!((account.staged, account.promoted(), account.quarantined, account.difference), (200, 0, 0, 0));
+    assert_eq!(
+        (
+            account.staged,
+            account.promoted(),
+            account.quarantined,
+            account.difference
+        ),
+        (200, 0, 0, 0)
+    );
     let metrics = worker.metrics().await;
-    assert!(metrics.contains(&format!(r#"acequia_ready{{loop="promote",subject="{DOMAIN}"}} 0"#)));
+    assert!(metrics.contains(&format!(
+        r#"acequia_ready{{loop="promote",subject="{DOMAIN}"}} 0"#
+    )));
     assert!(metrics.contains(&format!(r#"acequia_staged_rows{{domain="{DOMAIN}"}} "#)));
 
     // Other domains do not notice.
@@ -126,17 +169,28 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     for domain in catalog().iter().filter(|domain| domain.name != DOMAIN) {
         let entity = &domain.entities[0];
         let sample = fixtures::valid(domain.name, entity.name)[0];
-        platform.publish_all([&Message::new(domain.name, entity.name, sample.body)]).await;
+        platform
+            .publish_all([&Message::new(domain.name, entity.name, sample.body)])
+            .await;
         others += 1;
     }
-    let promoted = format!("select count(*) from core.batches where state = 'promoted' and domain <> '{DOMAIN}'");
-    acequia_testkit::wait_for("the other domains", async || Ok(platform.number(&promoted).await == others)).await.unwrap();
+    let promoted = format!(
+        "select count(*) from core.batches where state = 'promoted' and domain <> '{DOMAIN}'"
+    );
+    acequia_testkit::wait_for("the other domains", async || {
+        Ok(platform.number(&promoted).await == others)
+    })
+    .await
+    .unwrap();
 
     // Mended, it goes on by itself.
     platform.execute(&original[0]).await;
     platform.settled(200 + others).await;
     let account = platform.account(DOMAIN, "alumno").await;
-    assert_eq!((account.inserted, account.quarantined, account.difference), (200, 0, 0));
+    assert_eq!(
+        (account.inserted, account.quarantined, account.difference),
+        (200, 0, 0)
+    );
     worker.ready().await;
     worker.stop().await;
 }
@@ -145,17 +199,21 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_that_loses_count_cannot_commit() {
     let platform = Platform::new().await;
-    let original = platform.texts("select pg_get_functiondef('academico.merge_maestros'::regproc)").await;
+    let original = platform
+        .texts("select pg_get_functiondef('academico.merge_maestros'::regproc)")
+        .await;
     let lies = [
-        "select null::bigint, 0, 0, 0, 0, 0, 0 where false",              // no outcome at all
-        "select unnest(p_batches), 1, 0, 0, 0, 0, 0",                     // staged, but nothing became of it
-        "select unnest(p_batches), 1, 2, 0, 0, 0, 0",                     // more than there were
-        "select unnest(p_batches), 1, 2, 0, 0, 0, -1",                    // the sum is right, a count is not
+        "select null::bigint, 0, 0, 0, 0, 0, 0 where false", // no outcome at all
+        "select unnest(p_batches), 1, 0, 0, 0, 0, 0",        // staged, but nothing became of it
+        "select unnest(p_batches), 1, 2, 0, 0, 0, 0",        // more than there were
+        "select unnest(p_batches), 1, 2, 0, 0, 0, -1",       // the sum is right, a count is not
     ];
     let worker = platform.worker(&[]);
     worker.ready().await;
     platform.execute(&replacement(lies[0])).await;
-    platform.publish_all([&maestro(1), &materia(1), &grupo(1, 1, 1)]).await;
+    platform
+        .publish_all([&maestro(1), &materia(1), &grupo(1, 1, 1)])
+        .await;
     platform.received(3).await;
     worker.stop().await;
     let mut connection = platform.connect().await;
@@ -163,8 +221,20 @@ async fn a_merge_that_loses_count_cannot_commit() {
         platform.execute(&replacement(lie)).await;
         let promoted = promote(&mut connection, DOMAIN, 1000).await;
         assert!(promoted.is_err(), "{lie}: {promoted:?}");
-        assert_eq!(platform.number("select count(*) from core.batches where state = 'promoted'").await, 0, "{lie}");
-        assert_eq!(platform.number("select count(*) from academico.materias").await, 0, "{lie}");
+        assert_eq!(
+            platform
+                .number("select count(*) from core.batches where state = 'promoted'")
+                .await,
+            0,
+            "{lie}"
+        );
+        assert_eq!(
+            platform
+                .number("select count(*) from academico.materias")
+                .await,
+            0,
+            "{lie}"
+        );
     }
     platform.execute(&original[0]).await;
     let worker = platform.worker(&[]);

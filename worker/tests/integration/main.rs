@@ -4,7 +4,16 @@
 
 mod support;
 
+mod bad_input;
+mod conservation;
+mod delivery;
+mod drift;
+mod grants;
+mod isolation;
+mod marts;
+mod operations;
 mod oracle;
+mod pending;
 mod permutations;
 mod retention;
 mod smoke;

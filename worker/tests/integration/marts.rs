@@ -342,6 +342,39 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
     worker.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mart_is_stale_when_it_lacks_a_change_for_longer_than_its_objective() {
+    let platform = Platform::new().await;
+    let mut feed = Feed::new(&platform.database).await;
+    let mut owner = platform.connect().await;
+    let status = async |feed: &mut Feed| -> (String, bool) {
+        let query = "select status, behind_since is not null from marts.freshness where mart = 'marts.kpi_materia'";
+        sqlx::query_as(query).fetch_one(&mut feed.connection).await.unwrap()
+    };
+    feed.send(&sent(1, catalogues(1)), 10).await;
+    feed.refresh().await;
+    assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
+
+    // A quiet hour, then a change: the mart lacks it since now, not for an hour.
+    for statement in [
+        "update core.batches set promoted_at = promoted_at - interval '1 hour'",
+        "update core.domain_state set changed_at = changed_at - interval '1 hour'",
+        "update core.mart_refresh_log set data_as_of = data_as_of - interval '1 hour'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    feed.send(&sent(11, catalogues(2)), 10).await;
+    assert_eq!(status(&mut feed).await, ("fresh".to_owned(), true));
+
+    // It goes on lacking it, and newer changes do not make that any better.
+    let later = "update core.batches set promoted_at = promoted_at - interval '2 minutes' where batch_id = (select max(batch_id) from core.batches)";
+    sqlx::query(later).execute(&mut owner).await.unwrap();
+    feed.send(&sent(21, catalogues(3)), 10).await;
+    assert_eq!(status(&mut feed).await, ("stale".to_owned(), true));
+    feed.refresh().await;
+    assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
+}
+
 /// A result as it is kept.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 struct Kept {

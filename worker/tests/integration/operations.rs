@@ -25,17 +25,35 @@ async fn four_migrations_at_once_migrate_once() {
     let services = Services::shared().await.unwrap();
     let database = TestDatabase::empty(services).await.unwrap();
     let url = postgres(&database.owner);
-    let (a, b, c, d) = tokio::join!(migrate(&url, &[]), migrate(&url, &[]), migrate(&url, &[]), migrate(&url, &[]));
+    let (a, b, c, d) = tokio::join!(
+        migrate(&url, &[]),
+        migrate(&url, &[]),
+        migrate(&url, &[]),
+        migrate(&url, &[])
+    );
     let reports = [a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap()];
     let latest = usize::try_from(migrate::latest()).unwrap();
-    assert_eq!(reports.iter().map(|report| report.migrations.len()).sum::<usize>(), latest);
-    assert_eq!(reports.iter().filter(|report| !report.routines.is_empty()).count(), 1);
+    assert_eq!(
+        reports
+            .iter()
+            .map(|report| report.migrations.len())
+            .sum::<usize>(),
+        latest
+    );
+    assert_eq!(
+        reports
+            .iter()
+            .filter(|report| !report.routines.is_empty())
+            .count(),
+        1
+    );
 
     let mut connection = PgConnection::connect(&database.owner).await.unwrap();
-    let history: Vec<i32> = sqlx::query_scalar("select version from core.refinery_schema_history order by version")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let history: Vec<i32> =
+        sqlx::query_scalar("select version from core.refinery_schema_history order by version")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
     assert_eq!(history, (1..=migrate::latest()).collect::<Vec<_>>());
     migrate::check(&mut connection).await.unwrap();
 
@@ -44,15 +62,22 @@ async fn four_migrations_at_once_migrate_once() {
     migrate::check(&mut worker).await.unwrap();
 
     let again = migrate(&url, &[]).await.unwrap();
-    assert!(again.migrations.is_empty() && again.routines.is_empty(), "{again:?}");
+    assert!(
+        again.migrations.is_empty() && again.routines.is_empty(),
+        "{again:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_routine_that_was_changed_by_hand_is_applied_again() {
     let platform = Platform::new().await;
     let url = postgres(&platform.database.owner);
-    let mut worker = PgConnection::connect(&platform.database.worker).await.unwrap();
-    platform.execute("update core.routines set checksum = 'other' where path like 'routines/%'").await;
+    let mut worker = PgConnection::connect(&platform.database.worker)
+        .await
+        .unwrap();
+    platform
+        .execute("update core.routines set checksum = 'other' where path like 'routines/%'")
+        .await;
     let error = migrate::check(&mut worker).await.unwrap_err().to_string();
     assert!(error.contains("worker migrate"), "{error}");
     assert!(!migrate(&url, &[]).await.unwrap().routines.is_empty());
@@ -67,19 +92,35 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
     platform.execute(&copy).await;
     let refusal = async || format!("{:#}", platform.worker(&[]).ended().await.unwrap_err());
 
-    platform.execute(&format!("delete from {history} where version = {latest}")).await;
-    let expected = format!("the schema has version {}, this program needs {latest}: run `worker migrate`", latest - 1);
+    platform
+        .execute(&format!("delete from {history} where version = {latest}"))
+        .await;
+    let expected = format!(
+        "the schema has version {}, this program needs {latest}: run `worker migrate`",
+        latest - 1
+    );
     assert_eq!(refusal().await, expected);
 
-    platform.execute(&format!("insert into {history} table core.history_copy on conflict do nothing")).await;
+    platform
+        .execute(&format!(
+            "insert into {history} table core.history_copy on conflict do nothing"
+        ))
+        .await;
     platform.execute(&format!("insert into {history} (version, name, applied_on, checksum) values ({}, 'later', 'later', '0')", latest + 7)).await;
-    let expected = format!("the schema has version {}, this program knows {latest} only: use the newer program", latest + 7);
+    let expected = format!(
+        "the schema has version {}, this program knows {latest} only: use the newer program",
+        latest + 7
+    );
     assert_eq!(refusal().await, expected);
     // Nor does it migrate backwards.
-    let error = migrate(&postgres(&platform.database.owner), &[]).await.unwrap_err();
+    let error = migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap_err();
     assert_eq!(format!("{error:#}"), expected);
 
-    platform.execute(&format!("delete from {history} where version > {latest}")).await;
+    platform
+        .execute(&format!("delete from {history} where version > {latest}"))
+        .await;
     let worker = platform.worker(&[]);
     worker.ready().await;
     worker.stop().await;
@@ -99,19 +140,33 @@ async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -
         assert!(!text.contains(&secret), "a password in {text}");
     }
     for finding in &findings {
-        assert_eq!(finding.remedy.is_none(), finding.verdict == Verdict::Ok, "{finding:?}");
+        assert_eq!(
+            finding.remedy.is_none(),
+            finding.verdict == Verdict::Ok,
+            "{finding:?}"
+        );
     }
     findings
 }
 
 fn failed(findings: &[Finding]) -> Vec<&str> {
-    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail);
+    let failed = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Fail);
     failed.map(|finding| finding.check.as_str()).collect()
 }
 
 fn secrets(platform: &Platform) -> HashSet<String> {
-    let urls = [&platform.database.owner, &platform.database.worker, &platform.database.analyst, &platform.database.admin, &platform.broker.url];
-    let passwords = urls.iter().filter_map(|url| Some(url.parse::<url::Url>().unwrap().password()?.to_owned()));
+    let urls = [
+        &platform.database.owner,
+        &platform.database.worker,
+        &platform.database.analyst,
+        &platform.database.admin,
+        &platform.broker.url,
+    ];
+    let passwords = urls
+        .iter()
+        .filter_map(|url| Some(url.parse::<url::Url>().unwrap().password()?.to_owned()));
     passwords.chain(["wrong-secret".to_owned()]).collect()
 }
 
@@ -126,9 +181,16 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     worker.ready().await;
     let findings = doctor(&platform, &database, &broker).await;
     assert_eq!(failed(&findings), Vec::<&str>::new());
-    let warned = findings.iter().filter(|finding| finding.verdict == Verdict::Warn);
+    let warned = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Warn);
     // Old brokers work, but are warned of.
-    assert!(warned.into_iter().all(|finding| finding.check == "broker version"), "{findings:?}");
+    assert!(
+        warned
+            .into_iter()
+            .all(|finding| finding.check == "broker version"),
+        "{findings:?}"
+    );
     worker.stop().await;
 
     let wrong = |url: &str| {
@@ -141,33 +203,72 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         url.set_port(Some(1)).unwrap();
         SecretUrl::parse(url.as_str(), &["postgres", "amqp"]).unwrap()
     };
-    for bad in [wrong(&platform.database.worker), nowhere(&platform.database.worker)] {
-        assert_eq!(failed(&doctor(&platform, &bad, &broker).await), ["database"]);
+    for bad in [
+        wrong(&platform.database.worker),
+        nowhere(&platform.database.worker),
+    ] {
+        assert_eq!(
+            failed(&doctor(&platform, &bad, &broker).await),
+            ["database"]
+        );
     }
     for bad in [wrong(&platform.broker.url), nowhere(&platform.broker.url)] {
-        assert_eq!(failed(&doctor(&platform, &database, &bad).await), ["broker"]);
+        assert_eq!(
+            failed(&doctor(&platform, &database, &bad).await),
+            ["broker"]
+        );
     }
 
     let staging = catalog()[0].entities[0].staging;
-    platform.execute(&format!("revoke insert on {staging} from acequia_worker")).await;
+    platform
+        .execute(&format!("revoke insert on {staging} from acequia_worker"))
+        .await;
     let findings = doctor(&platform, &database, &broker).await;
     assert_eq!(failed(&findings), ["rights"]);
-    assert!(findings.iter().any(|finding| finding.found.contains(staging)));
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.found.contains(staging))
+    );
     // What it says to do helps.
-    platform.execute("update core.routines set checksum = 'other'").await;
-    assert_eq!(failed(&doctor(&platform, &database, &broker).await), ["schema"]);
-    migrate(&postgres(&platform.database.owner), &[]).await.unwrap();
-    assert_eq!(failed(&doctor(&platform, &database, &broker).await), Vec::<&str>::new());
+    platform
+        .execute("update core.routines set checksum = 'other'")
+        .await;
+    assert_eq!(
+        failed(&doctor(&platform, &database, &broker).await),
+        ["schema"]
+    );
+    migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        failed(&doctor(&platform, &database, &broker).await),
+        Vec::<&str>::new()
+    );
 
-    platform.execute("revoke select on core.conservation from acequia_worker").await;
-    assert_eq!(failed(&doctor(&platform, &database, &broker).await), ["database"]);
-    platform.execute("revoke usage on schema core from acequia_worker").await;
-    assert_eq!(failed(&doctor(&platform, &database, &broker).await), ["schema"]);
+    platform
+        .execute("revoke select on core.conservation from acequia_worker")
+        .await;
+    assert_eq!(
+        failed(&doctor(&platform, &database, &broker).await),
+        ["database"]
+    );
+    platform
+        .execute("revoke usage on schema core from acequia_worker")
+        .await;
+    assert_eq!(
+        failed(&doctor(&platform, &database, &broker).await),
+        ["schema"]
+    );
 
-    let today = format!("select to_regclass('{staging}' || to_char(current_date, '\"_p\"YYYYMMDD'))::text");
+    let today =
+        format!("select to_regclass('{staging}' || to_char(current_date, '\"_p\"YYYYMMDD'))::text");
     let partition = &platform.texts(&today).await[0];
     platform.execute(&format!("grant usage on schema core to acequia_worker; grant select on core.conservation to acequia_worker; drop table {partition}")).await;
-    assert_eq!(failed(&doctor(&platform, &database, &broker).await), ["partitions"]);
+    assert_eq!(
+        failed(&doctor(&platform, &database, &broker).await),
+        ["partitions"]
+    );
 }
 
 /// The program itself, in a process of its own, with everything in its log.
@@ -180,18 +281,39 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
     let first = platform.program(&["--batch-max", "20", "--log", "trace"]);
     platform.received(200).await;
     let first = first.terminate().await;
-    assert_eq!(first.status.code(), Some(0), "{}", last_lines(&first.stderr));
+    assert_eq!(
+        first.status.code(),
+        Some(0),
+        "{}",
+        last_lines(&first.stderr)
+    );
     let between = platform.total().await;
-    assert!(between.received < LOAD, "the load was too small to be stopped in it");
+    assert!(
+        between.received < LOAD,
+        "the load was too small to be stopped in it"
+    );
     assert_eq!((between.duplicates, between.difference), (0, 0));
 
     let second = platform.program(&["--log", "trace", "--log-format", "json"]);
     ready(&second.http).await;
     platform.settled(LOAD).await;
     let second = second.terminate().await;
-    assert_eq!(second.status.code(), Some(0), "{}", last_lines(&second.stderr));
+    assert_eq!(
+        second.status.code(),
+        Some(0),
+        "{}",
+        last_lines(&second.stderr)
+    );
     let total = platform.total().await;
-    assert_eq!((total.inserted, total.duplicates, total.quarantined, total.difference), (LOAD, 0, 0, 0));
+    assert_eq!(
+        (
+            total.inserted,
+            total.duplicates,
+            total.quarantined,
+            total.difference
+        ),
+        (LOAD, 0, 0, 0)
+    );
     platform.nothing_is_left_in_the_queues().await;
 
     for secret in secrets(&platform) {
@@ -203,10 +325,17 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
     // Names of students are nobody's business either.
     assert!(!first.stderr.contains("Alumno 1") && !second.stderr.contains("Alumno 1"));
     for line in second.stderr.lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "not JSON: {line}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "not JSON: {line}"
+        );
     }
     // A file gets no colours.
-    assert!(!first.stderr.contains('\u{1b}'), "{}", last_lines(&first.stderr));
+    assert!(
+        !first.stderr.contains('\u{1b}'),
+        "{}",
+        last_lines(&first.stderr)
+    );
 }
 
 fn last_lines(log: &str) -> String {
@@ -217,30 +346,124 @@ fn last_lines(log: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_names_its_mistakes_without_passwords() {
     let platform = Platform::new().await;
-    let wrong = |url: &str| url.replace("postgres://acequia_worker:", "postgres://acequia_worker:wrong-secret").replace("amqp://", "amqp://x:wrong-secret-");
-    let good = (platform.database.worker.as_str(), platform.broker.url.as_str());
+    let wrong = |url: &str| {
+        url.replace(
+            "postgres://acequia_worker:",
+            "postgres://acequia_worker:wrong-secret",
+        )
+        .replace("amqp://", "amqp://x:wrong-secret-")
+    };
+    let good = (
+        platform.database.worker.as_str(),
+        platform.broker.url.as_str(),
+    );
     let cases = [
         // Arguments, database, broker, exit code, what is said.
-        (vec!["run", "--http-addr", "127.0.0.1:0"], wrong(good.0), good.1.to_owned(), 2, "password authentication failed"),
-        (vec!["doctor"], wrong(good.0), good.1.to_owned(), 1, "correct DATABASE_URL"),
-        (vec!["doctor"], good.0.to_owned(), wrong(good.1), 1, "correct AMQP_URL"),
-        (vec!["check"], wrong(good.0), good.1.to_owned(), 2, "password authentication failed"),
-        (vec!["refresh"], wrong(good.0), good.1.to_owned(), 2, "password authentication failed"),
-        (vec!["migrate"], wrong(good.0), good.1.to_owned(), 2, "password authentication failed"),
-        (vec!["run"], "http://app:wrong-secret@nowhere".to_owned(), good.1.to_owned(), 2, "DATABASE_URL"),
-        (vec!["run"], good.0.to_owned(), "wrong-secret".to_owned(), 2, "AMQP_URL"),
-        (vec!["run", "--domains", "nobody"], good.0.to_owned(), good.1.to_owned(), 2, "there is no domain nobody"),
-        (vec!["run", "--batch-max", "0"], good.0.to_owned(), good.1.to_owned(), 2, "--batch-max"),
-        (vec!["run", "--orphan-ttl", "soon"], good.0.to_owned(), good.1.to_owned(), 2, "--orphan-ttl"),
+        (
+            vec!["run", "--http-addr", "127.0.0.1:0"],
+            wrong(good.0),
+            good.1.to_owned(),
+            2,
+            "password authentication failed",
+        ),
+        (
+            vec!["doctor"],
+            wrong(good.0),
+            good.1.to_owned(),
+            1,
+            "correct DATABASE_URL",
+        ),
+        (
+            vec!["doctor"],
+            good.0.to_owned(),
+            wrong(good.1),
+            1,
+            "correct AMQP_URL",
+        ),
+        (
+            vec!["check"],
+            wrong(good.0),
+            good.1.to_owned(),
+            2,
+            "password authentication failed",
+        ),
+        (
+            vec!["refresh"],
+            wrong(good.0),
+            good.1.to_owned(),
+            2,
+            "password authentication failed",
+        ),
+        (
+            vec!["migrate"],
+            wrong(good.0),
+            good.1.to_owned(),
+            2,
+            "password authentication failed",
+        ),
+        (
+            vec!["run"],
+            "http://app:wrong-secret@nowhere".to_owned(),
+            good.1.to_owned(),
+            2,
+            "DATABASE_URL",
+        ),
+        (
+            vec!["run"],
+            good.0.to_owned(),
+            "wrong-secret".to_owned(),
+            2,
+            "AMQP_URL",
+        ),
+        (
+            vec!["run", "--domains", "nobody"],
+            good.0.to_owned(),
+            good.1.to_owned(),
+            2,
+            "there is no domain nobody",
+        ),
+        (
+            vec!["run", "--batch-max", "0"],
+            good.0.to_owned(),
+            good.1.to_owned(),
+            2,
+            "--batch-max",
+        ),
+        (
+            vec!["run", "--orphan-ttl", "soon"],
+            good.0.to_owned(),
+            good.1.to_owned(),
+            2,
+            "--orphan-ttl",
+        ),
         // Nobody but the owner migrates.
-        (vec!["migrate"], good.0.to_owned(), good.1.to_owned(), 2, "must own the database"),
-        (vec!["health", "--addr", "127.0.0.1:1"], good.0.to_owned(), good.1.to_owned(), 1, "not ready"),
+        (
+            vec!["migrate"],
+            good.0.to_owned(),
+            good.1.to_owned(),
+            2,
+            "must own the database",
+        ),
+        (
+            vec!["health", "--addr", "127.0.0.1:1"],
+            good.0.to_owned(),
+            good.1.to_owned(),
+            1,
+            "not ready",
+        ),
     ];
     for (arguments, database, broker, code, said) in cases {
         let mut command = program(&arguments);
-        command.env("DATABASE_URL", &database).env("AMQP_URL", &broker).env("ACEQUIA_LOG", "trace");
+        command
+            .env("DATABASE_URL", &database)
+            .env("AMQP_URL", &broker)
+            .env("ACEQUIA_LOG", "trace");
         let finished = finish(command).await;
-        assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {finished:?}");
+        assert_eq!(
+            finished.status.code(),
+            Some(code),
+            "{arguments:?}: {finished:?}"
+        );
         let output = finished.stdout + &finished.stderr;
         assert!(output.contains(said), "{arguments:?}: {output}");
         for secret in secrets(&platform) {
@@ -250,7 +473,10 @@ async fn the_program_names_its_mistakes_without_passwords() {
     }
     let finished = finish(program(&["run"])).await;
     assert_eq!(finished.status.code(), Some(2));
-    assert!(finished.stderr.contains("DATABASE_URL is not set"), "{finished:?}");
+    assert!(
+        finished.stderr.contains("DATABASE_URL is not set"),
+        "{finished:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +503,9 @@ async fn every_subcommand_does_what_its_help_says() {
     let platform = Platform::new().await;
     let run = async |arguments: &[&str], database: &str| {
         let mut command = program(arguments);
-        command.env("DATABASE_URL", database).env("AMQP_URL", &platform.broker.url);
+        command
+            .env("DATABASE_URL", database)
+            .env("AMQP_URL", &platform.broker.url);
         finish(command).await
     };
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
@@ -288,14 +516,33 @@ async fn every_subcommand_does_what_its_help_says() {
         let finished = run(&[command], &platform.database.worker).await;
         assert_eq!(finished.status.code(), Some(0), "{command}: {finished:?}");
     }
-    let checked = json(&run(&["check", "--json"], &platform.database.worker).await.stdout);
-    let rules = platform.number("select count(*) from core.dq_rules where enabled").await;
-    assert_eq!(checked.as_array().map(Vec::len), usize::try_from(rules).ok());
-    assert!(json(&run(&["doctor", "--json"], &platform.database.worker).await.stdout).is_array());
+    let checked = json(
+        &run(&["check", "--json"], &platform.database.worker)
+            .await
+            .stdout,
+    );
+    let rules = platform
+        .number("select count(*) from core.dq_rules where enabled")
+        .await;
+    assert_eq!(
+        checked.as_array().map(Vec::len),
+        usize::try_from(rules).ok()
+    );
+    assert!(
+        json(
+            &run(&["doctor", "--json"], &platform.database.worker)
+                .await
+                .stdout
+        )
+        .is_array()
+    );
 
     let worker = platform.worker(&[]);
     let health = run(&["health", "--addr", &worker.http, "--wait", "60s"], "").await;
-    assert_eq!((health.status.code(), health.stdout.as_str()), (Some(0), "ready\n"));
+    assert_eq!(
+        (health.status.code(), health.stdout.as_str()),
+        (Some(0), "ready\n")
+    );
     worker.stop().await;
 }
 
@@ -309,19 +556,39 @@ async fn metrics_are_valid_and_there_from_the_start() {
         let domain_label = format!(r#"domain="{}""#, domain.name);
         for entity in &domain.entities {
             let entity_label = format!(r#"entity="{}""#, entity.name);
-            for metric in ["staged_rows_total", "duplicate_messages_total", "promoted_rows_total", "unknown_fields_total"] {
+            for metric in [
+                "staged_rows_total",
+                "duplicate_messages_total",
+                "promoted_rows_total",
+                "unknown_fields_total",
+            ] {
                 let series = format!("acequia_{metric}{{");
-                let found = page.lines().filter(|line| line.starts_with(&series) && line.contains(&domain_label) && line.contains(&entity_label));
+                let found = page.lines().filter(|line| {
+                    line.starts_with(&series)
+                        && line.contains(&domain_label)
+                        && line.contains(&entity_label)
+                });
                 let values: Vec<_> = found.map(|line| line.rsplit(' ').next().unwrap()).collect();
-                assert!(!values.is_empty() && values.iter().all(|value| *value == "0"), "{metric} of {}.{}: {values:?}", domain.name, entity.name);
+                assert!(
+                    !values.is_empty() && values.iter().all(|value| *value == "0"),
+                    "{metric} of {}.{}: {values:?}",
+                    domain.name,
+                    entity.name
+                );
             }
         }
         for lane in acequia_worker::ingest::Lane::of(&[domain]) {
-            let series = format!(r#"acequia_received_messages_total{{queue="{}"}} 0"#, lane.queue);
+            let series = format!(
+                r#"acequia_received_messages_total{{queue="{}"}} 0"#,
+                lane.queue
+            );
             assert!(page.contains(&series), "{series}");
         }
         for code in acequia_contracts::Code::ALL {
-            let series = format!(r#"acequia_quarantined_messages_total{{code="{code}",{domain_label},stage="{}"}} 0"#, code.stage().as_str());
+            let series = format!(
+                r#"acequia_quarantined_messages_total{{code="{code}",{domain_label},stage="{}"}} 0"#,
+                code.stage().as_str()
+            );
             assert!(page.contains(&series), "{series}");
         }
     }
@@ -329,8 +596,13 @@ async fn metrics_are_valid_and_there_from_the_start() {
 
     platform.publish_all(&alumnos(1..11)).await;
     platform.settled(10).await;
-    let inserted = r#"acequia_promoted_rows_total{domain="academico",entity="alumno",outcome="inserted"} 10"#;
-    wait_for("the counters", async || Ok(worker.metrics().await.contains(inserted))).await.unwrap();
+    let inserted =
+        r#"acequia_promoted_rows_total{domain="academico",entity="alumno",outcome="inserted"} 10"#;
+    wait_for("the counters", async || {
+        Ok(worker.metrics().await.contains(inserted))
+    })
+    .await
+    .unwrap();
     let page = worker.metrics().await;
     assert_well_formed(&page);
     promtool(&page).await;
@@ -352,9 +624,15 @@ fn assert_well_formed(page: &str) {
             assert!(value.parse::<f64>().is_ok(), "{line}");
             assert!(seen.insert(series), "{line} stands twice");
             let name = series.split('{').next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix).filter(|family| typed.contains(family)));
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+                name.strip_suffix(suffix)
+                    .filter(|family| typed.contains(family))
+            });
             let family = family.unwrap_or(name);
-            assert!(described.contains(family) && typed.contains(family), "{line} is not described");
+            assert!(
+                described.contains(family) && typed.contains(family),
+                "{line} is not described"
+            );
         }
     }
     assert!(!seen.is_empty());
@@ -362,11 +640,27 @@ fn assert_well_formed(page: &str) {
 
 /// Prometheus' own opinion, where its tool is installed.
 async fn promtool(page: &str) {
-    let command = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let command = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let Ok(mut child) = command else {
         return;
     };
-    child.stdin.take().unwrap().write_all(page.as_bytes()).await.unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(page.as_bytes())
+        .await
+        .unwrap();
     let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

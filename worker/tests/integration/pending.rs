@@ -3,7 +3,9 @@
 use acequia_contracts::{Code, Context};
 use serde_json::{Value, json};
 
-use crate::support::school::{DOMAIN, alumno, calificacion, grupo, inscripcion, maestro, materia, message};
+use crate::support::school::{
+    DOMAIN, alumno, calificacion, grupo, inscripcion, maestro, materia, message,
+};
 use crate::support::{Message, Platform, RunningWorker};
 
 /// A worker whose messages are sent one by one, each promoted before the next.
@@ -18,7 +20,11 @@ impl OneByOne {
         let platform = Platform::new().await;
         let worker = platform.worker(options);
         worker.ready().await;
-        Self { platform, worker, sent: 0 }
+        Self {
+            platform,
+            worker,
+            sent: 0,
+        }
     }
 
     /// Sends a message, waits for its promotion and asserts how many rows wait then.
@@ -27,11 +33,18 @@ impl OneByOne {
         self.sent += 1;
         self.platform.settled(self.sent).await;
         let total = self.platform.total().await;
-        assert_eq!((total.pending, total.difference), (pending, 0), "after {}: {total:?}", message.routing_key);
+        assert_eq!(
+            (total.pending, total.difference),
+            (pending, 0),
+            "after {}: {total:?}",
+            message.routing_key
+        );
     }
 
     async fn rows(&self, table: &str) -> i64 {
-        self.platform.number(&format!("select count(*) from {table}")).await
+        self.platform
+            .number(&format!("select count(*) from {table}"))
+            .await
     }
 
     async fn finish(self) {
@@ -90,7 +103,11 @@ async fn two_missing_parents_may_come_in_either_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_family_may_come_upside_down() {
     let mut school = OneByOne::start(&[]).await;
-    let grandchildren = [calificacion(1, 1, 9.5), inscripcion(1, 1), calificacion(2, 1, 4.0)];
+    let grandchildren = [
+        calificacion(1, 1, 9.5),
+        inscripcion(1, 1),
+        calificacion(2, 1, 4.0),
+    ];
     for (pending, message) in std::iter::zip(1.., &grandchildren) {
         school.send(message, pending).await;
     }
@@ -113,28 +130,49 @@ async fn a_newer_version_that_waits_does_not_hold_up_an_older_one() {
         school.send(&parent, 0).await;
     }
     // The newer version refers to a subject that is missing; the older ones do not.
-    school.send(&at("2024-03-01T00:00:00Z", grupo(1, 3, 1)), 1).await;
-    school.send(&at("2024-01-01T00:00:00Z", grupo(1, 1, 1)), 1).await;
+    school
+        .send(&at("2024-03-01T00:00:00Z", grupo(1, 3, 1)), 1)
+        .await;
+    school
+        .send(&at("2024-01-01T00:00:00Z", grupo(1, 1, 1)), 1)
+        .await;
     assert_eq!(school.platform.number(subject_of_group).await, 1);
-    school.send(&at("2024-02-01T00:00:00Z", grupo(1, 2, 1)), 1).await;
+    school
+        .send(&at("2024-02-01T00:00:00Z", grupo(1, 2, 1)), 1)
+        .await;
     assert_eq!(school.platform.number(subject_of_group).await, 2);
     school.send(&materia(3), 0).await;
     assert_eq!(school.platform.number(subject_of_group).await, 3);
 
     // An old version whose parent comes late must not win.
-    school.send(&at("2023-12-01T00:00:00Z", grupo(1, 4, 1)), 1).await;
+    school
+        .send(&at("2023-12-01T00:00:00Z", grupo(1, 4, 1)), 1)
+        .await;
     school.send(&materia(4), 0).await;
     assert_eq!(school.platform.number(subject_of_group).await, 3);
     let account = school.platform.account(DOMAIN, "grupo").await;
-    assert_eq!((account.inserted, account.updated, account.stale), (1, 2, 1));
+    assert_eq!(
+        (account.inserted, account.updated, account.stale),
+        (1, 2, 1)
+    );
 
     // Two versions that wait for the same parent: the newer wins, whichever came first.
-    school.send(&at("2024-04-02T00:00:00Z", grupo(2, 5, 1)), 1).await;
+    school
+        .send(&at("2024-04-02T00:00:00Z", grupo(2, 5, 1)), 1)
+        .await;
     let mut older: Value = serde_json::from_slice(&grupo(2, 5, 1).body).unwrap();
     older["periodo"] = "2023B".into();
-    school.send(&at("2024-04-01T00:00:00Z", message("grupo", &older)), 2).await;
+    school
+        .send(&at("2024-04-01T00:00:00Z", message("grupo", &older)), 2)
+        .await;
     school.send(&materia(5), 0).await;
-    assert_eq!(school.platform.texts("select periodo from academico.grupos where id = 2").await, ["2024A"]);
+    assert_eq!(
+        school
+            .platform
+            .texts("select periodo from academico.grupos where id = 2")
+            .await,
+        ["2024A"]
+    );
     school.finish().await;
 }
 
@@ -166,7 +204,9 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
         (grupo(2, 3, 4), "academico.materia"),
     ];
     let kept = [maestro(9), materia(9), grupo(9, 9, 9)];
-    platform.publish_all(orphans.iter().map(|(message, _)| message).chain(&kept)).await;
+    platform
+        .publish_all(orphans.iter().map(|(message, _)| message).chain(&kept))
+        .await;
     let worker = platform.worker(&["--orphan-ttl", "1s"]);
     acequia_testkit::wait_for("the orphans in quarantine", async || {
         Ok(platform.total().await.quarantined == 3)
@@ -174,13 +214,31 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
     .await
     .unwrap();
     let total = platform.total().await;
-    assert_eq!((total.received, total.inserted, total.pending, total.difference), (6, 3, 0, 0));
+    assert_eq!(
+        (
+            total.received,
+            total.inserted,
+            total.pending,
+            total.difference
+        ),
+        (6, 3, 0, 0)
+    );
 
     let domain = acequia_contracts::domain(DOMAIN).unwrap();
     for (message, missing) in &orphans {
         let row = platform.quarantined(message).await;
-        assert_eq!(row.reason(), (Code::Orphan.stage().as_str(), Code::Orphan.as_str(), Some(*missing)));
-        assert_eq!((row.domain.as_str(), row.entity.as_deref()), (DOMAIN, message.routing_key.split('.').nth(1)));
+        assert_eq!(
+            row.reason(),
+            (
+                Code::Orphan.stage().as_str(),
+                Code::Orphan.as_str(),
+                Some(*missing)
+            )
+        );
+        assert_eq!(
+            (row.domain.as_str(), row.entity.as_deref()),
+            (DOMAIN, message.routing_key.split('.').nth(1))
+        );
         assert_eq!(row.properties["message_id"], message.id());
         assert_eq!(row.violations[0]["code"], Code::Orphan.as_str());
         // The body is made anew from the columns: every field is there, and it is a message again.
@@ -194,7 +252,13 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
         let entity = domain.find(row.entity.as_deref().unwrap()).unwrap();
         let decode = |body: &[u8]| {
             let mut columns = entity.new_columns();
-            let envelope = entity.decode(std::str::from_utf8(body).unwrap(), &Context::now(), &mut columns).unwrap();
+            let envelope = entity
+                .decode(
+                    std::str::from_utf8(body).unwrap(),
+                    &Context::now(),
+                    &mut columns,
+                )
+                .unwrap();
             (columns, envelope)
         };
         let ((was, before), (is, after)) = (decode(&message.body), decode(&row.body));
@@ -203,17 +267,34 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
     }
 
     // Too late: the parent comes, the orphan stays where it is.
-    platform.publish_all([&alumno(1), &materia(3), &maestro(4)]).await;
+    platform
+        .publish_all([&alumno(1), &materia(3), &maestro(4)])
+        .await;
     platform.settled(9).await;
     let total = platform.total().await;
-    assert_eq!((total.inserted, total.quarantined, total.pending, total.difference), (6, 3, 0, 0));
-    assert_eq!(platform.number("select count(*) from academico.grupos").await, 1);
+    assert_eq!(
+        (
+            total.inserted,
+            total.quarantined,
+            total.pending,
+            total.difference
+        ),
+        (6, 3, 0, 0)
+    );
+    assert_eq!(
+        platform
+            .number("select count(*) from academico.grupos")
+            .await,
+        1
+    );
     // And a copy of it is a copy.
     platform.publish_all([&orphans[0].0]).await;
     platform.settled(10).await;
     assert_eq!(platform.total().await.duplicates, 1);
     let metrics = worker.metrics().await;
-    assert!(metrics.contains(&format!(r#"acequia_quarantined_messages_total{{code="orphan",domain="{DOMAIN}",stage="merge"}} 3"#)));
+    assert!(metrics.contains(&format!(
+        r#"acequia_quarantined_messages_total{{code="orphan",domain="{DOMAIN}",stage="merge"}} 3"#
+    )));
     auditor.finish().await;
     worker.ready().await;
     worker.stop().await;

@@ -7,7 +7,6 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{Message, Platform};
 
@@ -41,7 +40,6 @@ impl Account {
 /// A row of `raw.quarantine`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Quarantined {
-    pub message_id: Uuid,
     pub domain: String,
     pub entity: Option<String>,
     pub queue: String,

@@ -48,7 +48,7 @@ impl Message {
     /// The id it was given.
     pub fn id(&self) -> &str {
         let id = self.properties.message_id().as_ref();
-        id.map(|id| id.as_str()).expect("a message with an id")
+        id.expect("a message with an id").as_str()
     }
 }
 

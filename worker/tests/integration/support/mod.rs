@@ -19,7 +19,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use books::{Account, Quarantined};
+pub use books::Account;
 pub use message::Message;
 
 /// A database, a virtual host, and what was started on them.

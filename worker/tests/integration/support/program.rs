@@ -73,6 +73,11 @@ impl Platform {
 }
 
 impl Program {
+    /// Ends it as a crash does, without a chance to say good-bye.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub async fn terminate(mut self) -> Finished {
         let pid = self.child.id().expect("a running program");
