@@ -142,7 +142,8 @@ demo_data() {
     say "demo data: $args"
     # shellcheck disable=SC2086  # a list of arguments
     report=$(publisher generate $args --json) || fail "the publisher failed"
-    count=$(grep -oE '"confirmed" *: *[0-9]+' <<<"$report" | tail -n 1 | grep -oE '[0-9]+$') ||
+    # The first "confirmed" is the total; those of the entities follow.
+    count=$(grep -oE '"confirmed" *: *[0-9]+' <<<"$report" | head -n 1 | grep -oE '[0-9]+$') ||
       die "the publisher did not say how many messages were confirmed" "it said: $report"
     say "  $count messages confirmed by RabbitMQ"
     sent=$((sent + count))
@@ -174,7 +175,7 @@ show_results() {
   printf '\nEvery message accounted for (core.conservation)\n'
   sql --command 'select * from core.conservation' </dev/null
   printf 'Data quality (core.dq_status)\n'
-  sql --command 'select * from core.dq_status' </dev/null
+  sql --command 'select outcome, severity, rule, measured, threshold, failing_count from core.dq_status' </dev/null
 }
 
 show_addresses() {

@@ -58,7 +58,8 @@ end
 $$;
 comment on function core.run_checks(text) is 'Runs every enabled rule of a domain and appends the results, passes too, to core.dq_results';
 
-create or replace view core.dq_status as
+drop view if exists core.dq_status;
+create view core.dq_status as
 select r.domain, r.rule, r.schema_name || '.' || r.table_name as table_name, r.test, r.severity,
        coalesce(l.outcome, 'never run') as outcome, l.measured, r.threshold, l.failing_count, l.sample_keys,
        l.check_time, l.details

@@ -1,6 +1,8 @@
 -- Refresh of the materialized marts.
 
-create or replace view core.mart_status as
+drop view if exists marts.freshness;
+drop view if exists core.mart_status;
+create view core.mart_status as
 select m.mart, m.domain, m.kind, m.position, m.objective, s.changed_at,
        case m.kind when 'view' then now() else l.finished_at end as refreshed_at,
        case m.kind when 'view' then s.changed_at else l.data_as_of end as data_as_of,
@@ -76,7 +78,7 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function core.refresh_failed(text, timestamptz, text) is 'Keeps the failure of a refresh, whose own transaction was rolled back';
 
-create or replace view marts.freshness as
+create view marts.freshness as
 select s.mart, s.domain, s.kind, s.data_as_of, s.refreshed_at, s.objective,
        case when s.changed_at is null then 'no data yet'
             when now() - s.behind_since > s.objective then 'stale'

@@ -1,15 +1,16 @@
 -- The promise as a view.
 
-create or replace view core.conservation as
+drop view if exists core.conservation;
+create view core.conservation as
 select c.domain, c.entity, c.received, c.duplicates, c.staged,
        c.inserted + c.updated + c.unchanged as promoted, c.inserted, c.updated, c.unchanged,
        c.stale, coalesce(p.waiting, 0) as pending, c.quarantined,
        c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.stale
            - coalesce(p.waiting, 0) - c.quarantined as difference
 from (
-    select a.domain, a.entity, sum(a.received) as received, sum(a.duplicates) as duplicates, sum(a.staged) as staged,
-           sum(a.inserted) as inserted, sum(a.updated) as updated, sum(a.unchanged) as unchanged,
-           sum(a.stale) as stale, sum(a.quarantined) as quarantined
+    select a.domain, a.entity, sum(a.received)::bigint as received, sum(a.duplicates)::bigint as duplicates,
+           sum(a.staged)::bigint as staged, sum(a.inserted)::bigint as inserted, sum(a.updated)::bigint as updated,
+           sum(a.unchanged)::bigint as unchanged, sum(a.stale)::bigint as stale, sum(a.quarantined)::bigint as quarantined
     from (
         select e.domain, e.entity, e.received, e.duplicates, e.staged, e.inserted, e.updated, e.unchanged, e.stale, e.quarantined
         from core.batch_entities e
