@@ -20,7 +20,9 @@ async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<Strin
         .await;
     transaction.rollback().await.unwrap();
     result.err().map(|error| {
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         code.map_or_else(|| error.to_string(), |code| code.to_string())
     })
 }

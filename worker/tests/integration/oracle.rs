@@ -5,6 +5,7 @@
 //! - A version whose parent is nowhere waits; it never hides an older one that has its parents.
 //! - A message without `ts` happened when it was published; without a date, on that day in UTC.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
@@ -523,7 +524,7 @@ impl Core {
         let mut rows = self.materia_periodo_stats();
         rows.retain(|row| row.periodo == periodo);
         // None is less than Some, so that it comes last in descending order.
-        rows.sort_by(|a, b| (b.promedio, b.tasa_aprob).cmp(&(a.promedio, a.tasa_aprob)));
+        rows.sort_by_key(|row| Reverse((row.promedio, row.tasa_aprob)));
         rows.truncate(n);
         rows
     }
@@ -540,7 +541,7 @@ impl Core {
                 evaluaciones: marks.count(),
             })
             .collect();
-        rows.sort_by(|a, b| (b.promedio, b.evaluaciones).cmp(&(a.promedio, a.evaluaciones)));
+        rows.sort_by_key(|row| Reverse((row.promedio, row.evaluaciones)));
         rows
     }
 

@@ -47,7 +47,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// A message with an event time of its own.
+    /// A message of now.
     pub fn new(id: u128, entity: &'static str, body: &Value) -> Self {
         Self {
             id: Uuid::from_u128(id).to_string(),
