@@ -48,6 +48,7 @@ bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
 "$ROOT/scripts/services.sh" install >&2
 "$ROOT/scripts/services.sh" start "$dir" --any-port >&2
 while IFS= read -r line; do declare "${line?}"; done <"$dir/env"
+OWNER_DATABASE_URL=$DATABASE_URL
 export AMQP_URL
 
 sql() { psql --no-psqlrc --quiet --tuples-only --no-align --dbname "$1" --command "$2"; }
@@ -59,7 +60,7 @@ cpu() { awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / 
 one() {
   local name="bench_$1" database received staged begun ended
   sql "$ADMIN_DATABASE_URL" "create database $name owner app" >&2
-  database=${DATABASE_URL%/*}/$name
+  database=${OWNER_DATABASE_URL%/*}/$name
   DATABASE_URL=$database ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD "$bin/worker" --log warn migrate >&2
   export DATABASE_URL=${WORKER_DATABASE_URL%/*}/$name HTTP_ADDR=${WORKER_URL#http://}
   # The first start declares the queue.

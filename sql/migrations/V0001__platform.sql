@@ -265,15 +265,13 @@ comment on column core.etl_run_log.detail is 'What went wrong';
 
 create table core.domain_state (
     domain      text primary key,
-    changed_at  timestamptz not null,
-    promoted_at timestamptz not null,
-    event_at    timestamptz
+    changed_at  timestamptz,
+    promoted_at timestamptz not null
 );
 comment on table core.domain_state is 'How far a domain has come';
 comment on column core.domain_state.domain is 'Domain';
-comment on column core.domain_state.changed_at is 'Last promotion that changed a core row';
+comment on column core.domain_state.changed_at is 'Last promotion that changed a core row; null before the first';
 comment on column core.domain_state.promoted_at is 'Last promotion';
-comment on column core.domain_state.event_at is 'Newest event in the core';
 
 create table core.dq_rules (
     rule         text primary key,

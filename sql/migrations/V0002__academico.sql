@@ -127,7 +127,7 @@ comment on column academico.calificaciones_audit.id_alumno is 'Student';
 comment on column academico.calificaciones_audit.id_grupo is 'Group';
 comment on column academico.calificaciones_audit.calificacion_anterior is 'Mark before';
 comment on column academico.calificaciones_audit.calificacion_nueva is 'Mark after';
-comment on column academico.calificaciones_audit.message_id_anterior is 'Message that had set the old mark';
+comment on column academico.calificaciones_audit.message_id_anterior is 'Message of the version that was replaced';
 comment on column academico.calificaciones_audit.message_id is 'Message that set the new mark';
 comment on column academico.calificaciones_audit.event_at is 'Event time of the new mark';
 comment on column academico.calificaciones_audit.changed_at is 'When it was applied';

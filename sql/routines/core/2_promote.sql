@@ -86,10 +86,9 @@ begin
     update core.batches b set state = 'promoted', promoted_at = clock_timestamp() where b.batch_id = any (v_batches);
 
     insert into core.domain_state as d (domain, changed_at, promoted_at)
-    values (p_domain, clock_timestamp(), clock_timestamp())
+    values (p_domain, case when v_changed > 0 then clock_timestamp() end, clock_timestamp())
     on conflict (domain) do update
-    set promoted_at = excluded.promoted_at,
-        changed_at = case when v_changed > 0 then excluded.changed_at else d.changed_at end;
+    set promoted_at = excluded.promoted_at, changed_at = coalesce(excluded.changed_at, d.changed_at);
 
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
     values ('promote', p_domain, v_started, clock_timestamp(), 'ok', v_rows, greatest(v_parked, 0));
