@@ -109,6 +109,14 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
         .texts("select a::text from academico.alumnos a order by id")
         .await;
 
+    // Where a row lies is told by its id alone, so that a copy on a later day meets its original.
+    let days = "select day::text from stg.alumnos_upsert where id_alumno > 1 order by id_alumno";
+    let no_day = "1970-01-01";
+    assert_eq!(
+        platform.texts(days).await,
+        ["2024-06-14", no_day, no_day, no_day, no_day]
+    );
+
     // And once more: a later batch.
     platform.publish_all(&originals).await;
     platform.settled(3 * once + 1).await;
