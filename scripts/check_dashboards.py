@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the Grafana dashboards. Needs Python 3.9 or newer, nothing else; with --postgres also psql.
 
-Without options: reads grafana/, prometheus/rules, sql/ and worker/src/metrics.rs, and finds what can be found without
+Without options: reads grafana/, prometheus/rules, sql/ and worker/src, and finds what can be found without
 servers: broken structure, style, variables, links, metric names the worker does not have, tables the analyst may not
 read. With --prometheus and --postgres it also runs every query of every panel, variable and annotation, expanded as
 Grafana does it: against Prometheus, and in PostgreSQL as the role of the URL (take the analyst's, Grafana uses it).
@@ -47,8 +47,6 @@ EMPTY_IS_FINE = {
 # Metrics that Prometheus may not know yet, and why.
 ABSENT_IS_FINE = {
     "ALERTS": "exists only while an alert is pending or fires",
-    "acequia_refresh_duration_seconds_bucket": "created by the first refresh of a mart",
-    "acequia_refresh_failures_total": "created by the first refresh of a mart",
 }
 
 PANEL_TYPES = set(
@@ -87,7 +85,7 @@ class Project:
     datasources: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        source = (self.root / "worker/src/metrics.rs").read_text()
+        source = "".join(file.read_text() for file in sorted((self.root / "worker/src").glob("*.rs")))
         self.metrics = set(re.findall(r'"(acequia_[a-z0-9_]+)"', source))
         for file in sorted((self.root / "sql").rglob("*.sql")):
             text = re.sub(r"--.*", "", file.read_text())
@@ -446,7 +444,7 @@ def lint_promql(query, declared, project, say):
         say("names a metric by a pattern: functions drop the name, and different series become one")
     for name in sorted(names_in_query(query)):
         if name.startswith("acequia_") and not project.has_metric(name):
-            say(f"metric {name} is not in worker/src/metrics.rs")
+            say(f"metric {name} is not in worker/src")
     for operator, name in re.findall(r"\w\s*(=~|!~|!=|=)\s*\"\$\{?(\w+)\}?\"", text):
         variable = declared.get(name, {})
         if (variable.get("multi") or variable.get("includeAll")) and operator in ("=", "!="):
@@ -522,7 +520,7 @@ def lint_rules(project, say):
         text = re.sub(r"#.*", "", file.read_text())
         for name in sorted(set(re.findall(r"\b(acequia_[a-z0-9_]+)", text))):
             if not project.has_metric(name):
-                say(f"{file.relative_to(project.root)}: metric {name} is not in worker/src/metrics.rs")
+                say(f"{file.relative_to(project.root)}: metric {name} is not in worker/src")
 
 
 # --- Live --------------------------------------------------------------------------------------------------------
@@ -868,7 +866,7 @@ def static_plants():
         (
             "wrong metric name",
             spoil("prometheus", "expr", r"acequia_(\w+)", r"acequia_x\1"),
-            "is not in worker/src/metrics.rs",
+            "is not in worker/src",
         ),
         ("missing unit", lambda d: defaults(d).pop("unit"), "has no unit"),
         ("unknown unit", lambda d: defaults(d).update(unit="secs"), "unit 'secs' is not"),
@@ -959,8 +957,7 @@ def self_test(prometheus, postgres):
         root = Path(folder)
         for name in ("grafana", "prometheus", "sql"):
             shutil.copytree(ROOT / name, root / name)
-        (root / "worker/src").mkdir(parents=True)
-        shutil.copy(ROOT / "worker/src/metrics.rs", root / "worker/src/metrics.rs")
+        shutil.copytree(ROOT / "worker/src", root / "worker/src")
         files = sorted((root / "grafana/dashboards").rglob("*.json"))
         before, _ = lint(Project(root))
 

@@ -4,6 +4,7 @@
 pub mod amqp;
 pub mod check;
 pub mod config;
+pub mod database_gauges;
 pub mod db;
 pub mod doctor;
 pub mod failure;

@@ -2,6 +2,7 @@
 
 mod identity;
 mod properties;
+mod quarantine;
 mod sort;
 mod store;
 
