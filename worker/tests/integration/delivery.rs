@@ -50,7 +50,7 @@ fn publish_load(platform: &Platform) -> (JoinHandle<()>, Arc<AtomicBool>) {
     // On a thread of its own: it must not wait for what the test does meanwhile.
     let task = tokio::task::spawn_blocking(move || {
         runtime.block_on(async {
-            let mut publisher = Publisher::connect(&url).await.unwrap();
+            let mut publisher = connected(&url).await;
             let summary = publisher.send_all(load).await;
             assert!(summary.is_complete(), "{summary:?}");
             publisher.close().await;
@@ -58,6 +58,18 @@ fn publish_load(platform: &Platform) -> (JoinHandle<()>, Arc<AtomicBool>) {
         });
     });
     (task, sent)
+}
+
+/// A publisher; its first connection may be one of those that the test breaks.
+async fn connected(url: &str) -> Publisher {
+    let mut publisher = None;
+    wait_for("a connection to publish by", async || {
+        publisher = Publisher::connect(url).await.ok();
+        Ok(publisher.is_some())
+    })
+    .await
+    .unwrap();
+    publisher.unwrap()
 }
 
 /// The students of the load, as our publisher sends them.
