@@ -97,7 +97,8 @@ dashboards() {
 cargo_test() {
   local only=()
   [[ $fast == no ]] || only=(--lib --bins)
-  cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
+  # They take minutes. The limit is there so that a test that hangs is an answer too.
+  timeout --kill-after=30 45m cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
 }
 
 step "Rust toolchain" toolchain

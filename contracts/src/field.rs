@@ -82,6 +82,20 @@ impl Values {
             Kind::Timestamp => Self::Timestamp(Vec::new()),
         }
     }
+
+    /// Drops the values from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Int(values) => values.truncate(len),
+            Self::BigInt(values) => values.truncate(len),
+            Self::Float(values) => values.truncate(len),
+            Self::Bool(values) => values.truncate(len),
+            Self::Text(values) => values.truncate(len),
+            Self::Decimal(values) => values.truncate(len),
+            Self::Date(values) => values.truncate(len),
+            Self::Timestamp(values) => values.truncate(len),
+        }
+    }
 }
 
 /// A type that a message field may have.

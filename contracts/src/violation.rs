@@ -20,6 +20,8 @@ pub enum Code {
     InvalidJson,
     /// Objects or lists nested deeper than [`crate::MAX_DEPTH`].
     TooDeep,
+    /// The decoder itself failed on the body: a defect of the worker, not of the message.
+    DecoderFailed,
     /// Neither AMQP type, routing key nor body name an entity of the queue's domain.
     UnknownEntity,
     /// A required field is absent or null.
@@ -56,11 +58,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
         Self::TooDeep,
+        Self::DecoderFailed,
         Self::UnknownEntity,
         Self::MissingField,
         Self::DuplicateField,
@@ -87,6 +90,7 @@ impl Code {
             Self::NotUtf8 => "not_utf8",
             Self::InvalidJson => "invalid_json",
             Self::TooDeep => "too_deep",
+            Self::DecoderFailed => "decoder_failed",
             Self::UnknownEntity => "unknown_entity",
             Self::MissingField => "missing_field",
             Self::DuplicateField => "duplicate_field",
@@ -114,6 +118,7 @@ impl Code {
             | Self::NotUtf8
             | Self::InvalidJson
             | Self::TooDeep
+            | Self::DecoderFailed
             | Self::UnknownEntity => Stage::Decode,
             Self::RefusedByDatabase => Stage::Load,
             Self::Orphan => Stage::Merge,

@@ -1,15 +1,12 @@
-//! The broker: connection, topology, consumer, as one unit that is made anew after any loss.
+//! The broker: connection and topology.
 
 use std::time::Duration;
 
 use acequia_contracts::Domain;
 use anyhow::Context;
-use lapin::options::{
-    BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions,
-};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::{Connection, ConnectionProperties, ExchangeKind};
 
 use crate::config::SecretUrl;
 
@@ -20,6 +17,28 @@ pub const DEAD_QUEUE: &str = "acequia.dead";
 /// Deliveries after which the broker gives a message up. A lost connection counts for every
 /// message in flight, so it leaves room for a flapping network.
 const DELIVERY_LIMIT: i64 = 50;
+/// How long the broker may take over one question. lapin's calls have no limit of their own: a
+/// broker that falls silent in the middle of one would be waited for as long as the connection
+/// lives, and longer.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a good-bye may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// An answer of the broker, or an error when none comes in time.
+///
+/// # Errors
+/// What the broker answers, or that it did not.
+pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(ANSWER_WITHIN, question)
+        .await
+        .with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))?
+        .map_err(Into::into)
+}
+
+/// Says good-bye, but does not insist: a dead peer must not keep anybody from stopping.
+pub async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "done".into())).await;
+}
 
 /// The queue of a domain.
 #[must_use]
@@ -53,53 +72,45 @@ pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connection> 
 /// # Errors
 /// When the broker refuses a declaration.
 pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Result<()> {
-    let channel = connection.create_channel().await?;
-    let durable = QueueDeclareOptions {
+    let channel = answer(connection.create_channel()).await?;
+    let exchange = ExchangeDeclareOptions {
         durable: true,
-        ..QueueDeclareOptions::default()
+        ..ExchangeDeclareOptions::default()
     };
-    channel
-        .exchange_declare(
-            EXCHANGE.into(),
-            ExchangeKind::Topic,
-            ExchangeDeclareOptions {
-                durable: true,
-                ..ExchangeDeclareOptions::default()
-            },
-            FieldTable::default(),
-        )
+    let none = FieldTable::default;
+    answer(channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, exchange, none()))
         .await
         .with_context(|| format!("exchange {EXCHANGE}"))?;
-    channel
-        .queue_declare(DEAD_QUEUE.into(), durable, quorum())
-        .await
-        .with_context(|| mismatch(DEAD_QUEUE))?;
+    let queue = async |name: &str, arguments| {
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        answer(channel.queue_declare(name.into(), durable, arguments))
+            .await
+            .with_context(|| mismatch(name))
+    };
+    queue(DEAD_QUEUE, quorum()).await?;
     for domain in domains {
-        let queue = queue_of(domain.name);
-        channel
-            .queue_declare(queue.as_str().into(), durable, domain_queue())
-            .await
-            .with_context(|| mismatch(&queue))?;
-        channel
-            .queue_bind(
-                queue.as_str().into(),
-                EXCHANGE.into(),
-                format!("{}.#", domain.name).into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .with_context(|| format!("binding of {queue}"))?;
+        let name = queue_of(domain.name);
+        queue(&name, domain_queue()).await?;
+        let keys = format!("{}.#", domain.name);
+        let options = QueueBindOptions::default();
+        answer(channel.queue_bind(
+            name.as_str().into(),
+            EXCHANGE.into(),
+            keys.into(),
+            options,
+            none(),
+        ))
+        .await
+        .with_context(|| format!("binding of {name}"))?;
         if let Some(legacy) = domain.legacy_queue {
             // Declared as the old publishers declare it: another type would be refused to them.
-            channel
-                .queue_declare(legacy.into(), durable, FieldTable::default())
-                .await
-                .with_context(|| mismatch(legacy))?;
+            queue(legacy, none()).await?;
         }
     }
-    channel.close(200, "declared".into()).await?;
-    Ok(())
+    answer(channel.close(200, "declared".into())).await
 }
 
 fn mismatch(queue: &str) -> String {
@@ -129,57 +140,4 @@ fn domain_queue() -> FieldTable {
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
-}
-
-/// A consumer with the connection and channel that it lives on.
-pub struct Source {
-    /// Deliveries.
-    pub consumer: Consumer,
-    channel: Channel,
-    connection: Connection,
-}
-
-impl Source {
-    /// Connects, declares, sets the prefetch and starts to consume.
-    ///
-    /// # Errors
-    /// When any of these fails.
-    pub async fn open(
-        url: &SecretUrl,
-        domains: &[&Domain],
-        queue: &str,
-        prefetch: u16,
-    ) -> anyhow::Result<Self> {
-        let connection = connect(url, queue).await?;
-        declare(&connection, domains).await?;
-        let channel = connection.create_channel().await?;
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await
-            .context("prefetch")?;
-        let consumer = channel
-            .basic_consume(
-                queue.into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .with_context(|| format!("consuming from {queue}"))?;
-        Ok(Self {
-            consumer,
-            channel,
-            connection,
-        })
-    }
-
-    /// Closes channel and connection; what is unacknowledged goes back to the queue.
-    pub async fn close(self) {
-        let closing = async {
-            let _ = self.channel.close(200, "stopping".into()).await;
-            let _ = self.connection.close(200, "stopping".into()).await;
-        };
-        // A dead peer must not keep the worker from stopping.
-        let _ = tokio::time::timeout(Duration::from_secs(5), closing).await;
-    }
 }

@@ -39,6 +39,7 @@ pub struct Check;
 
 impl Work for Check {
     const NAME: &'static str = "check";
+    const SHORT: bool = false;
 
     async fn step(
         &self,

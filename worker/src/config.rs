@@ -134,6 +134,9 @@ pub struct LoopArgs {
     /// Most body bytes in one staging transaction
     #[arg(long, env = "BATCH_BYTES", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]
     pub batch_bytes: usize,
+    /// Most body bytes of a queue in memory; fewer messages are in flight when they are large
+    #[arg(long, env = "IN_FLIGHT_BYTES", default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    pub in_flight_bytes: usize,
     /// Longest wait for a batch to fill once its first message is there
     #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_parser = duration)]
     pub batch_wait: Duration,

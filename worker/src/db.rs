@@ -1,11 +1,15 @@
 //! Connections to PostgreSQL. Each loop owns one; there is no pool on the way of a message.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::config::SecretUrl;
+
+/// How long the server may take to let us in.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Options for a connection: time limits on the server's side, a name that shows in
 /// `pg_stat_activity`, durable commits whatever the server's default is.
@@ -32,15 +36,17 @@ pub fn options(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnectOptions> {
 pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> {
     let options = options(url, name)?;
     // Connecting may be cancelled: nothing has been sent that could be half done.
-    tokio::time::timeout(
-        std::time::Duration::from_secs(10),
-        PgConnection::connect_with(&options),
-    )
-    .await
-    .unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            "no answer within 10 s",
-        )))
-    })
+    tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
+        .await
+        .unwrap_or_else(|_| Err(no_answer(CONNECT_WITHIN)))
+}
+
+/// The error of a server that does not answer. sqlx has no limit of its own, and a server that is
+/// stopped or cut off says nothing.
+#[must_use]
+pub fn no_answer(within: Duration) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {} s", within.as_secs()),
+    ))
 }

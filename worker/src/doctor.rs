@@ -104,7 +104,7 @@ pub async fn examine(
                 );
             }
             examine_broker(&connection, domains, &mut findings).await;
-            let _ = connection.close(200, "done".into()).await;
+            amqp::close(&connection).await;
         }
         Err(error) => findings.add(
             "broker",
@@ -236,59 +236,44 @@ async fn examine_broker(
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
-    let found = match connection.create_channel().await {
-        Ok(channel) => {
-            channel
-                .exchange_declare(
-                    EXCHANGE.into(),
-                    ExchangeKind::Topic,
-                    exchange,
-                    FieldTable::default(),
-                )
-                .await
-        }
-        Err(error) => Err(error),
+    let name = EXCHANGE.into();
+    let declared = async {
+        let channel = amqp::answer(connection.create_channel()).await?;
+        let look =
+            channel.exchange_declare(name, ExchangeKind::Topic, exchange, FieldTable::default());
+        amqp::answer(look).await
     };
-    report(
-        findings,
-        &format!("exchange {EXCHANGE}"),
-        found.map(|()| "is there".to_owned()),
-    );
+    let found = declared.await.map(|()| "is there".to_owned());
+    report(findings, &format!("exchange {EXCHANGE}"), found);
     for lane in Lane::of(domains) {
         let passive = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
         };
         // A failed look closes its channel, so each has its own.
-        let found = match connection.create_channel().await {
-            Ok(channel) => {
-                channel
-                    .queue_declare(lane.queue.as_str().into(), passive, FieldTable::default())
-                    .await
-            }
-            Err(error) => Err(error),
+        let declared = async {
+            let channel = amqp::answer(connection.create_channel()).await?;
+            let name = lane.queue.as_str().into();
+            amqp::answer(channel.queue_declare(name, passive, FieldTable::default())).await
         };
-        report(
-            findings,
-            &format!("queue {}", lane.queue),
-            found.map(|queue| {
-                format!(
-                    "{} messages, {} consumers",
-                    queue.message_count(),
-                    queue.consumer_count()
-                )
-            }),
-        );
+        let found = declared.await.map(|queue| {
+            format!(
+                "{} messages, {} consumers",
+                queue.message_count(),
+                queue.consumer_count()
+            )
+        });
+        report(findings, &format!("queue {}", lane.queue), found);
     }
 }
 
-fn report(findings: &mut Findings, check: &str, found: lapin::Result<String>) {
+fn report(findings: &mut Findings, check: &str, found: anyhow::Result<String>) {
     match found {
         Ok(found) => findings.add(check, Verdict::Ok, found, ""),
         Err(error) => findings.add(
             check,
             Verdict::Warn,
-            error.to_string(),
+            format!("{error:#}"),
             "Start `worker run`: it declares exchange and queues.",
         ),
     }

@@ -14,8 +14,9 @@ pub struct Health {
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    last_success: Option<Instant>,
-    failing_since: Option<Instant>,
+    succeeded: bool,
+    /// Since when it has had work without a success.
+    since: Option<Instant>,
     error: Option<String>,
 }
 
@@ -54,22 +55,24 @@ impl Health {
         }
     }
 
-    /// Every loop: ready once it succeeded and while it has not been failing for `stall_after`.
+    /// Every loop: ready once it succeeded, and until it has had work for `stall_after` without a
+    /// success, be it that its attempts fail or that one never ends.
     #[must_use]
     pub fn report(&self, stall_after: Duration) -> Vec<LoopReport> {
         self.with(|loops| {
             loops
                 .iter()
                 .map(|((name, subject), state)| {
-                    let stalled = state
-                        .failing_since
-                        .is_some_and(|since| since.elapsed() >= stall_after);
-                    let ready = state.last_success.is_some() && !stalled;
-                    let reason = if ready {
-                        None
-                    } else {
-                        Some(state.error.clone().unwrap_or_else(|| "starting".to_owned()))
-                    };
+                    let waited = state.since.map_or(Duration::ZERO, |since| since.elapsed());
+                    let stalled = state.since.is_some() && waited >= stall_after;
+                    let ready = state.succeeded && !stalled;
+                    let reason = (!ready).then(|| match &state.error {
+                        Some(error) => error.clone(),
+                        None if stalled => {
+                            format!("no answer for {} s", waited.as_secs())
+                        }
+                        None => "starting".to_owned(),
+                    });
                     LoopReport {
                         name: name.clone(),
                         subject: subject.clone(),
@@ -87,25 +90,71 @@ impl Health {
 }
 
 impl LoopHealth {
+    /// The loop has work and begins it; from now on it owes a success.
+    pub fn working(&self) {
+        self.with(|state| {
+            state.since.get_or_insert_with(Instant::now);
+        });
+    }
+
     /// The loop did what it is there for, or found nothing to do.
     pub fn succeeded(&self) {
-        self.health.with(|loops| {
-            loops.insert(
-                self.key.clone(),
-                State {
-                    last_success: Some(Instant::now()),
-                    ..State::default()
-                },
-            );
+        self.with(|state| {
+            *state = State {
+                succeeded: true,
+                ..State::default()
+            };
         });
     }
 
     /// The loop could not do its work.
     pub fn failed(&self, error: String) {
-        self.health.with(|loops| {
-            let state = loops.entry(self.key.clone()).or_default();
-            state.failing_since.get_or_insert_with(Instant::now);
+        self.with(|state| {
+            state.since.get_or_insert_with(Instant::now);
             state.error = Some(error);
         });
+    }
+
+    fn with(&self, act: impl FnOnce(&mut State)) {
+        self.health
+            .with(|loops| act(loops.entry(self.key.clone()).or_default()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+    const LATER: Duration = Duration::from_secs(3600);
+
+    fn reason(health: &Health, stall_after: Duration) -> Option<String> {
+        health.report(stall_after).remove(0).reason
+    }
+
+    #[test]
+    fn a_loop_is_ready_from_its_first_success_on() {
+        let health = Health::default();
+        let promote = health.of("promote", "domain");
+        assert_eq!(reason(&health, LATER).as_deref(), Some("starting"));
+        promote.succeeded();
+        assert_eq!(reason(&health, NOW), None);
+    }
+
+    #[test]
+    fn work_that_fails_or_never_ends_makes_it_bad_until_it_succeeds() {
+        let health = Health::default();
+        let promote = health.of("promote", "domain");
+        promote.succeeded();
+        promote.working();
+        assert_eq!(reason(&health, LATER), None);
+        assert_eq!(reason(&health, NOW).as_deref(), Some("no answer for 0 s"));
+        promote.failed("no table".to_owned());
+        // The next attempt does not make the first failure younger, nor hide its reason.
+        promote.working();
+        assert_eq!(reason(&health, LATER), None);
+        assert_eq!(reason(&health, NOW).as_deref(), Some("no table"));
+        promote.succeeded();
+        assert_eq!(reason(&health, NOW), None);
     }
 }

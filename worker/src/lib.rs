@@ -7,6 +7,7 @@ pub mod config;
 pub mod database_gauges;
 pub mod db;
 pub mod doctor;
+mod failpoint;
 pub mod failure;
 pub mod health;
 pub mod http;

@@ -142,6 +142,11 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+    // The text of a panic may hold part of a message: only the place is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(event = "panic", place, "a defect: please report the place");
+    }));
     Ok(())
 }
 

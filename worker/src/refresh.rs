@@ -50,6 +50,7 @@ pub struct Refresh;
 
 impl Work for Refresh {
     const NAME: &'static str = "refresh";
+    const SHORT: bool = false;
 
     async fn step(
         &self,

@@ -26,6 +26,8 @@ pub enum Step {
 pub trait Work: Send + Sync {
     /// Name for logs, metrics and /readyz.
     const NAME: &'static str;
+    /// Whether a step is short by design, so that one that goes on for long makes no progress.
+    const SHORT: bool = true;
 
     /// Does what there is to do for a domain.
     ///
@@ -38,6 +40,12 @@ pub trait Work: Send + Sync {
         shared: &Shared,
     ) -> impl Future<Output = sqlx::Result<Step>> + Send;
 }
+
+/// How long a step may take. The server's own limits end a statement earlier; this is for a
+/// server that does not answer at all.
+const SHORT_WITHIN: Duration = Duration::from_secs(180);
+/// The same for steps of several long statements.
+const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
 /// Repeats a step until told to stop. A failed step is repeated on a new connection after a
 /// growing pause; it never ends the loop.
@@ -53,8 +61,19 @@ pub async fn run<W: Work>(
     let mut connection: Option<PgConnection> = None;
     while !stop.is_cancelled() {
         let outcome = match &mut connection {
-            // A step is never cancelled: the way of a transaction must not end half-way.
-            Some(connection) => work.step(connection, domain, &shared).await,
+            // A step that is given up takes its connection with it: nobody meets what is left of
+            // its transaction, which the server rolls back.
+            Some(connection) => {
+                let within = if W::SHORT {
+                    health.working();
+                    SHORT_WITHIN
+                } else {
+                    LONG_WITHIN
+                };
+                tokio::time::timeout(within, work.step(connection, domain, &shared))
+                    .await
+                    .unwrap_or_else(|_| Err(db::no_answer(within)))
+            }
             None => match db::connect(&shared.database, &format!("{name} {subject}")).await {
                 Ok(new) => {
                     connection = Some(new);

@@ -4,34 +4,30 @@ mod identity;
 mod properties;
 mod quarantine;
 mod sort;
+mod source;
+mod stage;
 mod store;
+mod window;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use acequia_contracts::{Context, Domain, catalog};
-use anyhow::{Context as _, bail};
-use futures_util::{FutureExt, StreamExt};
-use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
+use acequia_contracts::Domain;
+use anyhow::Context as _;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::amqp::{DEAD_QUEUE, Source, queue_of};
+use self::source::Source;
+use self::stage::Writer;
+use self::window::Window;
+use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::db;
-use crate::failure::{Backoff, Failure};
+use crate::failure::Backoff;
 use crate::run::Shared;
 
 pub use identity::{Identity, NO_DAY};
 pub use sort::Sorted;
-pub use store::{Counts, Store, UNKNOWN, Written};
-
-/// A batch that gets no further message for this long is staged without waiting for more.
-const QUIET: Duration = Duration::from_millis(2);
-/// How long a batch is held and retried before its messages go back to the queue. Well below
-/// the broker's consumer timeout of 30 minutes.
-const HOLD: Duration = Duration::from_secs(600);
+pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
 /// A queue and how its messages are read.
 #[derive(Debug, Clone)]
@@ -70,26 +66,37 @@ impl Lane {
 /// after a pause: nothing is consumed while one of them is away.
 pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
     let store = Store::new(&shared.worker, &shared.domains);
+    let health = shared.health.of("ingest", &lane.queue);
+    let settings = &shared.settings;
+    // Twice a batch: one is on its way while the other is written.
+    let mut window = Window::new(
+        settings.batch_max.saturating_mul(2),
+        settings.in_flight_bytes,
+    );
     let mut backoff = Backoff::default();
+    let writer = Writer {
+        lane: &lane,
+        shared: &shared,
+        store: &store,
+        stop: &stop,
+        health: &health,
+    };
     while !stop.is_cancelled() {
-        let health = shared.health.of("ingest", &lane.queue);
-        match consume(&lane, &shared, &store, &stop, &mut backoff).await {
-            Ok(()) => break,
-            Err(error) => {
-                let delay = backoff.next_delay();
-                health.failed(format!("{error:#}"));
-                shared.metrics.disconnected(&lane.queue);
-                warn!(
-                    event = "ingest.interrupted",
-                    queue = lane.queue,
-                    error = format!("{error:#}"),
-                    retry_in_ms = delay.as_millis(),
-                    "consuming starts anew"
-                );
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(delay) => {}
-                }
+        window.restart();
+        if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
+            let delay = backoff.next_delay();
+            health.failed(format!("{error:#}"));
+            shared.metrics.disconnected(&lane.queue);
+            warn!(
+                event = "ingest.interrupted",
+                queue = lane.queue,
+                error = format!("{error:#}"),
+                retry_in_ms = delay.as_millis(),
+                "consuming starts anew"
+            );
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(delay) => {}
             }
         }
     }
@@ -97,192 +104,72 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
 
 /// Consumes until told to stop (`Ok`) or until broker or database is lost (`Err`).
 async fn consume(
-    lane: &Lane,
-    shared: &Shared,
-    store: &Store,
-    stop: &CancellationToken,
+    writer: &Writer<'_>,
+    window: &mut Window,
     backoff: &mut Backoff,
 ) -> anyhow::Result<()> {
+    let Writer {
+        lane,
+        shared,
+        health,
+        ..
+    } = writer;
     // The database first: what is not consumed cannot be returned again and again.
     let mut connection = db::connect(&shared.database, &format!("ingest {}", lane.queue))
         .await
         .context("database")?;
-    let prefetch = shared.settings.batch_max.saturating_mul(2);
-    let mut source = Source::open(&shared.broker, &shared.domains, &lane.queue, prefetch)
-        .await
-        .context("broker")?;
+    let budget = shared.settings.in_flight_bytes;
+    let mut source = Source::open(
+        &shared.broker,
+        &shared.domains,
+        &lane.queue,
+        window.size(),
+        budget,
+    )
+    .await
+    .context("broker")?;
     shared.metrics.connected(&lane.queue);
-    shared.health.of("ingest", &lane.queue).succeeded();
-    info!(
-        event = "ingest.started",
-        queue = lane.queue,
-        prefetch,
-        "consuming"
-    );
+    health.succeeded();
+    info!(event = "ingest.started", queue = lane.queue, "consuming");
+    let outcome = flow(writer, window, backoff, &mut connection, &mut source).await;
+    // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
+    // broker notices.
+    source.close().await;
+    outcome
+}
+
+/// Batch after batch, from the queue to staging, until told to stop.
+async fn flow(
+    writer: &Writer<'_>,
+    window: &mut Window,
+    backoff: &mut Backoff,
+    connection: &mut PgConnection,
+    source: &mut Source,
+) -> anyhow::Result<()> {
+    let Writer {
+        lane,
+        shared,
+        stop,
+        health,
+        ..
+    } = writer;
     loop {
-        pause_while_behind(lane, shared, &mut connection, stop).await?;
-        let Some(batch) = next_batch(&mut source, shared, stop).await? else {
-            source.close().await;
+        pause_while_behind(lane, shared, connection, stop).await?;
+        let Some(batch) = source.next_batch(&shared.settings, stop).await? else {
             return Ok(());
         };
-        if !stage(lane, shared, store, &mut connection, &batch, stop).await? {
-            return Ok(()); // told to stop while the database was away: the broker takes them back
+        health.working();
+        if !writer.stage(source, connection, &batch.deliveries).await? {
+            return Ok(()); // told to stop while the database was away
         }
-        acknowledge(&batch).await?;
+        crate::failpoint::after_commit();
+        let (largest, suspicious) = (batch.largest(), batch.suspicious);
+        source.acknowledge(batch).await?;
         backoff.reset();
-        shared.health.of("ingest", &lane.queue).succeeded();
-    }
-}
-
-/// Collects a batch: up to the limits of count, bytes and time, or until the queue falls quiet.
-/// `None` when told to stop.
-async fn next_batch(
-    source: &mut Source,
-    shared: &Shared,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Vec<Delivery>>> {
-    let settings = &shared.settings;
-    let first = tokio::select! {
-        () = stop.cancelled() => return Ok(None),
-        first = source.consumer.next() => first,
-    };
-    let mut next = Some(first);
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    let deadline = tokio::time::Instant::now() + settings.batch_wait;
-    loop {
-        let delivery = match next.take() {
-            Some(Some(Ok(delivery))) => delivery,
-            Some(Some(Err(error))) => return Err(error).context("the broker closed the channel"),
-            // Without an error: the queue was deleted, or its leader is gone.
-            Some(None) => bail!("the broker cancelled the consumer"),
-            None => break,
-        };
-        bytes += delivery.data.len();
-        batch.push(delivery);
-        if batch.len() >= usize::from(settings.batch_max) || bytes >= settings.batch_bytes {
-            break;
-        }
-        next = match source.consumer.next().now_or_never() {
-            Some(ready) => Some(ready),
-            None => {
-                let quiet = tokio::time::Instant::now() + QUIET;
-                tokio::time::timeout_at(deadline.min(quiet), source.consumer.next())
-                    .await
-                    .ok()
-            }
-        };
-    }
-    Ok(Some(batch))
-}
-
-/// Decodes a batch and writes it; retries while the database says that this may help. `false`
-/// when told to stop before it was written.
-async fn stage(
-    lane: &Lane,
-    shared: &Shared,
-    store: &Store,
-    connection: &mut PgConnection,
-    batch: &[Delivery],
-    stop: &CancellationToken,
-) -> anyhow::Result<bool> {
-    let begun = Instant::now();
-    for sorted in sort(lane, batch) {
-        let decoded = begun.elapsed();
-        let mut backoff = Backoff::default();
-        let written = loop {
-            match store.write(connection, &lane.queue, &sorted, batch).await {
-                Ok(written) => break written,
-                Err(error) => {
-                    let failure = Failure::of(&error);
-                    shared.metrics.retried(&lane.queue, failure);
-                    if begun.elapsed() > HOLD {
-                        return Err(error).context("the batch goes back to the queue");
-                    }
-                    warn!(event = "batch.retried", queue = lane.queue, messages = batch.len(),
-                        failure = failure.as_str(), error = %error, remedy = failure.remedy(),
-                        "batch not staged, its messages wait");
-                    shared
-                        .health
-                        .of("ingest", &lane.queue)
-                        .failed(format!("database: {error}"));
-                    if !reconnect(lane, shared, connection, &mut backoff, stop).await {
-                        return Ok(false);
-                    }
-                }
-            }
-        };
-        debug!(
-            event = "batch.staged",
-            queue = lane.queue,
-            batch_id = written.batch_id,
-            messages = batch.len(),
-            duration_s = begun.elapsed().as_secs_f64(),
-            "batch staged"
-        );
-        shared.metrics.staged(
-            &lane.queue,
-            &sorted,
-            &written,
-            batch,
-            decoded,
-            begun.elapsed(),
-        );
-        shared.wake(sorted.domain.name);
-    }
-    Ok(true)
-}
-
-/// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
-fn sort(lane: &Lane, batch: &[Delivery]) -> Vec<Sorted> {
-    let context = Context::now();
-    if let Some(domain) = lane.domain {
-        let mut sorted = Sorted::new(domain);
-        for (position, delivery) in batch.iter().enumerate() {
-            sorted.add(position, delivery, &lane.queue, &context);
-        }
-        return vec![sorted];
-    }
-    let mut by_domain: Vec<Sorted> = catalog().iter().map(Sorted::new).collect();
-    for (position, delivery) in batch.iter().enumerate() {
-        let key = delivery.routing_key.as_str();
-        let origin = properties::first_death_queue(&delivery.properties);
-        let index = by_domain.iter().position(|sorted| {
-            let name = sorted.domain.name;
-            origin.as_deref() == Some(queue_of(name).as_str())
-                || key
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        });
-        // A letter of nobody is filed under the first domain rather than lost.
-        if let Some(sorted) = by_domain.get_mut(index.unwrap_or(0)) {
-            sorted.add_dead(position, delivery, &lane.queue);
-        }
-    }
-    by_domain.retain(|sorted| !sorted.rejected.is_empty());
-    by_domain
-}
-
-/// A new connection, after a pause; tries until there is one. `false` when told to stop.
-async fn reconnect(
-    lane: &Lane,
-    shared: &Shared,
-    connection: &mut PgConnection,
-    backoff: &mut Backoff,
-    stop: &CancellationToken,
-) -> bool {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return false,
-            () = tokio::time::sleep(backoff.next_delay()) => {}
-        }
-        // The old connection may be in the middle of anything: it is dropped, not reused.
-        match db::connect(&shared.database, &format!("ingest {}", lane.queue)).await {
-            Ok(new) => {
-                *connection = new;
-                return true;
-            }
-            Err(error) => debug!(%error, "database not back yet"),
+        health.succeeded();
+        window.saw(largest);
+        if window.adapt(suspicious) {
+            source.resize(window.size()).await?;
         }
     }
 }
@@ -315,23 +202,6 @@ async fn pause_while_behind(
             () = stop.cancelled() => {}
             () = tokio::time::sleep(shared.settings.poll_every) => {}
         }
-    }
-    Ok(())
-}
-
-/// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
-/// whether its channel is still the one that delivered.
-async fn acknowledge(batch: &[Delivery]) -> anyhow::Result<()> {
-    let Some(last) = batch.last() else {
-        return Ok(());
-    };
-    let sent = last
-        .acker
-        .ack(BasicAckOptions { multiple: true })
-        .await
-        .context("acknowledging")?;
-    if !sent {
-        bail!("the channel was lost before the acknowledgement; the broker delivers again");
     }
     Ok(())
 }

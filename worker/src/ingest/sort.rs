@@ -1,13 +1,16 @@
 //! Decodes a batch of deliveries into the columns of each entity and a list of rejected ones.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use acequia_contracts::{
-    Code, Context, Domain, Entity, MAX_BODY_BYTES, Values, Violation, entity_of,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
 use super::identity::{Identity, published_at};
+use crate::failpoint;
 
 /// The good messages of one entity, in columns. All vectors have the same length.
 pub struct EntityRows {
@@ -58,6 +61,9 @@ pub struct Rejected {
     pub sqlstate: Option<String>,
 }
 
+/// Position of the entity and what came beside its fields; or why not.
+type Decoded = Result<(usize, Envelope), (Option<usize>, Vec<Violation>)>;
+
 /// A batch of deliveries of one domain, decoded.
 pub struct Sorted {
     /// The domain.
@@ -89,7 +95,7 @@ impl Sorted {
         let published = published_at(&delivery.properties, context.now);
         self.oldest = self.oldest.into_iter().chain(published).min();
 
-        let (entity, violations) = match self.decode(delivery, context) {
+        let (entity, violations) = match self.decode_guarded(delivery, context) {
             Ok((entity, envelope)) => {
                 let identity = given
                     .or_else(|| envelope.event_id.as_deref().map(Identity::of_text))
@@ -133,12 +139,28 @@ impl Sorted {
         });
     }
 
-    #[allow(clippy::type_complexity)]
-    fn decode(
-        &mut self,
-        delivery: &Delivery,
-        context: &Context,
-    ) -> Result<(usize, acequia_contracts::Envelope), (Option<usize>, Vec<Violation>)> {
+    /// Decodes; a decoder that panics has met a message that it was not made for, and the others
+    /// of the batch are no worse for it.
+    fn decode_guarded(&mut self, delivery: &Delivery, context: &Context) -> Decoded {
+        let decode = AssertUnwindSafe(|| {
+            failpoint::decode(&delivery.data);
+            self.decode(delivery, context)
+        });
+        catch_unwind(decode).unwrap_or_else(|_| {
+            for rows in &mut self.good {
+                for values in &mut rows.fields {
+                    values.truncate(rows.ids.len());
+                }
+            }
+            let message = "the decoder failed on it: a defect of the worker";
+            Err((
+                named_outside(self.domain, delivery),
+                vec![Violation::body(Code::DecoderFailed, message)],
+            ))
+        })
+    }
+
+    fn decode(&mut self, delivery: &Delivery, context: &Context) -> Decoded {
         let body_error =
             |entity, code, message: String| Err((entity, vec![Violation::body(code, message)]));
         let outside = named_outside(self.domain, delivery);

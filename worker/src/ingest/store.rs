@@ -41,6 +41,15 @@ pub struct Written {
     pub codes: Vec<(Code, u64)>,
 }
 
+/// Whether a batch is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is committed.
+    Keep,
+    /// It is rolled back: only whether it could be written is of interest.
+    Rehearse,
+}
+
 /// Writes batches; the statements are made once from the catalog.
 pub struct Store {
     worker: String,
@@ -73,28 +82,39 @@ impl Store {
         queue: &str,
         sorted: &Sorted,
         deliveries: &[Delivery],
+        purpose: Purpose,
     ) -> sqlx::Result<Written> {
-        match self
-            .attempt(connection, queue, sorted, deliveries, false)
-            .await
-        {
-            Err(error) if Failure::of(&error) == Failure::BadData => {
-                self.attempt(connection, queue, sorted, deliveries, true)
-                    .await
+        let mut careful = false;
+        loop {
+            let mut transaction = connection.begin().await?;
+            match self
+                .fill(&mut transaction, queue, sorted, deliveries, careful)
+                .await
+            {
+                Ok(written) => {
+                    match purpose {
+                        Purpose::Keep => transaction.commit().await?,
+                        Purpose::Rehearse => transaction.rollback().await?,
+                    }
+                    return Ok(written);
+                }
+                Err(error) if !careful && Failure::of(&error) == Failure::BadData => {
+                    transaction.rollback().await?;
+                    careful = true;
+                }
+                Err(error) => return Err(error),
             }
-            written => written,
         }
     }
 
-    async fn attempt(
+    async fn fill(
         &self,
-        connection: &mut PgConnection,
+        transaction: &mut PgConnection,
         queue: &str,
         sorted: &Sorted,
         deliveries: &[Delivery],
         careful: bool,
     ) -> sqlx::Result<Written> {
-        let mut transaction = connection.begin().await?;
         let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
             .fetch_one(&mut *transaction)
             .await?;
@@ -112,7 +132,7 @@ impl Store {
             let first_refused = refused.len();
             let staged = if careful {
                 bisect(
-                    &mut transaction,
+                    &mut *transaction,
                     statement,
                     batch_id,
                     position,
@@ -121,7 +141,7 @@ impl Store {
                 )
                 .await?
             } else {
-                insert(&mut transaction, statement, batch_id, rows, 0..len).await?
+                insert(&mut *transaction, statement, batch_id, rows, 0..len).await?
             };
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
@@ -132,7 +152,7 @@ impl Store {
         }
         let rejected: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
         let codes = quarantine(
-            &mut transaction,
+            &mut *transaction,
             batch_id,
             queue,
             sorted,
@@ -146,8 +166,7 @@ impl Store {
             counts: named(sorted, &counts),
             codes,
         };
-        account(&mut transaction, queue, &self.worker, sorted, &written).await?;
-        transaction.commit().await?;
+        account(transaction, queue, &self.worker, sorted, &written).await?;
         Ok(written)
     }
 }

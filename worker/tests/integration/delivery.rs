@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use acequia_contracts::{Code, catalog, fixtures};
 use acequia_publisher::{Ids, Outgoing, Publisher, messages};
 use acequia_testkit::{Lost, Proxy, wait_for};
-use acequia_worker::amqp::{DEAD_QUEUE, queue_of};
+use acequia_worker::amqp::{self, DEAD_QUEUE, queue_of};
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
@@ -665,7 +665,7 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
         gone = gone => gone.unwrap(),
     }
     assert!(given_back > 50, "dead after {given_back} deliveries");
-    connection.close(200, "enough".into()).await.unwrap();
+    amqp::close(&connection).await;
 
     let worker = platform.worker(&[]);
     platform.settled(1).await;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_contracts::{Context, Domain};
 use acequia_testkit::TestDatabase;
 use acequia_worker::config::SecretUrl;
-use acequia_worker::ingest::{Identity, Sorted, Store};
-use acequia_worker::{db, promote, refresh};
+use acequia_worker::ingest::{Identity, Purpose, Sorted, Store};
+use acequia_worker::{amqp, db, promote, refresh};
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -126,7 +126,13 @@ impl Feed {
             sorted.add(position, delivery, QUEUE, &context);
         }
         self.store
-            .write(&mut self.connection, QUEUE, &sorted, deliveries)
+            .write(
+                &mut self.connection,
+                QUEUE,
+                &sorted,
+                deliveries,
+                Purpose::Keep,
+            )
             .await
             .unwrap();
     }
@@ -877,5 +883,5 @@ pub async fn publish(platform: &Platform, messages: &[&Sent]) {
     for confirm in confirms {
         assert!(confirm.await.unwrap().is_ack());
     }
-    connection.close(200, "done".into()).await.unwrap();
+    amqp::close(&connection).await;
 }

@@ -79,6 +79,6 @@ impl Platform {
             // An acknowledgement with a message inside is one that no queue took.
             assert_eq!(confirm, Confirmation::Ack(None));
         }
-        connection.close(200, "done".into()).await.unwrap();
+        acequia_worker::amqp::close(&connection).await;
     }
 }

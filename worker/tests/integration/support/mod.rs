@@ -99,7 +99,7 @@ impl Platform {
         let connection = amqp::connect(&self.broker_url(), "test").await.unwrap();
         let domains: Vec<_> = catalog().iter().collect();
         amqp::declare(&connection, &domains).await.unwrap();
-        connection.close(200, "declared".into()).await.unwrap();
+        amqp::close(&connection).await;
     }
 
     /// A queue as the broker sees it now: messages ready and consumers. `None` when it is not
@@ -114,7 +114,7 @@ impl Platform {
             .queue_declare(name.into(), passive, lapin::types::FieldTable::default())
             .await
             .ok();
-        connection.close(200, "looked".into()).await.unwrap();
+        amqp::close(&connection).await;
         queue
     }
 
@@ -167,7 +167,7 @@ impl Platform {
             .unwrap();
         // An acknowledgement with a message inside is one that no queue took.
         assert_eq!(confirm, Confirmation::Ack(None));
-        connection.close(200, "done".into()).await.unwrap();
+        amqp::close(&connection).await;
     }
 
     /// Waits until `received` messages are in and nothing is staged any more.

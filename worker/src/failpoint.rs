@@ -1,0 +1,53 @@
+//! Places where a test makes the process die. In builds without debug assertions, which is what
+//! is installed, none of this exists.
+//!
+//! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
+//! acknowledgement; `ACEQUIA_FAILPOINT=poison:TEXT` dies when it decodes a message that holds
+//! the text; `ACEQUIA_FAILPOINT=panic:TEXT` panics there.
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ORDER: LazyLock<Option<(String, String)>> = LazyLock::new(|| {
+        let order = std::env::var("ACEQUIA_FAILPOINT").ok()?;
+        let (name, argument) = order.split_once(':').unwrap_or((&order, "1"));
+        Some((name.to_owned(), argument.to_owned()))
+    });
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    pub fn after_commit() {
+        if let Some((name, times)) = &*ORDER
+            && name == "after_commit"
+            && (PASSED.fetch_add(1, Ordering::Relaxed) + 1).to_string() == *times
+        {
+            std::process::abort();
+        }
+    }
+
+    pub fn decode(body: &[u8]) {
+        let Some((name, text)) = &*ORDER else { return };
+        let poisonous = name == "poison" || name == "panic";
+        if poisonous && body.windows(text.len()).any(|part| part == text.as_bytes()) {
+            if name == "poison" {
+                std::process::abort();
+            }
+            panic!("a test wants this message to break the decoder");
+        }
+    }
+}
+
+/// Between the commit of a batch and its acknowledgement.
+pub fn after_commit() {
+    #[cfg(debug_assertions)]
+    armed::after_commit();
+}
+
+/// Before a message is decoded.
+pub fn decode(body: &[u8]) {
+    #[cfg(debug_assertions)]
+    armed::decode(body);
+    #[cfg(not(debug_assertions))]
+    let _ = body;
+}

@@ -1,0 +1,184 @@
+//! Writing a batch, for as long as it takes.
+
+use std::time::{Duration, Instant};
+
+use acequia_contracts::{Context, catalog};
+use anyhow::bail;
+use lapin::message::Delivery;
+use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::sort::Sorted;
+use super::source::Source;
+use super::store::{Purpose, Store, Written};
+use super::{Lane, properties};
+use crate::amqp::queue_of;
+use crate::db;
+use crate::failure::{Backoff, Failure};
+use crate::health::LoopHealth;
+use crate::run::Shared;
+
+/// How long a batch is held unacknowledged while the database refuses it. Well below the
+/// broker's consumer timeout of 30 minutes.
+const HOLD: Duration = Duration::from_secs(600);
+/// How long one attempt may take. The server's own limits end a statement earlier; this is for a
+/// server that does not answer at all.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
+
+/// What a lane writes with.
+pub struct Writer<'a> {
+    /// The lane.
+    pub lane: &'a Lane,
+    /// What the loops share.
+    pub shared: &'a Shared,
+    /// The statements.
+    pub store: &'a Store,
+    /// Told to stop.
+    pub stop: &'a CancellationToken,
+    /// The lane's state.
+    pub health: &'a LoopHealth,
+}
+
+impl Writer<'_> {
+    /// Decodes a batch and writes it; retries while the database says that this may help. `false`
+    /// when told to stop before it was written.
+    ///
+    /// # Errors
+    /// When the database refused for so long that the messages went back to the queue.
+    pub async fn stage(
+        &self,
+        source: &Source,
+        connection: &mut PgConnection,
+        batch: &[Delivery],
+    ) -> anyhow::Result<bool> {
+        let begun = Instant::now();
+        for sorted in sort(self.lane, batch) {
+            let decoded = begun.elapsed();
+            let Some(written) = self
+                .insist(source, connection, batch, &sorted, begun)
+                .await?
+            else {
+                return Ok(false);
+            };
+            debug!(
+                event = "batch.staged",
+                queue = self.lane.queue,
+                batch_id = written.batch_id,
+                messages = batch.len(),
+                duration_s = begun.elapsed().as_secs_f64(),
+                "batch staged"
+            );
+            self.shared.metrics.staged(
+                &self.lane.queue,
+                &sorted,
+                &written,
+                batch,
+                decoded,
+                begun.elapsed(),
+            );
+            self.shared.wake(sorted.domain.name);
+        }
+        Ok(true)
+    }
+
+    /// Attempts until it is written (`Some`) or the worker is told to stop (`None`).
+    async fn insist(
+        &self,
+        source: &Source,
+        connection: &mut PgConnection,
+        batch: &[Delivery],
+        sorted: &Sorted,
+        begun: Instant,
+    ) -> anyhow::Result<Option<Written>> {
+        let mut backoff = Backoff::default();
+        let mut purpose = Purpose::Keep;
+        loop {
+            let attempt = self
+                .store
+                .write(connection, &self.lane.queue, sorted, batch, purpose);
+            // What becomes of an attempt that is given up is not known. That does no harm: its
+            // connection is dropped with it, and a second copy counts as a duplicate.
+            let failed = match tokio::time::timeout(ATTEMPT_WITHIN, attempt).await {
+                Ok(Ok(written)) if purpose == Purpose::Keep => return Ok(Some(written)),
+                Ok(Ok(_)) => bail!("the database works again; consuming starts anew"),
+                Ok(Err(error)) => error,
+                Err(_) => db::no_answer(ATTEMPT_WITHIN),
+            };
+            self.report(&failed, batch.len());
+            if begun.elapsed() > HOLD && purpose == Purpose::Keep {
+                // However long the outage, it costs the messages one delivery: consuming starts
+                // again when this very batch could be written.
+                info!(
+                    event = "batch.returned",
+                    queue = self.lane.queue,
+                    messages = batch.len(),
+                    "held for too long, its messages go back to the queue"
+                );
+                source.close().await;
+                purpose = Purpose::Rehearse;
+            }
+            if !self.reconnect(connection, &mut backoff).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn report(&self, error: &sqlx::Error, messages: usize) {
+        let failure = Failure::of(error);
+        self.shared.metrics.retried(&self.lane.queue, failure);
+        self.health.failed(format!("database: {error}"));
+        warn!(event = "batch.retried", queue = self.lane.queue, messages,
+            failure = failure.as_str(), error = %error, remedy = failure.remedy(),
+            "batch not staged, its messages wait");
+    }
+
+    /// A new connection, after a pause; tries until there is one. `false` when told to stop.
+    async fn reconnect(&self, connection: &mut PgConnection, backoff: &mut Backoff) -> bool {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+            }
+            // The old connection may be in the middle of anything: it is dropped, not reused.
+            let name = format!("ingest {}", self.lane.queue);
+            match db::connect(&self.shared.database, &name).await {
+                Ok(new) => {
+                    *connection = new;
+                    return true;
+                }
+                Err(error) => debug!(%error, "database not back yet"),
+            }
+        }
+    }
+}
+
+/// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
+fn sort(lane: &Lane, batch: &[Delivery]) -> Vec<Sorted> {
+    let context = Context::now();
+    if let Some(domain) = lane.domain {
+        let mut sorted = Sorted::new(domain);
+        for (position, delivery) in batch.iter().enumerate() {
+            sorted.add(position, delivery, &lane.queue, &context);
+        }
+        return vec![sorted];
+    }
+    let mut by_domain: Vec<Sorted> = catalog().iter().map(Sorted::new).collect();
+    for (position, delivery) in batch.iter().enumerate() {
+        let key = delivery.routing_key.as_str();
+        let origin = properties::first_death_queue(&delivery.properties);
+        let index = by_domain.iter().position(|sorted| {
+            let name = sorted.domain.name;
+            origin.as_deref() == Some(queue_of(name).as_str())
+                || key
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        });
+        // A letter of nobody is filed under the first domain rather than lost.
+        if let Some(sorted) = by_domain.get_mut(index.unwrap_or(0)) {
+            sorted.add_dead(position, delivery, &lane.queue);
+        }
+    }
+    by_domain.retain(|sorted| !sorted.rejected.is_empty());
+    by_domain
+}
