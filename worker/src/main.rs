@@ -32,9 +32,6 @@ struct Cli {
         value_name = "FILTER"
     )]
     log: String,
-    /// Allow connections without TLS to other machines, as in a private network
-    #[arg(long, env = "ALLOW_PLAINTEXT", global = true)]
-    allow_plaintext: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
