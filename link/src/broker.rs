@@ -116,6 +116,11 @@ pub fn explain(error: &lapin::Error) -> String {
                 None => error.to_string(),
             };
         }
+        ErrorKind::ParsingError(_) => {
+            return "what answers does not speak AMQP: check host and port, and whether the port \
+                    wants TLS (amqps://)"
+                .to_owned();
+        }
         _ => return error.to_string(),
     };
     let hint = match refusal.kind() {

@@ -16,4 +16,5 @@ mod oracle;
 mod pending;
 mod permutations;
 mod retention;
+mod security;
 mod smoke;
