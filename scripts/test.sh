@@ -122,7 +122,7 @@ else
 fi
 if cargo deny --version >/dev/null 2>&1; then
   # Advisories too where their database can be reached: cargo deny check advisories
-  step "cargo deny" cargo deny --workspace --locked --offline check licenses bans sources
+  step "cargo deny" cargo deny --workspace --locked check licenses bans sources
 else
   skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
 fi
