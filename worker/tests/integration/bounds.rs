@@ -1,0 +1,106 @@
+//! What the worker holds is bounded, in bytes and in time, and a message that is worse than bad
+//! costs itself only.
+
+use acequia_contracts::Code;
+use acequia_testkit::wait_for;
+use acequia_worker::amqp::queue_of;
+use sqlx::{Connection, PgConnection};
+
+use crate::support::school::{DOMAIN, alumno, alumnos, message};
+use crate::support::{Message, Platform, ready};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decoder_that_panics_costs_its_message_only() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let mut messages = alumnos(1..1001);
+    let body = r#"{"id_alumno":1001,"nombre":"breaks-the-decoder","edad":20,"genero":"F"}"#;
+    messages.insert(500, Message::new(DOMAIN, "alumno", body));
+    platform.publish_all(&messages).await;
+    let worker = platform.program_with(&[], &[("ACEQUIA_FAILPOINT", "panic:breaks-the-decoder")]);
+    let total = platform.settled_unique(1001).await;
+    assert_eq!((total.inserted, total.quarantined), (1000, 1));
+    let row = platform.quarantined(&messages[500]).await;
+    assert_eq!(row.reason(), ("decode", Code::DecoderFailed.as_str(), None));
+    assert_eq!(row.body, messages[500].body);
+    let right = "select count(*) from academico.alumnos where nombre = 'Alumno ' || id";
+    assert_eq!(platform.number(right).await, 1000);
+    ready(&worker.http).await;
+
+    // What is logged of it is a place in the program, nothing of the message.
+    let log = worker.terminate().await.stderr;
+    assert!(log.contains("a defect: please report the place"), "{log}");
+    assert!(!log.contains("breaks-the-decoder"), "{log}");
+    platform.nothing_is_left_in_the_queues().await;
+}
+
+/// An outage longer than the broker lets a consumer hold a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_held_for_too_long_goes_back_once_and_comes_again() {
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--hold-max", "1s", "--stall-after", "1s"]);
+    worker.ready().await;
+    let mut owner = platform.connect().await;
+    // Every statement on the table fails, as with a missing right or a half-done migration.
+    let hide = |from: &str, to: &str| format!("alter table stg.{from} rename to {to}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(hide("alumnos_upsert", "hidden")))
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    platform.publish_all(&alumnos(1..11)).await;
+    assert_ne!(worker.not_ready("ingest").await, "");
+    wait_for("messages that are back in the queue", async || {
+        let queue = platform.queue(&queue_of(DOMAIN)).await;
+        Ok(queue.is_some_and(|queue| queue.message_count() == 10 && queue.consumer_count() == 0))
+    })
+    .await
+    .unwrap();
+    // Nobody takes them while they could not be written.
+    assert_ne!(worker.not_ready("ingest").await, "");
+    assert_eq!(platform.total().await.received, 0);
+
+    sqlx::raw_sql(sqlx::AssertSqlSafe(hide("hidden", "alumnos_upsert")))
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let total = platform.settled_unique(10).await;
+    assert_eq!((total.inserted, total.duplicates), (10, 0));
+    worker.ready().await;
+    worker.stop().await;
+    platform.nothing_is_left_in_the_queues().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_waits_for_a_lock_makes_readyz_bad_and_its_end_makes_it_good() {
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--stall-after", "1s"]);
+    worker.ready().await;
+    let mut owner = PgConnection::connect(&platform.database.owner)
+        .await
+        .unwrap();
+    let mut transaction = owner.begin().await.unwrap();
+    sqlx::raw_sql("lock table academico.alumnos in access exclusive mode")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    platform.publish_all([&alumno(1)]).await;
+    assert_ne!(worker.not_ready("promote").await, "");
+    // Ingest has done its work and says so.
+    platform.received(1).await;
+    let bad = message("alumno", &serde_json::json!({"id_alumno": "one"}));
+    platform.publish_all([&bad]).await;
+    platform.received(2).await;
+    let page = crate::support::get(&worker.http, "/readyz").await.1;
+    let report: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let loops = report["loops"].as_array().unwrap();
+    let ingest = loops
+        .iter()
+        .find(|entry| entry["subject"] == queue_of(DOMAIN).as_str())
+        .unwrap();
+    assert_eq!(ingest["ready"], true, "{page}");
+
+    transaction.rollback().await.unwrap();
+    platform.settled(2).await;
+    worker.ready().await;
+    worker.stop().await;
+}
