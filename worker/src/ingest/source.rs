@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Lane;
 use super::window::is_suspect;
 use crate::amqp::{ANSWER_WITHIN, answer, close, connect, declare};
 use crate::config::{LoopArgs, SecretUrl};
@@ -34,6 +35,8 @@ pub struct Batch {
     pub deliveries: Vec<Delivery>,
     /// It consists of a suspect of crashing workers, or one comes next.
     pub suspicious: bool,
+    /// They were delivered before, by a queue that does not count how often.
+    pub again: bool,
 }
 
 impl Batch {
@@ -58,6 +61,8 @@ pub struct Source {
     ahead: VecDeque<Delivery>,
     held: Arc<AtomicUsize>,
     budget: usize,
+    /// The queue counts how often it delivers a message.
+    counted: bool,
 }
 
 impl Source {
@@ -68,15 +73,16 @@ impl Source {
     pub async fn open(
         url: &SecretUrl,
         domains: &[&Domain],
-        queue: &str,
+        lane: &Lane,
         window: u16,
         budget: usize,
     ) -> anyhow::Result<Self> {
-        let connection = connect(url, queue).await?;
+        let connection = connect(url, &lane.queue).await?;
         declare(&connection, domains).await?;
         let channel = answer(connection.create_channel()).await?;
         let mut source = Self {
-            queue: queue.to_owned(),
+            queue: lane.queue.clone(),
+            counted: lane.legacy_of().is_none(),
             channel,
             connection: Arc::new(connection),
             tag: String::new(),
@@ -154,8 +160,11 @@ impl Source {
         let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
             return Ok(None);
         };
+        let counted = self.counted;
+        let again = |delivery: &Delivery| delivery.redelivered && !counted;
         let mut batch = Batch {
             suspicious: is_suspect(&first),
+            again: again(&first),
             deliveries: vec![first],
         };
         let mut bytes = batch.deliveries[0].data.len();
@@ -168,8 +177,8 @@ impl Source {
             let Some(delivery) = self.another(quiet).await? else {
                 break;
             };
-            if is_suspect(&delivery) {
-                batch.suspicious = true;
+            if is_suspect(&delivery) || again(&delivery) != batch.again {
+                batch.suspicious = is_suspect(&delivery);
                 self.ahead.push_front(delivery);
                 break;
             }
@@ -261,6 +270,11 @@ impl Source {
         let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The channel that it consumes by.
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Closes the connection; what is unacknowledged goes back to the queue.

@@ -1,13 +1,48 @@
 //! What the worker holds is bounded, in bytes and in time, and a message that is worse than bad
 //! costs itself only.
 
-use acequia_contracts::Code;
-use acequia_testkit::wait_for;
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
+
+use acequia_contracts::{Code, catalog};
+use acequia_testkit::{wait_for, wait_within};
 use acequia_worker::amqp::queue_of;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::school::{DOMAIN, alumno, alumnos, message};
 use crate::support::{Message, Platform, ready};
+
+/// Ten times what a contract takes.
+const LARGE: usize = 10 * 1024 * 1024;
+
+fn large() -> Message {
+    Message::new(DOMAIN, "alumno", vec![b'x'; LARGE])
+}
+
+/// The worst order: small messages widen the window to thousands before the large ones come.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_do_not_multiply_by_the_prefetch() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let many: Vec<Message> = (0..24).map(|_| large()).collect();
+    platform.publish_all(&alumnos(1..3001)).await;
+    platform.publish_all(&many).await;
+    platform.publish_all(&alumnos(3001..6001)).await;
+
+    let budget = (2 * LARGE).to_string();
+    let worker = platform.program(&["--in-flight-bytes", &budget, "--batch-bytes", &budget]);
+    let total = platform.settled_unique(6024).await;
+    assert_eq!((total.inserted, total.quarantined), (6000, 24));
+    // The budget, as much again before the brake bites, and copies on the way to PostgreSQL.
+    let (peak, queued) = (worker.peak_memory(), (24 * LARGE) as u64);
+    assert!(
+        peak < queued / 2 + (48 << 20),
+        "{peak} bytes at its peak, {queued} queued"
+    );
+    ready(&worker.http).await;
+    worker.terminate().await;
+    platform.nothing_is_left_in_the_queues().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decoder_that_panics_costs_its_message_only() {
@@ -31,6 +66,60 @@ async fn a_decoder_that_panics_costs_its_message_only() {
     let log = worker.terminate().await.stderr;
     assert!(log.contains("a defect: please report the place"), "{log}");
     assert!(!log.contains("breaks-the-decoder"), "{log}");
+    platform.nothing_is_left_in_the_queues().await;
+}
+
+/// The reference system's queue is a classic one, which would deliver such a message for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_the_worker_dies_alone_whatever_queue_it_came_by() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let body = |id: i32, name: &str| {
+        format!(
+            r#"{{"entity":"alumno","id_alumno":{id},"nombre":"{name}","edad":20,"genero":"F"}}"#
+        )
+    };
+    let queue = catalog()[0].legacy_queue.unwrap();
+    let mut messages: Vec<Message> = (1..201)
+        .map(|id| Message::straight(queue, body(id, "Alumno")))
+        .collect();
+    messages.insert(100, Message::straight(queue, body(201, "kills-the-worker")));
+    platform.publish_all(&messages).await;
+    // The worker's own supervisor, as systemd or the container engine is one.
+    let start = || platform.program_with(&[], &[("ACEQUIA_FAILPOINT", "poison:kills-the-worker")]);
+    let mut worker = start();
+    let mut deaths = 0;
+    wait_within(
+        Duration::from_secs(240),
+        "the end of all messages",
+        async || {
+            if let Some(status) = worker.ended() {
+                assert_eq!(status.signal(), Some(6), "{status}");
+                deaths += 1;
+                worker = start();
+            }
+            let total = platform.total().await;
+            Ok(total.unique() == 201 && total.staged == 0)
+        },
+    )
+    .await
+    .unwrap();
+    assert!(deaths > 10, "{deaths} deaths");
+    let total = platform.total().await;
+    assert_eq!((total.inserted, total.quarantined), (200, 1));
+    let rows = platform.quarantine().await;
+    assert_eq!(
+        rows[0].reason(),
+        ("broker", Code::DeliveryLimit.as_str(), None)
+    );
+    assert_eq!(rows[0].body, messages[100].body);
+    assert_eq!(rows[0].properties["headers"]["x-acequia-queue"], queue);
+    assert_eq!(
+        rows[0].properties["headers"]["x-death"][0]["queue"],
+        queue_of(DOMAIN)
+    );
+    ready(&worker.http).await;
+    worker.terminate().await;
     platform.nothing_is_left_in_the_queues().await;
 }
 

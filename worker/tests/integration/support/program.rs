@@ -93,6 +93,11 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub async fn terminate(mut self) -> Finished {
         let pid = self.child.id().expect("a running program");
