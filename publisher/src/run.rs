@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_link::SecretUrl;
 use chrono::Utc;
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 use crate::backlog::{Backlog, Next};
 use crate::lane::Lane;
 use crate::ledger::{Fate, Flight};
-use crate::link::{BrokerUrl, Link};
+use crate::link::Link;
 use crate::loss::Loss;
 use crate::outgoing::Outgoing;
 use crate::publisher::Settings;
@@ -35,7 +36,7 @@ const UNROUTABLE: &str = "no queue takes it; start `worker run`, which declares 
 const INTERRUPTED: &str = "interrupted";
 
 pub(crate) struct Run<'a> {
-    url: &'a BrokerUrl,
+    url: &'a SecretUrl,
     settings: &'a Settings,
     backlog: Backlog,
     /// Since when the broker has not answered although it should.
@@ -53,7 +54,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
-        url: &'a BrokerUrl,
+        url: &'a SecretUrl,
         settings: &'a Settings,
         source: Receiver<Outgoing>,
     ) -> Self {

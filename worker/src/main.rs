@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, duration};
+use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::{check, db, migrate, refresh, run};
 use anyhow::Context;
@@ -27,11 +27,14 @@ struct Cli {
     #[arg(
         long,
         env = "ACEQUIA_LOG",
-        default_value = "info,lapin=off,tokio_postgres=warn",
+        default_value = "info,lapin=off",
         global = true,
         value_name = "FILTER"
     )]
     log: String,
+    /// Allow connections without TLS to other machines, as in a private network
+    #[arg(long, env = "ALLOW_PLAINTEXT", global = true)]
+    allow_plaintext: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,22 +51,8 @@ enum Command {
     Migrate {
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Password for role acequia_worker; left as it is when not given
-        #[arg(
-            long,
-            env = "ACEQUIA_WORKER_PASSWORD",
-            hide_env_values = true,
-            value_name = "PASSWORD"
-        )]
-        worker_password: Option<String>,
-        /// Password for role acequia_analyst; left as it is when not given
-        #[arg(
-            long,
-            env = "ACEQUIA_ANALYST_PASSWORD",
-            hide_env_values = true,
-            value_name = "PASSWORD"
-        )]
-        analyst_password: Option<String>,
+        #[command(flatten)]
+        passwords: PasswordArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -154,19 +143,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate {
             database,
-            worker_password,
-            analyst_password,
+            passwords,
             json,
         } => {
-            let passwords: Vec<_> = [
-                ("acequia_worker", worker_password),
-                ("acequia_analyst", analyst_password),
-            ]
-            .into_iter()
-            .filter_map(|(role, password)| {
-                Some((role, password.filter(|password| !password.is_empty())?))
-            })
-            .collect();
+            let passwords = passwords.passwords()?;
             let report = migrate::migrate(&database.url()?, &passwords).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
