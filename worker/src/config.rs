@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use acequia_link::tls::TlsFiles;
@@ -13,7 +14,14 @@ use crate::db;
 
 pub use acequia_link::SecretUrl;
 
-/// Where PostgreSQL is. To be used where the option `allow_plaintext` is global.
+static PLAINTEXT: AtomicBool = AtomicBool::new(false);
+
+/// Allows connections without TLS to other machines, for this process.
+pub fn allow_plaintext(allowed: bool) {
+    PLAINTEXT.store(allowed, Ordering::Relaxed);
+}
+
+/// Where PostgreSQL is.
 #[derive(Clone, Args)]
 pub struct DatabaseArgs {
     /// PostgreSQL: postgres://user:password@host:port/database
@@ -25,8 +33,6 @@ pub struct DatabaseArgs {
     /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
     #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
     database_ca_file: Option<PathBuf>,
-    #[arg(from_global)]
-    allow_plaintext: bool,
 }
 
 impl std::fmt::Debug for DatabaseArgs {
@@ -54,13 +60,15 @@ impl DatabaseArgs {
             ca: self.database_ca_file.clone(),
             ..TlsFiles::default()
         };
-        let url = url.with_tls(tls).with_plaintext(self.allow_plaintext);
+        let url = url
+            .with_tls(tls)
+            .with_plaintext(PLAINTEXT.load(Ordering::Relaxed));
         db::options(&url, "check").context(NAME)?;
         Ok(url)
     }
 }
 
-/// Where RabbitMQ is. To be used where the option `allow_plaintext` is global.
+/// Where RabbitMQ is.
 #[derive(Clone, Args)]
 pub struct BrokerArgs {
     /// RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// with TLS
@@ -71,8 +79,6 @@ pub struct BrokerArgs {
     amqp_url_file: Option<PathBuf>,
     #[command(flatten)]
     tls: BrokerTls,
-    #[arg(from_global)]
-    allow_plaintext: bool,
 }
 
 impl std::fmt::Debug for BrokerArgs {
@@ -98,7 +104,7 @@ impl BrokerArgs {
         )?;
         let url = url
             .with_tls(self.tls.clone().into())
-            .with_plaintext(self.allow_plaintext);
+            .with_plaintext(PLAINTEXT.load(Ordering::Relaxed));
         broker::check(&url).context(NAME)?;
         Ok(url)
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, refresh, run};
+use acequia_worker::{check, config, db, migrate, refresh, run};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -112,6 +112,7 @@ async fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);
     }
+    config::allow_plaintext(cli.allow_plaintext);
     match execute(cli.command).await {
         Ok(code) => code,
         Err(error) => {

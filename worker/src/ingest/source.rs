@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_link::broker::{self, Connected};
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -14,14 +15,14 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Lane;
 use super::window::is_suspect;
-use crate::amqp::{ANSWER_WITHIN, answer, close, connect, declare};
+use crate::amqp::{ANSWER_WITHIN, answer, close, declare};
 use crate::config::{LoopArgs, SecretUrl};
 
 /// A batch that gets no further message for this long is staged without waiting for more.
@@ -52,7 +53,7 @@ impl Batch {
 pub struct Source {
     queue: String,
     channel: Channel,
-    connection: Arc<Connection>,
+    connection: Arc<Connected>,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
@@ -77,14 +78,15 @@ impl Source {
         window: u16,
         budget: usize,
     ) -> anyhow::Result<Self> {
-        let connection = connect(url, &lane.queue).await?;
-        declare(&connection, domains).await?;
-        let channel = answer(connection.create_channel()).await?;
+        let name = format!("acequia-worker {}", lane.queue);
+        let connected = broker::connect(url, &name).await?;
+        declare(&connected.connection, domains).await?;
+        let channel = answer(connected.connection.create_channel()).await?;
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
             channel,
-            connection: Arc::new(connection),
+            connection: Arc::new(connected),
             tag: String::new(),
             pump: None,
             arrivals: mpsc::unbounded_channel().1,
@@ -279,7 +281,7 @@ impl Source {
 
     /// Closes the connection; what is unacknowledged goes back to the queue.
     pub async fn close(&self) {
-        close(&self.connection).await;
+        close(&self.connection.connection).await;
     }
 }
 
@@ -288,7 +290,7 @@ impl Source {
 struct Pump {
     held: Arc<AtomicUsize>,
     limit: usize,
-    connection: Arc<Connection>,
+    connection: Arc<Connected>,
 }
 
 impl Pump {
@@ -301,9 +303,9 @@ impl Pump {
             let size = arrival.as_ref().map_or(0, |delivery| delivery.data.len());
             let before = self.held.fetch_add(size, Ordering::Relaxed);
             // The window follows the sizes seen; bodies that suddenly are much larger get past
-            // it. Closing the connection is what stops the broker at once.
+            // it. Only cutting the line stops the broker at once.
             if before > 0 && before + size > self.limit {
-                close(&self.connection).await;
+                self.connection.cut();
                 let _ = arrive.send(Err(anyhow::anyhow!(
                     "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
                     self.limit
