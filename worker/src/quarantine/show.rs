@@ -25,14 +25,12 @@ enum Body {
     Base64(String),
 }
 
-impl TryFrom<Vec<u8>> for Body {
-    type Error = std::convert::Infallible;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, Self::Error> {
-        Ok(match String::from_utf8(bytes) {
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
             Ok(text) => Self::Text(text),
             Err(error) => Self::Base64(STANDARD.encode(error.as_bytes())),
-        })
+        }
     }
 }
 

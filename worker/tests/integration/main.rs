@@ -15,5 +15,7 @@ mod operations;
 mod oracle;
 mod pending;
 mod permutations;
+mod quarantine;
+mod replay;
 mod retention;
 mod smoke;

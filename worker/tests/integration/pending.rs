@@ -287,10 +287,16 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
             .await,
         1
     );
-    // And a copy of it is a copy.
+    // And a copy of it, which waits in vain too, is a copy.
     platform.publish_all([&orphans[0].0]).await;
-    platform.settled(10).await;
-    assert_eq!(platform.total().await.duplicates, 1);
+    acequia_testkit::wait_for("the copy in quarantine", async || {
+        Ok(platform.total().await.duplicates == 1)
+    })
+    .await
+    .unwrap();
+    let total = platform.total().await;
+    assert_eq!((total.received, total.quarantined), (10, 3));
+    assert_eq!(platform.quarantined(&orphans[0].0).await.occurrences, 2);
     let metrics = worker.metrics().await;
     assert!(metrics.contains(&format!(
         r#"acequia_quarantined_messages_total{{code="orphan",domain="{DOMAIN}",stage="merge"}} 3"#
