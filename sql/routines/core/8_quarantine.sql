@@ -76,7 +76,7 @@ begin
                 ) n
                 where e.batch_id = n.batch_id and e.entity = $4
             )
-            select count(*) from expired
+            select count(*) from kept k where k.occurrences = 1
             $sql$, v_entity.staging)
         into expired
         using p_domain || '.' || v_entity.entity, p_older_than, p_domain, v_entity.entity, v_entity.fields;
@@ -87,4 +87,4 @@ begin
     end loop;
 end
 $$;
-comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent from staging to quarantine, code orphan; one that was there before counts as a duplicate';
+comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent from staging to quarantine, code orphan; one that was there before counts as a duplicate. Returns how many were not';

@@ -131,7 +131,7 @@ async fn every_filter_finds_its_rows() {
         ),
         (&["--code", "missing_field"], &[2, 3]),
         (&["--code", "missing_field", "--entity", "alumno"], &[2]),
-        (&["--field", "edad"], &[1]),
+        (&["--field", "edad"], &[1, 2]),
         (&["--since", "1d"], &[2, 3, 4, 5]),
         (&["--until", "1d"], &[1]),
         (&["--since", &instant], &[2, 3, 4, 5]),
