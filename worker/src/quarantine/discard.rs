@@ -38,20 +38,18 @@ pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     let (mut after, mut discarded) = (0, 0);
     loop {
         let mut transaction = connection.begin().await.context("database")?;
-        let taken = take(
-            &mut transaction,
-            &filters,
-            after,
-            CHUNK.min(left),
-            "for update",
-        )
-        .await?;
+        let limit = CHUNK.min(left);
+        let taken = take(&mut transaction, &filters, after, limit, "for update")
+            .await
+            .context("database")?;
         let rows: Vec<_> = taken.into_iter().map(|(row, _)| row).collect();
         let Some(last) = rows.last().copied() else {
             break;
         };
-        mark(&mut transaction, &actor, &rows, Status::Discarded).await?;
-        transaction.commit().await?;
+        mark(&mut transaction, &actor, &rows, Status::Discarded)
+            .await
+            .context("database")?;
+        transaction.commit().await.context("database")?;
         after = last;
         left -= i64::try_from(rows.len())?;
         discarded += rows.len();

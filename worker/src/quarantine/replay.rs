@@ -100,7 +100,12 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     sender.close().await;
     if let Err(error) = outcome {
         let done = report.replayed;
-        return Err(error.context(format!("{done} replayed, the others are as they were")));
+        if job.edit.is_some() {
+            return Err(error);
+        }
+        return Err(error.context(format!(
+            "{done} were replayed before this; run it again, what arrives twice has no second effect"
+        )));
     }
     if args.action.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -175,9 +180,13 @@ async fn run(
         }
         if !replayed.is_empty() {
             if let Some(body) = &job.edit {
-                edit(&mut transaction, &job.actor, replayed[0], body).await?;
+                edit(&mut transaction, &job.actor, replayed[0], body)
+                    .await
+                    .context("database")?;
             }
-            mark(&mut transaction, &job.actor, &replayed, Status::Replayed).await?;
+            mark(&mut transaction, &job.actor, &replayed, Status::Replayed)
+                .await
+                .context("database")?;
             failpoint::after_confirms();
         }
         transaction.commit().await.context("database")?;

@@ -17,5 +17,6 @@ mod pending;
 mod permutations;
 mod quarantine;
 mod replay;
+mod replay_faults;
 mod retention;
 mod smoke;

@@ -1,35 +1,33 @@
 //! `worker quarantine replay`: once, through the front door, and never in a circle.
 
 use acequia_testkit::wait_for;
-use lapin::options::{BasicGetOptions, BasicRejectOptions, QueueDeleteOptions};
-use lapin::types::AMQPValue;
+use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use serde_json::{Value, json};
 
 use crate::quarantine::{quarantine, told, too_young};
-use crate::support::program::{finish, program};
 use crate::support::school::{
     DOMAIN, alumno, alumno_body, alumnos, calificacion, grupo, maestro, materia, message,
 };
 use crate::support::{Message, Platform};
 
-const QUEUE: &str = "acequia.academico";
-const LEGACY: &str = "etl";
-const FORBID: &str =
+pub const QUEUE: &str = "acequia.academico";
+pub const LEGACY: &str = "etl";
+pub const FORBID: &str =
     "alter table stg.alumnos_upsert add constraint no_such_name check (nombre <> 'forbidden')";
-const ALLOW: &str = "alter table stg.alumnos_upsert drop constraint no_such_name";
+pub const ALLOW: &str = "alter table stg.alumnos_upsert drop constraint no_such_name";
 
-fn forbidden(id: i32) -> Message {
+pub fn forbidden(id: i32) -> Message {
     let mut body = alumno_body(id);
     body["nombre"] = "forbidden".into();
     message("alumno", &body)
 }
 
-async fn status(platform: &Platform, message: &Message) -> String {
+pub async fn status(platform: &Platform, message: &Message) -> String {
     platform.quarantined(message).await.status
 }
 
 /// Messages that are ready in a queue.
-async fn ready(platform: &Platform, queue: &str) -> u32 {
+pub async fn ready(platform: &Platform, queue: &str) -> u32 {
     platform.queue(queue).await.unwrap().message_count()
 }
 
@@ -409,183 +407,6 @@ async fn what_is_still_bad_opens_again_and_is_not_sent_by_itself() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
-/// Dies after the broker has the messages and before the rows are marked.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_between_confirm_and_commit_has_no_second_effect() {
-    let platform = Platform::new().await;
-    platform.declare().await;
-    platform.execute(FORBID).await;
-    let messages: Vec<_> = (1..=30)
-        .map(forbidden)
-        .chain((31..=40).map(too_young))
-        .collect();
-    let worker = platform.worker(&[]);
-    platform.publish_all(&messages).await;
-    platform.settled(40).await;
-    platform.execute(ALLOW).await;
-
-    let mut command = program(&["quarantine", "replay", "--all"]);
-    command
-        .env("DATABASE_URL", &platform.database.worker)
-        .env("AMQP_URL", &platform.broker.url)
-        .env("ACEQUIA_FAILPOINT", "after_confirms:1");
-    let died = finish(command).await;
-    assert_eq!(
-        died.status.code(),
-        None,
-        "killed by its own abort: {died:?}"
-    );
-    platform.settled(80).await;
-    // All of them arrived, and nobody knows.
-    let open = "select count(*) from raw.quarantine where status = 'open' and replays = 0";
-    assert_eq!(platform.number(open).await, 40);
-    assert_eq!(
-        platform.number("select count(*) from core.audit_log").await,
-        0
-    );
-    assert_eq!(platform.total().await.inserted, 30);
-
-    told(&platform, &["replay", "--all"], 0).await;
-    platform.settled(120).await;
-    let total = platform.total().await;
-    assert_eq!(
-        (
-            total.inserted,
-            total.quarantined,
-            total.duplicates,
-            total.difference
-        ),
-        (30, 40, 50, 0)
-    );
-    let of = async |status: &str| {
-        let query = format!("select count(*) from raw.quarantine where status = '{status}'");
-        platform.number(&query).await
-    };
-    assert_eq!((of("replayed").await, of("open").await), (30, 10));
-    worker.ready().await;
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_no_queue_takes_stays_open() {
-    let platform = Platform::new().await;
-    platform.declare().await;
-    let through = too_young(1);
-    let mut body = alumno_body(2);
-    body["edad"] = (-1).into();
-    body["entity"] = "alumno".into();
-    let straight = Message::straight(LEGACY, body.to_string()).with_id("straight");
-    let worker = platform.worker(&[]);
-    platform.publish_all([&through, &straight]).await;
-    platform.settled(2).await;
-    worker.stop().await;
-    let (connection, channel) = platform.channel().await;
-    channel
-        .queue_delete(QUEUE.into(), QueueDeleteOptions::default())
-        .await
-        .unwrap();
-
-    let report = told(&platform, &["replay", "--all"], 1).await;
-    assert_eq!(
-        (&report["replayed"], &report["failed"]),
-        (&json!(1), &json!(1))
-    );
-    let reason = report["failures"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("academico.alumno"), "{reason}");
-    assert_eq!(status(&platform, &through).await, "open");
-    assert_eq!(status(&platform, &straight).await, "replayed");
-    let marked = "select row_count::bigint from core.audit_log";
-    assert_eq!(platform.number(marked).await, 1);
-
-    // Each by the way it came in, as itself, and marked as a replay.
-    assert_eq!(ready(&platform, LEGACY).await, 1);
-    let got = channel
-        .basic_get(LEGACY.into(), BasicGetOptions { no_ack: true })
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(got.data, body.to_string().into_bytes());
-    let properties = &got.properties;
-    assert_eq!(
-        properties.message_id().as_ref().unwrap().as_str(),
-        "straight"
-    );
-    assert_eq!(properties.delivery_mode(), &Some(2));
-    let headers = properties.headers().as_ref().unwrap().inner();
-    assert_eq!(
-        headers.get("x-acequia-replay"),
-        Some(&AMQPValue::LongInt(1))
-    );
-    let origin = platform
-        .number("select quarantine_id from raw.quarantine where queue = 'etl'")
-        .await;
-    assert_eq!(
-        headers.get("x-acequia-origin"),
-        Some(&AMQPValue::LongLongInt(origin))
-    );
-    acequia_worker::amqp::close(&connection).await;
-
-    // The exchange is gone: the broker closes the channel. Nothing is marked.
-    let (connection, channel) = platform.channel().await;
-    let options = lapin::options::ExchangeDeleteOptions::default();
-    channel
-        .exchange_delete("acequia".into(), options)
-        .await
-        .unwrap();
-    acequia_worker::amqp::close(&connection).await;
-    let done = quarantine(&platform, &["replay", "--all"]).await;
-    assert_eq!(done.status.code(), Some(2), "{done:?}");
-    assert_eq!(status(&platform, &through).await, "open");
-    // A worker makes both again, and the message gets in.
-    let worker = platform.worker(&[]);
-    worker.ready().await;
-    told(&platform, &["replay", "--all"], 0).await;
-    platform.settled(3).await;
-    assert_eq!(platform.total().await.difference, 0);
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn several_at_once_send_each_message_once() {
-    let platform = Platform::new().await;
-    platform.declare().await;
-    let messages: Vec<_> = (1..=1700).map(too_young).collect();
-    let worker = platform.worker(&[]);
-    platform.publish_all(&messages).await;
-    platform.settled(1700).await;
-    worker.stop().await; // what is sent stays in the queue, to be counted
-    let one = async || told_any(&platform, &["replay", "--all", "--rate", "2000"]).await;
-    let (a, b, c) = tokio::join!(one(), one(), one());
-    assert_eq!(a + b + c, 1700, "{a} {b} {c}");
-    assert_eq!(ready(&platform, QUEUE).await, 1700);
-    assert_eq!(
-        platform
-            .number("select count(*) from raw.quarantine where status = 'replayed' and replays = 1")
-            .await,
-        1700
-    );
-    assert_eq!(
-        platform
-            .number("select sum(row_count)::bigint from core.audit_log")
-            .await,
-        1700
-    );
-}
-
-/// How many a replay sent, which may be none when the others were faster.
-async fn told_any(platform: &Platform, arguments: &[&str]) -> i64 {
-    let arguments: Vec<_> = arguments.iter().copied().chain(["--json"]).collect();
-    let done = quarantine(platform, &arguments).await;
-    let report: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
-    let replayed = report["replayed"].as_i64().unwrap();
-    assert_eq!(
-        done.status.code(),
-        Some(i32::from(replayed == 0)),
-        "{done:?}"
-    );
-    replayed
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_makes_small_steps_and_a_limit_ends_them() {
     let platform = Platform::new().await;
@@ -610,60 +431,64 @@ async fn a_rate_makes_small_steps_and_a_limit_ends_them() {
     assert_eq!(platform.number(open).await, 2);
 }
 
-/// What the broker gave up goes where its publisher sent it, without the marks of its death.
+/// What the broker gave up goes where its publisher sent it, without the marks of its death; given
+/// up again it opens its row again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_comes_in_by_the_front_door_again() {
     let platform = Platform::new().await;
     platform.declare().await;
     let message = alumno(1);
     platform.publish_all([&message]).await;
-    let (connection, channel) = platform.channel().await;
-    let got = channel
-        .basic_get(QUEUE.into(), BasicGetOptions::default())
+    for round in 1..=2 {
+        let (connection, channel) = platform.channel().await;
+        let got = channel
+            .basic_get(QUEUE.into(), BasicGetOptions::default())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (got.exchange.as_str(), got.routing_key.as_str()),
+            ("acequia", "academico.alumno")
+        );
+        let headers = got.properties.headers().clone().unwrap_or_default();
+        let marks = headers.inner().keys();
+        assert!(
+            marks
+                .into_iter()
+                .all(|name| !name.as_str().contains("death")),
+            "{headers:?}"
+        );
+        let reject = BasicRejectOptions { requeue: false };
+        got.acker.reject(reject).await.unwrap();
+        wait_for("the dead letter", async || {
+            Ok(ready(&platform, "acequia.dead").await == 1)
+        })
         .await
-        .unwrap()
         .unwrap();
-    got.acker
-        .reject(BasicRejectOptions { requeue: false })
-        .await
-        .unwrap();
-    wait_for("the dead letter", async || {
-        Ok(ready(&platform, "acequia.dead").await == 1)
-    })
-    .await
-    .unwrap();
+        acequia_worker::amqp::close(&connection).await;
+        let worker = platform.worker(&[]);
+        platform.settled(round).await;
+        worker.stop().await;
+        let row = platform.quarantined(&message).await;
+        assert_eq!(
+            (row.stage.as_str(), row.queue.as_str(), row.status.as_str()),
+            ("broker", "acequia.dead", "open")
+        );
+        assert_eq!(i64::from(row.occurrences), round);
+        assert!(row.properties["headers"]["x-death"].is_array());
+        told(&platform, &["replay", "--stage", "broker"], 0).await;
+    }
     let worker = platform.worker(&[]);
-    platform.settled(1).await;
-    worker.stop().await;
-    let row = platform.quarantined(&message).await;
-    assert_eq!(
-        (row.stage.as_str(), row.queue.as_str()),
-        ("broker", "acequia.dead")
-    );
-    assert!(row.properties["headers"]["x-death"].is_array());
-
-    told(&platform, &["replay", "--stage", "broker"], 0).await;
-    let got = channel
-        .basic_get(QUEUE.into(), BasicGetOptions::default())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (got.exchange.as_str(), got.routing_key.as_str()),
-        ("acequia", "academico.alumno")
-    );
-    let headers = got.properties.headers().as_ref().unwrap().inner();
-    assert!(
-        headers.keys().all(|name| !name.as_str().contains("death")),
-        "{headers:?}"
-    );
-    acequia_worker::amqp::close(&connection).await; // back to the queue
-    let worker = platform.worker(&[]);
-    platform.settled(2).await;
+    platform.settled(3).await;
     let total = platform.total().await;
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
-        (1, 1, 0)
+        (
+            total.inserted,
+            total.quarantined,
+            total.duplicates,
+            total.difference
+        ),
+        (1, 1, 1, 0)
     );
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
