@@ -26,7 +26,7 @@ use crate::db;
 use crate::failure::Backoff;
 use crate::run::Shared;
 
-pub use identity::{Identity, NO_DAY};
+pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
 pub use sort::Sorted;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 

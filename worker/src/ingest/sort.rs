@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::identity::{Identity, published_at};
 use super::pass_on::came_by;
 use crate::failpoint;
+use crate::quarantine::message as replay;
 
 /// The good messages of one entity, in columns. All vectors have the same length.
 pub struct EntityRows {
@@ -94,7 +95,10 @@ impl Sorted {
         let given = Identity::of_properties(&delivery.properties);
         let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
         let published = published_at(&delivery.properties, context.now);
-        self.oldest = self.oldest.into_iter().chain(published).min();
+        // How long a replay lay in quarantine says nothing about how far we are behind.
+        if replay::attempt_of(&delivery.properties) == 0 {
+            self.oldest = self.oldest.into_iter().chain(published).min();
+        }
 
         let (entity, violations) = match self.decode_guarded(delivery, context) {
             Ok((entity, envelope)) => {

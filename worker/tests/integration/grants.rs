@@ -137,7 +137,13 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         .flat_map(|domain| &domain.entities)
         .map(|entity| entity.staging)
         .collect();
-    let inserts = ["core.batches", "core.batch_entities", "raw.quarantine"];
+    let inserts = [
+        "core.batches",
+        "core.batch_entities",
+        "core.audit_log",
+        "raw.quarantine",
+        "raw.quarantine_versions",
+    ];
     let tables = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1";
     for table in platform

@@ -16,5 +16,8 @@ mod operations;
 mod oracle;
 mod pending;
 mod permutations;
+mod quarantine;
+mod replay;
+mod replay_faults;
 mod retention;
 mod smoke;
