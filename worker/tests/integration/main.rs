@@ -17,3 +17,5 @@ mod pending;
 mod permutations;
 mod retention;
 mod smoke;
+mod stored_values;
+mod unicode;
