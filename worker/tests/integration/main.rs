@@ -21,3 +21,5 @@ mod replay;
 mod replay_faults;
 mod retention;
 mod smoke;
+mod stored_values;
+mod unicode;
