@@ -5,11 +5,13 @@
 //! process ends, in whatever way: it reads from a pipe that the end of the process closes.
 
 mod broker;
+mod certificates;
 mod database;
 mod proxy;
 mod services;
 
 pub use broker::VirtualHost;
+pub use certificates::Certificates;
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use services::Services;

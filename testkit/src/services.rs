@@ -1,6 +1,7 @@
 //! The servers of a test process.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -34,10 +35,19 @@ impl Services {
     /// # Errors
     /// As [`Services::shared`].
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with::<&str>(&[]).await
+    }
+
+    /// As [`Services::start`], with options of `services.sh run`, as `--tls`.
+    ///
+    /// # Errors
+    /// As [`Services::shared`].
+    pub async fn start_with<S: AsRef<OsStr>>(options: &[S]) -> anyhow::Result<Self> {
         let dir =
             std::env::temp_dir().join(format!("acequia-test-{}", uuid::Uuid::now_v7().simple()));
         let mut keeper = Command::new(script())
             .args(["run".as_ref(), dir.as_os_str(), "--any-port".as_ref()])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
