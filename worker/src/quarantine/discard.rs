@@ -20,9 +20,10 @@ pub struct DiscardArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
-    filters: Filters,
-    #[command(flatten)]
     action: ActionArgs,
+    // Last: their heading goes on to the end.
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// Marks every row that matches as discarded.

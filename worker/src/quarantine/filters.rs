@@ -48,7 +48,7 @@ pub enum Id {
 
 /// Options that choose rows. All of them must hold; of an option given several times, one.
 #[derive(Debug, Clone, Default, Args, Serialize)]
-#[command(next_help_heading = "Filters")]
+#[command(next_help_heading = "Filters: all must hold; of one given several times, any")]
 pub struct Filters {
     /// Domain
     #[arg(long, value_delimiter = ',')]

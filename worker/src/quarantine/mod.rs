@@ -44,11 +44,12 @@ pub enum Command {
 pub struct ReadArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    #[command(flatten)]
-    filters: Filters,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
+    // Last: their heading goes on to the end.
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// Options that the commands that change rows have in common.

@@ -35,8 +35,6 @@ pub struct ReplayArgs {
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
-    filters: Filters,
-    #[command(flatten)]
     action: ActionArgs,
     /// Send the bytes of this file instead of the body; for exactly one row. The original stays,
     /// later replays send the newest version
@@ -45,6 +43,9 @@ pub struct ReplayArgs {
     /// At most so many messages a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    // Last: their heading goes on to the end.
+    #[command(flatten)]
+    filters: Filters,
 }
 
 /// What is to be done.

@@ -218,6 +218,9 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         "update core.dq_rules set failing_rows = ''",
         "insert into core.entities default values",
         "update core.marts set mart = ''",
+        // Nor may it write down something that another login did, or at another time.
+        "insert into core.audit_log (login, who, action, quarantine_ids) values ('app', '', 'edit', '{1}')",
+        "insert into core.audit_log (at, who, action, quarantine_ids) values (now(), '', 'edit', '{1}')",
     ] {
         assert_eq!(
             refusal(&mut worker, statement).await.as_deref(),
