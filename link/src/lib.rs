@@ -2,15 +2,15 @@
 //! TLS, and the refusal to send a password in plain text over a network.
 
 pub mod broker;
+mod plaintext;
 mod secret;
 pub mod tls;
 
+pub use plaintext::{AllowPlaintext, refuse_plaintext};
 pub use secret::SecretUrl;
 pub use tls::BrokerTls;
 
 use std::net::IpAddr;
-
-use anyhow::bail;
 
 /// Whether a host is this machine, so that nothing that is sent to it passes a network.
 #[must_use]
@@ -20,20 +20,6 @@ pub fn is_loopback(host: &str) -> bool {
         || bare
             .parse::<IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-/// Refuses plain text to another machine unless the operator allows it.
-///
-/// # Errors
-/// When it is not allowed; the text says what to do: `instead` names the way with TLS.
-pub fn refuse_plaintext(url: &SecretUrl, host: &str, instead: &str) -> anyhow::Result<()> {
-    if url.may_be_plaintext() || is_loopback(host) {
-        return Ok(());
-    }
-    bail!(
-        "refused: passwords and data would reach {host} in plain text, or without a check who \
-         answers. {instead}; or, in a private network, set ALLOW_PLAINTEXT=true"
-    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use acequia_contracts::{Domain, catalog};
-use acequia_link::{BrokerTls, SecretUrl, broker};
+use acequia_link::{AllowPlaintext, BrokerTls, SecretUrl, broker};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
@@ -39,9 +39,9 @@ pub struct Broker {
     /// Certificates.
     #[command(flatten)]
     pub tls: BrokerTls,
-    /// Allow a connection without TLS to another machine, as in a private network
-    #[arg(long, env = "ALLOW_PLAINTEXT")]
-    pub allow_plaintext: bool,
+    /// Whether another machine may be reached without TLS.
+    #[command(flatten)]
+    pub plaintext: AllowPlaintext,
     /// Messages per second, at most
     #[arg(long, value_name = "MSG_S", value_parser = rate)]
     pub rate: Option<f64>,
@@ -80,7 +80,7 @@ impl Broker {
         };
         let url = SecretUrl::from_setting(text, file, NAME, EXAMPLE, broker::SCHEMES)?
             .with_tls(self.tls.clone().into())
-            .with_plaintext(self.allow_plaintext);
+            .with_plaintext(self.plaintext.0);
         broker::check(&url).context(NAME)?;
         Ok(url)
     }

@@ -2,24 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use acequia_link::tls::TlsFiles;
-use acequia_link::{BrokerTls, broker};
+use acequia_link::{AllowPlaintext, BrokerTls, broker};
 use anyhow::Context;
 use clap::Args;
 
 use crate::db;
 
 pub use acequia_link::SecretUrl;
-
-static PLAINTEXT: AtomicBool = AtomicBool::new(false);
-
-/// Allows connections without TLS to other machines, for this process.
-pub fn allow_plaintext(allowed: bool) {
-    PLAINTEXT.store(allowed, Ordering::Relaxed);
-}
 
 /// Where PostgreSQL is.
 #[derive(Clone, Args)]
@@ -33,6 +25,8 @@ pub struct DatabaseArgs {
     /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
     #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
     database_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    plaintext: AllowPlaintext,
 }
 
 impl std::fmt::Debug for DatabaseArgs {
@@ -60,9 +54,7 @@ impl DatabaseArgs {
             ca: self.database_ca_file.clone(),
             ..TlsFiles::default()
         };
-        let url = url
-            .with_tls(tls)
-            .with_plaintext(PLAINTEXT.load(Ordering::Relaxed));
+        let url = url.with_tls(tls).with_plaintext(self.plaintext.0);
         db::options(&url, "check").context(NAME)?;
         Ok(url)
     }
@@ -79,6 +71,8 @@ pub struct BrokerArgs {
     amqp_url_file: Option<PathBuf>,
     #[command(flatten)]
     tls: BrokerTls,
+    #[command(flatten)]
+    plaintext: AllowPlaintext,
 }
 
 impl std::fmt::Debug for BrokerArgs {
@@ -104,7 +98,7 @@ impl BrokerArgs {
         )?;
         let url = url
             .with_tls(self.tls.clone().into())
-            .with_plaintext(PLAINTEXT.load(Ordering::Relaxed));
+            .with_plaintext(self.plaintext.0);
         broker::check(&url).context(NAME)?;
         Ok(url)
     }

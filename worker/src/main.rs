@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, config, db, migrate, quarantine, refresh, run};
+use acequia_worker::{check, db, migrate, quarantine, refresh, run};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,6 @@ struct Cli {
         value_name = "FILTER"
     )]
     log: String,
-    /// Allow connections without TLS to other machines, as in a private network
-    #[arg(long, env = "ALLOW_PLAINTEXT", global = true)]
-    allow_plaintext: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -117,7 +114,6 @@ async fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);
     }
-    config::allow_plaintext(cli.allow_plaintext);
     match execute(cli.command).await {
         Ok(code) => code,
         Err(error) => {
