@@ -5,6 +5,7 @@
 //! that the scenarios share, worker processes, and a publisher whose messages are known one by
 //! one. What must have become of them is told by [`oracle`], from the list of the messages alone.
 
+pub mod cluster;
 pub mod fleet;
 pub mod kinds;
 pub mod load;

@@ -113,6 +113,12 @@ impl Load {
         self.shared.confirmed.load(Ordering::Relaxed)
     }
 
+    /// Different messages handed to the publisher.
+    #[must_use]
+    pub fn different(&self) -> usize {
+        lock(&self.shared.sent).len()
+    }
+
     /// Messages handed to the publisher, copies included.
     #[must_use]
     pub fn taken(&self) -> u64 {

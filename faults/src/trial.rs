@@ -219,6 +219,19 @@ impl Trial {
         Ok(self.stage.number(DUPLICATES).await? - on_purpose)
     }
 
+    /// How often the workers' logs have a text.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn logged(&self, text: &str) -> anyhow::Result<usize> {
+        let mut found = 0;
+        for entry in std::fs::read_dir(&self.stage.folder)? {
+            let log = std::fs::read(entry?.path())?;
+            found += String::from_utf8_lossy(&log).matches(text).count();
+        }
+        Ok(found)
+    }
+
     /// Since the last recovery nothing but "ready" may have been said.
     fn stays_calm(&mut self) {
         let Some(since) = self.calm_since.take() else {
