@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::kinds::{KINDS, Kind, Row, kind, text};
@@ -48,12 +48,21 @@ pub struct Findings {
     pub failures: Vec<String>,
 }
 
+/// Entity and natural key.
 type Key = (&'static str, Vec<String>);
+
+/// What a core row says, and since which message.
+#[derive(Debug, Clone, PartialEq)]
+struct Version {
+    event_at: DateTime<Utc>,
+    id: Uuid,
+    values: Vec<String>,
+}
 
 /// What must be there.
 #[derive(Debug, Default)]
 struct Expected {
-    core: BTreeMap<Key, (DateTime<Utc>, Uuid, Vec<String>)>,
+    core: BTreeMap<Key, Version>,
     pending: BTreeSet<Uuid>,
 }
 
@@ -66,7 +75,7 @@ fn expect<'a>(rows: impl Iterator<Item = (Uuid, &'a Row)>) -> Expected {
     }
     let mut expected = Expected::default();
     for kind in &KINDS {
-        let mut winners: BTreeMap<Key, (DateTime<Utc>, Uuid, Vec<String>)> = BTreeMap::new();
+        let mut winners: BTreeMap<Key, Version> = BTreeMap::new();
         for (id, row) in of_kind.remove(kind.name).unwrap_or_default() {
             let complete = row
                 .parents
@@ -76,10 +85,16 @@ fn expect<'a>(rows: impl Iterator<Item = (Uuid, &'a Row)>) -> Expected {
                 expected.pending.insert(id);
                 continue;
             }
-            let version = (row.event_at, id, row.values.clone());
+            let version = Version {
+                event_at: row.event_at,
+                id,
+                values: row.values.clone(),
+            };
             let key = (row.kind.name, row.key.clone());
             match winners.get_mut(&key) {
-                Some(best) if (best.0, best.1) < (version.0, version.1) => *best = version,
+                Some(best) if (best.event_at, best.id) < (version.event_at, version.id) => {
+                    *best = version;
+                }
                 Some(_) => {}
                 None => {
                     winners.insert(key, version);
@@ -136,7 +151,7 @@ pub async fn compare(database: &mut PgConnection, sent: &[Sent]) -> anyhow::Resu
     Ok(findings)
 }
 
-/// Ids of all staged rows, with the entity.
+/// Ids of all staged rows.
 async fn staged(database: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
     let mut ids = Vec::new();
     for kind in &KINDS {
@@ -178,7 +193,7 @@ async fn accepted(database: &mut PgConnection, ids: &[Uuid]) -> anyhow::Result<V
 async fn core_rows(
     database: &mut PgConnection,
     kind: &'static Kind,
-) -> sqlx::Result<Vec<(Key, (DateTime<Utc>, Uuid, Vec<String>))>> {
+) -> sqlx::Result<Vec<(Key, Version)>> {
     let list = |columns: &[(&str, &str)]| {
         let columns: Vec<_> = columns
             .iter()
@@ -192,14 +207,19 @@ async fn core_rows(
         list(kind.values),
         kind.core
     );
-    let rows: Vec<(Vec<String>, DateTime<Utc>, Uuid, Vec<String>)> =
-        sqlx::query_as(AssertSqlSafe(statement))
-            .fetch_all(database)
-            .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(key, at, id, values)| ((kind.name, key), (at, id, values)))
-        .collect())
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .fetch_all(database)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let version = Version {
+                event_at: row.try_get(1)?,
+                id: row.try_get(2)?,
+                values: row.try_get(3)?,
+            };
+            Ok(((kind.name, row.try_get(0)?), version))
+        })
+        .collect()
 }
 
 impl Findings {
@@ -358,7 +378,11 @@ impl Findings {
         }
         for ((alumno, grupo), mark) in last {
             let key = ("calificacion", vec![alumno.to_string(), grupo.to_string()]);
-            if expected.core.get(&key).is_some_and(|row| row.2[0] != mark) {
+            if expected
+                .core
+                .get(&key)
+                .is_some_and(|row| row.values[0] != mark)
+            {
                 self.say(format!("the last change of {key:?} is not in the core"));
             }
         }
@@ -366,11 +390,7 @@ impl Findings {
     }
 }
 
-fn same(
-    key: &Key,
-    found: &(DateTime<Utc>, Uuid, Vec<String>),
-    expected: &(DateTime<Utc>, Uuid, Vec<String>),
-) -> bool {
+fn same(key: &Key, found: &Version, expected: &Version) -> bool {
     let Some(kind) = kind(key.0) else {
         return false;
     };
@@ -379,7 +399,8 @@ fn same(
             .map(|((field, _), value)| text(field, &value.as_str().into()))
             .collect()
     };
-    found.0 == expected.0 && found.1 == expected.1 && plain(&found.2) == plain(&expected.2)
+    (found.event_at, found.id) == (expected.event_at, expected.id)
+        && plain(&found.values) == plain(&expected.values)
 }
 
 #[cfg(test)]
@@ -400,11 +421,12 @@ mod tests {
         let ids = [Uuid::from_u128(1), Uuid::from_u128(2)];
         let expected = expect([(ids[0], &new), (ids[1], &old)].into_iter());
         let winner = &expected.core[&("alumno", vec!["1".to_owned()])];
-        assert_eq!((winner.1, winner.2[0].as_str()), (ids[0], "new"));
+        assert_eq!((winner.id, winner.values[0].as_str()), (ids[0], "new"));
         // The same moment: the greater id.
         let twin = row("alumno", &json!({"id_alumno": 1, "nombre": "twin"}), 2);
         let expected = expect([(ids[1], &twin), (ids[0], &new)].into_iter());
-        assert_eq!(expected.core[&("alumno", vec!["1".to_owned()])].1, ids[1]);
+        let winner = &expected.core[&("alumno", vec!["1".to_owned()])];
+        assert_eq!(winner.id, ids[1]);
     }
 
     #[test]

@@ -120,8 +120,8 @@ impl Outcome {
 #[must_use]
 pub fn markdown(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "| fault | injections | messages | lost | doubled | copies absorbed | back after, median | longest | repeat with |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---|\n",
+        "| fault | injections | messages | lost | doubled | copies sent | copies absorbed | back after, median | longest | repeat with |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
     );
     for outcome in outcomes {
         let (median, longest) = outcome.recovery_times().map_or_else(
@@ -135,12 +135,13 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
         };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {median} | {longest} | `scripts/faults.sh {}{}` |",
+            "| {} | {} | {} | {} | {} | {} | {} | {median} | {longest} | `scripts/faults.sh {}{}` |",
             outcome.fault,
             outcome.injections,
             thousands(outcome.messages),
             result(outcome.lost),
             result(outcome.doubled),
+            thousands(outcome.copies),
             thousands(outcome.absorbed),
             if outcome.long { "--long " } else { "" },
             outcome.name,
@@ -153,7 +154,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -412,14 +412,25 @@ impl Trial {
         Ok(())
     }
 
+    /// Ends the load and waits until all is settled; returns what was sent.
+    ///
+    /// # Errors
+    /// When the publisher or the database fails.
+    pub async fn settle_all(&mut self) -> anyhow::Result<Vec<Sent>> {
+        let (mut sent, copies, summary) = self.load.finish().await?;
+        self.outcome.copies = copies;
+        self.outcome.sent_again = summary.retried;
+        sent.append(&mut self.extra);
+        self.settle(&sent).await?;
+        Ok(sent)
+    }
+
     /// Ends the load, waits until all is settled, stops the workers, and compares.
     ///
     /// # Errors
     /// When one of these fails.
     pub async fn finish(mut self) -> anyhow::Result<Outcome> {
-        let (mut sent, copies, summary) = self.load.finish().await?;
-        sent.append(&mut self.extra);
-        self.settle(&sent).await?;
+        let sent = self.settle_all().await?;
         self.stays_calm();
         self.fleet.stop().await?;
         let left = self.left_in_queues().await?;
@@ -428,8 +439,6 @@ impl Trial {
         let findings = compare(&mut self.stage.owner().await?, &sent).await?;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.take(findings);
-        outcome.copies += copies;
-        outcome.sent_again = summary.retried;
         outcome.seconds = self.begun.elapsed().as_secs_f64();
         if !outcome.failures.is_empty() {
             std::fs::write(self.stage.folder.join("keep"), "")?;

@@ -43,7 +43,7 @@ pub async fn memory_alarm(game: Game) -> anyhow::Result<Outcome> {
 
 /// The disk alarm.
 pub async fn disk_alarm(game: Game) -> anyhow::Result<Outcome> {
-    let raise = ["set_disk_free_limit", "900TB"];
+    let raise = ["set_disk_free_limit", "900000GB"];
     alarm(game, &raise, &["set_disk_free_limit", "50MB"]).await
 }
 
@@ -87,7 +87,8 @@ async fn blocked(trial: &Trial) -> anyhow::Result<usize> {
     while begun.elapsed() < Duration::from_secs(30) {
         let path = ["health", "checks", "local-alarms"];
         let alarm = broker.call("GET", &path, None).await.is_err();
-        let path = ["connections", "username", &broker.name];
+        // Their state is known seconds later.
+        let path = ["vhosts", &broker.name, "connections"];
         let connections = broker.call("GET", &path, None).await?;
         let blocked = connections.as_array().map_or(0, |connections| {
             let states = connections.iter().map(|connection| &connection["state"]);

@@ -20,8 +20,9 @@ use crate::stage::{Stage, migrator};
 use crate::trial::{Game, Setup, Trial};
 
 const SIGABRT: i32 = 6;
-/// Deliveries after which the broker gives a message up.
-const DELIVERY_LIMIT: usize = 50;
+/// Crashes that are certain before the broker gives the message up. Its limit is 50 deliveries,
+/// but some crashes count as two: RabbitMQ 3.10 needs 44 to 51 of them.
+const CRASHES: usize = 25;
 
 /// A message that makes every worker that decodes it crash.
 pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
@@ -41,7 +42,7 @@ pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
         let row = given_up(trial, id).await?;
         let crashes = trial.fleet.ended_by(SIGABRT);
         trial.proof(
-            crashes >= DELIVERY_LIMIT,
+            crashes >= CRASHES,
             format!("{crashes} processes ended by signal 6 on the message"),
         );
         let (stage, code, properties) = row;
@@ -232,7 +233,7 @@ pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
             first_end = first_end.min(ended - begun);
         }
         let twice = stage
-            .number("select count(*) - count(distinct version) from public.refinery_schema_history")
+            .number("select count(*) - count(distinct version) from core.refinery_schema_history")
             .await?;
         anyhow::ensure!(twice == 0, "{twice} migrations were applied twice");
         anyhow::ensure!(all_started < first_end, "the processes did not overlap");
