@@ -10,8 +10,11 @@ pub mod fleet;
 pub mod kinds;
 pub mod load;
 pub mod oracle;
+mod recovery;
 pub mod report;
 pub mod scenarios;
+pub mod settle;
+pub mod setup;
 pub mod stage;
 pub mod trial;
 pub mod watch;
@@ -20,7 +23,7 @@ use std::time::Duration;
 
 pub use report::{Outcome, markdown};
 pub use scenarios::{Scenario, all, find};
-pub use trial::Game;
+pub use setup::Game;
 
 /// Longest time for one scenario.
 const WITHIN: Duration = Duration::from_secs(900);

@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use acequia_faults::oracle::{Findings, Sent, compare};
+use acequia_faults::setup::{Game, Setup};
 use acequia_faults::stage::Stage;
-use acequia_faults::trial::{Game, Setup, Trial};
+use acequia_faults::trial::Trial;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// What the judge says after some statements, which are taken back.

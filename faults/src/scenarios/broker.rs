@@ -8,8 +8,10 @@ use tokio::time::sleep;
 use super::trial;
 use crate::kinds::DOMAIN;
 use crate::report::Outcome;
+use crate::settle::queue_length;
+use crate::setup::{Game, Setup};
 use crate::stage::signal;
-use crate::trial::{Game, Setup, Trial, queue_length};
+use crate::trial::Trial;
 
 /// Killed, and started again on its data.
 pub async fn kill(game: Game) -> anyhow::Result<Outcome> {

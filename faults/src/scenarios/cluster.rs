@@ -4,8 +4,9 @@ use super::conclude;
 use crate::cluster::Cluster;
 use crate::kinds::DOMAIN;
 use crate::report::Outcome;
+use crate::setup::{Game, Setup};
 use crate::stage::Stage;
-use crate::trial::{Game, Setup, Trial};
+use crate::trial::Trial;
 
 /// The node of the queue's leader is killed and brought back; the other two go on.
 pub async fn node_kill(game: Game) -> anyhow::Result<Outcome> {

@@ -9,8 +9,9 @@ use tokio::time::sleep;
 
 use super::trial;
 use crate::report::Outcome;
+use crate::setup::{Game, Setup};
 use crate::stage::signal;
-use crate::trial::{Game, Setup, Trial};
+use crate::trial::Trial;
 
 /// Stopped as by `pg_ctl stop -m immediate`, and started again: it recovers from its log.
 pub async fn crash(game: Game) -> anyhow::Result<Outcome> {

@@ -16,8 +16,9 @@ use super::{conclude, trial};
 use crate::kinds::{Row, kind};
 use crate::oracle::{Sent, Verdict};
 use crate::report::Outcome;
+use crate::setup::{Game, Setup};
 use crate::stage::{Stage, migrator};
-use crate::trial::{Game, Setup, Trial};
+use crate::trial::Trial;
 
 const SIGABRT: i32 = 6;
 /// Crashes that are certain before the broker gives the message up. Its limit is 50 deliveries,

@@ -12,7 +12,8 @@ mod raw;
 use std::pin::Pin;
 
 use crate::report::Outcome;
-use crate::trial::{Game, Setup, Trial};
+use crate::setup::{Game, Setup};
+use crate::trial::Trial;
 
 /// A scenario at play.
 type Play = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + Send>>;

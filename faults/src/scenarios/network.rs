@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::trial;
 use crate::report::Outcome;
-use crate::trial::{Game, Setup, Trial};
+use crate::setup::{Game, Setup};
+use crate::trial::Trial;
 
 /// Which way is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

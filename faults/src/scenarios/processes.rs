@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::trial;
 use crate::report::Outcome;
-use crate::trial::{Game, Setup};
+use crate::setup::{Game, Setup};
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
