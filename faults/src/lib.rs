@@ -6,6 +6,7 @@
 //! one. What must have become of them is told by [`oracle`], from the list of the messages alone.
 
 pub mod cluster;
+pub mod compare;
 pub mod fleet;
 pub mod kinds;
 pub mod load;
@@ -15,6 +16,7 @@ pub mod report;
 pub mod scenarios;
 pub mod settle;
 pub mod setup;
+mod source;
 pub mod stage;
 pub mod trial;
 pub mod watch;

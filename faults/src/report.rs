@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::oracle::Findings;
+use crate::compare::Findings;
 
 /// What a scenario came to.
 #[derive(Debug, Default, Clone, Serialize)]

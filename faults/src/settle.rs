@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use tokio::time::sleep;
 
+use crate::compare::compare;
 use crate::kinds::DOMAIN;
-use crate::oracle::{Sent, compare};
+use crate::oracle::Sent;
 use crate::report::Outcome;
 use crate::trial::Trial;
 

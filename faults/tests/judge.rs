@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use acequia_faults::oracle::{Findings, Sent, compare};
+use acequia_faults::compare::{Findings, compare};
+use acequia_faults::oracle::Sent;
 use acequia_faults::setup::{Game, Setup};
 use acequia_faults::stage::Stage;
 use acequia_faults::trial::Trial;

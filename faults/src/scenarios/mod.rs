@@ -44,27 +44,27 @@ macro_rules! scenarios {
 
 static ALL: &[Scenario] = scenarios![
     "worker-kill", "worker killed (SIGKILL) at random moments", false, processes::kill;
-    "worker-stop", "worker stopped (SIGSTOP) for a while, then continued", false, processes::stop;
+    "worker-stop", "worker stopped (SIGSTOP) for a minute, in tests 6 s, then continued", false, processes::stop;
     "crash-after-commit", "worker crashes between commit and acknowledgement", false, processes::after_commit;
     "broker-kill", "broker killed (SIGKILL) and started again", false, broker::kill;
-    "memory-alarm", "memory alarm of the broker: publishers are blocked", false, broker::memory_alarm;
-    "disk-alarm", "disk alarm of the broker: publishers are blocked", false, broker::disk_alarm;
+    "memory-alarm", "memory alarm of the broker for 20 s, in tests 3 s: publishers are blocked", false, broker::memory_alarm;
+    "disk-alarm", "disk alarm of the broker for 20 s, in tests 3 s: publishers are blocked", false, broker::disk_alarm;
     "connections-closed", "all connections closed by the broker", false, broker::close_connections;
-    "queue-deleted", "empty queue deleted under the consumer, declared again by it", false, broker::delete_queue;
+    "queue-deleted", "queue deleted under its consumer (empty: what is in a deleted queue is gone), declared again by the worker", false, broker::delete_queue;
     "database-crash", "PostgreSQL stopped at once (`stop -m immediate`) and started again", false, database::crash;
-    "database-freeze", "all processes of PostgreSQL stopped (SIGSTOP) for a while", false, database::freeze;
+    "database-freeze", "all processes of PostgreSQL stopped (SIGSTOP) for 53 s, in tests 5 s", false, database::freeze;
     "backends-ended", "every connection ended by `pg_terminate_backend`, five times in a row", false, database::terminate;
-    "lock-held", "exclusive lock on a core table held beyond the lock timeout", false, database::lock;
+    "lock-held", "exclusive lock on a core table held for 20 s, in tests 7 s; nobody waits longer than 5 s", false, database::lock;
     "disk-full", "no space left for PostgreSQL where staging lies", false, database::full;
-    "broker-cut", "TCP to the broker cut", false, network::broker_cut;
-    "database-cut", "TCP to the database cut", false, network::database_cut;
-    "broker-latency", "answers of the broker 200 ms late", false, network::broker_latency;
-    "database-latency", "answers of the database 200 ms late", false, network::database_latency;
+    "broker-cut", "TCP to the broker cut until `/readyz` says so", false, network::broker_cut;
+    "database-cut", "TCP to the database cut until `/readyz` says so", false, network::database_cut;
+    "broker-latency", "answers of the broker 200 ms late for a minute, in tests 6 s", false, network::broker_latency;
+    "database-latency", "answers of the database 200 ms late for a minute, in tests 6 s", false, network::database_latency;
     "poison", "message that crashes every worker that decodes it", false, messages::poison;
     "four-workers", "four workers, messages shuffled, 30 % of them copies", false, messages::four_workers;
     "clock-skew", "publishers whose clocks are days behind or ahead", false, messages::clock_skew;
     "migration-race", "four processes migrate an empty database at once", false, messages::migration_race;
-    "hostile", "hostile input among good messages", false, messages::hostile;
+    "hostile", "100,000 hostile messages, in tests 5,000, among good ones", false, messages::hostile;
     "cluster-node-kill", "cluster of three: the node of the queue's leader killed and brought back", true, cluster::node_kill;
 ];
 
