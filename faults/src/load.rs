@@ -86,7 +86,8 @@ impl Load {
             window: 500,
             ..Settings::default()
         };
-        let mut publisher = Publisher::connect_with(acequia_publisher::broker_url(url)?, settings).await?;
+        let mut publisher =
+            Publisher::connect_with(acequia_publisher::broker_url(url)?, settings).await?;
         let state = shared.clone();
         let task = tokio::spawn(async move {
             let summary = publisher

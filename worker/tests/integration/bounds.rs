@@ -193,3 +193,77 @@ async fn work_that_waits_for_a_lock_makes_readyz_bad_and_its_end_makes_it_good()
     worker.ready().await;
     worker.stop().await;
 }
+
+/// Staging throttles itself: what cannot be promoted soon waits in the queue, where it costs least.
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_pauses_while_more_is_staged_than_promotion_should_be_behind() {
+    let platform = Platform::new().await;
+    let original = platform
+        .texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)")
+        .await;
+    platform
+        .execute(
+            "create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
+             language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+             begin raise exception 'no merge today'; end $$",
+        )
+        .await;
+    platform.declare().await;
+    platform.publish_all(&alumnos(1..1001)).await;
+    let worker = platform.worker(&["--staged-max", "100", "--batch-max", "50"]);
+    let paused = format!(r#"acequia_ingest_paused{{queue="{}"}} 1"#, queue_of(DOMAIN));
+    wait_for("ingest to pause", async || {
+        Ok(worker.metrics().await.contains(&paused))
+    })
+    .await
+    .unwrap();
+    // One batch may go past the limit. Those in flight are the worker's; the rest are the queue's.
+    let staged = platform.total().await.staged;
+    assert!((101..=150).contains(&staged), "{staged} staged");
+    let waiting = platform.queue(&queue_of(DOMAIN)).await.unwrap();
+    assert!(waiting.message_count() >= 700, "{waiting:?}");
+
+    platform.execute(&original[0]).await;
+    let total = platform.settled_unique(1000).await;
+    assert_eq!((total.inserted, total.duplicates), (1000, 0));
+    worker.ready().await;
+    worker.stop().await;
+    platform.nothing_is_left_in_the_queues().await;
+}
+
+/// Fewer connections than loops: those that get none wait and say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_connections_degrade_to_waiting() {
+    let platform = Platform::new().await;
+    let limit = |connections: i32| {
+        let limit = "do $$ begin execute format('alter database %I connection limit ";
+        format!("{limit}{connections}', current_database()); end $$")
+    };
+    // The limit does not hold for superusers; the owner of the database is none.
+    let mut admin: url::Url = platform.database.admin.parse().unwrap();
+    let owner: url::Url = platform.database.owner.parse().unwrap();
+    admin.set_path(owner.path());
+    let mut admin = PgConnection::connect(admin.as_str()).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit(2)))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let worker = platform.worker(&["--stall-after", "1s"]);
+    let mut refused = String::new();
+    wait_for("loops that get no connection", async || {
+        refused = crate::support::get(&worker.http, "/readyz").await.1;
+        Ok(refused.contains("too many connections"))
+    })
+    .await
+    .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit(-1)))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    worker.ready().await;
+    platform.publish_all(&alumnos(1..101)).await;
+    let total = platform.settled_unique(100).await;
+    assert_eq!((total.inserted, total.quarantined), (100, 0));
+    worker.stop().await;
+    platform.nothing_is_left_in_the_queues().await;
+}
