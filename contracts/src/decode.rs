@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::field::{Kind, Values};
 use crate::message::{Column, Message};
 use crate::rules::{self, Context};
-use crate::violation::{Code, Violation, flatten};
+use crate::violation::{Code, Violation, flatten, sort};
 
 /// The deepest nesting of objects and lists that a message may have.
 pub const MAX_DEPTH: usize = 64;
@@ -68,6 +68,7 @@ pub fn decode<T: Message>(
         payload.append(columns);
         Ok(envelope)
     } else {
+        sort(&mut violations);
         Err(violations)
     }
 }
@@ -265,7 +266,7 @@ fn report<T: Message>(body: &str) -> Vec<Violation> {
             "the body does not have the form of its entity",
         ));
     }
-    violations.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
+    sort(&mut violations);
     violations
 }
 

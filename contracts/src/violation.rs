@@ -229,8 +229,13 @@ pub fn broken(code: Code, message: &'static str) -> ValidationError {
 pub fn flatten(errors: &ValidationErrors) -> Vec<Violation> {
     let mut flat = Vec::new();
     collect(errors, "", &mut flat);
-    flat.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
+    sort(&mut flat);
     flat
+}
+
+/// Puts violations in the order in which they are told: by path, then by code.
+pub(crate) fn sort(violations: &mut [Violation]) {
+    violations.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
 }
 
 fn collect(errors: &ValidationErrors, prefix: &str, flat: &mut Vec<Violation>) {

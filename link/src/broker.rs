@@ -1,5 +1,7 @@
 //! Connections to RabbitMQ.
 
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +28,17 @@ pub struct Connected {
     pub connection: Connection,
     /// The version of TLS; none for plain text.
     pub tls: Option<String>,
+    line: Option<TcpStream>,
+}
+
+impl Connected {
+    /// Cuts the line, without a good-bye: nothing more comes in, whatever is on its way.
+    pub fn cut(&self) {
+        if let Some(line) = &self.line {
+            // One that is cut already is as good.
+            let _ = line.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// Says whether a URL and its certificate files can be used, without connecting.
@@ -43,16 +56,17 @@ pub fn check(url: &SecretUrl) -> anyhow::Result<()> {
 /// text says what to do.
 pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
     let (uri, connector) = prepare(url)?;
-    let version = Arc::new(OnceLock::new());
+    let seen = Arc::new(Seen::default());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connecting = open(uri, connector, version.clone(), properties);
+    let connecting = open(uri, connector, seen.clone(), properties);
     let connection = tokio::time::timeout(CONNECT_WITHIN, connecting)
         .await
         .map_err(|_| anyhow!("no answer within {} s", CONNECT_WITHIN.as_secs()))?
         .map_err(|error| anyhow!(refusal(&error, version.get().is_some())))?;
     Ok(Connected {
         connection,
-        tls: version.get().cloned(),
+        tls: seen.tls.get().cloned(),
+        line: seen.line.get().and_then(|line| line.try_clone().ok()),
     })
 }
 
@@ -90,31 +104,47 @@ fn prepare(url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<RustlsConnector>)
     Ok((uri, None))
 }
 
+/// What was learned on the way to a connection.
+#[derive(Default)]
+struct Seen {
+    tls: OnceLock<String>,
+    line: OnceLock<TcpStream>,
+}
+
 /// lapin's own way to TLS always trusts the system's authorities, and does not tell the version.
 async fn open(
     uri: AMQPUri,
     connector: Option<RustlsConnector>,
-    version: Arc<OnceLock<String>>,
+    seen: Arc<Seen>,
     properties: ConnectionProperties,
 ) -> lapin::Result<Connection> {
     let runtime = lapin::runtime::default_runtime()?;
-    let dial = async move |mut uri: AMQPUri, runtime| {
-        uri.scheme = AMQPScheme::AMQP;
-        let stream = uri.connect_async(&runtime).await?;
-        let Some(connector) = &connector else {
-            return Ok(stream);
-        };
-        let host = uri.authority.host.trim_matches(['[', ']']);
-        let stream = stream.into_rustls(connector, host).await?;
-        if let AsyncTcpStream::Rustls(tls) = &stream
-            && let Some(spoken) = tls.get_ref().1.protocol_version()
-        {
-            let spoken = spoken.as_str().unwrap_or("TLS");
-            let _ = version.set(spoken.replace('_', "."));
-        }
-        Ok(stream)
-    };
-    Connection::connector(uri, runtime, dial, properties).await
+    Connection::connector(
+        uri,
+        runtime,
+        async move |mut uri: AMQPUri, runtime| {
+            uri.scheme = AMQPScheme::AMQP;
+            let stream = uri.connect_async(&runtime).await?;
+            if let AsyncTcpStream::Plain(plain) = &stream {
+                let line = plain.get_ref().as_fd().try_clone_to_owned()?;
+                let _ = seen.line.set(line.into());
+            }
+            let Some(connector) = &connector else {
+                return Ok(stream);
+            };
+            let host = uri.authority.host.trim_matches(['[', ']']);
+            let stream = stream.into_rustls(connector, host).await?;
+            if let AsyncTcpStream::Rustls(tls) = &stream
+                && let Some(spoken) = tls.get_ref().1.protocol_version()
+            {
+                let spoken = spoken.as_str().unwrap_or("TLS");
+                let _ = seen.tls.set(spoken.replace('_', "."));
+            }
+            Ok(stream)
+        },
+        properties,
+    )
+    .await
 }
 
 /// An error of the broker in words that say what to do.

@@ -279,7 +279,8 @@ impl<'a> Run<'a> {
         self.stalled.get_or_insert_with(Instant::now);
         loop {
             // At random, so that many publishers do not come back at the same instant.
-            sleep(self.pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let pause = self.pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            sleep(pause).await;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             match Link::open(self.url, self.settings.exchange).await {
                 Ok(link) => {

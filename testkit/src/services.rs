@@ -102,6 +102,32 @@ impl Services {
             .with_context(|| format!("no process id in {}", file.display()))
     }
 
+    /// Runs RabbitMQ's control program on this server and returns what it prints.
+    ///
+    /// # Errors
+    /// When the server does not run or the program fails.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        // Under the server's own settings: the name of the node, its cookie, its port mapper.
+        let pid = self.pid("rabbitmq")?;
+        let settings = std::fs::read(format!("/proc/{pid}/environ"))?;
+        let settings = settings.split(|byte| *byte == 0).filter_map(|setting| {
+            let (name, value) = std::str::from_utf8(setting).ok()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        let output = Command::new(self.dir.join("rabbitmq/server/sbin/rabbitmqctl"))
+            .args(arguments)
+            .envs(settings.filter(|(name, _)| name != "RABBITMQ_DIST_PORT"))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("rabbitmqctl")?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("rabbitmqctl {}: {words}", arguments.join(" "));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// One of the addresses that `services.sh` wrote, as `AMQP_URL`.
     ///
     /// # Errors

@@ -198,6 +198,10 @@ pub struct LoopArgs {
     /// Longest wait for a batch to fill once its first message is there
     #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_parser = duration)]
     pub batch_wait: Duration,
+    /// Longest time a batch is kept while the database refuses it; then its messages go back to
+    /// the queue until it works again. Must be below the broker's consumer timeout (30 min)
+    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_parser = duration)]
+    pub hold_max: Duration,
     /// Most staged rows merged in one transaction
     #[arg(
         long,

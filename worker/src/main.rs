@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, refresh, run};
+use acequia_worker::{check, db, migrate, quarantine, refresh, run};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +88,11 @@ enum Command {
     Refresh {
         #[command(flatten)]
         database: DatabaseArgs,
+    },
+    /// Look at messages in quarantine, send them again, give them up
+    Quarantine {
+        #[command(subcommand)]
+        command: quarantine::Command,
     },
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {
@@ -230,6 +235,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }
 }
