@@ -404,10 +404,17 @@ fn source_files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn sql_is_made_of_literals_and_of_the_catalog_only() {
     const WAYS: [&str; 4] = ["AssertSqlSafe", "QueryBuilder", ".leak(", "Box::leak"];
-    const ALLOWED: [(&str, &str); 3] = [
+    const FILTERS: &str = "conditions written here, values bound";
+    const ALLOWED: [(&str, &str); 9] = [
         ("ingest/store.rs", "names of columns from the catalog"),
         ("migrate/driver.rs", "migrations of this program"),
         ("migrate.rs", "a role's verifier, quoted by the server"),
+        ("quarantine/filters.rs", FILTERS),
+        ("quarantine/list.rs", FILTERS),
+        ("quarantine/mark.rs", FILTERS),
+        ("quarantine/mod.rs", FILTERS),
+        ("quarantine/show.rs", FILTERS),
+        ("quarantine/stats.rs", FILTERS),
     ];
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut used = BTreeSet::new();
