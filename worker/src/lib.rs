@@ -19,4 +19,5 @@ pub mod promote;
 pub mod refresh;
 pub mod run;
 pub mod status;
+pub mod trace;
 mod worker_loop;

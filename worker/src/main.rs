@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, refresh, run};
+use acequia_worker::{check, db, migrate, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,8 @@ enum Command {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Show what became of a message, or of everything that came under a key; exit 1 when nothing is known
+    Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {
         /// Address of the worker
@@ -244,6 +246,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }
 }
