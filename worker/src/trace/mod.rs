@@ -109,7 +109,8 @@ async fn look(
     .await?;
     let trace = match target {
         Target::Message(asked, identity) => {
-            Trace::Message(MessageTrace::read(&mut snapshot, asked, *identity, args.values).await?)
+            let read = MessageTrace::read(&mut snapshot, asked, *identity, args.values);
+            Trace::Message(Box::new(read.await?))
         }
         Target::Key(entity, key) => {
             Trace::Key(KeyTrace::read(&mut snapshot, entity, key, args.values).await?)
