@@ -118,8 +118,8 @@ async fn key_columns(connection: &mut PgConnection, entity: &Entity) -> sqlx::Re
         .bind(entity.core)
         .fetch_all(connection)
         .await?;
-    let named = |key: &&str| primary.iter().find(|(name, _)| name == *key);
-    let same_names: Option<Vec<_>> = entity.key.iter().map(|key| named(key)).collect();
+    let named = |key: &&'static str| primary.iter().find(|(name, _)| name == *key);
+    let same_names: Option<Vec<_>> = entity.key.iter().map(named).collect();
     let columns = match same_names {
         Some(columns) => columns,
         None => primary.iter().take(entity.key.len()).collect(),

@@ -55,7 +55,7 @@ pub struct TraceArgs {
 #[serde(tag = "trace", rename_all = "snake_case")]
 enum Trace {
     Message(Box<MessageTrace>),
-    Key(KeyTrace),
+    Key(Box<KeyTrace>),
 }
 
 /// Runs the command. Exit code 1 when nothing is known of the message or the key.
@@ -113,7 +113,8 @@ async fn look(
             Trace::Message(Box::new(read.await?))
         }
         Target::Key(entity, key) => {
-            Trace::Key(KeyTrace::read(&mut snapshot, entity, key, args.values).await?)
+            let read = KeyTrace::read(&mut snapshot, entity, key, args.values);
+            Trace::Key(Box::new(read.await?))
         }
     };
     snapshot.commit().await?;
