@@ -18,4 +18,5 @@ mod permutations;
 mod retention;
 mod smoke;
 mod stored_values;
+mod trace;
 mod unicode;
