@@ -113,8 +113,9 @@ struct Row {
     expired: Option<String>,
 }
 
-/// Columns and joins of every look into a staging table; `$1` is the full name of the entity.
-fn select(entity: &Entity) -> String {
+/// Columns and joins of every look into a staging table, of which `rows` are wanted; `$1` is the
+/// full name of the entity.
+fn select(entity: &Entity, rows: &str) -> String {
     let key = entity.key.iter().map(|name| format!("'{name}', s.{name}"));
     let fields = entity
         .columns
@@ -125,7 +126,7 @@ fn select(entity: &Entity) -> String {
                 jsonb_build_object({}) as key, json_build_object({})::text as fields,
                 s.batch_id, b.queue, b.worker, b.received_at, b.state, b.promoted_at,
                 p.parent, p.parent_key, p.since, p.ready, q.status as expired
-         from {} s
+         from (select * from {} s where {rows}) s
          left join core.batches b on b.batch_id = s.batch_id
          left join core.pending p on p.entity = $1 and p.message_id = s.message_id and p.day = s.day
          left join raw.quarantine q on q.message_id = s.message_id and q.day = s.day
@@ -140,7 +141,7 @@ fn select(entity: &Entity) -> String {
 /// touches one partition, by its primary key.
 #[must_use]
 pub fn by_id(entity: &Entity) -> String {
-    format!("{} where s.message_id = $2 and s.day = $3", select(entity))
+    select(entity, "s.message_id = $2 and s.day = $3")
 }
 
 /// The statement that finds the versions of a key: `$1` full name of the entity, `$2`... the
@@ -152,11 +153,11 @@ pub fn by_key(entity: &Entity) -> String {
         let sql = column.map_or("text", |column| column.kind.sql());
         format!("s.{name} = ${number}::{sql}")
     });
-    format!(
-        "{} where {} order by s.event_at desc, s.message_id desc limit {VERSIONS}",
-        select(entity),
+    let newest = format!(
+        "{} order by s.event_at desc, s.message_id desc limit {VERSIONS}",
         parts.collect::<Vec<_>>().join(" and ")
-    )
+    );
+    select(entity, &newest) + " order by s.event_at, s.message_id"
 }
 
 /// A message of an entity, if it is in staging; its outcome is still to be told by the core.
@@ -188,8 +189,10 @@ pub async fn versions(
         query = query.bind(part);
     }
     let rows: Vec<Row> = query.fetch_all(connection).await?;
-    let rows = rows.into_iter().rev();
-    Ok(rows.map(|row| row.staged(entity, values)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| row.staged(entity, values))
+        .collect())
 }
 
 /// `<domain>.<entity>`

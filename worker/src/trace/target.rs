@@ -73,7 +73,7 @@ impl Target {
                 if identity.id.to_string() == asked.trim() {
                     String::new()
                 } else {
-                    format!(", as a row {}", identity.id)
+                    format!(" (identity {})", identity.id)
                 }
             ),
             Self::Key(entity, key) => format!(

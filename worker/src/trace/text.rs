@@ -166,39 +166,41 @@ fn received(line: &mut Timeline, batch: &Batch, lag_s: Option<f64>) {
 
 fn promoted(line: &mut Timeline, staged: &Staged) {
     let batch = &staged.batch;
-    if let Some(at) = batch.promoted_at {
-        let after = batch.received_at.map(|received| seconds(received, at));
-        let after = after
-            .map(|s| format!("{} after", span(s)))
-            .unwrap_or_default();
-        line.add(
-            Some(at),
-            "promoted",
-            format!("batch {}, {after}", batch.batch_id),
-        );
-    }
     if let Some(waits) = &staged.pending {
-        let parent = format!("{} {}", waits.parent, waits.parent_key);
-        let text = if waits.ready {
-            format!("{parent}, which has come")
+        let has = if waits.ready {
+            "has come"
         } else {
-            format!("{parent}, which is missing")
+            "is missing"
         };
-        line.add(Some(waits.since), "waits for", text);
+        let text = format!("{} {}, which {has}", waits.parent, waits.parent_key);
+        return line.add(Some(waits.since), "waits for", text);
+    }
+    // The others of its batch were promoted without a row that is in quarantine.
+    let merged = matches!(
+        staged.outcome,
+        Outcome::Current | Outcome::Superseded | Outcome::NotInCore
+    );
+    if let Some(at) = batch.promoted_at
+        && merged
+    {
+        let after = batch.received_at.map(|received| seconds(received, at));
+        let after = after.map(|after| format!(", {} after", span(after)));
+        let text = format!("batch {}{}", batch.batch_id, after.unwrap_or_default());
+        line.add(Some(at), "promoted", text);
     }
 }
 
 /// The core's row. `own` when it is the traced version itself.
 fn in_core(line: &mut Timeline, core: &CoreRow, own: bool) {
-    let key = key_of(&core.key);
-    let mut text = format!("{} {key}", core.table);
-    if own {
-        let _ = write!(text, " shows message {}", core.message_id);
-    } else {
-        let _ = write!(text, " shows the newer message {}", core.message_id);
-    }
-    let _ = write!(text, ", event time {}", time(core.event_at));
-    line.add(None, "core", text);
+    let newer = if own { "" } else { "the newer " };
+    let text = format!(
+        "{} {} shows {newer}message {}, event time {}",
+        core.table,
+        key_of(&core.key),
+        core.message_id,
+        time(core.event_at)
+    );
+    line.add(core.in_core_by, "core", text);
     for Mart {
         mart,
         kind,
