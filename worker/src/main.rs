@@ -100,7 +100,7 @@ enum Command {
         #[command(flatten)]
         database: DatabaseArgs,
     },
-    /// Show what became of a message, or of everything that came under a key; exit 1 when nothing is known
+    /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {
