@@ -4,20 +4,24 @@
 # services.sh install [--observability]
 #     Installs what is missing, from Debian's packages. Servers that were there before are left alone, and no
 #     server of the system is started.
-# services.sh start DIR [--observability] [--any-port]
+# services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
 #     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
 #     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090) or the next free ones;
 #     with --any-port random free ones, so that several can run at once.
 # services.sh stop DIR [--wipe]
 #     Stops what start started, and nothing else. --wipe also deletes the data.
-# services.sh run DIR [--observability] [--any-port]
+# services.sh run DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     start, print READY, wait for the end of standard input, then stop --wipe. For tests: when the process that
 #     holds the other end of the pipe is gone, so are the servers.
 # services.sh status DIR
 #     What runs, and where its log is.
 #
 # --observability adds Prometheus and its PostgreSQL exporter.
+# --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
+#     server.pem and server.key; each start reads it anew.
+# --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
+#     acequia_worker.
 # Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
 # at the first start of a DIR.
 set -euo pipefail
@@ -189,8 +193,10 @@ pg_pid() {
 pg_processes() { find /proc/[0-9]*/cwd -maxdepth 0 -printf '%l\n' 2>/dev/null | grep -Fxq "$(pg_base)/data"; }
 
 super_psql() {
+  local host=127.0.0.1
+  [[ -z $tls ]] || host=$PGSOCKET
   PGPASSWORD=$POSTGRES_SUPERUSER_PASSWORD PGCONNECT_TIMEOUT=5 "$(pg_bin)/psql" --no-psqlrc --quiet --tuples-only --no-align \
-    --set ON_ERROR_STOP=1 -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres "$@"
+    --set ON_ERROR_STOP=1 -h "$host" -p "$POSTGRES_PORT" -U postgres -d postgres "$@"
 }
 
 prepare_postgres() {
@@ -224,6 +230,28 @@ prepare_postgres() {
   as_pg mkdir -p -m 700 "$PGSOCKET"
 }
 
+# postgres_tls BASE: certificates and rules of access; prints the settings.
+postgres_tls() {
+  local file
+  for file in ca.pem server.pem server.key; do
+    as_pg tee "$1/$file.new" <"$tls/$file" >/dev/null
+    as_pg chmod 600 "$1/$file.new"
+    as_pg mv "$1/$file.new" "$1/$file"
+  done
+  {
+    echo "local all all scram-sha-256"
+    [[ $client_certificates == no ]] || echo "hostssl all acequia_worker all scram-sha-256 clientcert=verify-ca"
+    echo "hostssl all all all scram-sha-256"
+  } | as_pg tee "$1/pg_hba.conf" >/dev/null
+  cat <<CONF
+hba_file = '$1/pg_hba.conf'
+ssl = on
+ssl_ca_file = '$1/ca.pem'
+ssl_cert_file = '$1/server.pem'
+ssl_key_file = '$1/server.key'
+CONF
+}
+
 start_postgres() {
   local base bin i
   base=$(pg_base)
@@ -248,6 +276,7 @@ listen_addresses = '127.0.0.1'
 port = $POSTGRES_PORT
 unix_socket_directories = '$PGSOCKET'
 CONF
+    [[ -z $tls ]] || postgres_tls "$base" | as_pg tee -a "$base/private.conf" >/dev/null
     # A server that was killed leaves its lock files, and for a moment its last processes. Without them the files mean
     # nothing, but a process number that is in use again (or not yet freed) would keep the new server from starting.
     for ((i = 0; i < 300; i++)); do
@@ -303,6 +332,24 @@ rabbitmq_view() { # INTO
   done
 }
 
+# rabbitmq_listener HOME: the settings of the port for AMQP.
+rabbitmq_listener() {
+  if [[ -z $tls ]]; then
+    echo "listeners.tcp.1 = 127.0.0.1:$AMQP_PORT"
+    return
+  fi
+  (umask 077 && mkdir -p "$1/certs" && cp "$tls"/{ca.pem,server.pem,server.key} "$1/certs/")
+  cat <<CONF
+listeners.tcp = none
+listeners.ssl.1 = 127.0.0.1:$AMQP_PORT
+ssl_options.cacertfile = $1/certs/ca.pem
+ssl_options.certfile = $1/certs/server.pem
+ssl_options.keyfile = $1/certs/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = $([[ $client_certificates == yes ]] && echo true || echo false)
+CONF
+}
+
 start_rabbitmq() {
   local home=$DIR/rabbitmq node i
   node=acequia-$(id_of_dir)@localhost
@@ -321,7 +368,7 @@ start_rabbitmq() {
       cat "$ROOT/config/rabbitmq.conf" - >"$home/rabbitmq.conf" <<CONF
 
 # --- added by services.sh
-listeners.tcp.1 = 127.0.0.1:$AMQP_PORT
+$(rabbitmq_listener "$home")
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $RABBITMQ_MANAGEMENT_PORT
 prometheus.tcp.ip = 127.0.0.1
@@ -373,12 +420,16 @@ rabbitmq_get() {
 }
 
 # An AMQP 0-9-1 greeting is answered by a frame of type 1; the pages come up a little before or after that.
-rabbitmq_answers() {
+rabbitmq_greets() {
+  [[ -z $tls ]] || return 0 # the shell does not speak TLS
   # shellcheck disable=SC2016  # for the inner shell
+  timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "AMQP\0\0\x09\x01" >&3 &&
+      IFS= read -r -N 1 -t 4 type <&3 && [[ $type == $'"'\\x01'"' ]]' _ "$AMQP_PORT" 2>/dev/null
+}
+
+rabbitmq_answers() {
   port_open "$AMQP_PORT" && port_open "$RABBITMQ_MANAGEMENT_PORT" && port_open "$RABBITMQ_METRICS_PORT" &&
-    timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "AMQP\0\0\x09\x01" >&3 &&
-      IFS= read -r -N 1 -t 4 type <&3 && [[ $type == $'"'\\x01'"' ]]' _ "$AMQP_PORT" 2>/dev/null &&
-    rabbitmq_get /api/whoami >/dev/null 2>&1
+    rabbitmq_greets && rabbitmq_get /api/whoami >/dev/null 2>&1
 }
 
 stop_rabbitmq() {
@@ -392,7 +443,7 @@ start_observability() {
   local home=$DIR/prometheus
   mkdir -p "$home/data"
   if ! pid_of "$STATE/postgres-exporter" >/dev/null; then
-    DATA_SOURCE_URI="127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB?sslmode=disable" DATA_SOURCE_USER=postgres \
+    DATA_SOURCE_URI="127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB?sslmode=$([[ -n $tls ]] && echo require || echo disable)" DATA_SOURCE_USER=postgres \
       DATA_SOURCE_PASS=$POSTGRES_SUPERUSER_PASSWORD \
       spawn "$STATE/postgres-exporter" "$home/postgres-exporter.log" \
       prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT"
@@ -437,7 +488,7 @@ wait_http() { # NAME URL LOG
 # --- start, stop, run, status ----------------------------------------------------------------------------------
 
 start() {
-  local began=$SECONDS jobs=() failed=no job
+  local began=$SECONDS jobs=() failed=no job file
   load_dotenv
   require_installed
   mkdir -p "$DIR"
@@ -448,6 +499,14 @@ start() {
   [[ $(setting ports ANY_PORT) != yes ]] || any_port=yes
   set_value "$STATE/ports" OBSERVABILITY "$observability"
   set_value "$STATE/ports" ANY_PORT "$any_port"
+  tls=${tls:-$(setting ports TLS)}
+  [[ $(setting ports CLIENT_CERTIFICATES) != yes ]] || client_certificates=yes
+  [[ $client_certificates == no || -n $tls ]] || die "--client-certificates needs --tls CERTS"
+  for file in ca.pem server.pem server.key; do
+    [[ -z $tls || -r $tls/$file ]] || die "--tls: cannot read $tls/$file"
+  done
+  set_value "$STATE/ports" TLS "$tls"
+  set_value "$STATE/ports" CLIENT_CERTIFICATES "$client_certificates"
 
   credential POSTGRES_USER app
   credential POSTGRES_PASSWORD app_password
@@ -511,7 +570,7 @@ write_env() {
       echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
       echo "POSTGRES_SOCKET_DIR=$PGSOCKET"
       echo "POSTGRES_DATA_DIR=$(pg_base)/data"
-      echo "AMQP_URL=amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@127.0.0.1:$AMQP_PORT/%2f"
+      echo "AMQP_URL=amqp$([[ -z $tls ]] || echo s)://$RABBITMQ_USER:$RABBITMQ_PASSWORD@127.0.0.1:$AMQP_PORT/%2f"
       echo "RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$RABBITMQ_MANAGEMENT_PORT"
       echo "RABBITMQ_METRICS_URL=http://127.0.0.1:$RABBITMQ_METRICS_PORT/metrics"
       echo "RABBITMQ_USER=$RABBITMQ_USER"
@@ -597,12 +656,18 @@ status() {
 main() {
   local command=${1:-} positional=()
   [[ $# -eq 0 ]] || shift
-  observability=no any_port=no wipe=no
+  observability=no any_port=no wipe=no tls='' client_certificates=no
   while [[ $# -gt 0 ]]; do
     case $1 in
       --observability) observability=yes ;;
       --any-port) any_port=yes ;;
       --wipe) wipe=yes ;;
+      --client-certificates) client_certificates=yes ;;
+      --tls)
+        [[ -n ${2:-} ]] || die "--tls needs a folder, see $0 --help"
+        tls=$(realpath -m -- "$2")
+        shift
+        ;;
       -h | --help) command=--help ;;
       -*) die "unknown option $1, see $0 --help" ;;
       *) positional+=("$1") ;;

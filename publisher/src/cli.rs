@@ -1,29 +1,34 @@
 //! The command line. Its `generate` commands are those of the catalog's domains.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use acequia_contracts::{Domain, catalog};
+use acequia_link::{AllowPlaintext, BrokerTls, SecretUrl, broker};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
 
-use crate::link::BrokerUrl;
 use crate::plan::Mix;
 use crate::publisher::Settings;
 
 /// The broker of a machine set up by the project's scripts.
 const DEFAULT_URL: &str = "amqp://app:app_password@127.0.0.1:5672/%2f";
 
+const NAME: &str = "AMQP_URL";
+const EXAMPLE: &str = "amqp://user:password@host:5672/%2f";
+
 /// Where and how to send.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Broker")]
 pub struct Broker {
-    /// URL of the broker, by default `amqp://app:app_password@127.0.0.1:5672/%2f`
+    /// URL of the broker, amqps:// with TLS; by default that of the project's scripts, on
+    /// 127.0.0.1:5672
     #[arg(long, value_name = "URL", env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: Option<String>,
-    /// File with the URL; goes before AMQP_URL
+    /// File with the URL; goes before AMQP_URL, and is read again for each connection
     #[arg(
         long,
         value_name = "FILE",
@@ -31,6 +36,12 @@ pub struct Broker {
         hide_env_values = true
     )]
     pub amqp_url_file: Option<PathBuf>,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: BrokerTls,
+    /// Whether another machine may be reached without TLS.
+    #[command(flatten)]
+    pub plaintext: AllowPlaintext,
     /// Messages per second, at most
     #[arg(long, value_name = "MSG_S", value_parser = rate)]
     pub rate: Option<f64>,
@@ -48,21 +59,30 @@ pub struct Broker {
     pub retry_for: u64,
 }
 
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
+
 impl Broker {
     /// The URL: from the command line, else from the file, else from the environment.
     ///
     /// # Errors
-    /// When the file cannot be read or there is no URL in it.
-    pub fn url(&self, matches: &ArgMatches) -> anyhow::Result<BrokerUrl> {
+    /// When a file cannot be read, there is no URL in it, or it leads to another machine without
+    /// TLS.
+    pub fn url(&self, matches: &ArgMatches) -> anyhow::Result<SecretUrl> {
         let typed = matches.value_source("amqp_url") == Some(ValueSource::CommandLine);
-        let url = match (&self.amqp_url, &self.amqp_url_file) {
-            (Some(url), _) if typed => url.clone(),
-            (_, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read {}", file.display()))?,
-            (Some(url), None) => url.clone(),
-            (None, None) => DEFAULT_URL.to_owned(),
+        let file = self.amqp_url_file.as_deref().filter(|_| !typed);
+        let text = match file {
+            Some(_) => None,
+            None => Some(self.amqp_url.as_deref().unwrap_or(DEFAULT_URL)),
         };
-        Ok(url.parse()?)
+        let url = SecretUrl::from_setting(text, file, NAME, EXAMPLE, broker::SCHEMES)?
+            .with_tls(self.tls.clone().into())
+            .with_plaintext(self.plaintext.0);
+        broker::check(&url).context(NAME)?;
+        Ok(url)
     }
 
     /// The settings of a run.

@@ -31,9 +31,10 @@ mod publisher;
 mod run;
 mod summary;
 
+pub use acequia_link::SecretUrl;
 pub use commands::execute;
 pub use ids::Ids;
-pub use link::{BrokerUrl, ConnectError};
+pub use link::{ConnectError, broker_url};
 pub use ndjson::{BadLine, Lines, write_lines};
 pub use outgoing::{EXCHANGE, Outgoing, Route};
 pub use plan::{Mix, messages, plan};

@@ -1,78 +1,49 @@
 //! A connection with its channel, made anew after any loss.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
+use acequia_link::{SecretUrl, broker};
+use anyhow::Context as _;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event, ExchangeKind};
+use lapin::{Channel, Connection, ErrorKind, Event, ExchangeKind};
 use tokio::time::timeout;
 
 use crate::outgoing::EXCHANGE;
 
-/// How long the broker may take until the channel is ready.
+/// How long the broker may take until the channel is ready, once we are connected.
 const OPENING: Duration = Duration::from_secs(10);
 /// How long a good-bye may take.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Seconds between heartbeats; a dead peer is noticed after two of them.
-const HEARTBEAT: u16 = 10;
-
-/// An AMQP URL. It shows itself without its password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct BrokerUrl(AMQPUri);
-
-impl FromStr for BrokerUrl {
-    type Err = ConnectError;
-
-    fn from_str(url: &str) -> Result<Self, ConnectError> {
-        // The parser's own errors may repeat the URL, password and all.
-        let mut uri: AMQPUri = url.trim().parse().map_err(|_| ConnectError::Url)?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Ok(Self(uri))
-    }
-}
-
-impl fmt::Display for BrokerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri {
-            scheme,
-            authority,
-            vhost,
-            ..
-        } = &self.0;
-        let user = &authority.userinfo.username;
-        let (host, port) = (&authority.host, authority.port);
-        write!(f, "{scheme}://{user}:***@{host}:{port} (vhost {vhost})")
-    }
-}
-
-impl fmt::Debug for BrokerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL cannot be read. The message does not repeat it: it holds a password.
     #[error(
-        "not an AMQP URL; it has the form amqp://user:password@host:port/vhost, the vhost / written %2f"
+        "not an AMQP URL: {0}; it has the form amqp://user:password@host:port/vhost, the vhost / written %2f"
     )]
-    Url,
+    Url(String),
     /// The broker cannot be reached or refuses.
     #[error("cannot connect to {url}: {reason}")]
     Broker {
         /// The broker.
-        url: BrokerUrl,
+        url: Box<SecretUrl>,
         /// What it said.
         reason: String,
     },
+}
+
+/// The broker of a URL: amqp:// or amqps://.
+///
+/// # Errors
+/// When it is none. The error does not repeat it.
+pub fn broker_url(text: &str) -> Result<SecretUrl, ConnectError> {
+    SecretUrl::parse(text, broker::SCHEMES).map_err(|error| ConnectError::Url(format!("{error:#}")))
 }
 
 /// A connection that publishes.
@@ -90,30 +61,32 @@ impl fmt::Debug for Link {
 
 impl Link {
     /// Connects, opens a channel with confirms, and makes sure that the exchange is there.
-    pub(crate) async fn open(url: &BrokerUrl, with_exchange: bool) -> Result<Self, ConnectError> {
-        let refuse = |reason: String| ConnectError::Broker {
-            url: url.clone(),
-            reason,
-        };
-        match timeout(OPENING, Self::try_open(url, with_exchange)).await {
-            Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => Err(refuse(explain(&error))),
-            Err(_) => Err(refuse("no answer within 10 s".to_owned())),
-        }
+    pub(crate) async fn open(url: &SecretUrl, with_exchange: bool) -> Result<Self, ConnectError> {
+        Self::try_open(url, with_exchange)
+            .await
+            .map_err(|error| ConnectError::Broker {
+                url: Box::new(url.clone()),
+                reason: format!("{error:#}"),
+            })
     }
 
-    async fn try_open(url: &BrokerUrl, with_exchange: bool) -> lapin::Result<Self> {
-        let properties =
-            ConnectionProperties::default().with_connection_name("acequia-publisher".into());
-        let connection = Connection::connect_uri(url.0.clone(), properties).await?;
+    async fn try_open(url: &SecretUrl, with_exchange: bool) -> anyhow::Result<Self> {
+        let connection = broker::connect(url, "acequia-publisher").await?.connection;
         let events = connection.events_listener().boxed();
-        if with_exchange {
-            ensure_exchange(&connection).await?;
-        }
-        let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
+        let opening = async {
+            if with_exchange {
+                ensure_exchange(&connection).await?;
+            }
+            let channel = connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            lapin::Result::Ok(channel)
+        };
+        let channel = timeout(OPENING, opening)
+            .await
+            .with_context(|| format!("no answer within {} s", OPENING.as_secs()))?
+            .map_err(|error| anyhow::anyhow!(broker::explain(&error)))?;
         Ok(Self {
             channel,
             events,
@@ -171,45 +144,5 @@ pub(crate) fn soft(error: &lapin::Error) -> Option<AMQPSoftError> {
             AMQPErrorKind::Hard(_) => None,
         },
         _ => None,
-    }
-}
-
-/// The error in words that say what to do.
-pub(crate) fn explain(error: &lapin::Error) -> String {
-    let ErrorKind::ProtocolError(refusal) = error.kind() else {
-        return error.to_string();
-    };
-    let hint = match refusal.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
-            " (check user, password and permissions)"
-        }
-        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => " (check the vhost)",
-        _ => "",
-    };
-    format!("{}{hint}", refusal.get_message())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_url_never_shows_its_password() {
-        let url: BrokerUrl = "amqp://app:s3cret@broker:5673/%2f".parse().unwrap();
-        let shown = "amqp://app:***@broker:5673 (vhost /)";
-        assert_eq!(url.to_string(), shown);
-        assert_eq!(format!("{url:?}"), shown);
-        for wrong in ["s3cret", "http://app:s3cret@broker", "amqp:s3cret", ""] {
-            let error = wrong.parse::<BrokerUrl>().unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn heartbeats_are_on_unless_the_url_says_otherwise() {
-        let heartbeat = |url: &str| url.parse::<BrokerUrl>().unwrap().0.query.heartbeat;
-        assert_eq!(heartbeat("amqp://broker"), Some(HEARTBEAT));
-        assert_eq!(heartbeat("amqp://broker?heartbeat=30"), Some(30));
     }
 }

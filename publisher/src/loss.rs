@@ -4,7 +4,9 @@ use std::fmt;
 
 use lapin::protocol::AMQPSoftError;
 
-use crate::link::{explain, soft};
+use acequia_link::broker::explain;
+
+use crate::link::soft;
 
 /// Why a lane cannot be used any more.
 #[derive(Debug)]

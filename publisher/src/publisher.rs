@@ -3,8 +3,10 @@
 use std::future::{Future, pending};
 use std::time::Duration;
 
+use acequia_link::SecretUrl;
+
 use crate::backlog::feed;
-use crate::link::{BrokerUrl, ConnectError, Link};
+use crate::link::{ConnectError, Link, broker_url};
 use crate::outgoing::Outgoing;
 use crate::run::Run;
 use crate::summary::Summary;
@@ -45,7 +47,7 @@ impl Default for Settings {
 /// again with the same id, by which the worker recognises it.
 #[derive(Debug)]
 pub struct Publisher {
-    url: BrokerUrl,
+    url: SecretUrl,
     settings: Settings,
     /// None after a run that ended without connection.
     link: Option<Link>,
@@ -57,14 +59,14 @@ impl Publisher {
     /// # Errors
     /// When the URL is wrong, or the broker cannot be reached or refuses.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        Self::connect_with(url.parse()?, Settings::default()).await
+        Self::connect_with(broker_url(url)?, Settings::default()).await
     }
 
     /// Connects.
     ///
     /// # Errors
     /// When the broker cannot be reached or refuses.
-    pub async fn connect_with(url: BrokerUrl, settings: Settings) -> Result<Self, ConnectError> {
+    pub async fn connect_with(url: SecretUrl, settings: Settings) -> Result<Self, ConnectError> {
         let link = Link::open(&url, settings.exchange).await?;
         Ok(Self {
             url,

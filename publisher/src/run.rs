@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_link::SecretUrl;
 use chrono::Utc;
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 use crate::backlog::{Backlog, Next};
 use crate::lane::Lane;
 use crate::ledger::{Fate, Flight};
-use crate::link::{BrokerUrl, Link};
+use crate::link::Link;
 use crate::loss::Loss;
 use crate::outgoing::Outgoing;
 use crate::publisher::Settings;
@@ -35,7 +36,7 @@ const UNROUTABLE: &str = "no queue takes it; start `worker run`, which declares 
 const INTERRUPTED: &str = "interrupted";
 
 pub(crate) struct Run<'a> {
-    url: &'a BrokerUrl,
+    url: &'a SecretUrl,
     settings: &'a Settings,
     backlog: Backlog,
     /// Since when the broker has not answered although it should.
@@ -53,7 +54,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
-        url: &'a BrokerUrl,
+        url: &'a SecretUrl,
         settings: &'a Settings,
         source: Receiver<Outgoing>,
     ) -> Self {
@@ -278,7 +279,8 @@ impl<'a> Run<'a> {
         self.stalled.get_or_insert_with(Instant::now);
         loop {
             // At random, so that many publishers do not come back at the same instant.
-            sleep(self.pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let pause = self.pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            sleep(pause).await;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             match Link::open(self.url, self.settings.exchange).await {
                 Ok(link) => {

@@ -5,11 +5,13 @@
 //! process ends, in whatever way: it reads from a pipe that the end of the process closes.
 
 mod broker;
+mod certificates;
 mod database;
 mod proxy;
 mod services;
 
 pub use broker::VirtualHost;
+pub use certificates::Certificates;
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use services::Services;
@@ -22,16 +24,28 @@ use std::time::{Duration, Instant};
 /// When it does not hold within a minute; the error says what was waited for.
 pub async fn wait_for(
     what: &str,
+    condition: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    wait_within(Duration::from_secs(60), what, condition).await
+}
+
+/// The same with another limit, for what takes long by its nature.
+///
+/// # Errors
+/// As [`wait_for`].
+pub async fn wait_within(
+    limit: Duration,
+    what: &str,
     mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
+    while begun.elapsed() < limit {
         if condition().await? {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    anyhow::bail!("waited a minute in vain for {what}")
+    anyhow::bail!("waited {} s in vain for {what}", limit.as_secs())
 }
 
 /// A port of the loopback interface that nobody uses now. It lies below the range of outgoing

@@ -1,12 +1,17 @@
 //! A way to a server that breaks when a test says so.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 /// What gets lost when a connection breaks.
@@ -25,11 +30,21 @@ struct Fault {
     times: u32,
 }
 
+/// How the way is at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    cut: bool,
+    latency: Duration,
+}
+
 /// A port that leads to a server.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     fault: Arc<Mutex<Fault>>,
+    weather: watch::Sender<Weather>,
+    broken: Arc<AtomicU64>,
+    delayed: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -46,16 +61,33 @@ impl Proxy {
         let address = listener.local_addr()?;
         let fault = Arc::<Mutex<Fault>>::default();
         let shared = fault.clone();
+        let (weather, forecast) = watch::channel(Weather::default());
+        let (broken, delayed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (breaks, delays) = (broken.clone(), delayed.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if forecast.borrow().cut {
+                    breaks.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 if let Ok(server) = TcpStream::connect((host.as_str(), port)).await {
-                    tokio::spawn(carry(client, server, shared.clone()));
+                    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                    let (fault, forecast) = (shared.clone(), forecast.clone());
+                    let (breaks, delays) = (breaks.clone(), delays.clone());
+                    tokio::spawn(async move {
+                        if carry(client, server, fault, forecast, delays).await {
+                            breaks.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
                 }
             }
         });
         Ok(Self {
             address,
             fault,
+            weather,
+            broken,
+            delayed,
             task,
         })
     }
@@ -79,6 +111,29 @@ impl Proxy {
             pattern: pattern.to_owned(),
             times,
         };
+    }
+
+    /// Breaks all connections, and every new one at once, until told otherwise.
+    pub fn cut(&self, cut: bool) {
+        self.weather.send_modify(|weather| weather.cut = cut);
+    }
+
+    /// From now on what the server says arrives so much later.
+    pub fn delay(&self, latency: Duration) {
+        self.weather
+            .send_modify(|weather| weather.latency = latency);
+    }
+
+    /// Connections that [`Proxy::cut`] has broken or refused.
+    #[must_use]
+    pub fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Answers that [`Proxy::delay`] has delayed.
+    #[must_use]
+    pub fn delayed(&self) -> u64 {
+        self.delayed.load(Ordering::Relaxed)
     }
 
     /// How often a connection is still to be broken.
@@ -113,30 +168,58 @@ fn strike(fault: &Mutex<Fault>, request: &[u8]) -> Option<Lost> {
 }
 
 /// Carries bytes both ways until one side ends or the connection is to break; dropping both
-/// sockets is the break.
-async fn carry(mut client: TcpStream, mut server: TcpStream, fault: Arc<Mutex<Fault>>) {
+/// sockets is the break. `true` when the way was cut.
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    fault: Arc<Mutex<Fault>>,
+    mut forecast: watch::Receiver<Weather>,
+    delays: Arc<AtomicU64>,
+) -> bool {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    // What the server has said and the client is to hear later.
+    let mut late: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
+        let due = late.front().map(|(due, _)| *due);
         let done = tokio::select! {
+            changed = forecast.changed() => {
+                if changed.is_err() || forecast.borrow().cut {
+                    return true;
+                }
+                Ok(())
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let (_, bytes) = late.pop_front().unwrap_or((Instant::now(), Vec::new()));
+                client.write_all(&bytes).await
+            }
             read = client.read(&mut up) => match read {
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => return false,
                 Ok(length) => match strike(&fault, &up[..length]) {
                     None => server.write_all(&up[..length]).await,
-                    Some(Lost::Request) => break,
+                    Some(Lost::Request) => return false,
                     Some(Lost::Answer) => {
                         let _ = server.write_all(&up[..length]).await;
                         let _ = server.read(&mut down).await;
-                        break;
+                        return false;
                     }
                 },
             },
-            read = server.read(&mut down) => match read {
-                Ok(0) | Err(_) => break,
-                Ok(length) => client.write_all(&down[..length]).await,
+            read = server.read(&mut down), if late.len() < 1000 => match read {
+                Ok(0) | Err(_) => return false,
+                Ok(length) => {
+                    let latency = forecast.borrow().latency;
+                    if latency.is_zero() && late.is_empty() {
+                        client.write_all(&down[..length]).await
+                    } else {
+                        delays.fetch_add(1, Ordering::Relaxed);
+                        late.push_back((Instant::now() + latency, down[..length].to_vec()));
+                        Ok(())
+                    }
+                }
             },
         };
         if done.is_err() {
-            break;
+            return false;
         }
     }
 }

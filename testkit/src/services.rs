@@ -1,6 +1,7 @@
 //! The servers of a test process.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -34,10 +35,19 @@ impl Services {
     /// # Errors
     /// As [`Services::shared`].
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with::<&str>(&[]).await
+    }
+
+    /// As [`Services::start`], with options of `services.sh run`, as `--tls`.
+    ///
+    /// # Errors
+    /// As [`Services::shared`].
+    pub async fn start_with<S: AsRef<OsStr>>(options: &[S]) -> anyhow::Result<Self> {
         let dir =
             std::env::temp_dir().join(format!("acequia-test-{}", uuid::Uuid::now_v7().simple()));
         let mut keeper = Command::new(script())
             .args(["run".as_ref(), dir.as_os_str(), "--any-port".as_ref()])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -90,6 +100,32 @@ impl Services {
             .next()
             .and_then(|pid| pid.parse().ok())
             .with_context(|| format!("no process id in {}", file.display()))
+    }
+
+    /// Runs RabbitMQ's control program on this server and returns what it prints.
+    ///
+    /// # Errors
+    /// When the server does not run or the program fails.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        // Under the server's own settings: the name of the node, its cookie, its port mapper.
+        let pid = self.pid("rabbitmq")?;
+        let settings = std::fs::read(format!("/proc/{pid}/environ"))?;
+        let settings = settings.split(|byte| *byte == 0).filter_map(|setting| {
+            let (name, value) = std::str::from_utf8(setting).ok()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        let output = Command::new(self.dir.join("rabbitmq/server/sbin/rabbitmqctl"))
+            .args(arguments)
+            .envs(settings.filter(|(name, _)| name != "RABBITMQ_DIST_PORT"))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("rabbitmqctl")?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("rabbitmqctl {}: {words}", arguments.join(" "));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// One of the addresses that `services.sh` wrote, as `AMQP_URL`.

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_link::{SecretUrl, broker};
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
-
-use crate::config::SecretUrl;
+use lapin::{Connection, ExchangeKind};
 
 /// The exchange that publishers send to.
 pub const EXCHANGE: &str = "acequia";
@@ -46,24 +45,13 @@ pub fn queue_of(domain: &str) -> String {
     format!("acequia.{domain}")
 }
 
-/// Connects within ten seconds, with a heartbeat of ten.
+/// Connects, see [`broker::connect`].
 ///
 /// # Errors
-/// When the broker does not answer or refuses.
+/// When the broker does not answer, refuses, or is not the one it should be.
 pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connection> {
-    let mut uri: url::Url = url.expose().parse()?;
-    if !uri.query_pairs().any(|(key, _)| key == "heartbeat") {
-        uri.query_pairs_mut().append_pair("heartbeat", "10");
-    }
-    let properties = ConnectionProperties::default()
-        .with_connection_name(format!("acequia-worker {name}").into());
-    tokio::time::timeout(
-        Duration::from_secs(10),
-        Connection::connect(uri.as_str(), properties),
-    )
-    .await
-    .context("no answer within 10 s")?
-    .context("the broker refused the connection")
+    let connected = broker::connect(url, &format!("acequia-worker {name}")).await?;
+    Ok(connected.connection)
 }
 
 /// Declares exchange and queues of the domains. Declaring again is harmless; a queue that is

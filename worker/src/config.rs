@@ -1,122 +1,180 @@
 //! Settings: command line or environment, secrets also by file.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use acequia_link::tls::TlsFiles;
+use acequia_link::{AllowPlaintext, BrokerTls, broker};
+use anyhow::Context;
 use clap::Args;
-use url::Url;
 
-/// A URL that may hold a password. Shown without it, in `Debug` too.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(Url);
+use crate::db;
 
-impl SecretUrl {
-    /// Parses a URL of one of the given schemes.
-    ///
-    /// # Errors
-    /// When it is no URL or has another scheme. The error does not repeat the text.
-    pub fn parse(text: &str, schemes: &[&str]) -> anyhow::Result<Self> {
-        let url = Url::parse(text.trim()).context("is not a URL")?;
-        if !schemes.contains(&url.scheme()) {
-            bail!("must begin with {}://", schemes.join(":// or "));
-        }
-        Ok(Self(url))
-    }
-
-    /// The URL with its password, for the client library only.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.0.clone();
-        if url.password().is_some() && url.set_password(Some("***")).is_err() {
-            return f.write_str("(url)");
-        }
-        f.write_str(url.as_str())
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+pub use acequia_link::SecretUrl;
 
 /// Where PostgreSQL is.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct DatabaseArgs {
     /// PostgreSQL: postgres://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
-    /// File that holds the URL, instead of DATABASE_URL
+    /// File that holds the URL, instead of DATABASE_URL; read again for each connection
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
     database_url_file: Option<PathBuf>,
+    /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
+    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
+    database_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    plaintext: AllowPlaintext,
+}
+
+impl std::fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
 }
 
 impl DatabaseArgs {
     /// The URL from the option, the variable or the file.
     ///
     /// # Errors
-    /// When none is given, the file cannot be read, or it is no PostgreSQL URL.
+    /// When none is given, the file cannot be read, it is no PostgreSQL URL, or it leads to
+    /// another machine without TLS.
     pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        secret(
+        const NAME: &str = "DATABASE_URL";
+        let url = SecretUrl::from_setting(
             self.database_url.as_deref(),
-            self.database_url_file.as_ref(),
-            "DATABASE_URL",
+            self.database_url_file.as_deref(),
+            NAME,
             "postgres://acequia_worker:password@127.0.0.1:5432/payments",
             &["postgres", "postgresql"],
-        )
+        )?;
+        let tls = TlsFiles {
+            ca: self.database_ca_file.clone(),
+            ..TlsFiles::default()
+        };
+        let url = url.with_tls(tls).with_plaintext(self.plaintext.0);
+        db::options(&url, "check").context(NAME)?;
+        Ok(url)
     }
 }
 
 /// Where RabbitMQ is.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct BrokerArgs {
-    /// RabbitMQ: amqp://user:password@host:port/vhost
+    /// RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// with TLS
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
     amqp_url: Option<String>,
-    /// File that holds the URL, instead of AMQP_URL
+    /// File that holds the URL, instead of AMQP_URL; read again for each connection
     #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
     amqp_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: BrokerTls,
+    #[command(flatten)]
+    plaintext: AllowPlaintext,
+}
+
+impl std::fmt::Debug for BrokerArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerArgs").finish_non_exhaustive()
+    }
 }
 
 impl BrokerArgs {
     /// The URL from the option, the variable or the file.
     ///
     /// # Errors
-    /// When none is given, the file cannot be read, or it is no AMQP URL.
+    /// When none is given, a file cannot be read, it is no AMQP URL, or it leads to another
+    /// machine without TLS.
     pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        secret(
+        const NAME: &str = "AMQP_URL";
+        let url = SecretUrl::from_setting(
             self.amqp_url.as_deref(),
-            self.amqp_url_file.as_ref(),
-            "AMQP_URL",
+            self.amqp_url_file.as_deref(),
+            NAME,
             "amqp://app:password@127.0.0.1:5672/%2f",
-            &["amqp", "amqps"],
-        )
+            broker::SCHEMES,
+        )?;
+        let url = url
+            .with_tls(self.tls.clone().into())
+            .with_plaintext(self.plaintext.0);
+        broker::check(&url).context(NAME)?;
+        Ok(url)
     }
 }
 
-fn secret(
-    text: Option<&str>,
-    file: Option<&PathBuf>,
-    name: &str,
-    example: &str,
-    schemes: &[&str],
-) -> anyhow::Result<SecretUrl> {
-    let text = match (text, file) {
-        (Some(text), _) => text.to_owned(),
-        (None, Some(file)) => std::fs::read_to_string(file)
-            .with_context(|| format!("{name}_FILE: cannot read {}", file.display()))?,
-        (None, None) => bail!("{name} is not set. Set it, for example {name}={example}"),
-    };
-    SecretUrl::parse(&text, schemes).with_context(|| format!("{name}, for example {example}"))
+/// Passwords that `migrate` sets.
+#[derive(Clone, Args)]
+pub struct PasswordArgs {
+    /// Password for role acequia_worker; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_WORKER_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    worker_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_WORKER_PASSWORD_FILE", value_name = "FILE")]
+    worker_password_file: Option<PathBuf>,
+    /// Password for role acequia_analyst; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_ANALYST_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    analyst_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_ANALYST_PASSWORD_FILE", value_name = "FILE")]
+    analyst_password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// Roles with their passwords, those that are given.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is empty.
+    pub fn passwords(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let roles = [
+            (
+                "acequia_worker",
+                &self.worker_password,
+                &self.worker_password_file,
+            ),
+            (
+                "acequia_analyst",
+                &self.analyst_password,
+                &self.analyst_password_file,
+            ),
+        ];
+        let mut passwords = Vec::new();
+        for (role, text, file) in roles {
+            let password = match (text.as_deref(), file) {
+                (Some(text), _) if !text.is_empty() => text.to_owned(),
+                (_, Some(file)) => read_password(file)
+                    .with_context(|| format!("password of role {role}: {}", file.display()))?,
+                _ => continue,
+            };
+            passwords.push((role, password));
+        }
+        Ok(passwords)
+    }
+}
+
+impl std::fmt::Debug for PasswordArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PasswordArgs").finish_non_exhaustive()
+    }
+}
+
+/// The first line: editors and `echo` end it with a line break.
+fn read_password(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    let password = text.lines().next().unwrap_or_default();
+    anyhow::ensure!(!password.is_empty(), "the file is empty");
+    Ok(password.to_owned())
 }
 
 /// How the loops run.
@@ -140,6 +198,10 @@ pub struct LoopArgs {
     /// Longest wait for a batch to fill once its first message is there
     #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_parser = duration)]
     pub batch_wait: Duration,
+    /// Longest time a batch is kept while the database refuses it; then its messages go back to
+    /// the queue until it works again. Must be below the broker's consumer timeout (30 min)
+    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_parser = duration)]
+    pub hold_max: Duration,
     /// Most staged rows merged in one transaction
     #[arg(
         long,
@@ -207,17 +269,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        let url = SecretUrl::parse("amqp://app:s3cret@host:5672/%2f", &["amqp"]).unwrap();
-        assert_eq!(url.to_string(), "amqp://app:***@host:5672/%2f");
-        assert!(!format!("{url:?}").contains("s3cret"));
-        let error = SecretUrl::parse("http://app:s3cret@host", &["amqp"]).unwrap_err();
-        assert!(!format!("{error:#}").contains("s3cret"));
-    }
 
     #[test]
     fn durations_have_units() {

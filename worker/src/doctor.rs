@@ -283,7 +283,7 @@ fn report(findings: &mut Findings, check: &str, found: anyhow::Result<String>) {
 /// to itself.
 async fn broker_version(url: &SecretUrl) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let url: url::Url = url.expose().parse().ok()?;
+    let url = url.expose().ok()?;
     if url.scheme() != "amqp" {
         return None;
     }

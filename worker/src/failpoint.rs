@@ -2,8 +2,9 @@
 //! is installed, none of this exists.
 //!
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
-//! acknowledgement; `ACEQUIA_FAILPOINT=poison:TEXT` dies when it decodes a message that holds
-//! the text; `ACEQUIA_FAILPOINT=panic:TEXT` panics there.
+//! acknowledgement; `after_confirms:1` dies the first time between the confirms of a replay and its
+//! commit; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
+//! there.
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -17,9 +18,9 @@ mod armed {
     });
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    pub fn after_commit() {
+    pub fn pass(place: &str) {
         if let Some((name, times)) = &*ORDER
-            && name == "after_commit"
+            && name == place
             && (PASSED.fetch_add(1, Ordering::Relaxed) + 1).to_string() == *times
         {
             std::process::abort();
@@ -41,7 +42,13 @@ mod armed {
 /// Between the commit of a batch and its acknowledgement.
 pub fn after_commit() {
     #[cfg(debug_assertions)]
-    armed::after_commit();
+    armed::pass("after_commit");
+}
+
+/// Between the confirms of replayed messages and the commit that marks them.
+pub fn after_confirms() {
+    #[cfg(debug_assertions)]
+    armed::pass("after_confirms");
 }
 
 /// Before a message is decoded.

@@ -16,6 +16,7 @@ pub mod maintain;
 pub mod metrics;
 pub mod migrate;
 pub mod promote;
+pub mod quarantine;
 pub mod refresh;
 pub mod run;
 pub mod status;

@@ -3,9 +3,9 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, duration};
+use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, refresh, run, trace};
+use acequia_worker::{check, db, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ struct Cli {
     #[arg(
         long,
         env = "ACEQUIA_LOG",
-        default_value = "info,lapin=off,tokio_postgres=warn",
+        default_value = "info,lapin=off",
         global = true,
         value_name = "FILTER"
     )]
@@ -48,22 +48,8 @@ enum Command {
     Migrate {
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Password for role acequia_worker; left as it is when not given
-        #[arg(
-            long,
-            env = "ACEQUIA_WORKER_PASSWORD",
-            hide_env_values = true,
-            value_name = "PASSWORD"
-        )]
-        worker_password: Option<String>,
-        /// Password for role acequia_analyst; left as it is when not given
-        #[arg(
-            long,
-            env = "ACEQUIA_ANALYST_PASSWORD",
-            hide_env_values = true,
-            value_name = "PASSWORD"
-        )]
-        analyst_password: Option<String>,
+        #[command(flatten)]
+        passwords: PasswordArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -99,6 +85,11 @@ enum Command {
     Refresh {
         #[command(flatten)]
         database: DatabaseArgs,
+    },
+    /// Look at messages in quarantine, send them again, give them up
+    Quarantine {
+        #[command(subcommand)]
+        command: quarantine::Command,
     },
     /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
@@ -156,19 +147,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate {
             database,
-            worker_password,
-            analyst_password,
+            passwords,
             json,
         } => {
-            let passwords: Vec<_> = [
-                ("acequia_worker", worker_password),
-                ("acequia_analyst", analyst_password),
-            ]
-            .into_iter()
-            .filter_map(|(role, password)| {
-                Some((role, password.filter(|password| !password.is_empty())?))
-            })
-            .collect();
+            let passwords = passwords.passwords()?;
             let report = migrate::migrate(&database.url()?, &passwords).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
@@ -246,6 +228,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }

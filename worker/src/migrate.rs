@@ -1,19 +1,23 @@
 //! Schema: migrations once and in order, routines and rules again whenever they change.
 //!
-//! refinery takes no lock and speaks through `tokio-postgres`; both stay in this file.
+//! refinery takes no lock: `migrate` takes one for the whole of its work.
+
+mod driver;
 
 use std::collections::BTreeMap;
 
 use acequia_contracts::catalog;
+use acequia_link::SecretUrl;
 use anyhow::{Context, bail};
+use driver::Driver;
 use embedded::migrations;
 use include_dir::{Dir, include_dir};
+use postgres_protocol::password::scram_sha_256;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
-use tokio_postgres::{Client, NoTls};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tracing::info;
 
-use crate::config::SecretUrl;
+use crate::db;
 
 #[allow(missing_docs)]
 mod embedded {
@@ -41,46 +45,52 @@ pub struct Report {
 /// Brings the schema to the version of this program. Safe to call from several processes at
 /// once and again at any time.
 ///
-/// `passwords` are set for the login roles of the platform: (role, password).
+/// `passwords` are set for the login roles of the platform: (role, password). The server never
+/// sees them, only what it needs to check them.
 ///
 /// # Errors
 /// When the database does not answer, an SQL file fails, or the schema is newer than this
 /// program.
 pub async fn migrate(url: &SecretUrl, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
-    let (mut client, connection) = tokio_postgres::connect(url.expose(), NoTls)
-        .await
-        .context("database")?;
-    let driver = tokio::spawn(connection);
-    let report = apply(&mut client, passwords).await;
-    drop(client);
-    driver.await.context("connection")??;
-    report
+    let mut connection = db::connect(url, "migrate").await.context("database")?;
+    let report = apply(&mut connection, passwords).await?;
+    // The lock ends with the connection.
+    connection.close().await?;
+    Ok(report)
 }
 
-async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
-    client
-        .execute("select pg_advisory_lock($1)", &[&LOCK])
+async fn apply(
+    connection: &mut PgConnection,
+    passwords: &[(&str, String)],
+) -> anyhow::Result<Report> {
+    // A migration takes the time it takes, and so does waiting for another process's.
+    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
+        .execute(&mut *connection)
         .await?;
-    client
-        .batch_execute(
-            "create schema if not exists core; \
-             comment on schema core is 'Accounting, data quality, lineage: the tables of the platform itself'",
-        )
-        .await
-        .context("schema core; the role must own the database")?;
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::raw_sql(
+        "create schema if not exists core; \
+         comment on schema core is 'Accounting, data quality, lineage: the tables of the platform itself'",
+    )
+    .execute(&mut *connection)
+    .await
+    .context("schema core; the role must own the database")?;
     // Asked before refinery runs: it would only find that a migration of its own is missing.
-    let version = match client
-        .query_one("select to_regclass($1)::text", &[&HISTORY])
-        .await?
-        .get::<_, Option<String>>(0)
-    {
-        Some(_) => client
-            .query_one(
+    let history: Option<String> = sqlx::query_scalar("select to_regclass($1)::text")
+        .bind(HISTORY)
+        .fetch_one(&mut *connection)
+        .await?;
+    let version: i32 = match history {
+        Some(_) => {
+            sqlx::query_scalar(
                 "select coalesce(max(version), 0)::int from core.refinery_schema_history",
-                &[],
             )
+            .fetch_one(&mut *connection)
             .await?
-            .get(0),
+        }
         None => 0,
     };
     if version > latest() {
@@ -91,7 +101,10 @@ async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Res
     }
     let mut runner = migrations::runner();
     runner.set_migration_table_name(HISTORY);
-    let applied = runner.run_async(client).await.context("migration")?;
+    let applied = runner
+        .run_async(&mut Driver(connection))
+        .await
+        .context("migration")?;
     let mut report = Report {
         migrations: applied
             .applied_migrations()
@@ -101,12 +114,12 @@ async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Res
         version: latest(),
         ..Report::default()
     };
-    report.routines = apply_routines(client).await?;
+    report.routines = apply_routines(connection).await?;
     for (role, password) in passwords {
-        set_password(client, role, password).await?;
+        set_password(connection, role, password).await?;
     }
-    client
-        .execute("select core.ensure_partitions()", &[])
+    sqlx::query("select core.ensure_partitions()")
+        .execute(&mut *connection)
         .await?;
     info!(
         event = "migrate.done",
@@ -120,58 +133,54 @@ async fn apply(client: &mut Client, passwords: &[(&str, String)]) -> anyhow::Res
 
 /// Applies routines and rules in one transaction if any of them has changed. All of them, since
 /// views build on each other.
-async fn apply_routines(client: &mut Client) -> anyhow::Result<Vec<String>> {
+async fn apply_routines(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
     let files = routines();
     let wanted: BTreeMap<String, String> = files
         .iter()
         .map(|(path, text)| (path.clone(), checksum(text)))
         .chain([("catalog".to_owned(), checksum(&catalog_text()))])
         .collect();
-    let rows = client
-        .query("select path, checksum from core.routines", &[])
+    let present: Vec<(String, String)> = sqlx::query_as("select path, checksum from core.routines")
+        .fetch_all(&mut *connection)
         .await?;
-    let present: BTreeMap<String, String> =
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    if wanted == present {
+    if wanted == present.into_iter().collect() {
         return Ok(Vec::new());
     }
-    let transaction = client.transaction().await?;
-    transaction
-        .execute("delete from core.entities", &[])
+    let mut transaction = connection.begin().await?;
+    sqlx::query("delete from core.entities")
+        .execute(&mut *transaction)
         .await?;
     for (position, entity) in entities().into_iter().enumerate() {
-        transaction
-            .execute(
-                "insert into core.entities (domain, entity, position, staging, merge, core_table, key_columns, fields) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
-                &[
-                    &entity.domain,
-                    &entity.name,
-                    &i32::try_from(position)?,
-                    &entity.staging,
-                    &entity.merge,
-                    &entity.core,
-                    &entity.key,
-                    &entity.columns.iter().map(|column| column.name).collect::<Vec<_>>(),
-                ],
-            )
-            .await?;
+        let fields: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
+        sqlx::query(
+            "insert into core.entities (domain, entity, position, staging, merge, core_table, key_columns, fields) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(entity.domain)
+        .bind(entity.name)
+        .bind(i32::try_from(position)?)
+        .bind(entity.staging)
+        .bind(entity.merge)
+        .bind(entity.core)
+        .bind(entity.key)
+        .bind(fields)
+        .execute(&mut *transaction)
+        .await?;
     }
     for (path, text) in &files {
-        transaction
-            .batch_execute(text)
+        sqlx::raw_sql(*text)
+            .execute(&mut *transaction)
             .await
             .with_context(|| format!("sql/{path}"))?;
     }
-    transaction
-        .execute("delete from core.routines", &[])
+    sqlx::query("delete from core.routines")
+        .execute(&mut *transaction)
         .await?;
     for (path, checksum) in &wanted {
-        transaction
-            .execute(
-                "insert into core.routines (path, checksum) values ($1, $2)",
-                &[path, checksum],
-            )
+        sqlx::query("insert into core.routines (path, checksum) values ($1, $2)")
+            .bind(path)
+            .bind(checksum)
+            .execute(&mut *transaction)
             .await?;
     }
     transaction.commit().await?;
@@ -253,23 +262,24 @@ fn checksum(text: &str) -> String {
         .collect()
 }
 
-/// A password cannot be a parameter of `alter role`; the server itself quotes it.
-async fn set_password(client: &Client, role: &str, password: &str) -> anyhow::Result<()> {
-    let statement: String = client
-        .query_one(
-            "select format('alter role %I password %L', $1::text, $2::text)",
-            &[&role, &password],
-        )
-        .await?
-        .get(0);
-    client
-        .batch_execute(&statement)
+/// Sends only a verifier: a server logs statements, and shows them in `pg_stat_activity`.
+/// It cannot be a parameter of `alter role`; the server itself quotes it.
+async fn set_password(
+    connection: &mut PgConnection,
+    role: &str,
+    password: &str,
+) -> anyhow::Result<()> {
+    let statement: String =
+        sqlx::query_scalar("select format('alter role %I password %L', $1::text, $2::text)")
+            .bind(role)
+            .bind(scram_sha_256(password.as_bytes()))
+            .fetch_one(&mut *connection)
+            .await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
         .await
-        .map_err(|error| match error.as_db_error() {
-            // The statement, and so the password, must not be in the error.
-            Some(error) => anyhow::anyhow!("password of role {role}: {}", error.message()),
-            None => anyhow::anyhow!("password of role {role}: connection lost"),
-        })
+        .with_context(|| format!("password of role {role}"))?;
+    Ok(())
 }
 
 /// The newest migration of this program.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::support::{Broker, all_keys, domain, id, some_messages};
-use acequia_publisher::{Outgoing, Publisher, Settings, Summary};
+use acequia_publisher::{Outgoing, Publisher, Settings, Summary, broker_url};
 use chrono::Utc;
 use lapin::types::AMQPValue;
 
 async fn send(broker: &Broker, settings: Settings, messages: Vec<Outgoing>) -> Summary {
-    let url = broker.url().parse().unwrap();
+    let url = broker_url(broker.url()).unwrap();
     let mut publisher = Publisher::connect_with(url, settings).await.unwrap();
     let summary = publisher.send_all(messages).await;
     publisher.close().await;
@@ -175,7 +175,7 @@ async fn without_any_queue_it_gives_up_early() {
 #[tokio::test]
 async fn a_queue_that_comes_late_gets_what_came_back() {
     let broker = Broker::start().await;
-    let url = broker.url().parse().unwrap();
+    let url = broker_url(broker.url()).unwrap();
     let settings = Settings {
         attempts: 8,
         ..Settings::default()

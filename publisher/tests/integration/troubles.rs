@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use acequia_publisher::{Publisher, Settings};
+use acequia_publisher::{Publisher, Settings, broker_url};
 
 use crate::support::{Broker, Proxy, all_keys, id, some_messages};
 
 /// Nothing is lost and nothing gets a second identity, whatever happens to the connection.
 async fn survives(proxy: &Proxy, broker: &Broker, settings: Settings, trouble: impl Future) {
     broker.bind("all", &[&all_keys()]).await;
-    let url = proxy.url.parse().unwrap();
+    let url = broker_url(&proxy.url).unwrap();
     let mut publisher = Publisher::connect_with(url, settings).await.unwrap();
     let messages = some_messages(&[]);
     let (summary, _) = tokio::join!(publisher.send_all(messages.clone()), trouble);
@@ -68,7 +68,7 @@ async fn a_broker_that_falls_silent_is_given_up_in_time() {
 async fn it_goes_on_as_long_as_it_should_without_a_broker() {
     let broker = Broker::start().await;
     broker.bind("all", &[&all_keys()]).await;
-    let url = broker.url().parse().unwrap();
+    let url = broker_url(broker.url()).unwrap();
     let settings = Settings {
         rate: Some(100.0),
         retry_for: Some(Duration::from_millis(500)),

@@ -1,4 +1,4 @@
--- Promotion of staged batches, and what becomes of rows whose parent never comes.
+-- Promotion of staged batches.
 
 create or replace function core.promote(p_domain text, p_max_rows integer)
 returns table (
@@ -95,53 +95,3 @@ begin
 end
 $$;
 comment on function core.promote(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';
-
-create or replace function core.expire_pending(p_domain text, p_older_than interval)
-returns table (entity text, expired bigint)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_entity record;
-begin
-    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
-    for v_entity in
-        select c.entity, c.staging, c.fields from core.entities c where c.domain = p_domain order by c.position
-    loop
-        -- The original bytes were acknowledged long ago: the body is rebuilt from the columns.
-        execute format($sql$
-            with expired as (
-                delete from core.pending p
-                where p.entity = $1 and not p.ready and p.since < now() - $2
-                returning p.*
-            ), kept as (
-                insert into raw.quarantine as q (message_id, day, batch_id, domain, entity, queue, stage, code, field_path,
-                    message, violations, body, properties, fingerprint)
-                select x.message_id, x.day, x.batch_id, $3, $4, b.queue, 'merge', 'orphan', x.parent,
-                       format('refers to %%s, which did not arrive within %%s', x.parent, $2),
-                       jsonb_build_array(jsonb_build_object('code', 'orphan', 'path', x.parent,
-                           'message', 'the row it refers to did not arrive in time')),
-                       convert_to((jsonb_build_object('entity', $4, 'ts', s.event_at)
-                           || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5)))::text, 'UTF8'),
-                       jsonb_build_object('message_id', x.message_id, 'rebuilt', true),
-                       md5(concat_ws('|', $3, $4, 'orphan', x.parent))
-                from expired x
-                join %s s on s.message_id = x.message_id and s.day = x.day
-                join core.batches b on b.batch_id = x.batch_id
-                on conflict (message_id, day) do update set occurrences = q.occurrences + 1, last_seen_at = now()
-            ), counted as (
-                update core.batch_entities e
-                set pending = e.pending - n.rows, quarantined = e.quarantined + n.rows
-                from (select x.batch_id, count(*)::int as rows from expired x group by x.batch_id) n
-                where e.batch_id = n.batch_id and e.entity = $4
-            )
-            select count(*) from expired
-            $sql$, v_entity.staging)
-        into expired
-        using p_domain || '.' || v_entity.entity, p_older_than, p_domain, v_entity.entity, v_entity.fields;
-        if expired > 0 then
-            entity := v_entity.entity;
-            return next;
-        end if;
-    end loop;
-end
-$$;
-comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent to quarantine, code orphan';

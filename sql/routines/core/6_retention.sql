@@ -82,6 +82,21 @@ begin
         return next;
     end if;
 
+    what := 'raw.quarantine_versions';
+    delete from raw.quarantine_versions v
+    where not exists (select from raw.quarantine q where q.quarantine_id = v.quarantine_id);
+    get diagnostics removed = row_count;
+    if removed > 0 then
+        return next;
+    end if;
+    -- As long as the rows it tells of may be there, and not shorter than the other logs.
+    what := 'core.audit_log';
+    delete from core.audit_log l where l.at < now() - greatest(p_quarantine, p_logs);
+    get diagnostics removed = row_count;
+    if removed > 0 then
+        return next;
+    end if;
+
     -- Accounts of old batches are summed up; a batch with pending rows stays.
     what := 'core.batches';
     with old as (

@@ -7,6 +7,9 @@ grant usage on schema raw, stg, core, marts to acequia_worker;
 grant select on all tables in schema raw, stg, core, marts to acequia_worker;
 grant insert on all tables in schema stg to acequia_worker;
 grant insert, update on raw.quarantine to acequia_worker;
+grant insert on raw.quarantine_versions to acequia_worker;
+-- Neither the time nor the login of an entry can be chosen.
+grant insert (who, action, quarantine_ids, filters, reason) on core.audit_log to acequia_worker;
 grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
 grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;

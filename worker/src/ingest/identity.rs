@@ -14,7 +14,7 @@ pub const NO_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 1) {
 };
 
 /// Header with the publish time in microseconds since 1970.
-const PUBLISHED_AT: &str = "x-published-at";
+pub const PUBLISHED_AT: &str = "x-published-at";
 
 /// Identity of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod identity;
+mod pass_on;
 mod properties;
 mod quarantine;
 mod sort;
@@ -25,7 +26,7 @@ use crate::db;
 use crate::failure::Backoff;
 use crate::run::Shared;
 
-pub use identity::{Identity, NO_DAY};
+pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
 pub use sort::Sorted;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
@@ -59,6 +60,13 @@ impl Lane {
             );
         }
         lanes
+    }
+
+    /// The domain, if the queue is the one that a reference system's publishers use. Such queues
+    /// do not count deliveries.
+    fn legacy_of(&self) -> Option<&'static Domain> {
+        self.domain
+            .filter(|domain| domain.legacy_queue == Some(self.queue.as_str()))
     }
 }
 
@@ -119,15 +127,9 @@ async fn consume(
         .await
         .context("database")?;
     let budget = shared.settings.in_flight_bytes;
-    let mut source = Source::open(
-        &shared.broker,
-        &shared.domains,
-        &lane.queue,
-        window.size(),
-        budget,
-    )
-    .await
-    .context("broker")?;
+    let mut source = Source::open(&shared.broker, &shared.domains, lane, window.size(), budget)
+        .await
+        .context("broker")?;
     shared.metrics.connected(&lane.queue);
     health.succeeded();
     info!(event = "ingest.started", queue = lane.queue, "consuming");
@@ -159,7 +161,13 @@ async fn flow(
             return Ok(());
         };
         health.working();
-        if !writer.stage(source, connection, &batch.deliveries).await? {
+        if batch.again
+            && let Some(domain) = lane.legacy_of()
+        {
+            source
+                .pass_on(&batch, &lane.queue, &queue_of(domain.name))
+                .await?;
+        } else if !writer.stage(source, connection, &batch.deliveries).await? {
             return Ok(()); // told to stop while the database was away
         }
         crate::failpoint::after_commit();

@@ -80,12 +80,16 @@ fn clean(text: &str) -> String {
 /// The queue that gave a message up first, as the broker noted it.
 #[must_use]
 pub fn first_death_queue(properties: &BasicProperties) -> Option<String> {
+    text_header(properties, "x-first-death-queue")
+}
+
+/// A header that is a text.
+#[must_use]
+pub fn text_header(properties: &BasicProperties, name: &str) -> Option<String> {
     let headers = properties.headers().as_ref()?;
-    match headers.inner().get("x-first-death-queue")? {
-        AMQPValue::LongString(queue) => {
-            Some(String::from_utf8_lossy(queue.as_bytes()).into_owned())
-        }
-        AMQPValue::ShortString(queue) => Some(queue.to_string()),
+    match headers.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     }
 }

@@ -10,7 +10,9 @@ use lapin::message::Delivery;
 use uuid::Uuid;
 
 use super::identity::{Identity, published_at};
+use super::pass_on::came_by;
 use crate::failpoint;
+use crate::quarantine::message as replay;
 
 /// The good messages of one entity, in columns. All vectors have the same length.
 pub struct EntityRows {
@@ -91,9 +93,12 @@ impl Sorted {
     /// Decodes the delivery at `position` and files it under good or rejected.
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
         let given = Identity::of_properties(&delivery.properties);
-        let bytes = || Identity::of_bytes(queue, &delivery.data);
+        let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
         let published = published_at(&delivery.properties, context.now);
-        self.oldest = self.oldest.into_iter().chain(published).min();
+        // How long a replay lay in quarantine says nothing about how far we are behind.
+        if replay::attempt_of(&delivery.properties) == 0 {
+            self.oldest = self.oldest.into_iter().chain(published).min();
+        }
 
         let (entity, violations) = match self.decode_guarded(delivery, context) {
             Ok((entity, envelope)) => {
@@ -130,7 +135,7 @@ impl Sorted {
             delivery: position,
             entity: named_outside(self.domain, delivery),
             identity: Identity::of_properties(&delivery.properties)
-                .unwrap_or_else(|| Identity::of_bytes(queue, &delivery.data)),
+                .unwrap_or_else(|| Identity::of_bytes(&came_by(delivery, queue), &delivery.data)),
             violations: vec![Violation::body(
                 Code::DeliveryLimit,
                 "the broker gave it up after too many deliveries: it may crash workers",

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_link::broker::{self, Connected};
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -14,13 +15,14 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Lane;
 use super::window::is_suspect;
-use crate::amqp::{ANSWER_WITHIN, answer, close, connect, declare};
+use crate::amqp::{ANSWER_WITHIN, answer, close, declare};
 use crate::config::{LoopArgs, SecretUrl};
 
 /// A batch that gets no further message for this long is staged without waiting for more.
@@ -34,6 +36,8 @@ pub struct Batch {
     pub deliveries: Vec<Delivery>,
     /// It consists of a suspect of crashing workers, or one comes next.
     pub suspicious: bool,
+    /// They were delivered before, by a queue that does not count how often.
+    pub again: bool,
 }
 
 impl Batch {
@@ -49,7 +53,7 @@ impl Batch {
 pub struct Source {
     queue: String,
     channel: Channel,
-    connection: Arc<Connection>,
+    connection: Arc<Connected>,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
@@ -58,6 +62,8 @@ pub struct Source {
     ahead: VecDeque<Delivery>,
     held: Arc<AtomicUsize>,
     budget: usize,
+    /// The queue counts how often it delivers a message.
+    counted: bool,
 }
 
 impl Source {
@@ -68,17 +74,19 @@ impl Source {
     pub async fn open(
         url: &SecretUrl,
         domains: &[&Domain],
-        queue: &str,
+        lane: &Lane,
         window: u16,
         budget: usize,
     ) -> anyhow::Result<Self> {
-        let connection = connect(url, queue).await?;
-        declare(&connection, domains).await?;
-        let channel = answer(connection.create_channel()).await?;
+        let name = format!("acequia-worker {}", lane.queue);
+        let connected = broker::connect(url, &name).await?;
+        declare(&connected.connection, domains).await?;
+        let channel = answer(connected.connection.create_channel()).await?;
         let mut source = Self {
-            queue: queue.to_owned(),
+            queue: lane.queue.clone(),
+            counted: lane.legacy_of().is_none(),
             channel,
-            connection: Arc::new(connection),
+            connection: Arc::new(connected),
             tag: String::new(),
             pump: None,
             arrivals: mpsc::unbounded_channel().1,
@@ -154,8 +162,11 @@ impl Source {
         let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
             return Ok(None);
         };
+        let counted = self.counted;
+        let again = |delivery: &Delivery| delivery.redelivered && !counted;
         let mut batch = Batch {
             suspicious: is_suspect(&first),
+            again: again(&first),
             deliveries: vec![first],
         };
         let mut bytes = batch.deliveries[0].data.len();
@@ -168,8 +179,8 @@ impl Source {
             let Some(delivery) = self.another(quiet).await? else {
                 break;
             };
-            if is_suspect(&delivery) {
-                batch.suspicious = true;
+            if is_suspect(&delivery) || again(&delivery) != batch.again {
+                batch.suspicious = is_suspect(&delivery);
                 self.ahead.push_front(delivery);
                 break;
             }
@@ -263,9 +274,14 @@ impl Source {
         Ok(())
     }
 
+    /// The channel that it consumes by.
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
     /// Closes the connection; what is unacknowledged goes back to the queue.
     pub async fn close(&self) {
-        close(&self.connection).await;
+        close(&self.connection.connection).await;
     }
 }
 
@@ -274,7 +290,7 @@ impl Source {
 struct Pump {
     held: Arc<AtomicUsize>,
     limit: usize,
-    connection: Arc<Connection>,
+    connection: Arc<Connected>,
 }
 
 impl Pump {
@@ -287,9 +303,9 @@ impl Pump {
             let size = arrival.as_ref().map_or(0, |delivery| delivery.data.len());
             let before = self.held.fetch_add(size, Ordering::Relaxed);
             // The window follows the sizes seen; bodies that suddenly are much larger get past
-            // it. Closing the connection is what stops the broker at once.
+            // it. Only cutting the line stops the broker at once.
             if before > 0 && before + size > self.limit {
-                close(&self.connection).await;
+                self.connection.cut();
                 let _ = arrive.send(Err(anyhow::anyhow!(
                     "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
                     self.limit

@@ -19,9 +19,6 @@ use crate::failure::{Backoff, Failure};
 use crate::health::LoopHealth;
 use crate::run::Shared;
 
-/// How long a batch is held unacknowledged while the database refuses it. Well below the
-/// broker's consumer timeout of 30 minutes.
-const HOLD: Duration = Duration::from_secs(600);
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
@@ -106,7 +103,7 @@ impl Writer<'_> {
                 Err(_) => db::no_answer(ATTEMPT_WITHIN),
             };
             self.report(&failed, batch.len());
-            if begun.elapsed() > HOLD && purpose == Purpose::Keep {
+            if begun.elapsed() > self.shared.settings.hold_max && purpose == Purpose::Keep {
                 // However long the outage, it costs the messages one delivery: consuming starts
                 // again when this very batch could be written.
                 info!(

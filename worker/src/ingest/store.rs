@@ -151,24 +151,48 @@ impl Store {
             count.duplicates = accepted - count.staged;
         }
         let rejected: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
-        let codes = quarantine(
-            &mut *transaction,
-            batch_id,
-            queue,
-            sorted,
-            &rejected,
-            deliveries,
-            &mut counts,
-        )
-        .await?;
+        let mut codes: HashMap<Code, u64> = HashMap::new();
+        for part in by_bytes(&rejected, deliveries) {
+            let added = quarantine(
+                &mut *transaction,
+                batch_id,
+                queue,
+                sorted,
+                part,
+                deliveries,
+                &mut counts,
+            )
+            .await?;
+            for (code, messages) in added {
+                *codes.entry(code).or_default() += messages;
+            }
+        }
         let written = Written {
             batch_id,
             counts: named(sorted, &counts),
-            codes,
+            codes: codes.into_iter().collect(),
         };
         account(transaction, queue, &self.worker, sorted, &written).await?;
         Ok(written)
     }
+}
+
+/// Parts of what is rejected whose bodies go in one statement: on its way to the server a body is
+/// in memory about four times.
+fn by_bytes<'a, 'b>(
+    rejected: &'a [&'b Rejected],
+    deliveries: &'b [Delivery],
+) -> impl Iterator<Item = &'a [&'b Rejected]> {
+    const AT_ONCE: usize = 4 * 1024 * 1024;
+    let mut bytes = 0;
+    rejected.chunk_by(move |_, next| {
+        bytes += deliveries[next.delivery].data.len();
+        let fits = bytes <= AT_ONCE;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
 }
 
 /// `insert into stg.x ... select from unnest(...)`; every name comes from the catalog.

@@ -137,7 +137,13 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         .flat_map(|domain| &domain.entities)
         .map(|entity| entity.staging)
         .collect();
-    let inserts = ["core.batches", "core.batch_entities", "raw.quarantine"];
+    let inserts = [
+        "core.batches",
+        "core.batch_entities",
+        "core.audit_log",
+        "raw.quarantine",
+        "raw.quarantine_versions",
+    ];
     let tables = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1";
     for table in platform
@@ -212,6 +218,9 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         "update core.dq_rules set failing_rows = ''",
         "insert into core.entities default values",
         "update core.marts set mart = ''",
+        // Nor may it write down something that another login did, or at another time.
+        "insert into core.audit_log (login, who, action, quarantine_ids) values ('app', '', 'edit', '{1}')",
+        "insert into core.audit_log (at, who, action, quarantine_ids) values (now(), '', 'edit', '{1}')",
     ] {
         assert_eq!(
             refusal(&mut worker, statement).await.as_deref(),

@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod bounds;
 mod conservation;
 mod delivery;
 mod drift;
@@ -15,6 +16,9 @@ mod operations;
 mod oracle;
 mod pending;
 mod permutations;
+mod quarantine;
+mod replay;
+mod replay_faults;
 mod retention;
 mod smoke;
 mod stored_values;

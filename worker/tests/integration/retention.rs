@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::support::Platform;
+use crate::support::{Message, Platform};
 
 #[derive(Parser)]
 struct Settings {
@@ -144,4 +144,71 @@ async fn conservation(connection: &mut PgConnection) -> Vec<(String, i64, i64, i
     .fetch_all(connection)
     .await
     .unwrap()
+}
+
+/// With each day that passes as much goes as came on the day that is too old now.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quarantine_does_not_grow_for_ever() {
+    const DAYS: u64 = 8;
+    const A_DAY: u64 = 3;
+    let platform = Platform::new().await;
+    let mut owner = platform.connect().await;
+    let partitions = "select sum((core.partition_by_day('raw.quarantine', current_date - d))::int)::bigint from generate_series(0, 7) d";
+    assert!(number(&mut owner, partitions).await >= 6);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let mut messages = Vec::new();
+    for day in 0..DAYS {
+        for copy in 0..A_DAY {
+            let time = uuid::Timestamp::from_unix(uuid::NoContext, now - day * 86_400, 0);
+            let id = Uuid::new_v7(time).to_string();
+            let message = Message::new("academico", "alumno", format!("[{day}, {copy}]"));
+            messages.push(message.with_id(&id));
+        }
+    }
+    let worker = platform.worker(&[]);
+    worker.ready().await;
+    platform.publish_all(&messages).await;
+    platform
+        .settled(i64::try_from(messages.len()).unwrap())
+        .await;
+    worker.stop().await;
+    // Every one was edited once, and its edit written down, on the day of its id.
+    platform
+        .execute(
+            "insert into raw.quarantine_versions (quarantine_id, version, body, by) select quarantine_id, 1, '', 'ana' from raw.quarantine;
+             insert into core.audit_log (at, who, action, quarantine_ids) select day, 'ana', 'edit', array[quarantine_id] from raw.quarantine",
+        )
+        .await;
+
+    let settings = Settings::try_parse_from(["worker"]).unwrap().loops;
+    for keep in (1..DAYS).rev() {
+        let keep_for = Duration::from_secs(keep * 86_400);
+        let settings = LoopArgs {
+            quarantine_keep: keep_for,
+            log_keep: keep_for,
+            ..settings.clone()
+        };
+        retain(&mut owner, &settings).await.unwrap();
+        // The day that began before the time to keep is kept whole.
+        let left = i64::try_from((keep + 1) * A_DAY).unwrap();
+        let rows = "select count(*) from raw.quarantine";
+        assert_eq!(number(&mut owner, rows).await, left, "{keep} days");
+        let tables = "select count(*) from pg_inherits where inhparent = 'raw.quarantine'::regclass and inhrelid::regclass::text ~ '_p[0-9]{8}$' and to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD') <= current_date";
+        assert_eq!(
+            number(&mut owner, tables).await,
+            i64::try_from(keep + 1).unwrap()
+        );
+        let versions = "select count(*) from raw.quarantine_versions";
+        assert_eq!(number(&mut owner, versions).await, left);
+        let audit = "select count(*) from core.audit_log";
+        assert_eq!(
+            number(&mut owner, audit).await,
+            i64::try_from(keep * A_DAY).unwrap()
+        );
+        assert_eq!(retain(&mut owner, &settings).await.unwrap(), Vec::new());
+    }
+    assert_eq!(platform.difference().await, 0);
 }

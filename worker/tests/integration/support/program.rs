@@ -50,12 +50,18 @@ pub async fn finish(mut command: Command) -> Finished {
 impl Platform {
     /// Starts `worker run` with the worker's addresses in its environment.
     pub fn program(&self, arguments: &[&str]) -> Program {
+        self.program_with(arguments, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub fn program_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
         let http = format!("127.0.0.1:{}", free_port().unwrap());
         let mut child = program(&["run"])
             .args(arguments)
             .env("DATABASE_URL", &self.database.worker)
             .env("AMQP_URL", &self.broker.url)
             .env("HTTP_ADDR", &http)
+            .envs(variables.iter().copied())
             .spawn()
             .unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -73,9 +79,23 @@ impl Platform {
 }
 
 impl Program {
+    /// The most memory that it ever held, in bytes (proc(5), `VmHWM`).
+    pub fn peak_memory(&self) -> u64 {
+        let pid = self.child.id().expect("a running program");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
     /// Ends it as a crash does, without a chance to say good-bye.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -1,0 +1,159 @@
+//! Connections to RabbitMQ.
+
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, RustlsConnector};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+
+use crate::tls::{self, connector};
+use crate::{SecretUrl, refuse_plaintext};
+
+/// The schemes of a broker's URL.
+pub const SCHEMES: &[&str] = &["amqp", "amqps"];
+/// How long the broker may take to let us in.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Seconds between heartbeats; a dead peer is noticed after two of them.
+const HEARTBEAT: u16 = 10;
+
+/// A connection and what protects it.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub connection: Connection,
+    /// The version of TLS; none for plain text.
+    pub tls: Option<String>,
+    line: Option<TcpStream>,
+}
+
+impl Connected {
+    /// Cuts the line, without a good-bye: nothing more comes in, whatever is on its way.
+    pub fn cut(&self) {
+        if let Some(line) = &self.line {
+            // One that is cut already is as good.
+            let _ = line.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Says whether a URL and its certificate files can be used, without connecting.
+///
+/// # Errors
+/// When they cannot, or plain text to another machine is refused. Passwords are not repeated.
+pub fn check(url: &SecretUrl) -> anyhow::Result<()> {
+    prepare(url).map(|_| ())
+}
+
+/// Connects within ten seconds, with a heartbeat of ten unless the URL has another.
+///
+/// # Errors
+/// As [`check`], and when the broker does not answer, refuses, or shows a wrong certificate; the
+/// text says what to do.
+pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
+    let (uri, connector) = prepare(url)?;
+    let seen = Arc::new(Seen::default());
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let connecting = open(uri, connector, seen.clone(), properties);
+    let connection = tokio::time::timeout(CONNECT_WITHIN, connecting)
+        .await
+        .map_err(|_| anyhow!("no answer within {} s", CONNECT_WITHIN.as_secs()))?
+        .map_err(|error| anyhow!(explain(&error)))?;
+    Ok(Connected {
+        connection,
+        tls: seen.tls.get().cloned(),
+        line: seen.line.get().and_then(|line| line.try_clone().ok()),
+    })
+}
+
+/// The address, and what makes TLS streams if it wants them.
+fn prepare(url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<RustlsConnector>)> {
+    let text = url.expose()?;
+    // The parser's own errors may repeat the URL, password and all.
+    let mut uri: AMQPUri = text.as_str().parse().map_err(|_| {
+        anyhow!("is not an AMQP URL: amqp://user:password@host:port/vhost, the vhost / written %2f")
+    })?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    if uri.scheme == AMQPScheme::AMQPS {
+        return Ok((uri, Some(connector(url.tls())?)));
+    }
+    if !url.tls().is_empty() {
+        bail!("files for TLS are given (AMQP_CA_FILE), but amqp:// is plain text: write amqps://");
+    }
+    refuse_plaintext(
+        url,
+        &uri.authority.host,
+        "Use amqps://, with AMQP_CA_FILE if the broker's CA is your own",
+    )?;
+    Ok((uri, None))
+}
+
+/// What was learned on the way to a connection.
+#[derive(Default)]
+struct Seen {
+    tls: OnceLock<String>,
+    line: OnceLock<TcpStream>,
+}
+
+/// lapin's own way to TLS always trusts the system's authorities, and does not tell the version.
+async fn open(
+    uri: AMQPUri,
+    connector: Option<RustlsConnector>,
+    seen: Arc<Seen>,
+    properties: ConnectionProperties,
+) -> lapin::Result<Connection> {
+    let runtime = lapin::runtime::default_runtime()?;
+    Connection::connector(
+        uri,
+        runtime,
+        async move |mut uri: AMQPUri, runtime| {
+            uri.scheme = AMQPScheme::AMQP;
+            let stream = uri.connect_async(&runtime).await?;
+            if let AsyncTcpStream::Plain(plain) = &stream {
+                let line = plain.get_ref().as_fd().try_clone_to_owned()?;
+                let _ = seen.line.set(line.into());
+            }
+            let Some(connector) = &connector else {
+                return Ok(stream);
+            };
+            let host = uri.authority.host.trim_matches(['[', ']']);
+            let stream = stream.into_rustls(connector, host).await?;
+            if let AsyncTcpStream::Rustls(tls) = &stream
+                && let Some(spoken) = tls.get_ref().1.protocol_version()
+            {
+                let spoken = spoken.as_str().unwrap_or("TLS");
+                let _ = seen.tls.set(spoken.replace('_', "."));
+            }
+            Ok(stream)
+        },
+        properties,
+    )
+    .await
+}
+
+/// An error of the broker in words that say what to do.
+#[must_use]
+pub fn explain(error: &lapin::Error) -> String {
+    let refusal = match error.kind() {
+        ErrorKind::ProtocolError(refusal) => refusal,
+        ErrorKind::IOError(io) => {
+            return match tls::remedy(io, "AMQP_CA_FILE", "AMQP_CERT_FILE and AMQP_KEY_FILE") {
+                Some(remedy) => format!("{io}; {remedy}"),
+                None => error.to_string(),
+            };
+        }
+        _ => return error.to_string(),
+    };
+    let hint = match refusal.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+            " (check user, password and permissions)"
+        }
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => " (check the vhost)",
+        _ => "",
+    };
+    format!("{}{hint}", refusal.get_message())
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Breaks servers, processes and connections while messages flow, and counts to the message what arrives.
+#
+# faults.sh [--quick | --long] [--seed N] [--json FILE] [--markdown FILE] [SCENARIO...]
+#     --quick          as often as in the tests (the default)
+#     --long           as often as in docs/reliability.md; all scenarios take about 40 minutes
+#     --seed N         another load and other moments (default 1)
+#     --json FILE      write the outcomes as JSON
+#     --markdown FILE  write the outcomes as the table of docs/reliability.md
+#     SCENARIO...      only these; `faults.sh --list` names them
+#
+# It installs what is missing (scripts/services.sh install), builds with optimisation and with the fail points (cargo
+# profile `faults`), and starts private servers on loopback. The scenario disk-full needs root, for a small file system.
+# Exit status 0 when nothing was lost, nothing doubled, and every recovery in time.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+command=run options=() names=()
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --quick) ;;
+    --long) options+=(--long) ;;
+    --seed | --json | --markdown) options+=("$1" "${2:?$1 needs a value}") && shift ;;
+    --list) command=list ;;
+    -h | --help)
+      print_help
+      exit
+      ;;
+    -*) die "unknown option $1, see $0 --help" ;;
+    *) names+=("$1") ;;
+  esac
+  shift
+done
+
+# FAULTS_PROFILE=dev takes what `cargo test` has built: slower to run, quicker to begin.
+profile=${FAULTS_PROFILE:-faults}
+folder=$profile
+[[ $profile != dev ]] || folder=debug
+(cd "$ROOT" && cargo build --quiet --locked --profile "$profile" --workspace --bin worker --bin faults >&2)
+bin=${CARGO_TARGET_DIR:-$ROOT/target}/$folder
+if [[ $command == list ]]; then exec "$bin/faults" list; fi
+"$ROOT/scripts/services.sh" install >&2
+export FAULTS_WORKER=$bin/worker
+exec "$bin/faults" run "${options[@]}" "${names[@]}"

@@ -1,0 +1,90 @@
+-- What becomes of rows whose parent never comes.
+
+create or replace function core.expire_pending(p_domain text, p_older_than interval)
+returns table (entity text, expired bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_entity record;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
+    for v_entity in
+        select c.entity, c.staging, c.fields from core.entities c where c.domain = p_domain order by c.position
+    loop
+        execute format($sql$
+            with expired as (
+                delete from core.pending p
+                where p.entity = $1 and not p.ready and p.since < now() - $2
+                returning p.*
+            ), unstaged as (
+                -- It leaves staging: a replay must be staged again, not be taken for a copy.
+                delete from %s s using expired x
+                where s.message_id = x.message_id and s.day = x.day
+                returning s.*
+            ), rebuilt as (
+                -- The original bytes were acknowledged long ago: the body is made from the columns.
+                select x.message_id, x.day, x.batch_id, x.parent, b.queue,
+                       convert_to((jsonb_build_object('entity', $4, 'ts', s.event_at)
+                           || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5)))::text, 'UTF8') as body
+                from expired x
+                join unstaged s on s.message_id = x.message_id and s.day = x.day
+                join core.batches b on b.batch_id = x.batch_id
+            ), kept as (
+                insert into raw.quarantine as q (message_id, day, batch_id, domain, entity, queue, stage, code, field_path,
+                    message, violations, body, properties, fingerprint)
+                select r.message_id, r.day, r.batch_id, $3, $4, r.queue, 'merge', 'orphan', r.parent,
+                       format('refers to %%s, which did not arrive within %%s', r.parent, $2),
+                       jsonb_build_array(jsonb_build_object('code', 'orphan', 'path', r.parent,
+                           'message', 'the row it refers to did not arrive in time')),
+                       r.body, jsonb_build_object('message_id', r.message_id, 'rebuilt', true),
+                       md5(concat_ws('|', $3, $4, 'orphan', r.parent))
+                from rebuilt r
+                -- It was here before: a replay, or a message sent again. What was replayed is open again,
+                -- for the new reason; what was discarded stays so.
+                on conflict (message_id, day) do update
+                set occurrences = q.occurrences + 1, last_seen_at = now(),
+                    (status, resolved_at, resolved_by, entity, stage, code, field_path, message, violations, sqlstate, fingerprint) = (
+                        select c.status, c.resolved_at, c.resolved_by, c.entity, c.stage, c.code, c.field_path, c.message,
+                               c.violations, c.sqlstate, c.fingerprint
+                        from (values
+                            (false, q.status, q.resolved_at, q.resolved_by, q.entity, q.stage, q.code, q.field_path, q.message,
+                             q.violations, q.sqlstate, q.fingerprint),
+                            (true, 'open', null, null, excluded.entity, excluded.stage, excluded.code, excluded.field_path,
+                             excluded.message, excluded.violations, null, excluded.fingerprint)
+                        ) c (again, status, resolved_at, resolved_by, entity, stage, code, field_path, message, violations, sqlstate, fingerprint)
+                        where c.again = (q.status = 'replayed'))
+                returning q.quarantine_id, q.message_id, q.day, q.occurrences, q.body
+            ), other_body as (
+                -- The row keeps its first body; if another one expired now, a replay must send that.
+                insert into raw.quarantine_versions (quarantine_id, version, body, by, note)
+                select k.quarantine_id, coalesce(v.version, 0) + 1, r.body, 'acequia', 'made from its staged columns when it expired'
+                from kept k
+                join rebuilt r on r.message_id = k.message_id and r.day = k.day
+                left join lateral (
+                    select o.version, o.body from raw.quarantine_versions o
+                    where o.quarantine_id = k.quarantine_id order by o.version desc limit 1
+                ) v on true
+                where k.occurrences > 1 and r.body <> coalesce(v.body, k.body)
+            ), counted as (
+                update core.batch_entities e
+                set pending = e.pending - n.rows, quarantined = e.quarantined + n.first, duplicates = e.duplicates + n.again
+                from (
+                    select x.batch_id, count(*)::int as rows, (count(*) filter (where k.occurrences = 1))::int as first,
+                           (count(*) filter (where k.occurrences > 1))::int as again
+                    from expired x
+                    left join kept k on k.message_id = x.message_id and k.day = x.day
+                    group by x.batch_id
+                ) n
+                where e.batch_id = n.batch_id and e.entity = $4
+            )
+            select count(*) from kept k where k.occurrences = 1
+            $sql$, v_entity.staging)
+        into expired
+        using p_domain || '.' || v_entity.entity, p_older_than, p_domain, v_entity.entity, v_entity.fields;
+        if expired > 0 then
+            entity := v_entity.entity;
+            return next;
+        end if;
+    end loop;
+end
+$$;
+comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent from staging to quarantine, code orphan; one that was there before counts as a duplicate. Returns how many were not';

@@ -1,0 +1,291 @@
+//! A quarantined message as a message again: where it goes, under which identity, with which
+//! properties.
+
+use chrono::{DateTime, Utc};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::amqp::{DEAD_QUEUE, EXCHANGE, queue_of};
+use crate::ingest::{Identity, PUBLISHED_AT, published_at};
+
+/// Header with the number of the attempt, from 1 on.
+pub const ATTEMPT: &str = "x-acequia-replay";
+/// Header with the number of the row in quarantine.
+pub const ORIGIN: &str = "x-acequia-origin";
+
+/// Headers that belong to one delivery and not to the message, and those that would send copies
+/// elsewhere.
+const STRIPPED: [&str; 4] = ["x-delivery-count", "x-acquired-count", "CC", "BCC"];
+const STRIPPED_PREFIXES: [&str; 4] = ["x-death", "x-first-death-", "x-last-death-", "x-acequia-"];
+
+/// The number of the attempt that a message is, 0 when it is no replay.
+#[must_use]
+pub fn attempt_of(properties: &BasicProperties) -> i32 {
+    let headers = properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get(ATTEMPT)) {
+        Some(AMQPValue::LongLongInt(number)) => i32::try_from((*number).max(0)).unwrap_or(i32::MAX),
+        Some(AMQPValue::LongInt(number)) => (*number).max(0),
+        _ => 0,
+    }
+}
+
+/// What a replay needs to know of a row of `raw.quarantine`.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Quarantined {
+    /// Number of the row.
+    pub quarantine_id: i64,
+    /// Identity.
+    pub message_id: Uuid,
+    /// Domain.
+    pub domain: String,
+    /// Entity, if it is known.
+    pub entity: Option<String>,
+    /// Queue it came from.
+    pub queue: String,
+    /// Properties as they were kept.
+    pub properties: Value,
+    /// First arrival.
+    pub received_at: DateTime<Utc>,
+    /// Replays so far.
+    pub replays: i32,
+    /// The newest version of the body.
+    pub body: Vec<u8>,
+}
+
+/// Where a message is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Exchange; empty for straight into a queue.
+    pub exchange: String,
+    /// Routing key, or the queue.
+    pub key: String,
+}
+
+impl Quarantined {
+    /// Where it came in: through the exchange under its routing key, or straight into its queue.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let headers = &self.properties["headers"];
+        // The broker notes the newest death first; the last one tells how it was published.
+        let death = headers["x-death"].as_array().and_then(|all| all.last());
+        let (exchange, key) = match death {
+            Some(death) => (text(&death["exchange"]), text(&death["routing-keys"][0])),
+            None => (
+                text(&self.properties["exchange"]),
+                text(&self.properties["routing_key"]),
+            ),
+        };
+        if exchange == EXCHANGE {
+            return Route { exchange, key };
+        }
+        // A body that was rebuilt has no way it came by.
+        if let (None, Some(entity)) = (self.properties.get("exchange"), &self.entity) {
+            return Route {
+                exchange: EXCHANGE.to_owned(),
+                key: format!("{}.{entity}", self.domain),
+            };
+        }
+        let queue = if self.queue == DEAD_QUEUE {
+            match headers["x-first-death-queue"].as_str() {
+                Some(queue) if queue != DEAD_QUEUE => queue.to_owned(),
+                _ => queue_of(&self.domain),
+            }
+        } else {
+            self.queue.clone()
+        };
+        Route {
+            exchange: String::new(),
+            key: queue,
+        }
+    }
+
+    /// Its properties again: same identity, same publish time, nothing of its former deliveries.
+    ///
+    /// The user id is left out: the broker would insist that it is ours. Headers keep their
+    /// values, numbers and texts perhaps in another width.
+    #[must_use]
+    pub fn properties(&self) -> BasicProperties {
+        let text = |name: &str| {
+            let text = self.properties[name].as_str()?;
+            ShortString::try_new(text).ok()
+        };
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(self.id());
+        if let Some(kind) = text("type") {
+            properties = properties.with_type(kind);
+        }
+        if let Some(kind) = text("content_type") {
+            properties = properties.with_content_type(kind);
+        }
+        if let Some(encoding) = text("content_encoding") {
+            properties = properties.with_content_encoding(encoding);
+        }
+        if let Some(id) = text("correlation_id") {
+            properties = properties.with_correlation_id(id);
+        }
+        if let Some(id) = text("app_id") {
+            properties = properties.with_app_id(id);
+        }
+        if let Some(queue) = text("reply_to") {
+            properties = properties.with_reply_to(queue);
+        }
+        if let Some(seconds) = self.properties["timestamp"].as_u64() {
+            properties = properties.with_timestamp(seconds);
+        }
+        let kept = self.properties["headers"].as_object().cloned();
+        let mut kept = kept.unwrap_or_default();
+        kept.retain(|name, _| !is_stripped(name));
+        let mut headers = table(&kept);
+        // Without any time of its own a message happened when it arrived: then, not now.
+        let timed = properties.clone().with_headers(headers.clone());
+        if published_at(&timed, self.received_at).is_none() {
+            let micros = AMQPValue::LongLongInt(self.received_at.timestamp_micros());
+            headers.insert(PUBLISHED_AT.into(), micros);
+        }
+        headers.insert(ATTEMPT.into(), AMQPValue::LongInt(self.replays + 1));
+        headers.insert(ORIGIN.into(), AMQPValue::LongLongInt(self.quarantine_id));
+        properties.with_headers(headers)
+    }
+
+    /// The id it had, if that still leads to its identity; else the identity itself, which was
+    /// made of what may be edited.
+    fn id(&self) -> ShortString {
+        let given = self.properties["message_id"].as_str();
+        given
+            .filter(|id| Identity::of_text(id).id == self.message_id)
+            .and_then(|id| ShortString::try_new(id).ok())
+            .unwrap_or_else(|| self.message_id.to_string().into())
+    }
+}
+
+fn table(fields: &Map<String, Value>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, field) in fields {
+        // A name that grew too long when it was kept (U+0000) is not worth the message.
+        if let Ok(name) = ShortString::try_new(name.as_str()) {
+            table.insert(name, value(field));
+        }
+    }
+    table
+}
+
+fn is_stripped(header: &str) -> bool {
+    STRIPPED.contains(&header)
+        || STRIPPED_PREFIXES
+            .iter()
+            .any(|start| header.starts_with(start))
+}
+
+fn value(json: &Value) -> AMQPValue {
+    match json {
+        Value::Null => AMQPValue::Void,
+        Value::Bool(flag) => AMQPValue::Boolean(*flag),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), _, _) => AMQPValue::LongLongInt(number),
+            (_, Some(number), _) => AMQPValue::Timestamp(number),
+            (_, _, number) => AMQPValue::Double(number.unwrap_or_default()),
+        },
+        Value::String(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+        Value::Array(items) => AMQPValue::FieldArray(FieldArray::from(
+            items.iter().map(value).collect::<Vec<_>>(),
+        )),
+        Value::Object(fields) => AMQPValue::FieldTable(table(fields)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(queue: &str, properties: Value) -> Quarantined {
+        Quarantined {
+            quarantine_id: 17,
+            message_id: Identity::of_text("order-17").id,
+            domain: "shop".to_owned(),
+            entity: Some("order".to_owned()),
+            queue: queue.to_owned(),
+            properties,
+            received_at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+            replays: 1,
+            body: Vec::new(),
+        }
+    }
+
+    fn route(queue: &str, properties: Value) -> (String, String) {
+        let route = row(queue, properties).route();
+        (route.exchange, route.key)
+    }
+
+    #[test]
+    fn a_message_goes_where_it_came_in() {
+        let to = |exchange: &str, key: &str| (exchange.to_owned(), key.to_owned());
+        let through = json!({"exchange": EXCHANGE, "routing_key": "shop.order"});
+        assert_eq!(route("acequia.shop", through), to(EXCHANGE, "shop.order"));
+        let straight = json!({"exchange": "", "routing_key": "legacy"});
+        assert_eq!(route("legacy", straight), to("", "legacy"));
+        let foreign = json!({"exchange": "theirs", "routing_key": "anything"});
+        assert_eq!(route("acequia.shop", foreign), to("", "acequia.shop"));
+        let rebuilt = json!({"message_id": "1", "rebuilt": true});
+        assert_eq!(route("acequia.shop", rebuilt), to(EXCHANGE, "shop.order"));
+    }
+
+    #[test]
+    fn a_dead_letter_goes_where_it_came_in_before_it_died() {
+        let dead = |deaths: Value| {
+            let headers = json!({"x-death": deaths, "x-first-death-queue": "acequia.shop"});
+            json!({"exchange": "", "routing_key": DEAD_QUEUE, "headers": headers})
+        };
+        let through = dead(json!([{"exchange": EXCHANGE, "routing-keys": ["shop.order"]}]));
+        assert_eq!(
+            route(DEAD_QUEUE, through),
+            (EXCHANGE.to_owned(), "shop.order".to_owned())
+        );
+        let straight = dead(json!([{"exchange": "", "routing-keys": ["acequia.shop"]}]));
+        let queue = (String::new(), "acequia.shop".to_owned());
+        assert_eq!(route(DEAD_QUEUE, straight), queue);
+        let of_nobody = json!({"exchange": "", "routing_key": DEAD_QUEUE});
+        assert_eq!(route(DEAD_QUEUE, of_nobody), queue);
+    }
+
+    #[test]
+    fn identity_and_time_stay_and_deliveries_are_forgotten() {
+        let row = row(
+            "acequia.shop",
+            json!({"message_id": "order-17", "type": "order", "user_id": "somebody", "headers": {
+                "x-death": [], "x-first-death-reason": "expired", "x-delivery-count": 3, "CC": ["a"],
+                "x-acequia-replay": 1, "x-published-at": 1_600_000_000_000_000_i64, "mine": {"deep": [1.5, null, true]}}}),
+        );
+        let properties = row.properties();
+        assert_eq!(
+            properties.message_id().as_ref().unwrap().as_str(),
+            "order-17"
+        );
+        assert_eq!(properties.user_id(), &None);
+        assert_eq!(attempt_of(&properties), 2);
+        let headers = properties.headers().as_ref().unwrap().inner();
+        let names: Vec<_> = headers.keys().map(ShortString::as_str).collect();
+        assert_eq!(names, ["mine", ORIGIN, ATTEMPT, PUBLISHED_AT]);
+        let time = AMQPValue::LongLongInt(1_600_000_000_000_000);
+        assert_eq!(headers.get(PUBLISHED_AT), Some(&time));
+    }
+
+    #[test]
+    fn without_an_id_the_identity_is_the_id_and_without_a_time_the_arrival_is_the_time() {
+        for id in [json!({}), json!({"message_id": "another"})] {
+            let row = row("acequia.shop", id);
+            let properties = row.properties();
+            assert_eq!(
+                Identity::of_properties(&properties).unwrap().id,
+                row.message_id
+            );
+            assert_eq!(published_at(&properties, Utc::now()), Some(row.received_at));
+        }
+    }
+}
