@@ -107,6 +107,12 @@ from raw.quarantine q
 left join core.batches b on b.batch_id = q.batch_id
 where q.message_id = $1 and q.day = $2";
 
+const VERSIONS: &str = "
+select v.version, v.at, v.by, v.note from raw.quarantine_versions v where v.quarantine_id = $1 order by v.version";
+
+const HISTORY: &str = "
+select l.at, l.who, l.action, l.reason from core.audit_log l where l.quarantine_ids @> array[$1] order by l.audit_id";
+
 /// The row of a message, if it has one.
 pub async fn find(
     connection: &mut PgConnection,
@@ -123,25 +129,13 @@ pub async fn find(
     if values {
         row.body = Some(String::from_utf8_lossy(&row.original).into_owned());
     }
-    // Schemas before the version that can replay have no history.
-    let has_history: bool = sqlx::query_scalar(
-        "select to_regclass('raw.quarantine_versions') is not null and to_regclass('core.audit_log') is not null",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if has_history {
-        row.versions = sqlx::query_as(
-            "select v.version, v.at, v.by, v.note from raw.quarantine_versions v where v.quarantine_id = $1 order by v.version",
-        )
+    row.versions = sqlx::query_as(VERSIONS)
         .bind(row.quarantine_id)
         .fetch_all(&mut *connection)
         .await?;
-        row.history = sqlx::query_as(
-            "select l.at, l.who, l.action, l.reason from core.audit_log l where l.quarantine_ids @> array[$1] order by l.audit_id",
-        )
+    row.history = sqlx::query_as(HISTORY)
         .bind(row.quarantine_id)
         .fetch_all(connection)
         .await?;
-    }
     Ok(Some(row))
 }

@@ -252,7 +252,7 @@ fn quarantined(text: &mut String, row: &Quarantined) {
     }
     for version in &row.versions {
         let note = version.note.as_deref().unwrap_or("");
-        let by = format!("body {} by {} {note}", version.version, version.by);
+        let by = format!("body {} by {}: {note}", version.version, version.by);
         line.add(Some(version.at), "edited", by);
     }
     for entry in row.history.iter().filter(|entry| entry.action != "edit") {
@@ -262,18 +262,7 @@ fn quarantined(text: &mut String, row: &Quarantined) {
             "discarded"
         };
         let reason = entry.reason.as_deref().unwrap_or("");
-        line.add(Some(entry.at), what, format!("by {} {reason}", entry.who));
-    }
-    if row.history.is_empty()
-        && let Some(at) = row.resolved_at
-    {
-        let by = row.resolved_by.as_deref().unwrap_or("?");
-        let note = row.note.as_deref().unwrap_or("");
-        line.add(
-            Some(at),
-            "resolved",
-            format!("{} by {by} {note}", row.status),
-        );
+        line.add(Some(entry.at), what, format!("by {}: {reason}", entry.who));
     }
     line.write(text);
     if let Some(body) = &row.body {

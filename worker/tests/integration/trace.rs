@@ -11,6 +11,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::permutations::{Feed, Sent};
+use crate::quarantine::{quarantine, too_young};
 use crate::support::program::{Finished, finish, program};
 use crate::support::school::{DOMAIN, alumno, alumno_body, grupo, inscripcion, materia, message};
 use crate::support::{Message, Platform};
@@ -445,41 +446,86 @@ async fn messages_in_quarantine_and_messages_of_a_reference_system() {
         (&json!(id), &json!(id))
     );
     assert_eq!(traced(&platform, &[&id]).await["outcome"], "current");
-
-    // What an operator did, seen in the row and, where the schema has them, in versions and log.
-    platform.execute(&history(refused[1].0.id())).await;
-    let trace = traced(&platform, &[refused[1].0.id()]).await;
-    assert_eq!(
-        (&trace["outcome"], &trace["quarantine"]["note"]),
-        (&json!("discarded"), &json!("a test"))
-    );
-    assert_eq!(trace["quarantine"]["history"][0]["action"], "edit");
-    assert_eq!(trace["quarantine"]["history"][1]["who"], "ana");
-    assert_eq!(trace["quarantine"]["versions"][0]["version"], 1);
-    let text = told(&platform, &[refused[1].0.id()]).await;
-    assert!(
-        text.contains("edited") && text.contains("discarded  by ana"),
-        "{text}"
-    );
     worker.stop().await;
 }
 
-/// Edited and discarded by hand, with the tables that a later schema has.
-fn history(message_id: &str) -> String {
-    format!(
-        "create table if not exists raw.quarantine_versions (quarantine_id bigint, version integer, body bytea, by text,
-             at timestamptz default now(), note text);
-         create table if not exists core.audit_log (audit_id bigint generated always as identity, at timestamptz default now(),
-             who text, action text, quarantine_ids bigint[], reason text);
-         grant select on raw.quarantine_versions, core.audit_log to acequia_worker;
-         insert into raw.quarantine_versions (quarantine_id, version, body, by)
-         select quarantine_id, 1, '{{}}', 'ana' from raw.quarantine where message_id = '{message_id}';
-         insert into core.audit_log (who, action, quarantine_ids, reason)
-         select 'ana', action, array[quarantine_id], 'a test'
-         from raw.quarantine, unnest(array['edit', 'discard']) as action where message_id = '{message_id}';
-         update raw.quarantine set status = 'discarded', resolved_at = now(), resolved_by = 'ana', note = 'a test'
-         where message_id = '{message_id}'"
-    )
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_did_is_told() {
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--orphan-ttl", "1s"]);
+    worker.ready().await;
+    let (edited, discarded, orphan) = (too_young(1), too_young(2), inscripcion(3, 1));
+    let parents = [
+        materia(1),
+        message("maestro", &json!({"id_maestro": 1, "nombre": "Ana"})),
+        grupo(1, 1, 1),
+    ];
+    platform
+        .publish_all([&edited, &discarded, &orphan].into_iter().chain(&parents))
+        .await;
+    acequia_testkit::wait_for("quarantine", async || {
+        Ok(platform.total().await.quarantined == 3)
+    })
+    .await
+    .unwrap();
+    platform.publish_all([&alumno(3)]).await;
+    platform.settled(7).await;
+
+    let file = std::env::temp_dir().join(format!("{}.json", Uuid::now_v7()));
+    std::fs::write(&file, alumno_body(1).to_string()).unwrap();
+    let path = file.to_str().unwrap();
+    let by = ["--by", "ana", "--reason", "a test"];
+    for arguments in [
+        &["replay", "--id", edited.id(), "--edit", path][..],
+        &["discard", "--id", discarded.id()],
+        &["replay", "--id", orphan.id()],
+    ] {
+        let done = quarantine(&platform, &[arguments, &by].concat()).await;
+        assert!(done.status.success(), "{done:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    platform.settled(9).await;
+
+    for (message, outcome, status, actions) in [
+        (&edited, "current", "replayed", &["edit", "replay"][..]),
+        (&discarded, "discarded", "discarded", &["discard"]),
+        (&orphan, "current", "replayed", &["replay"]),
+    ] {
+        let trace = traced(&platform, &[message.id()]).await;
+        assert_eq!(trace["outcome"], outcome, "{trace:#}");
+        let row = &trace["quarantine"];
+        assert_eq!(
+            (&row["status"], &row["note"]),
+            (&json!(status), &json!("a test"))
+        );
+        let history = row["history"].as_array().unwrap();
+        let told_of: Vec<_> = history
+            .iter()
+            .map(|entry| entry["action"].as_str().unwrap())
+            .collect();
+        assert_eq!(told_of, actions);
+        assert!(
+            history
+                .iter()
+                .all(|entry| entry["who"] == "ana" && entry["reason"] == "a test")
+        );
+        let edits = actions.iter().filter(|action| **action == "edit").count();
+        assert_eq!(row["versions"].as_array().unwrap().len(), edits);
+        let text = told(&platform, &[message.id()]).await;
+        for action in actions {
+            let word = match *action {
+                "edit" => "edited",
+                "replay" => "replayed",
+                _ => "discarded",
+            };
+            assert!(
+                text.lines()
+                    .any(|line| line.contains(word) && line.contains("ana: a test")),
+                "{text}"
+            );
+        }
+    }
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
