@@ -120,6 +120,12 @@ if have python3; then
 else
   skip "Grafana dashboards" "python3 is not installed"
 fi
+if cargo deny --version >/dev/null 2>&1; then
+  # Advisories too where their database can be reached: cargo deny check advisories
+  step "cargo deny" cargo deny --workspace --locked check licenses bans sources
+else
+  skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
+fi
 step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "cargo test" cargo_test
 finish

@@ -62,12 +62,24 @@ pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
     let connection = tokio::time::timeout(CONNECT_WITHIN, connecting)
         .await
         .map_err(|_| anyhow!("no answer within {} s", CONNECT_WITHIN.as_secs()))?
-        .map_err(|error| anyhow!(explain(&error)))?;
+        .map_err(|error| anyhow!(refusal(&error, version.get().is_some())))?;
     Ok(Connected {
         connection,
         tls: seen.tls.get().cloned(),
         line: seen.line.get().and_then(|line| line.try_clone().ok()),
     })
+}
+
+/// Why we were not let in. A broker that misses a certificate of ours says so after the TLS
+/// handshake, and hangs up: often no more than that is seen.
+fn refusal(error: &lapin::Error, after_handshake: bool) -> String {
+    const CERTIFICATE: &str = "set AMQP_CERT_FILE and AMQP_KEY_FILE";
+    let why = explain(error);
+    let hung_up = after_handshake && matches!(error.kind(), ErrorKind::IOError(_));
+    if hung_up && !why.contains(CERTIFICATE) {
+        return format!("{why}; if the broker wants to see a certificate, {CERTIFICATE}");
+    }
+    why
 }
 
 /// The address, and what makes TLS streams if it wants them.
@@ -145,6 +157,11 @@ pub fn explain(error: &lapin::Error) -> String {
                 Some(remedy) => format!("{io}; {remedy}"),
                 None => error.to_string(),
             };
+        }
+        ErrorKind::ParsingError(_) => {
+            return "what answers does not speak AMQP: check host and port, and whether the port \
+                    wants TLS (amqps://)"
+                .to_owned();
         }
         _ => return error.to_string(),
     };

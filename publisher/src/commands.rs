@@ -12,6 +12,9 @@ use clap::{ArgMatches, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{Broker, Input, Output, Report};
 use crate::ids::Ids;
@@ -148,6 +151,9 @@ fn signals(number: &Cell<u8>) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// At its trace level lapin logs every byte it sends, passwords included.
+const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
+
 /// Our own messages only, unless `RUST_LOG` says otherwise: lapin logs whole bodies.
 fn start_log(progress: &Progress, quiet: bool) {
     let level = if quiet { "warn" } else { "info" };
@@ -160,7 +166,7 @@ fn start_log(progress: &Progress, quiet: bool) {
         .with_ansi(io::stderr().is_terminal())
         .without_time();
     // Only the first log of a process counts.
-    let _ = log.try_init();
+    let _ = log.finish().with(MOST_DETAIL).try_init();
 }
 
 /// Lines that could not be sent, as they come in from the reader.

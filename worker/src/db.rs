@@ -123,25 +123,39 @@ pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> 
 
 /// Adds to an error of connecting what to do about it, where TLS is the matter.
 fn with_remedy(error: sqlx::Error) -> sqlx::Error {
-    let remedy = match &error {
-        sqlx::Error::Io(io) => tls::remedy(io, "DATABASE_CA_FILE", "PGSSLCERT and PGSSLKEY"),
-        sqlx::Error::Tls(_) => {
-            Some("set ssl = on in the server, or ALLOW_PLAINTEXT=true in a private network".into())
+    match &error {
+        sqlx::Error::Io(io) => {
+            if let Some(remedy) = tls::remedy(io, "DATABASE_CA_FILE", "PGSSLCERT and PGSSLKEY") {
+                return sqlx::Error::Tls(format!("{io}; {remedy}").into());
+            }
         }
-        // The server's own words for a `hostssl` that was not met; they are not translated by a
-        // server that has C.UTF-8 or English messages.
-        sqlx::Error::Database(refusal)
-            if refusal.code().as_deref() == Some("28000")
-                && refusal.message().ends_with("no encryption") =>
-        {
-            Some("the server wants TLS: use sslmode=verify-full, with DATABASE_CA_FILE if its CA is your own".into())
+        sqlx::Error::Tls(reason) => {
+            return sqlx::Error::Tls(
+                format!("{reason}; set ssl = on in the server and check the files with certificates, or, in a private network, set ALLOW_PLAINTEXT=true and no CA")
+                    .into(),
+            );
         }
-        _ => None,
-    };
-    match remedy {
-        Some(remedy) => misconfigured(format!("{error}; {remedy}")),
-        None => error,
+        sqlx::Error::Database(refusal) if refusal.code().as_deref() == Some("28000") => {
+            if let Some(remedy) = refused_by_tls(refusal.message()) {
+                return misconfigured(format!("{}; {remedy}", refusal.message()));
+            }
+        }
+        _ => {}
     }
+    error
+}
+
+/// What to do when the rules of access want TLS or a certificate. The server has one code for all
+/// refusals, so its words are read; one that speaks another language gets no advice.
+fn refused_by_tls(message: &str) -> Option<String> {
+    if message.contains("no encryption") {
+        return Some(
+            "the server wants TLS: use sslmode=verify-full, with DATABASE_CA_FILE if its CA is your own".to_owned(),
+        );
+    }
+    message
+        .contains("requires a valid client certificate")
+        .then(|| "set PGSSLCERT and PGSSLKEY to a certificate that the server accepts".to_owned())
 }
 
 fn misconfigured(text: String) -> sqlx::Error {

@@ -1,6 +1,9 @@
 //! `worker doctor`: looks at everything the worker needs and says what to do.
 
+mod encryption;
+
 use acequia_contracts::Domain;
+use acequia_link::{SecretUrl, broker as link};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ExchangeKind};
@@ -8,7 +11,6 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::amqp::{self, EXCHANGE};
-use crate::config::SecretUrl;
 use crate::ingest::Lane;
 use crate::{db, migrate};
 
@@ -67,7 +69,11 @@ pub async fn examine(
     match db::connect(database, "doctor").await {
         Ok(mut connection) => {
             findings.add("database", Verdict::Ok, database.to_string(), "");
-            if let Err(error) = examine_database(&mut connection, &mut findings).await {
+            let examined = async {
+                encryption::of_database(&mut connection, database, &mut findings).await?;
+                examine_database(&mut connection, &mut findings).await
+            };
+            if let Err(error) = examined.await {
                 findings.add(
                     "database",
                     Verdict::Fail,
@@ -83,9 +89,10 @@ pub async fn examine(
             "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database.",
         ),
     }
-    match amqp::connect(broker, "doctor").await {
-        Ok(connection) => {
+    match link::connect(broker, "acequia-worker doctor").await {
+        Ok(link::Connected { connection, tls }) => {
             findings.add("broker", Verdict::Ok, broker.to_string(), "");
+            encryption::of_broker(tls, broker, &mut findings);
             if let Some(version) = broker_version(broker).await {
                 let major = version
                     .split('.')

@@ -25,7 +25,8 @@ impl Failure {
             sqlx::Error::Database(error) => {
                 Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.message())
             }
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Self::Down,
+            // Certificates are mended by people, so TLS is not listed here.
+            sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Self::Down,
             // The stream is out of step: a new connection starts in step.
             sqlx::Error::Protocol(_) => Self::Transient,
             _ => Self::Broken,

@@ -10,6 +10,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Moves messages from RabbitMQ to marts in PostgreSQL, and accounts for every one.
 #[derive(Debug, Parser)]
@@ -125,6 +128,9 @@ async fn main() -> ExitCode {
     }
 }
 
+/// At its trace level lapin logs every byte it sends, passwords and bodies included.
+const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
+
 fn start_log(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).context("ACEQUIA_LOG")?;
     let log = tracing_subscriber::fmt()
@@ -132,8 +138,11 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match cli.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.finish().with(MOST_DETAIL).init(),
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).finish();
+            log.with(MOST_DETAIL).init();
+        }
     }
     // The text of a panic may hold part of a message: only the place is told.
     std::panic::set_hook(Box::new(|panic| {

@@ -63,10 +63,13 @@ async fn apply(
     connection: &mut PgConnection,
     passwords: &[(&str, String)],
 ) -> anyhow::Result<Report> {
-    // A migration takes the time it takes, and so does waiting for another process's.
-    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
-        .execute(&mut *connection)
-        .await?;
+    // A migration takes the time it takes, and so does waiting for another process's. What is
+    // not there to be dropped is no news.
+    sqlx::raw_sql(
+        "set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning",
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("select pg_advisory_lock($1)")
         .bind(LOCK)
         .execute(&mut *connection)

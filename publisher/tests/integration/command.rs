@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use crate::support::{Broker, all_keys, domain};
 
-fn publisher(arguments: &[&str]) -> Command {
+pub fn publisher(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_publisher"));
-    for variable in ["AMQP_URL", "AMQP_URL_FILE", "RUST_LOG"] {
+    for variable in ["AMQP_URL", "AMQP_URL_FILE", "ALLOW_PLAINTEXT", "RUST_LOG"] {
         command.env_remove(variable);
     }
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-async fn run(mut command: Command) -> Output {
+pub async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 

@@ -6,5 +6,6 @@ mod command;
 mod lines;
 mod nouns;
 mod plan;
+mod security;
 mod support;
 mod troubles;

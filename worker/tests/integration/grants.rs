@@ -29,6 +29,18 @@ async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<Strin
 
 const DENIED: Option<&str> = Some("42501");
 
+/// What no role but the owner may do.
+const NOBODYS: [&str; 8] = [
+    "create schema mine",
+    "create temporary table mine (id int)",
+    "create role mine",
+    "alter role acequia_worker superuser",
+    "set role app",
+    "copy (select 1) to program 'true'",
+    "copy (select 1) to '/tmp/mine'",
+    "select pg_read_file('PG_VERSION')",
+];
+
 fn is_system(relation: &str) -> bool {
     relation.starts_with("pg_stat_statements") // an extension of the server, if it has it
 }
@@ -92,6 +104,13 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
             "{create}"
         );
     }
+    for statement in NOBODYS {
+        assert_eq!(
+            refusal(&mut analyst, statement).await.as_deref(),
+            DENIED,
+            "{statement}"
+        );
+    }
     // Functions of the platform do things; those of the marts only read.
     let callable = platform
         .texts("select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -127,10 +146,13 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
             "{create}"
         );
     }
-    assert_eq!(
-        refusal(&mut worker, "create schema mine").await.as_deref(),
-        DENIED
-    );
+    for statement in NOBODYS {
+        assert_eq!(
+            refusal(&mut worker, statement).await.as_deref(),
+            DENIED,
+            "{statement}"
+        );
+    }
 
     let staging: Vec<_> = catalog()
         .iter()

@@ -20,6 +20,7 @@ mod quarantine;
 mod replay;
 mod replay_faults;
 mod retention;
+mod security;
 mod smoke;
 mod stored_values;
 mod trace;

@@ -167,7 +167,14 @@ fn secrets(platform: &Platform) -> HashSet<String> {
     let passwords = urls
         .iter()
         .filter_map(|url| Some(url.parse::<url::Url>().unwrap().password()?.to_owned()));
-    passwords.chain(["wrong-secret".to_owned()]).collect()
+    // Also as a list of bytes, which is how a client library may log it.
+    passwords
+        .chain(["wrong-secret".to_owned()])
+        .flat_map(|password| {
+            let bytes = format!("{:?}", password.as_bytes());
+            [password, bytes.trim_matches(['[', ']']).to_owned()]
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
