@@ -62,7 +62,7 @@ pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
     let connection = tokio::time::timeout(CONNECT_WITHIN, connecting)
         .await
         .map_err(|_| anyhow!("no answer within {} s", CONNECT_WITHIN.as_secs()))?
-        .map_err(|error| anyhow!(refusal(&error, version.get().is_some())))?;
+        .map_err(|error| anyhow!(refusal(&error, seen.tls.get().is_some())))?;
     Ok(Connected {
         connection,
         tls: seen.tls.get().cloned(),

@@ -90,7 +90,9 @@ pub async fn examine(
         ),
     }
     match link::connect(broker, "acequia-worker doctor").await {
-        Ok(link::Connected { connection, tls }) => {
+        Ok(link::Connected {
+            connection, tls, ..
+        }) => {
             findings.add("broker", Verdict::Ok, broker.to_string(), "");
             encryption::of_broker(tls, broker, &mut findings);
             if let Some(version) = broker_version(broker).await {
