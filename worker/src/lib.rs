@@ -20,4 +20,5 @@ pub mod quarantine;
 pub mod refresh;
 pub mod run;
 pub mod status;
+pub mod trace;
 mod worker_loop;

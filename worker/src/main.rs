@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, quarantine, refresh, run};
+use acequia_worker::{check, db, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,8 @@ enum Command {
         #[command(subcommand)]
         command: quarantine::Command,
     },
+    /// Show what became of a message or of a key; exit 1 when nothing is known of it
+    Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {
         /// Address of the worker
@@ -236,6 +238,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
+        Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }
 }

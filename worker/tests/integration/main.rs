@@ -23,4 +23,5 @@ mod retention;
 mod security;
 mod smoke;
 mod stored_values;
+mod trace;
 mod unicode;

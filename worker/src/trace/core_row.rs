@@ -1,0 +1,191 @@
+//! The core's row of a key, and the marts that show it.
+
+use acequia_contracts::{Entity, catalog};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use uuid::Uuid;
+
+/// A row of the core.
+#[derive(Debug, Serialize)]
+pub struct CoreRow {
+    /// Core table.
+    pub table: &'static str,
+    /// Key columns and their values.
+    pub key: serde_json::Value,
+    /// Message of the version that the row shows.
+    pub message_id: Uuid,
+    /// Event time of that version.
+    pub event_at: DateTime<Utc>,
+    /// Batch it came in.
+    pub batch_id: i64,
+    /// When the version was in the core at the latest: the promotion of its batch, or of the
+    /// rows it refers to, for which it may have waited. Null after `STAGING_KEEP`.
+    pub in_core_by: Option<DateTime<Utc>>,
+    /// Marts that read the table.
+    pub marts: Vec<Mart>,
+    /// Its columns, when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<Box<RawValue>>,
+}
+
+/// A mart that reads a core table.
+#[derive(Debug, Serialize, FromRow)]
+pub struct Mart {
+    /// Its name.
+    pub mart: String,
+    /// `view` or `materialized`.
+    pub kind: String,
+    /// Last refresh; the present for a view.
+    pub refreshed_at: Option<DateTime<Utc>>,
+    /// Whether it was refreshed since the version came into the core.
+    pub shows_it: bool,
+}
+
+#[derive(FromRow)]
+struct Row {
+    key: serde_json::Value,
+    message_id: Uuid,
+    event_at: DateTime<Utc>,
+    batch_id: i64,
+    in_core_by: Option<DateTime<Utc>>,
+    columns: String,
+}
+
+/// The core's row of a key, if there is one. The names in its statements come from the catalog
+/// and, quoted, from PostgreSQL's.
+pub async fn find(
+    connection: &mut PgConnection,
+    entity: &Entity,
+    key: &[String],
+    values: bool,
+) -> sqlx::Result<Option<CoreRow>> {
+    let names = key_columns(connection, entity).await?;
+    let kinds = entity.key.iter().map(|name| {
+        let column = entity.columns.iter().find(|column| column.name == *name);
+        column.map_or("text", |column| column.kind.sql())
+    });
+    let conditions: Vec<_> = (1..)
+        .zip(names.iter().zip(kinds))
+        .map(|(number, (name, sql))| format!("c.{name} = ${number}::{sql}"))
+        .collect();
+    let pairs = names.iter().zip(entity.key);
+    let pairs: Vec<_> = pairs
+        .map(|(name, key)| format!("'{key}', c.{name}"))
+        .collect();
+    let statement = format!(
+        "select jsonb_build_object({}) as key, c.message_id, c.event_at, c.batch_id, row_to_json(c)::text as columns,
+                greatest({}) as in_core_by
+         from {} c where {}",
+        pairs.join(", "),
+        promotions(connection, entity).await?.join(", "),
+        entity.core,
+        conditions.join(" and ")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(statement));
+    for part in key {
+        query = query.bind(part);
+    }
+    let row: Option<Row> = query.fetch_optional(&mut *connection).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(CoreRow {
+        table: entity.core,
+        key: row.key,
+        message_id: row.message_id,
+        event_at: row.event_at,
+        batch_id: row.batch_id,
+        in_core_by: row.in_core_by,
+        marts: marts(connection, entity, row.in_core_by).await?,
+        values: values
+            .then(|| RawValue::from_string(row.columns).ok())
+            .flatten(),
+    }))
+}
+
+const KEY_COLUMNS: &str = "
+select a.attname::text, quote_ident(a.attname)
+from pg_index i
+cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
+join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+where i.indrelid = $1::regclass and i.indisprimary
+order by k.place";
+
+/// The core's names for the catalog's key columns: the same names where the primary key has
+/// them, else its columns in their order.
+async fn key_columns(connection: &mut PgConnection, entity: &Entity) -> sqlx::Result<Vec<String>> {
+    let primary: Vec<(String, String)> = sqlx::query_as(KEY_COLUMNS)
+        .bind(entity.core)
+        .fetch_all(connection)
+        .await?;
+    let named = |key: &&'static str| primary.iter().find(|(name, _)| name == *key);
+    let same_names: Option<Vec<_>> = entity.key.iter().map(named).collect();
+    let columns = match same_names {
+        Some(columns) => columns,
+        None => primary.iter().take(entity.key.len()).collect(),
+    };
+    if columns.len() < entity.key.len() {
+        return Err(sqlx::Error::ColumnNotFound(format!(
+            "primary key of {} for {}",
+            entity.core,
+            entity.key.join(", ")
+        )));
+    }
+    Ok(columns
+        .into_iter()
+        .map(|(_, quoted)| quoted.clone())
+        .collect())
+}
+
+const PARENTS: &str = "
+select f.confrelid::regclass::text,
+       string_agg(format('p.%I = c.%I', pa.attname, ca.attname), ' and ')
+from pg_constraint f
+cross join unnest(f.conkey, f.confkey) as k (child, parent)
+join pg_attribute ca on ca.attrelid = f.conrelid and ca.attnum = k.child
+join pg_attribute pa on pa.attrelid = f.confrelid and pa.attnum = k.parent
+where f.conrelid = $1::regclass and f.contype = 'f' and f.conparentid = 0
+group by f.oid, f.confrelid";
+
+/// Expressions for the promotions that a core row may have had to wait for: its own batch's and
+/// its parents'.
+async fn promotions(connection: &mut PgConnection, entity: &Entity) -> sqlx::Result<Vec<String>> {
+    let parents: Vec<(String, String)> = sqlx::query_as(PARENTS)
+        .bind(entity.core)
+        .fetch_all(connection)
+        .await?;
+    let own = "(select b.promoted_at from core.batches b where b.batch_id = c.batch_id)".to_owned();
+    let of_catalog = |table: &str| {
+        let mut entities = catalog().iter().flat_map(|domain| &domain.entities);
+        entities.any(|entity| entity.core == table)
+    };
+    let parents = parents.into_iter().filter(|(table, _)| of_catalog(table));
+    let parents = parents.map(|(table, condition)| {
+        format!(
+            "(select b.promoted_at from {table} p join core.batches b on b.batch_id = p.batch_id where {condition})"
+        )
+    });
+    Ok([own].into_iter().chain(parents).collect())
+}
+
+/// A mart whose data are of a moment after the promotion shows what was promoted; so does one
+/// that lacks nothing.
+const MARTS: &str = "
+select s.mart, s.kind, s.refreshed_at,
+       (s.kind = 'view' or not s.needs_refresh or coalesce(s.data_as_of >= $2, false)) as shows_it
+from core.mart_status s
+join core.marts m on m.mart = s.mart
+where $1 = any (m.depends_on)
+order by s.position, s.mart";
+
+async fn marts(
+    connection: &mut PgConnection,
+    entity: &Entity,
+    in_core_by: Option<DateTime<Utc>>,
+) -> sqlx::Result<Vec<Mart>> {
+    sqlx::query_as(MARTS)
+        .bind(entity.core)
+        .bind(in_core_by)
+        .fetch_all(connection)
+        .await
+}

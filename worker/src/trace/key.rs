@@ -1,0 +1,81 @@
+//! The trace of a key: everything that came for it.
+
+use acequia_contracts::Entity;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::core_row::{self, CoreRow};
+use super::staged::{self, Staged, full_name};
+
+/// What became of the messages of a key.
+#[derive(Debug, Serialize)]
+pub struct KeyTrace {
+    /// Entity with its domain.
+    pub entity: String,
+    /// Key columns and their values, as they were asked for.
+    pub key: Map<String, Value>,
+    /// The core's row.
+    pub core: Option<CoreRow>,
+    /// The messages of the key in staging, by event time; the newest 200.
+    pub versions: Vec<Staged>,
+    /// Rows of other entities that wait for this key, the oldest 200.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A row that waits for the key.
+#[derive(Debug, Serialize, FromRow)]
+pub struct Waiting {
+    /// Its entity, with its domain.
+    pub entity: String,
+    /// Its message.
+    pub message_id: Uuid,
+    /// Waiting since.
+    pub since: DateTime<Utc>,
+}
+
+const WAITING: &str = "
+select p.entity, p.message_id, p.since from core.pending p
+where p.parent = $1 and p.parent_key = $2 and not p.ready
+order by p.since, p.message_id limit 200";
+
+impl KeyTrace {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers.
+    pub async fn read(
+        connection: &mut PgConnection,
+        entity: &Entity,
+        key: &[String],
+        values: bool,
+    ) -> sqlx::Result<Self> {
+        let core = core_row::find(&mut *connection, entity, key, values).await?;
+        let waiting = sqlx::query_as(WAITING)
+            .bind(full_name(entity))
+            .bind(key.join("/"))
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut versions = staged::versions(connection, entity, key, values).await?;
+        for version in &mut versions {
+            version.judge(core.as_ref());
+        }
+        let names = entity.key.iter().map(ToString::to_string);
+        Ok(Self {
+            entity: full_name(entity),
+            key: names
+                .zip(key.iter().map(|part| part.as_str().into()))
+                .collect(),
+            core,
+            versions,
+            waiting,
+        })
+    }
+
+    /// Whether anything was found.
+    pub fn is_known(&self) -> bool {
+        self.core.is_some() || !self.versions.is_empty() || !self.waiting.is_empty()
+    }
+}
