@@ -79,8 +79,15 @@ impl Outcome {
     pub fn recovery_times(&self) -> Option<(f64, f64)> {
         let mut times = self.recovery.clone();
         times.sort_by(f64::total_cmp);
-        let median = times.get(times.len() / 2)?;
-        Some((*median, *times.last()?))
+        let middle = times.len() / 2;
+        let upper = *times.get(middle)?;
+        let even = times.len().is_multiple_of(2);
+        let median = if even {
+            f64::midpoint(times[middle - 1], upper)
+        } else {
+            upper
+        };
+        Some((median, *times.last()?))
     }
 
     /// The outcome in a few lines.
@@ -171,6 +178,21 @@ mod tests {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1234), "1,234");
         assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        let times = |recovery: &[f64]| {
+            Outcome {
+                recovery: recovery.to_vec(),
+                ..Outcome::default()
+            }
+            .recovery_times()
+        };
+        assert_eq!(times(&[]), None);
+        assert_eq!(times(&[3.0]), Some((3.0, 3.0)));
+        assert_eq!(times(&[4.0, 1.0]), Some((2.5, 4.0)));
+        assert_eq!(times(&[4.0, 1.0, 2.0]), Some((2.0, 4.0)));
     }
 
     #[test]

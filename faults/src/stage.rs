@@ -144,7 +144,8 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if !std::thread::panicking() && !self.folder.join("keep").exists() {
+        let keep = self.folder.join("keep").exists() || std::env::var_os("FAULTS_KEEP").is_some();
+        if !std::thread::panicking() && !keep {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }

@@ -36,6 +36,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     let mut trial = Trial::on(stage, &game, &setup).await.unwrap();
     trial.flows(4000).await.unwrap();
     let sent = trial.settle_all().await.unwrap();
+    trial.fleet.stop().await.unwrap();
     let mut database = trial.stage.admin().await.unwrap();
 
     let well = after(&mut database, &sent, "select").await;
@@ -109,5 +110,4 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     )
     .await;
     assert_eq!((found.lost, found.failures.len()), (1, 2), "{found:?}");
-    trial.fleet.stop().await.unwrap();
 }

@@ -62,7 +62,7 @@ async fn alarm(game: Game, raise: &[&str], clear: &[&str]) -> anyhow::Result<Out
             trial.strike();
             trial.stage.services().rabbitmqctl(raise).await?;
             let blocked = blocked(trial).await?;
-            let confirmed = trial.load.confirmed();
+            let confirmed = last_confirmed(trial).await;
             sleep(Duration::from_secs(game.pick(20, 3))).await;
             let held = trial.load.confirmed() == confirmed;
             trial.proof(
@@ -80,6 +80,20 @@ async fn alarm(game: Game, raise: &[&str], clear: &[&str]) -> anyhow::Result<Out
         Ok(())
     })
     .await
+}
+
+/// What the broker took before the alarm is still confirmed: waits, for at most a while, until
+/// nothing more comes.
+async fn last_confirmed(trial: &Trial) -> u64 {
+    let begun = Instant::now();
+    let mut confirmed = (trial.load.confirmed(), Instant::now());
+    while confirmed.1.elapsed() < Duration::from_secs(2) && begun.elapsed().as_secs() < 20 {
+        sleep(Duration::from_millis(100)).await;
+        if trial.load.confirmed() != confirmed.0 {
+            confirmed = (trial.load.confirmed(), Instant::now());
+        }
+    }
+    confirmed.0
 }
 
 /// Waits for the alarm, and until the broker says that a connection is blocked.
@@ -108,7 +122,7 @@ async fn blocked(trial: &Trial) -> anyhow::Result<usize> {
 
 /// All connections closed by the broker, the publisher's too.
 pub async fn close_connections(game: Game) -> anyhow::Result<Outcome> {
-    let times = game.pick(30, 4);
+    let times = game.pick(30, 8);
     trial(&game, &Setup::default(), async |trial| {
         let mut closed = 0;
         for _ in 0..times {

@@ -11,6 +11,7 @@ mod store;
 mod window;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use anyhow::Context as _;
@@ -29,6 +30,10 @@ use crate::run::Shared;
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
 pub use sort::Sorted;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
+
+/// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
+/// whose queue is empty has no other success to show.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// A queue and how its messages are read.
 #[derive(Debug, Clone)]
@@ -133,7 +138,11 @@ async fn consume(
     shared.metrics.connected(&lane.queue);
     health.succeeded();
     info!(event = "ingest.started", queue = lane.queue, "consuming");
+    let begun = Instant::now();
     let outcome = flow(writer, window, backoff, &mut connection, &mut source).await;
+    if begun.elapsed() >= STEADY {
+        backoff.reset();
+    }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.
     source.close().await;
