@@ -46,10 +46,10 @@ impl Window {
         self.size
     }
 
-    /// Learns from the bodies of a batch. The largest one decides; its weight fades by an eighth
+    /// Learns from the bodies of a batch. The largest one decides; its weight fades by a quarter
     /// a batch.
     pub fn saw(&mut self, largest: usize) {
-        self.largest = largest.max(self.largest - self.largest / 8);
+        self.largest = largest.max(self.largest - self.largest / 4);
     }
 
     /// Chooses the size anew after a batch that went well; `true` when it changed. Small changes

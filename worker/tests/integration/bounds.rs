@@ -12,8 +12,10 @@ use sqlx::{Connection, PgConnection};
 use crate::support::school::{DOMAIN, alumno, alumnos, message};
 use crate::support::{Message, Platform, ready};
 
-/// Ten times what a contract takes.
-const LARGE: usize = 10 * 1024 * 1024;
+/// Five times what a contract takes.
+const LARGE: usize = 5 * 1024 * 1024;
+/// How many of them are sent.
+const COUNT: i64 = 20;
 
 fn large() -> Message {
     Message::new(DOMAIN, "alumno", vec![b'x'; LARGE])
@@ -24,19 +26,19 @@ fn large() -> Message {
 async fn large_messages_do_not_multiply_by_the_prefetch() {
     let platform = Platform::new().await;
     platform.declare().await;
-    let many: Vec<Message> = (0..24).map(|_| large()).collect();
-    platform.publish_all(&alumnos(1..3001)).await;
+    let many: Vec<Message> = (0..COUNT).map(|_| large()).collect();
+    platform.publish_all(&alumnos(1..1501)).await;
     platform.publish_all(&many).await;
-    platform.publish_all(&alumnos(3001..6001)).await;
+    platform.publish_all(&alumnos(1501..2001)).await;
 
     let budget = (2 * LARGE).to_string();
     let worker = platform.program(&["--in-flight-bytes", &budget, "--batch-bytes", &budget]);
-    let total = platform.settled_unique(6024).await;
-    assert_eq!((total.inserted, total.quarantined), (6000, 24));
+    let total = platform.settled_unique(2000 + COUNT).await;
+    assert_eq!((total.inserted, total.quarantined), (2000, COUNT));
     // The budget, as much again before the brake bites, and copies on the way to PostgreSQL.
-    let (peak, queued) = (worker.peak_memory(), (24 * LARGE) as u64);
+    let (peak, queued) = (worker.peak_memory(), 20 * LARGE as u64);
     assert!(
-        peak < queued / 2 + (48 << 20),
+        peak < queued / 2 + (56 << 20),
         "{peak} bytes at its peak, {queued} queued"
     );
     ready(&worker.http).await;
