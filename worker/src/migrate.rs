@@ -31,6 +31,11 @@ const HISTORY: &str = "core.refinery_schema_history";
 /// Advisory lock of the whole of `worker migrate`; any number that nobody else uses.
 const LOCK: i64 = 0x0ace_4d1a;
 
+/// PostgreSQL lets everybody fill the disk with temporary tables. Said each time: rights on a
+/// database are in no dump of it, and no copy has them.
+const NO_TEMPORARY_TABLES: &str = "do $$ begin \
+    execute format('revoke temporary on database %I from public', current_database()); end $$";
+
 /// What `migrate` did.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
@@ -121,6 +126,10 @@ async fn apply(
     for (role, password) in passwords {
         set_password(connection, role, password).await?;
     }
+    sqlx::raw_sql(NO_TEMPORARY_TABLES)
+        .execute(&mut *connection)
+        .await
+        .context("rights on the database")?;
     sqlx::query("select core.ensure_partitions()")
         .execute(&mut *connection)
         .await?;

@@ -3,13 +3,6 @@
 
 revoke execute on all functions in schema core from public;
 
--- PostgreSQL lets everybody fill the disk with temporary tables.
-do $$
-begin
-    execute format('revoke temporary on database %I from public', current_database());
-end
-$$;
-
 grant usage on schema raw, stg, core, marts to acequia_worker;
 grant select on all tables in schema raw, stg, core, marts to acequia_worker;
 grant insert on all tables in schema stg to acequia_worker;

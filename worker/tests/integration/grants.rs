@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use acequia_contracts::catalog;
+use acequia_worker::config::SecretUrl;
+use acequia_worker::migrate;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::Platform;
@@ -11,6 +13,14 @@ use crate::support::Platform;
 const RELATIONS: &str = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1";
 const SCHEMAS: &str = "select nspname::text from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' order by 1";
+
+/// A database as `worker migrate` leaves it; a clone has not the rights on the database itself.
+async fn migrated() -> Platform {
+    let platform = Platform::new().await;
+    let owner = SecretUrl::parse(&platform.database.owner, &["postgres"]).unwrap();
+    migrate::migrate(&owner, &[]).await.unwrap();
+    platform
+}
 
 /// What a role is told when it runs a statement, which is rolled back: `None` when it may.
 async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<String> {
@@ -47,7 +57,7 @@ fn is_system(relation: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
-    let platform = Platform::new().await;
+    let platform = migrated().await;
     let mut analyst = PgConnection::connect(&platform.database.analyst)
         .await
         .unwrap();
@@ -127,7 +137,7 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
-    let platform = Platform::new().await;
+    let platform = migrated().await;
     let mut worker = PgConnection::connect(&platform.database.worker)
         .await
         .unwrap();
