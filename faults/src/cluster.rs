@@ -222,7 +222,9 @@ impl Drop for Cluster {
                 let _ = process.start_kill();
             }
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if std::env::var_os("FAULTS_KEEP").is_none() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

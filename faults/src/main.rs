@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use acequia_faults::{Game, Outcome, Scenario, all, find, markdown, play};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Breaks processes, servers and connections while messages flow, and counts what arrives.
 #[derive(Parser)]
@@ -48,6 +49,11 @@ struct Run {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
+    // What the publisher and the clients say: RUST_LOG=info, or more.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     match Cli::parse().command {
         Command::List { json } => list(json)?,
         Command::Run(run) => return run.run().await,

@@ -77,19 +77,6 @@ impl TestDatabase {
         )))
         .execute(&mut admin)
         .await?;
-        // PostgreSQL does not copy the rights on the database itself.
-        let temporary: bool =
-            sqlx::query_scalar("select has_database_privilege('public', $1, 'temporary')")
-                .bind(template)
-                .fetch_one(&mut admin)
-                .await?;
-        if !temporary {
-            sqlx::query(AssertSqlSafe(format!(
-                "revoke temporary on database {name} from public"
-            )))
-            .execute(&mut admin)
-            .await?;
-        }
         let url = |variable: &str| -> anyhow::Result<String> {
             let mut url: Url = services.var(variable)?.parse()?;
             url.set_path(name);

@@ -6,8 +6,10 @@ use acequia_contracts::Domain;
 use acequia_link::{SecretUrl, broker};
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Connection, ExchangeKind};
+use lapin::{Connection, ErrorKind, ExchangeKind};
+use tracing::warn;
 
 /// The exchange that publishers send to.
 pub const EXCHANGE: &str = "acequia";
@@ -93,12 +95,37 @@ pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Re
         ))
         .await
         .with_context(|| format!("binding of {name}"))?;
-        if let Some(legacy) = domain.legacy_queue {
-            // Declared as the old publishers declare it: another type would be refused to them.
-            queue(legacy, none()).await?;
-        }
     }
-    answer(channel.close(200, "declared".into())).await
+    answer(channel.close(200, "declared".into())).await?;
+    for legacy in domains.iter().filter_map(|domain| domain.legacy_queue) {
+        declare_legacy(connection, legacy).await?;
+    }
+    Ok(())
+}
+
+/// Declared as the old publishers declare it: another type would be refused to them. Such a queue
+/// lives on one node of a cluster. While that one is down the broker does not find the queue; the
+/// other queues must not wait for it, and its own lane says so when it consumes.
+async fn declare_legacy(connection: &Connection, name: &str) -> anyhow::Result<()> {
+    let channel = answer(connection.create_channel()).await?;
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    match answer(channel.queue_declare(name.into(), durable, FieldTable::default())).await {
+        Ok(_) => answer(channel.close(200, "declared".into())).await,
+        Err(error) if is_not_found(&error) => {
+            warn!(event = "queue.unreachable", queue = name, %error, "its node may be down");
+            Ok(())
+        }
+        Err(error) => Err(error).with_context(|| mismatch(name)),
+    }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+    matches!(error, Some(ErrorKind::ProtocolError(error))
+        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
 }
 
 fn mismatch(queue: &str) -> String {
