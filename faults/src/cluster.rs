@@ -198,6 +198,16 @@ impl Cluster {
         Ok((leader.context("the leader's node")?, members))
     }
 
+    /// The queues as the cluster sees them, in words.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn queues(&self) -> anyhow::Result<String> {
+        let counts = ["messages_ready", "messages_unacknowledged", "consumers"];
+        let columns = ["list_queues", "--quiet", "name", "leader", "online"];
+        self.control(&[&columns[..], &counts].concat()).await
+    }
+
     async fn control(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let running = self.nodes.iter().find(|node| node.process.is_some());
         let output = Command::new(format!("{PROGRAMS}/rabbitmqctl"))

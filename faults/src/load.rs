@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) paused: AtomicBool,
     pub(crate) copies: AtomicU64,
     confirmed: AtomicU64,
+    progress: Mutex<String>,
     probes: AtomicU64,
 }
 
@@ -75,6 +76,7 @@ impl Load {
             paused: AtomicBool::new(false),
             copies: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
+            progress: Mutex::default(),
             probes: AtomicU64::new(FIRST_PROBE),
         });
         let source = Source::new(flow, shared.clone())?;
@@ -93,6 +95,7 @@ impl Load {
             let summary = publisher
                 .send_until(source, std::future::pending(), |summary| {
                     state.confirmed.store(summary.confirmed, Ordering::Relaxed);
+                    *lock(&state.progress) = summary.to_string();
                 })
                 .await;
             publisher.close().await;
@@ -121,6 +124,12 @@ impl Load {
     pub fn taken(&self) -> u64 {
         let sent = lock(&self.shared.sent).len() as u64;
         sent + self.copies()
+    }
+
+    /// What the publisher says of itself.
+    #[must_use]
+    pub fn progress(&self) -> String {
+        lock(&self.shared.progress).clone()
     }
 
     /// Copies sent on purpose.

@@ -15,6 +15,8 @@ pub(crate) enum Loss {
     Connection(String),
     /// No answer within the time that a confirm may take.
     Silence,
+    /// The broker refuses everything on this channel.
+    Refusal,
     /// The broker closed the channel over something that was published.
     Channel(String),
     /// The user may not publish.
@@ -38,6 +40,7 @@ impl fmt::Display for Loss {
         match self {
             Self::Connection(why) => write!(f, "connection lost: {why}"),
             Self::Silence => f.write_str("no confirm in time"),
+            Self::Refusal => f.write_str("the broker refuses everything; trying a new connection"),
             Self::Channel(why) => write!(f, "the broker closed the channel: {why}"),
             Self::Forbidden(why) => write!(f, "the broker forbids it: {why}"),
         }

@@ -29,6 +29,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long messages on their way have after a shutdown.
 const GRACE: Duration = Duration::from_secs(5);
+/// Refusals without a confirm between them for so long make a new connection: in a cluster a
+/// channel may hold on to a queue's leader that is gone, and refuse everything for ever.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
 /// Messages given up, with not one confirmed, after which the rest is not tried.
 const HOPELESS: u64 = 1000;
 
@@ -41,6 +44,8 @@ pub(crate) struct Run<'a> {
     backlog: Backlog,
     /// Since when the broker has not answered although it should.
     stalled: Option<Instant>,
+    /// Since when the broker has refused messages and confirmed none.
+    refused: Option<Instant>,
     /// What the broker said when it stopped to take messages.
     blocked: Option<String>,
     /// When messages on their way are given up after a shutdown.
@@ -63,6 +68,7 @@ impl<'a> Run<'a> {
             settings,
             backlog: Backlog::new(source, settings),
             stalled: None,
+            refused: None,
             blocked: None,
             grace_ends: None,
             pause: FIRST_PAUSE,
@@ -133,6 +139,13 @@ impl<'a> Run<'a> {
             let loss = match open.take(|flight, fate| self.settle(flight, fate)) {
                 Err(error) => Loss::from(&error),
                 Ok(()) if overdue => Loss::Silence,
+                Ok(())
+                    if self
+                        .refused
+                        .is_some_and(|since| since.elapsed() > REFUSED_FOR) =>
+                {
+                    Loss::Refusal
+                }
                 Ok(()) => continue,
             };
             if let Some(broken) = lane.take()
@@ -166,6 +179,7 @@ impl<'a> Run<'a> {
         let reason = match fate {
             Fate::Unknown => return self.backlog.at_once(flight),
             Fate::Confirmed => {
+                self.refused = None;
                 self.answered();
                 return self.summary.confirm(&flight.message.route.label);
             }
@@ -176,6 +190,7 @@ impl<'a> Run<'a> {
             }
             Fate::Nacked => {
                 self.summary.nacked += 1;
+                self.refused.get_or_insert_with(Instant::now);
                 "the broker refused it"
             }
         };
@@ -262,8 +277,9 @@ impl<'a> Run<'a> {
             self.settle(flight, fate);
         });
         link.close().await;
+        self.refused = None;
         match loss {
-            Loss::Connection(_) | Loss::Silence => Ok(()),
+            Loss::Connection(_) | Loss::Silence | Loss::Refusal => Ok(()),
             Loss::Forbidden(why) => Err(why),
             Loss::Channel(why) => {
                 if let Some(flight) = self.backlog.convict(unknown == 1) {

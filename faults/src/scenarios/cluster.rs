@@ -23,7 +23,11 @@ pub async fn node_kill(game: Game) -> anyhow::Result<Outcome> {
             trial.strike();
             cluster.kill_node(leader).await?;
             // Two of three are a majority: messages flow on.
-            trial.flows(200).await?;
+            if let Err(error) = trial.flows(200).await {
+                let publisher = trial.load.progress();
+                let queues = cluster.queues().await?;
+                return Err(error.context(format!("publisher: {publisher}; queues: {queues}")));
+            }
             let (new, _) = cluster.leader(&queue).await?;
             trial.proof(
                 members == 3 && new != leader,
