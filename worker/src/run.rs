@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::check::Check;
 use crate::config::{LoopArgs, SecretUrl};
+use crate::failure::Failure;
 use crate::health::Health;
 use crate::ingest::{self, Lane};
 use crate::maintain::Maintain;
@@ -176,23 +177,35 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
 async fn wait_for_schema(database: &SecretUrl, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut backoff = crate::failure::Backoff::default();
     while !stop.is_cancelled() {
-        match db::connect(database, "start").await {
-            Ok(mut connection) => return migrate::check(&mut connection).await,
-            Err(error)
-                if crate::failure::Failure::of(&error) == crate::failure::Failure::Broken =>
-            {
-                return Err(error).context("database");
-            }
-            Err(error) => {
-                warn!(event = "worker.waiting", %error, "database does not answer yet");
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(backoff.next_delay()) => {}
-                }
-            }
+        let Err(error) = check_schema(database).await else {
+            break;
+        };
+        // An answer that waiting does not change is the operator's; a lost connection is not.
+        let cause = error.downcast_ref::<sqlx::Error>().map(Failure::of);
+        if cause.is_none_or(|failure| failure == Failure::Broken) {
+            return Err(error);
+        }
+        let error = format!("{error:#}");
+        warn!(
+            event = "worker.waiting",
+            error, "database does not answer yet"
+        );
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
     Ok(())
+}
+
+async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
+    const WITHIN: Duration = Duration::from_secs(30);
+    let mut connection = db::connect(database, "start").await.context("database")?;
+    let check = migrate::check(&mut connection);
+    match tokio::time::timeout(WITHIN, check).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(db::no_answer(WITHIN)).context("database"),
+    }
 }
 
 fn hostname() -> String {
