@@ -21,8 +21,8 @@ use crate::stage::{Stage, migrator};
 use crate::trial::Trial;
 
 const SIGABRT: i32 = 6;
-/// Crashes that are certain before the broker gives the message up. Its limit is 50 deliveries,
-/// but some crashes count as two: RabbitMQ 3.10 needs 44 to 51 of them.
+/// Crashes that there must be at least before the broker gives the message up. Its limit is 50
+/// deliveries; with RabbitMQ 3.10 it was seen to give it up after 44 crashes.
 const CRASHES: usize = 25;
 
 /// A message that makes every worker that decodes it crash.
