@@ -48,8 +48,8 @@ pub struct Broker {
     /// Messages that may wait for the broker's confirm at a time
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub window: u32,
-    /// Attempts for a message that the broker refuses or has no queue for
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Attempts for a message that the broker refuses or has no queue for; eight take 13 s
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// Seconds after which a missing confirm counts as a lost connection
     #[arg(long, value_name = "S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]

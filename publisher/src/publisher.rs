@@ -32,7 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             window: 1000,
-            attempts: 3,
+            attempts: 8,
             confirm_timeout: Duration::from_secs(30),
             retry_for: Some(Duration::from_secs(60)),
             rate: None,
