@@ -97,6 +97,8 @@ dashboards() {
 cargo_test() {
   local only=()
   [[ $fast == no ]] || only=(--lib --bins)
+  # cargo builds every program before it runs the first test: the fault scenarios need not ask it again.
+  export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
   # They take minutes. The limit is there so that a test that hangs is an answer too.
   timeout --kill-after=30 45m cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
 }

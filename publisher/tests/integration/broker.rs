@@ -118,7 +118,11 @@ async fn what_no_queue_takes_is_tried_again_and_then_reported() {
         .await;
     let messages = some_messages(&["--shuffle", "--duplicates", "10"]);
     let labels = labels(&messages);
-    let summary = send(&broker, Settings::default(), messages.clone()).await;
+    let settings = Settings {
+        attempts: 3,
+        ..Settings::default()
+    };
+    let summary = send(&broker, settings, messages.clone()).await;
 
     assert!(!summary.is_complete());
     for entity in with {
@@ -206,6 +210,7 @@ async fn what_the_broker_refuses_is_reported() {
     let settings = Settings {
         exchange: false,
         window: 1,
+        attempts: 3,
         ..Settings::default()
     };
     let messages: Vec<_> = some_messages(&["--legacy"]).into_iter().take(10).collect();
