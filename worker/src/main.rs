@@ -112,6 +112,9 @@ enum Command {
     },
 }
 
+/// Exit status of programs whose reader went away, as a shell tells it (128 + SIGPIPE).
+const CLOSED_PIPE: i32 = 141;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -146,6 +149,11 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     }
     // The text of a panic may hold part of a message: only the place is told.
     std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") {
+            // Whoever reads our output has seen enough, as `head` does: that is no defect.
+            std::process::exit(CLOSED_PIPE);
+        }
         let place = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", place, "a defect: please report the place");
     }));

@@ -421,3 +421,18 @@ async fn one_id_under_two_entities_is_still_accounted_for() {
         4
     );
 }
+
+/// `worker quarantine list | head`: whoever reads has seen enough, and that is no defect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_is_no_defect() {
+    let platform = Platform::new().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = program(&["quarantine", "stats", "--json"]);
+    command
+        .env("DATABASE_URL", &platform.database.worker)
+        .stdout(writer);
+    let done = command.spawn().unwrap().wait_with_output().await.unwrap();
+    assert_eq!(done.status.code(), Some(141), "{done:?}");
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+}
