@@ -9,7 +9,7 @@ use acequia_testkit::{wait_for, wait_within};
 use acequia_worker::amqp::queue_of;
 use sqlx::{Connection, PgConnection};
 
-use crate::support::school::{DOMAIN, alumno, alumnos, message};
+use crate::support::school::{DOMAIN, alumno, alumnos, break_merge, message};
 use crate::support::{Message, Platform, ready};
 
 /// Five times what a contract takes.
@@ -200,22 +200,15 @@ async fn work_that_waits_for_a_lock_makes_readyz_bad_and_its_end_makes_it_good()
 #[tokio::test(flavor = "multi_thread")]
 async fn ingest_pauses_while_more_is_staged_than_promotion_should_be_behind() {
     let platform = Platform::new().await;
-    let original = platform
-        .texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)")
-        .await;
-    platform
-        .execute(
-            "create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
-             language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-             begin raise exception 'no merge today'; end $$",
-        )
-        .await;
+    let original = break_merge(&platform).await;
     platform.declare().await;
     platform.publish_all(&alumnos(1..1001)).await;
     let worker = platform.worker(&["--staged-max", "100", "--batch-max", "50"]);
     let paused = format!(r#"acequia_ingest_paused{{queue="{}"}} 1"#, queue_of(DOMAIN));
     wait_for("ingest to pause", async || {
-        Ok(worker.metrics().await.contains(&paused))
+        // Its port opens a moment after its start.
+        let page = crate::support::get(&worker.http, "/metrics").await.1;
+        Ok(page.contains(&paused))
     })
     .await
     .unwrap();
@@ -225,7 +218,7 @@ async fn ingest_pauses_while_more_is_staged_than_promotion_should_be_behind() {
     let waiting = platform.queue(&queue_of(DOMAIN)).await.unwrap();
     assert!(waiting.message_count() >= 700, "{waiting:?}");
 
-    platform.execute(&original[0]).await;
+    platform.execute(&original).await;
     let total = platform.settled_unique(1000).await;
     assert_eq!((total.inserted, total.duplicates), (1000, 0));
     worker.ready().await;

@@ -7,7 +7,9 @@ use acequia_contracts::{Code, catalog, fixtures};
 use acequia_worker::promote::promote;
 use serde_json::json;
 
-use crate::support::school::{DOMAIN, alumno_body, alumnos, grupo, maestro, materia, message};
+use crate::support::school::{
+    DOMAIN, alumno_body, alumnos, break_merge, grupo, maestro, materia, message,
+};
 use crate::support::{Message, Platform};
 
 fn student(id: i32, name: &str) -> Message {
@@ -131,16 +133,7 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     let platform = Platform::new().await;
     let worker = platform.worker(&["--stall-after", "1s"]);
     worker.ready().await;
-    let original = platform
-        .texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)")
-        .await;
-    platform
-        .execute(
-            "create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
-             language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-             begin raise exception 'no merge today'; end $$",
-        )
-        .await;
+    let original = break_merge(&platform).await;
     platform.publish_all(&alumnos(1..101)).await;
     let reason = worker.not_ready("promote").await;
     assert!(reason.contains("no merge today"), "{reason}");
@@ -184,7 +177,7 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     .unwrap();
 
     // Mended, it goes on by itself.
-    platform.execute(&original[0]).await;
+    platform.execute(&original).await;
     platform.settled(200 + others).await;
     let account = platform.account(DOMAIN, "alumno").await;
     assert_eq!(

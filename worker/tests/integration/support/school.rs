@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Message;
+use super::{Message, Platform};
 
 pub const DOMAIN: &str = "academico";
 
@@ -57,4 +57,19 @@ pub fn calificacion(alumno: i32, grupo: i32, mark: f64) -> Message {
         "calificacion",
         &json!({"id_alumno": alumno, "id_grupo": grupo, "calificacion": mark}),
     )
+}
+
+/// Makes the merge of students raise; returns the statement that mends it.
+pub async fn break_merge(platform: &Platform) -> String {
+    let original = platform
+        .texts("select pg_get_functiondef('academico.merge_alumnos'::regproc)")
+        .await;
+    platform
+        .execute(
+            "create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
+             language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+             begin raise exception 'no merge today'; end $$",
+        )
+        .await;
+    original.into_iter().next().expect("a merge function")
 }
