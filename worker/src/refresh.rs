@@ -9,6 +9,7 @@ use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tracing::{error, info, warn};
 
+use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -64,7 +65,7 @@ async fn keep_failure<T>(
         sqlx::query("select core.refresh_failed($1, $2, $3)")
             .bind(mart)
             .bind(started)
-            .bind(failed.to_string())
+            .bind(describe(failed))
             .execute(connection)
             .await?;
     }
@@ -163,7 +164,12 @@ impl Work for Refresh {
                 Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
                 Ok(Refreshed::Busy) => {}
                 Err(failed) => {
-                    error!(event = "mart.failed", mart, error = %failed, "refresh failed");
+                    error!(
+                        event = "mart.failed",
+                        mart,
+                        error = describe(&failed),
+                        "refresh failed"
+                    );
                     shared.metrics.refresh_failed(&mart);
                 }
             }

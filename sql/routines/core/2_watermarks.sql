@@ -25,6 +25,8 @@ comment on function core.note_merged() is 'Moves the marks of core.entity_state 
 create or replace trigger note_merged after update on core.batch_entities
 referencing old table as before new table as after
 for each statement execute function core.note_merged();
+-- Promotion switches the ordinary triggers of its session off (0_references.sql).
+alter table core.batch_entities enable always trigger note_merged;
 comment on trigger note_merged on core.batch_entities is 'Keeps core.entity_state';
 
 -- From what changed alone: raw.quarantine has a partition for each day.
@@ -56,3 +58,6 @@ comment on trigger note_open_updated on raw.quarantine is 'Keeps core.quarantine
 create or replace trigger note_open_deleted after delete on raw.quarantine
 referencing old table as before for each statement execute function core.note_open();
 comment on trigger note_open_deleted on raw.quarantine is 'Keeps core.quarantine_open';
+alter table raw.quarantine enable always trigger note_open_inserted;
+alter table raw.quarantine enable always trigger note_open_updated;
+alter table raw.quarantine enable always trigger note_open_deleted;
