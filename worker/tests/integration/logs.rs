@@ -123,7 +123,7 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
         if line["target"].as_str().unwrap().starts_with("acequia") && line["level"] != "DEBUG" {
             let event = line["event"].as_str();
             events
-                .entry(event.expect(&line.to_string()))
+                .entry(event.unwrap_or_else(|| panic!("no event: {line}")))
                 .or_default()
                 .push(line);
         }
