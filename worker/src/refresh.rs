@@ -5,7 +5,6 @@ use std::time::Instant;
 use acequia_contracts::Domain;
 use chrono::Utc;
 use sqlx::PgConnection;
-use tracing::{error, info};
 
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -62,20 +61,8 @@ impl Work for Refresh {
             let begun = Instant::now();
             // One broken mart must not keep the others old.
             match refresh(connection, &mart).await {
-                Ok(rows) => {
-                    info!(
-                        event = "mart.refreshed",
-                        mart,
-                        rows,
-                        duration_s = begun.elapsed().as_secs_f64(),
-                        "refreshed"
-                    );
-                    shared.metrics.refreshed(&mart, begun.elapsed());
-                }
-                Err(failed) => {
-                    error!(event = "mart.failed", mart, error = %failed, "refresh failed");
-                    shared.metrics.refresh_failed(&mart);
-                }
+                Ok(rows) => shared.metrics.marts.refreshed(&mart, rows, begun.elapsed()),
+                Err(failed) => shared.metrics.marts.failed(&mart, &failed),
             }
         }
         Ok(Step::Idle(shared.settings.refresh_every))

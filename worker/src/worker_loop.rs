@@ -7,10 +7,10 @@ use std::time::Duration;
 use acequia_contracts::Domain;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use crate::db;
-use crate::failure::{Backoff, Failure};
+use crate::failure::Backoff;
+use crate::metrics::Open;
 use crate::run::Shared;
 
 /// What a step found.
@@ -58,12 +58,12 @@ pub async fn run<W: Work>(
     let (name, subject) = (W::NAME, domain.name);
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
-    let mut connection: Option<PgConnection> = None;
+    let mut connection: Option<(PgConnection, Open)> = None;
     while !stop.is_cancelled() {
         let outcome = match &mut connection {
             // A step that is given up takes its connection with it: nobody meets what is left of
             // its transaction, which the server rolls back.
-            Some(connection) => {
+            Some((connection, _)) => {
                 let within = if W::SHORT {
                     health.working();
                     SHORT_WITHIN
@@ -74,13 +74,16 @@ pub async fn run<W: Work>(
                     .await
                     .unwrap_or_else(|_| Err(db::no_answer(within)))
             }
-            None => match db::connect(&shared.database, &format!("{name} {subject}")).await {
-                Ok(new) => {
-                    connection = Some(new);
-                    continue;
+            None => {
+                let attempt = db::connect(&shared.database, &format!("{name} {subject}")).await;
+                match shared.metrics.loops.connected(name, attempt) {
+                    Ok(new) => {
+                        connection = Some(new);
+                        continue;
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         };
         let pause = match outcome {
             Ok(Step::Again) => {
@@ -95,16 +98,8 @@ pub async fn run<W: Work>(
             }
             Err(failed) => {
                 connection = None;
-                let failure = Failure::of(&failed);
                 health.failed(failed.to_string());
-                shared.metrics.loop_failed(name, failure);
-                if failure == Failure::Broken || failure == Failure::BadData {
-                    error!(event = "loop.failed", loop_name = name, domain = subject, failure = failure.as_str(),
-                        error = %failed, remedy = failure.remedy(), "step failed");
-                } else {
-                    warn!(event = "loop.failed", loop_name = name, domain = subject, failure = failure.as_str(),
-                        error = %failed, remedy = failure.remedy(), "step failed");
-                }
+                shared.metrics.loops.failed(name, subject, &failed);
                 backoff.next_delay()
             }
         };

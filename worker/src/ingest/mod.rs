@@ -1,6 +1,7 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod identity;
+mod lost;
 mod pass_on;
 mod properties;
 mod quarantine;
@@ -17,18 +18,19 @@ use acequia_contracts::Domain;
 use anyhow::Context as _;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use self::source::Source;
 use self::stage::Writer;
 use self::window::Window;
 use crate::amqp::{DEAD_QUEUE, queue_of};
-use crate::db;
 use crate::failure::Backoff;
+use crate::metrics::Open;
 use crate::run::Shared;
 
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
+pub use lost::Lost;
 pub use sort::Sorted;
+pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
@@ -99,14 +101,10 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
             health.failed(format!("{error:#}"));
-            shared.metrics.disconnected(&lane.queue);
-            warn!(
-                event = "ingest.interrupted",
-                queue = lane.queue,
-                error = format!("{error:#}"),
-                retry_in_ms = delay.as_millis(),
-                "consuming starts anew"
-            );
+            shared
+                .metrics
+                .ingest
+                .interrupted(&lane.queue, &error, delay);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -128,16 +126,13 @@ async fn consume(
         ..
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
-    let mut connection = db::connect(&shared.database, &format!("ingest {}", lane.queue))
+    let mut connection = writer.connect().await.context("database")?;
+    let mut source = Source::open(shared, lane, window.size())
         .await
-        .context("database")?;
-    let budget = shared.settings.in_flight_bytes;
-    let mut source = Source::open(&shared.broker, &shared.domains, lane, window.size(), budget)
-        .await
+        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
         .context("broker")?;
-    shared.metrics.connected(&lane.queue);
+    shared.metrics.ingest.started(&lane.queue);
     health.succeeded();
-    info!(event = "ingest.started", queue = lane.queue, "consuming");
     let begun = Instant::now();
     let outcome = flow(writer, window, backoff, &mut connection, &mut source).await;
     if begun.elapsed() >= STEADY {
@@ -154,7 +149,7 @@ async fn flow(
     writer: &Writer<'_>,
     window: &mut Window,
     backoff: &mut Backoff,
-    connection: &mut PgConnection,
+    connection: &mut (PgConnection, Open),
     source: &mut Source,
 ) -> anyhow::Result<()> {
     let Writer {
@@ -165,10 +160,11 @@ async fn flow(
         ..
     } = writer;
     loop {
-        pause_while_behind(lane, shared, connection, stop).await?;
+        pause_while_behind(lane, shared, &mut connection.0, stop).await?;
         let Some(batch) = source.next_batch(&shared.settings, stop).await? else {
             return Ok(());
         };
+        shared.metrics.ingest.taken(&lane.queue, batch.ended);
         health.working();
         if batch.again
             && let Some(domain) = lane.legacy_of()
@@ -211,6 +207,7 @@ async fn pause_while_behind(
             .context("database")?;
         shared
             .metrics
+            .ingest
             .paused(&lane.queue, staged > shared.settings.staged_max);
         if staged <= shared.settings.staged_max {
             break;

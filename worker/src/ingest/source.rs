@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use acequia_contracts::Domain;
 use acequia_link::broker::{self, Connected};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -20,15 +19,53 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Lane;
 use super::window::is_suspect;
+use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, answer, close, declare};
-use crate::config::{LoopArgs, SecretUrl};
+use crate::config::LoopArgs;
+use crate::metrics::Flow;
+use crate::run::Shared;
 
 /// A batch that gets no further message for this long is staged without waiting for more.
 const QUIET: Duration = Duration::from_millis(2);
-/// Why a consumer ends that nobody cancelled here: the queue was deleted, or its leader is gone.
-const CANCELLED: &str = "the broker cancelled the consumer";
+
+/// What ended the collection of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As many messages as may be.
+    Full,
+    /// As many bytes as may be.
+    Bytes,
+    /// The first message has waited for long enough.
+    Wait,
+    /// The queue fell quiet.
+    Quiet,
+    /// A message that must not be in one batch with its neighbour.
+    Apart,
+}
+
+impl Ended {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::Bytes,
+        Self::Wait,
+        Self::Quiet,
+        Self::Apart,
+    ];
+
+    /// A short name for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Bytes => "bytes",
+            Self::Wait => "wait",
+            Self::Quiet => "quiet",
+            Self::Apart => "apart",
+        }
+    }
+}
 
 /// Messages taken together.
 pub struct Batch {
@@ -38,6 +75,8 @@ pub struct Batch {
     pub suspicious: bool,
     /// They were delivered before, by a queue that does not count how often.
     pub again: bool,
+    /// Why there are no more of them.
+    pub ended: Ended,
 }
 
 impl Batch {
@@ -61,6 +100,7 @@ pub struct Source {
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
     held: Arc<AtomicUsize>,
+    flow: Flow,
     budget: usize,
     /// The queue counts how often it delivers a message.
     counted: bool,
@@ -71,16 +111,10 @@ impl Source {
     ///
     /// # Errors
     /// When any of these fails or the broker does not answer.
-    pub async fn open(
-        url: &SecretUrl,
-        domains: &[&Domain],
-        lane: &Lane,
-        window: u16,
-        budget: usize,
-    ) -> anyhow::Result<Self> {
+    pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
-        let connected = broker::connect(url, &name).await?;
-        declare(&connected.connection, domains).await?;
+        let connected = broker::connect(&shared.broker, &name).await?;
+        declare(&connected.connection, &shared.domains).await?;
         let channel = answer(connected.connection.create_channel()).await?;
         let mut source = Self {
             queue: lane.queue.clone(),
@@ -92,8 +126,10 @@ impl Source {
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             held: Arc::default(),
-            budget,
+            flow: shared.metrics.ingest.flow(&lane.queue),
+            budget: shared.settings.in_flight_bytes,
         };
+        source.flow.reset();
         source.consume(window).await?;
         Ok(source)
     }
@@ -114,8 +150,10 @@ impl Source {
         self.tag = consumer.tag().to_string();
         let (arrive, arrivals) = mpsc::unbounded_channel();
         self.arrivals = arrivals;
+        self.flow.allowed(window);
         let pump = Pump {
             held: self.held.clone(),
+            flow: self.flow.clone(),
             limit: self.budget.saturating_mul(2),
             connection: self.connection.clone(),
         };
@@ -167,16 +205,27 @@ impl Source {
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
+            ended: Ended::Apart,
             deliveries: vec![first],
         };
         let mut bytes = batch.deliveries[0].data.len();
         let deadline = tokio::time::Instant::now() + settings.batch_wait;
-        while !batch.suspicious
-            && batch.deliveries.len() < usize::from(settings.batch_max)
-            && bytes < settings.batch_bytes
-        {
+        while !batch.suspicious {
+            if batch.deliveries.len() >= usize::from(settings.batch_max) {
+                batch.ended = Ended::Full;
+                break;
+            }
+            if bytes >= settings.batch_bytes {
+                batch.ended = Ended::Bytes;
+                break;
+            }
             let quiet = deadline.min(tokio::time::Instant::now() + QUIET);
             let Some(delivery) = self.another(quiet).await? else {
+                batch.ended = if quiet == deadline {
+                    Ended::Wait
+                } else {
+                    Ended::Quiet
+                };
                 break;
             };
             if is_suspect(&delivery) || again(&delivery) != batch.again {
@@ -204,7 +253,7 @@ impl Source {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                arrival = self.arrivals.recv() => return arrival.context(CANCELLED)?.map(Some),
+                arrival = self.arrivals.recv() => return arrival.ok_or(Lost::Cancelled)?.map(Some),
                 () = tokio::time::sleep(look_every) => {}
             }
             passed_over = if self.ready_messages().await? > 0 {
@@ -213,7 +262,7 @@ impl Source {
                 0
             };
             if passed_over == 2 {
-                bail!("messages are ready in the queue, but none is delivered");
+                return Err(Lost::Starved.into());
             }
         }
     }
@@ -228,10 +277,10 @@ impl Source {
         }
         let arrival = match self.arrivals.try_recv() {
             Ok(arrival) => Some(arrival),
-            Err(mpsc::error::TryRecvError::Disconnected) => bail!(CANCELLED),
+            Err(mpsc::error::TryRecvError::Disconnected) => return Err(Lost::Cancelled.into()),
             Err(mpsc::error::TryRecvError::Empty) => {
                 match tokio::time::timeout_at(deadline, self.arrivals.recv()).await {
-                    Ok(arrival) => Some(arrival.context(CANCELLED)?),
+                    Ok(arrival) => Some(arrival.ok_or(Lost::Cancelled)?),
                     Err(_) => None,
                 }
             }
@@ -267,10 +316,11 @@ impl Source {
             .await
             .context("acknowledging")?;
         if !sent {
-            bail!("the channel was lost before the acknowledgement; the broker delivers again");
+            return Err(Lost::Channel.into());
         }
         let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.flow.settled(batch.deliveries.len(), bytes);
         Ok(())
     }
 
@@ -285,10 +335,17 @@ impl Source {
     }
 }
 
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.flow.reset();
+    }
+}
+
 /// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
 /// bytes the lane holds.
 struct Pump {
     held: Arc<AtomicUsize>,
+    flow: Flow,
     limit: usize,
     connection: Arc<Connected>,
 }
@@ -302,14 +359,14 @@ impl Pump {
         while let Some(arrival) = consumer.next().await {
             let size = arrival.as_ref().map_or(0, |delivery| delivery.data.len());
             let before = self.held.fetch_add(size, Ordering::Relaxed);
+            if arrival.is_ok() {
+                self.flow.arrived(size);
+            }
             // The window follows the sizes seen; bodies that suddenly are much larger get past
             // it. Only cutting the line stops the broker at once.
             if before > 0 && before + size > self.limit {
                 self.connection.cut();
-                let _ = arrive.send(Err(anyhow::anyhow!(
-                    "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
-                    self.limit
-                )));
+                let _ = arrive.send(Err(Lost::Overflow(self.limit).into()));
                 return;
             }
             let arrival = arrival.context("the broker closed the channel");

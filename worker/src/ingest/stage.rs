@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use acequia_contracts::{Context, catalog};
-use anyhow::bail;
 use lapin::message::Delivery;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::sort::Sorted;
 use super::source::Source;
 use super::store::{Purpose, Store, Written};
-use super::{Lane, properties};
+use super::{Lane, Lost, properties};
 use crate::amqp::queue_of;
 use crate::db;
-use crate::failure::{Backoff, Failure};
+use crate::failure::Backoff;
 use crate::health::LoopHealth;
+use crate::metrics::{Ingest, Open};
 use crate::run::Shared;
 
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
@@ -46,36 +46,25 @@ impl Writer<'_> {
     pub async fn stage(
         &self,
         source: &Source,
-        connection: &mut PgConnection,
+        connection: &mut (PgConnection, Open),
         batch: &[Delivery],
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
-        for sorted in sort(self.lane, batch) {
-            let decoded = begun.elapsed();
+        let sorted = sort(self.lane, batch);
+        let decoded = begun.elapsed();
+        for sorted in sorted {
             let Some(written) = self
                 .insist(source, connection, batch, &sorted, begun)
                 .await?
             else {
                 return Ok(false);
             };
-            debug!(
-                event = "batch.staged",
-                queue = self.lane.queue,
-                batch_id = written.batch_id,
-                messages = batch.len(),
-                duration_s = begun.elapsed().as_secs_f64(),
-                "batch staged"
-            );
-            self.shared.metrics.staged(
-                &self.lane.queue,
-                &sorted,
-                &written,
-                batch,
-                decoded,
-                begun.elapsed(),
-            );
+            let (queue, whole) = (&self.lane.queue, begun.elapsed());
+            self.metrics().staged(queue, &sorted, &written, whole);
             self.shared.wake(sorted.domain.name);
         }
+        let (queue, whole) = (&self.lane.queue, begun.elapsed());
+        self.metrics().done(queue, batch, decoded, whole);
         Ok(true)
     }
 
@@ -83,7 +72,7 @@ impl Writer<'_> {
     async fn insist(
         &self,
         source: &Source,
-        connection: &mut PgConnection,
+        connection: &mut (PgConnection, Open),
         batch: &[Delivery],
         sorted: &Sorted,
         begun: Instant,
@@ -91,14 +80,14 @@ impl Writer<'_> {
         let mut backoff = Backoff::default();
         let mut purpose = Purpose::Keep;
         loop {
-            let attempt = self
-                .store
-                .write(connection, &self.lane.queue, sorted, batch, purpose);
+            let attempt =
+                self.store
+                    .write(&mut connection.0, &self.lane.queue, sorted, batch, purpose);
             // What becomes of an attempt that is given up is not known. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match tokio::time::timeout(ATTEMPT_WITHIN, attempt).await {
                 Ok(Ok(written)) if purpose == Purpose::Keep => return Ok(Some(written)),
-                Ok(Ok(_)) => bail!("the database works again; consuming starts anew"),
+                Ok(Ok(_)) => return Err(Lost::Held.into()),
                 Ok(Err(error)) => error,
                 Err(_) => db::no_answer(ATTEMPT_WITHIN),
             };
@@ -122,24 +111,37 @@ impl Writer<'_> {
     }
 
     fn report(&self, error: &sqlx::Error, messages: usize) {
-        let failure = Failure::of(error);
-        self.shared.metrics.retried(&self.lane.queue, failure);
+        self.metrics().retried(&self.lane.queue, error, messages);
         self.health.failed(format!("database: {error}"));
-        warn!(event = "batch.retried", queue = self.lane.queue, messages,
-            failure = failure.as_str(), error = %error, remedy = failure.remedy(),
-            "batch not staged, its messages wait");
+    }
+
+    fn metrics(&self) -> &Ingest {
+        &self.shared.metrics.ingest
+    }
+
+    /// Connects to the database.
+    ///
+    /// # Errors
+    /// When the server does not answer or refuses.
+    pub async fn connect(&self) -> sqlx::Result<(PgConnection, Open)> {
+        let name = format!("ingest {}", self.lane.queue);
+        let attempt = db::connect(&self.shared.database, &name).await;
+        self.shared.metrics.loops.connected("ingest", attempt)
     }
 
     /// A new connection, after a pause; tries until there is one. `false` when told to stop.
-    async fn reconnect(&self, connection: &mut PgConnection, backoff: &mut Backoff) -> bool {
+    async fn reconnect(
+        &self,
+        connection: &mut (PgConnection, Open),
+        backoff: &mut Backoff,
+    ) -> bool {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return false,
                 () = tokio::time::sleep(backoff.next_delay()) => {}
             }
             // The old connection may be in the middle of anything: it is dropped, not reused.
-            let name = format!("ingest {}", self.lane.queue);
-            match db::connect(&self.shared.database, &name).await {
+            match self.connect().await {
                 Ok(new) => {
                     *connection = new;
                     return true;

@@ -12,6 +12,7 @@ mod drift;
 mod grants;
 mod isolation;
 mod marts;
+mod metrics;
 mod operations;
 mod oracle;
 mod pending;
