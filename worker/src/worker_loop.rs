@@ -29,6 +29,17 @@ pub trait Work: Send + Sync {
     /// Whether a step is short by design, so that one that goes on for long makes no progress.
     const SHORT: bool = true;
 
+    /// Sets up a new connection.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers.
+    fn prepare(
+        &self,
+        _connection: &mut PgConnection,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Does what there is to do for a domain.
     ///
     /// # Errors
@@ -46,6 +57,19 @@ pub trait Work: Send + Sync {
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
 /// The same for steps of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
+
+async fn connect<W: Work>(
+    work: &W,
+    subject: &str,
+    shared: &Shared,
+) -> sqlx::Result<(PgConnection, Open)> {
+    let attempt = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await;
+    let mut connection = shared.metrics.loops.connected(W::NAME, attempt)?;
+    tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection.0))
+        .await
+        .unwrap_or_else(|_| Err(db::no_answer(SHORT_WITHIN)))?;
+    Ok(connection)
+}
 
 /// Repeats a step until told to stop. A failed step is repeated on a new connection after a
 /// growing pause; it never ends the loop.
@@ -74,16 +98,13 @@ pub async fn run<W: Work>(
                     .await
                     .unwrap_or_else(|_| Err(db::no_answer(within)))
             }
-            None => {
-                let attempt = db::connect(&shared.database, &format!("{name} {subject}")).await;
-                match shared.metrics.loops.connected(name, attempt) {
-                    Ok(new) => {
-                        connection = Some(new);
-                        continue;
-                    }
-                    Err(error) => Err(error),
+            None => match connect(&work, subject, &shared).await {
+                Ok(new) => {
+                    connection = Some(new);
+                    continue;
                 }
-            }
+                Err(error) => Err(error),
+            },
         };
         let pause = match outcome {
             Ok(Step::Again) => {

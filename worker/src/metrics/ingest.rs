@@ -52,9 +52,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A message was delivered.
-    pub fn arrived(&self, bytes: usize) {
-        self.messages.inc();
+    /// Messages were delivered.
+    pub fn arrived(&self, messages: usize, bytes: usize) {
+        self.messages.add(signed(messages));
         self.bytes.add(signed(bytes));
     }
 
