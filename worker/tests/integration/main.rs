@@ -9,6 +9,8 @@ mod bounds;
 mod conservation;
 mod delivery;
 mod drift;
+mod freshness;
+mod gates;
 mod grants;
 mod isolation;
 mod marts;
