@@ -21,7 +21,7 @@ SIZES = {
 # What a panel may say, besides its type with its title. A word that is not here is a slip.
 WORDS = set(
     """about unit decimals thresholds no_value promql sql size stack bars log min max columns mappings link links alerts
-    may_be_empty x horizontal markdown sort spread""".split()
+    may_be_empty may_be_absent x horizontal markdown sort spread""".split()
 )
 COLUMN_WORDS = set("as unit decimals thresholds width mappings link hide background".split())
 
