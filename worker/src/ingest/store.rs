@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use acequia_contracts::{Code, Entity, Values, Violation};
+use chrono::{DateTime, Utc};
 use lapin::message::Delivery;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
@@ -332,8 +333,10 @@ with batch as (
     insert into core.batches (batch_id, domain, queue, worker, published_at, state)
     select $1, $2, $3, $4, $5, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
-insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined)
-select $1, $2, t.* from unnest($6::text[], $7::integer[], $8::integer[], $9::integer[], $10::integer[]) t";
+insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
+    oldest_published_at, newest_published_at)
+select $1, $2, t.* from unnest($6::text[], $7::integer[], $8::integer[], $9::integer[], $10::integer[],
+    $11::timestamptz[], $12::timestamptz[]) t";
 
 async fn account(
     connection: &mut PgConnection,
@@ -366,9 +369,22 @@ async fn account(
         .bind(column(|counts| counts.duplicates))
         .bind(column(|counts| counts.staged))
         .bind(column(|counts| counts.quarantined))
+        .bind(span(sorted, written, |rows| rows.oldest))
+        .bind(span(sorted, written, |rows| rows.newest))
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Publish times per counted entity; none for those without a valid message.
+fn span(
+    sorted: &Sorted,
+    written: &Written,
+    pick: fn(&EntityRows) -> Option<DateTime<Utc>>,
+) -> Vec<Option<DateTime<Utc>>> {
+    let of = |name| sorted.good.iter().find(|rows| rows.entity.name == name);
+    let names = written.counts.iter().map(|(name, _)| *name);
+    names.map(|name| of(name).and_then(pick)).collect()
 }
 
 fn named(sorted: &Sorted, counts: &[Counts]) -> Vec<(&'static str, Counts)> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::text::{print_table, time};
+use crate::text::{print_table, time};
 use super::{ReadArgs, open};
 
 /// Rows shown unless the operator says otherwise.

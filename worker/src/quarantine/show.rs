@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::text::{printable, time};
+use crate::text::{printable, time};
 use super::{ReadArgs, open};
 
 /// Rows shown unless the operator says otherwise.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Postgres, QueryBuilder};
 
-use super::text::{print_table, time};
+use crate::text::{print_table, time};
 use super::{ReadArgs, open};
 
 /// Rows of the same cause.

@@ -9,6 +9,7 @@ mod bounds;
 mod conservation;
 mod delivery;
 mod drift;
+mod freshness;
 mod grants;
 mod isolation;
 mod marts;
