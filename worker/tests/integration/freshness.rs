@@ -90,8 +90,11 @@ impl Platform {
     }
 }
 
+/// Whether every mart has this status; a fresh one lacks nothing, too, not even for a moment.
 pub fn all_are(rows: &BTreeMap<String, Fresh>, status: &str) -> bool {
-    !rows.is_empty() && rows.values().all(|row| row.status == status)
+    let is =
+        |row: &Fresh| row.status == status && (status != "fresh" || row.behind_since.is_none());
+    !rows.is_empty() && rows.values().all(is)
 }
 
 /// Message types that each mart shows, from the database's own dependencies.
@@ -173,8 +176,7 @@ async fn complete_until_when() {
     // Whether each mart is complete through its own instant and lacks so many messages.
     let complete = |rows: &BTreeMap<String, Fresh>, of: &dyn Fn(&str) -> (DateTime<Utc>, i64)| {
         rows.values().all(|row| {
-            (row.complete_through, row.missing)
-                == (Some(of(&row.mart).0), of(&row.mart).1)
+            (row.complete_through, row.missing) == (Some(of(&row.mart).0), of(&row.mart).1)
                 && row.missing_since.is_some() == (row.missing > 0)
         })
     };
@@ -277,9 +279,8 @@ async fn a_mart_is_complete_through_what_was_there_when_it_was_refreshed() {
     platform.publish_all(&school()).await;
     let live = platform
         .freshness("the live marts", |rows| {
-            rows.values().all(|row| {
-                row.kind == "materialized" || row.complete_through == Some(instant(6))
-            })
+            rows.values()
+                .all(|row| row.kind == "materialized" || row.complete_through == Some(instant(6)))
         })
         .await;
     for row in live.values().filter(|row| row.kind == "materialized") {
@@ -304,8 +305,7 @@ async fn a_mart_is_complete_through_what_was_there_when_it_was_refreshed() {
     let rows = platform.freshness("a newer mark", |rows| {
         rows.values().all(|row| {
             let second = if row.kind == "view" { 30 } else { 6 };
-            row.complete_through == Some(instant(second))
-                && row.data_as_of == Some(instant(second))
+            row.complete_through == Some(instant(second)) && row.data_as_of == Some(instant(second))
         })
     });
     assert!(rows.await.values().all(|row| row.trusted));
@@ -327,16 +327,16 @@ async fn a_mart_is_complete_through_what_was_there_when_it_was_refreshed() {
 async fn freshness_reads_no_table_of_a_domain() {
     let platform = Platform::new().await;
     let mut owner = platform.connect().await;
-    let plan: Value = sqlx::query_scalar("explain (verbose, format json) select * from marts.freshness")
-        .fetch_one(&mut owner)
-        .await
-        .unwrap();
+    let plan: Value =
+        sqlx::query_scalar("explain (verbose, format json) select * from marts.freshness")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
     let mut read = BTreeSet::new();
     relations(&plan, &mut read);
     assert!(read.contains("core.entity_state"), "{read:?}");
-    let allowed = |relation: &String| {
-        relation.starts_with("core.") || relation.starts_with("raw.quarantine")
-    };
+    let allowed =
+        |relation: &String| relation.starts_with("core.") || relation.starts_with("raw.quarantine");
     assert!(read.iter().all(allowed), "{read:?}");
 }
 
@@ -423,7 +423,11 @@ async fn lineage_is_what_is_declared_and_what_is_there() {
     .unwrap()
     .into_iter()
     .collect();
-    let wanted = ["academico.alumnos", "academico.grupos", "academico.materias"];
+    let wanted = [
+        "academico.alumnos",
+        "academico.grupos",
+        "academico.materias",
+    ];
     assert_eq!(read, wanted.map(ToOwned::to_owned).into());
 }
 

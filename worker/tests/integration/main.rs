@@ -10,6 +10,7 @@ mod conservation;
 mod delivery;
 mod drift;
 mod freshness;
+mod gates;
 mod grants;
 mod isolation;
 mod marts;
