@@ -34,10 +34,14 @@ cargo build --quiet --locked -p acequia-worker -p acequia-publisher >&2
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 dir=$(mktemp -d /tmp/acequia-dashboards-XXXXXX)
 cleanup() {
-  end_process "$dir/worker" KILL
+  local input=${SERVERS[1]:-}
   end_process "$dir/traffic" KILL
+  end_process "$dir/worker" KILL
   # The end of its input ends the servers, and their data with them.
-  [[ -z ${SERVERS_PID:-} ]] || { exec {SERVERS[1]}>&- && wait "$SERVERS_PID" 2>/dev/null; } || true
+  if [[ -n $input ]]; then
+    exec {input}>&-
+    wait "$SERVERS_PID" 2>/dev/null || true
+  fi
   rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -53,6 +57,7 @@ set +a
 
 "$bin/worker" migrate >"$dir/migrate.log" 2>&1 || { cat "$dir/migrate.log" >&2 && die "worker migrate failed"; }
 DATABASE_URL=$WORKER_DATABASE_URL HTTP_ADDR=${WORKER_URL#http://} spawn "$dir/worker" "$dir/worker.log" "$bin/worker" run
+disown
 
 # Small loads for as long as this runs: each second one that is a little larger, then smaller again.
 # shellcheck disable=SC2016  # for the inner shell
@@ -63,6 +68,7 @@ spawn "$dir/traffic" "$dir/traffic.log" bash -c '
       --calificaciones $((300 + wave * 30)) --seed "$i" --invalid 4 --duplicates 2
     sleep 1
   done' _ "$bin/publisher"
+disown
 
 # prometheus EXPRESSION: whether it has a result that is not 0.
 prometheus() {

@@ -3,7 +3,7 @@ its own in folder runbooks."""
 
 import json
 
-from .panels import POSTGRES, PROMETHEUS, SIZES, panel_json
+from .panels import POSTGRES, PROMETHEUS, SIZES, dashboard_link, panel_json
 from .sources import Mistake, Source, title_of
 
 SCHEMA_VERSION = 41
@@ -64,7 +64,7 @@ def query_variable(name, words):
         made.update({"datasource": PROMETHEUS, "definition": text, "query": query})
     made.update(
         {
-            "current": {"text": ["All"], "value": ["$__all"]} if many else {},
+            "current": {"text": ["All"], "value": ["$__all"]} if many else {"text": "", "value": ""},
             "hide": 0,
             "includeAll": many,
             "multi": many,
@@ -126,20 +126,7 @@ def links(uids, titles, abouts):
     for uid in uids:
         if uid not in titles:
             raise Mistake(f"links: there is no dashboard {uid}")
-        made.append(
-            {
-                "type": "link",
-                "title": titles[uid],
-                "url": f"/d/{uid}",
-                "tooltip": abouts[uid],
-                "icon": "dashboard",
-                "tags": [],
-                "asDropdown": False,
-                "includeVars": False,
-                "keepTime": True,
-                "targetBlank": False,
-            }
-        )
+        made.append(dashboard_link(titles[uid], f"/d/{uid}", abouts[uid]))
     return made
 
 

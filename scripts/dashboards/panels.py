@@ -20,7 +20,7 @@ SIZES = {
 }
 # What a panel may say, besides its type with its title. A word that is not here is a slip.
 WORDS = set(
-    """about unit decimals thresholds no_value promql sql size stack bars log min max columns mappings link links alerts
+    """about unit decimals thresholds no_value promql sql size stack bars log min max columns mappings link alerts
     may_be_empty may_be_absent x horizontal markdown sort spread""".split()
 )
 COLUMN_WORDS = set("as unit decimals thresholds width mappings link hide background".split())
@@ -65,6 +65,21 @@ def data_link(words, titles):
     if url.startswith("/d/") and "${__url_time_range}" not in url:
         url += ("&" if "?" in url else "?") + "${__url_time_range}"
     return {"title": title, "url": url, "targetBlank": False}
+
+
+def dashboard_link(title, url, tooltip=""):
+    return {
+        "type": "link",
+        "title": title,
+        "url": url,
+        "tooltip": tooltip,
+        "icon": "dashboard",
+        "tags": [],
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": True,
+        "targetBlank": False,
+    }
 
 
 def letters():
@@ -274,13 +289,8 @@ def panel_json(panel, titles):
     if unknown:
         raise Mistake(f"{title}: unknown {', '.join(sorted(unknown))}")
     made = {"type": kind, "title": title, "description": " ".join(str(panel.get("about", "")).split())}
-    links = [
-        {"title": f"Runbook {name}", "url": f"/d/runbook-{name}", "targetBlank": False}
-        for name in panel.get("alerts", [])
-    ]
-    links += [data_link(words, titles) for words in panel.get("links", [])]
-    if links:
-        made["links"] = links
+    if "alerts" in panel:
+        made["links"] = [dashboard_link(f"Runbook {name}", f"/d/runbook-{name}") for name in panel["alerts"]]
     if kind == "text":
         made["options"] = {"mode": "markdown", "content": panel["markdown"]}
         return made
