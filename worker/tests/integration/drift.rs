@@ -327,36 +327,6 @@ fn the_engine_names_no_domain() {
     );
 }
 
-/// Whoever is woken by an alert finds a page that says what to do.
-#[test]
-fn every_alert_has_its_runbook() {
-    const HEADINGS: [&str; 4] = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
-    let rules = std::fs::read_to_string(root().join("prometheus/rules/acequia.yml")).unwrap();
-    let named = |key: &str| -> Vec<String> {
-        let values = rules.lines().map(str::trim);
-        let values = values.filter_map(|line| line.strip_prefix(key));
-        values.map(|value| value.trim().to_owned()).collect()
-    };
-    let alerts = named("- alert:");
-    assert!(!alerts.is_empty());
-    let pages: Vec<String> = alerts
-        .iter()
-        .map(|alert| format!("docs/runbooks/{alert}.md"))
-        .collect();
-    assert_eq!(named("runbook_url:"), pages);
-    for (alert, page) in std::iter::zip(&alerts, &pages) {
-        let text = std::fs::read_to_string(root().join(page)).unwrap();
-        assert!(text.starts_with(&format!("# {alert}\n")), "{page}");
-        let headings: Vec<&str> = text
-            .lines()
-            .filter(|line| line.starts_with("## "))
-            .collect();
-        assert_eq!(headings, HEADINGS, "{page}");
-    }
-    let there = std::fs::read_dir(root().join("docs/runbooks")).unwrap();
-    assert_eq!(there.count(), alerts.len(), "a runbook of no alert");
-}
-
 /// The words of a line, also those inside identifiers, in lower case.
 fn words(line: &str) -> Vec<String> {
     let identifiers = line.split(|c: char| !c.is_alphanumeric() && c != '_');

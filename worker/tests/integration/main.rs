@@ -14,6 +14,7 @@ mod gates;
 mod grants;
 mod isolation;
 mod marts;
+mod metrics;
 mod operations;
 mod oracle;
 mod pending;
