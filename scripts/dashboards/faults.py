@@ -29,7 +29,7 @@ def replace(file, pattern, replacement):
 
 
 OVERVIEW = "grafana/src/pipeline/pipeline-overview.yml"
-ALERT = "\n      - {alert: AcequiaNew, expr: up == 0}\n"
+ALERT = "\n  - {alert: AcequiaNew, expr: up == 0}\n"
 FILES = [
     ("source that was not built", replace(OVERVIEW, "title: ", "title: New "), "is not current"),
     ("dashboard without a source", lambda root: (root / "grafana/src/domains/academico.yml").unlink(), "has no source"),
@@ -39,9 +39,11 @@ FILES = [
     ("slip in a source", replace(OVERVIEW, "    unit: short", "    unti: short"), "unknown unti"),
     ("source that is no YAML", append(OVERVIEW, "\n\t- {"), "pipeline-overview.yml"),
     ("reason for a panel without a query", replace(OVERVIEW, "    size: 8x7", "    size: 8x7\n    may_be_empty: x"), "which has no query"),
-    ("wrong metric name in a rule", append("prometheus/rules/acequia.yml", "\n# acequia_comment is none\n  - {alert: X, expr: acequia_nowhere > 0}\n"), "acequia_nowhere is not in"),
-    ("alert without a panel", append("prometheus/rules/acequia.yml", ALERT), "AcequiaNew is explained by no panel"),
-    ("alert without a runbook", append("prometheus/rules/acequia.yml", ALERT), "AcequiaNew has no runbook"),
+    ("wrong metric name in a rule", append("prometheus/rules/alerts.yml", "\n# acequia_comment is none\n  - {alert: X, expr: acequia_nowhere > 0}\n"), "acequia_nowhere is not in"),
+    ("alert without a panel", append("prometheus/rules/alerts.yml", ALERT), "AcequiaNew is explained by no panel"),
+    ("alert without a runbook", append("prometheus/rules/alerts.yml", ALERT), "AcequiaNew has no runbook"),
+    ("alert that leads nowhere", replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/x"), "leads to no dashboard"),
+    ("alert that leads astray", replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/academico"), "where no panel explains it"),
     ("panel of an alert that is gone", replace(OVERVIEW, r"alerts: \[", "alerts: [AcequiaGone, "), "AcequiaGone, which is not in"),
 ]
 

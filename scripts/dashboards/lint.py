@@ -92,7 +92,7 @@ def lint_frame(dashboard, say):
     if not re.fullmatch(r"[\w-]{1,40}", str(dashboard.get("uid"))):
         say("uid must have 1 to 40 letters, digits, - or _")
     for text in strings_in(dashboard):
-        for host in re.findall(r"https?://(?!HOST\b)[^\s)\"'>]+|\blocalhost\b|\b\d{1,3}(?:\.\d{1,3}){3}\b", text):
+        for host in re.findall(r"https?://(?![A-Z])[^\s)\"'>]+|\blocalhost\b|\b\d{1,3}(?:\.\d{1,3}){3}\b", text):
             say(f"names a host: {host}")
 
 
@@ -223,7 +223,13 @@ def lint_variables(dashboard, project, say):
             lint_datasource(
                 annotation.get("datasource"), lambda text, a=annotation: say(f"annotation {a.get('name')}: {text}")
             )
-    used = {name for text in strings_in(dashboard) for name, _ in variables_in(text)}
+    # What stands in a text panel is not asked: Grafana leaves what it does not know.
+    asked = [{**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")} for panel in panels_of(dashboard)]
+    used = {
+        name
+        for text in strings_in([asked, dashboard.get("templating"), dashboard.get("annotations"), dashboard.get("links")])
+        for name, _ in variables_in(text)
+    }
     for name in sorted(used - set(declared)):
         say(f"variable {name!r} is used and not declared")
     for name in sorted(set(declared) - used):
@@ -304,9 +310,9 @@ def lint_alerts(project, dashboards, say):
         if name not in explained:
             say(f"alert {name} is explained by no panel (alerts: in grafana/src)")
             continue
-        for key in ("dashboard", "dashboard_url"):
-            link = re.search(r"/d/([\w-]+)", alert.annotations.get(key, ""))
-            if key in alert.annotations and not (link and link[1] in uids):
-                say(f"alert {name}: its annotation {key} leads to no dashboard: {alert.annotations[key]}")
-            elif link and link[1] not in explained[name]:
-                say(f"alert {name}: its annotation {key} leads to {link[1]}, where no panel explains it")
+        url = alert.annotations.get("dashboard_url", "")
+        link = re.fullmatch(r"/d/([\w-]+)", url)
+        if not (link and link[1] in uids):
+            say(f"alert {name}: its dashboard_url leads to no dashboard: {url!r}")
+        elif link[1] not in explained[name]:
+            say(f"alert {name}: its dashboard_url leads to {link[1]}, where no panel explains it")

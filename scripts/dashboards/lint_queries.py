@@ -53,7 +53,8 @@ def lint_promql(query, declared, project, say):
         return
     bare = re.sub(r"\{[^}]*\}", "", re.sub(r"\"(?:\\.|[^\"\\])*\"", '""', text))
     for function, name, window in re.findall(r"\b(rate|irate|increase)\s*\(\s*([\w:]*)\s*(?:\[([^\]]*)\])?", bare):
-        allowed = ("$__rate_interval", "$__range") if function == "increase" else ("$__rate_interval",)
+        # An hour against an hour of another week is the one window that is meant as it stands.
+        allowed = ("$__rate_interval", "$__range", "1h") if function == "increase" else ("$__rate_interval",)
         if window not in allowed:
             say(f"{function}({name}[{window}]): the window must be {' or '.join(allowed)}")
         if not is_counter(name):
