@@ -1,5 +1,6 @@
 """The check of the checker: faults planted into copies of the files, each of which must be found."""
 
+import ast
 import json
 import re
 import shutil
@@ -48,13 +49,26 @@ FILES = [
 ]
 
 
+def messages(*modules):
+    """(place, its longest fixed part) of every fault that these modules can report."""
+    for module in modules:
+        file = Path(__file__).parent / module
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "here", "ValueError") and node.args:
+                parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                parts = [part for part in parts if isinstance(part, str)]
+                if parts:
+                    yield f"{module}:{node.lineno}", max(parts, key=len)
+
+
 def self_test(prometheus, postgres, verbose=False):
     """Plants faults into a copy; returns those that were not found, and how many were planted."""
-    missed, count = [], 0
+    missed, count, seen = [], 0, []
 
     def judge(title, found):
         nonlocal count
         count += 1
+        seen.extend(found)
         if verbose or not found:
             print(f"{'found ' if found else 'MISSED'}  {title}" + (f": {found[0]}" if found else ""))
         if not found:
@@ -87,7 +101,7 @@ def self_test(prometheus, postgres, verbose=False):
                 try:
                     dashboard = json.loads(original)
                     plant(dashboard)
-                except (LookupError, TypeError):
+                except (LookupError, TypeError, AttributeError):
                     continue
                 file.write_text(canonical(dashboard))
                 judge(title, [fault for fault in search(dashboard) if fault not in before and expected in fault])
@@ -102,4 +116,10 @@ def self_test(prometheus, postgres, verbose=False):
                 shutil.copytree(root, copy)
                 plant(copy)
                 judge(title, [fault for fault in lint(Project(copy))[0] if expected in fault])
+
+    # What can be reported and was not is a check that nobody has seen work.
+    modules = ["lint.py", "lint_queries.py"] + (["live.py"] if prometheus and postgres else [])
+    for place, text in messages(*modules):
+        if not any(text in fault for fault in seen):
+            judge(f"no planted fault makes {place} say {text!r}", [])
     return missed, count

@@ -89,7 +89,7 @@ class Postgres:
             "PGPASSWORD": unquote(parts.password or ""),
             "PGDATABASE": unquote(parts.path.lstrip("/")),
             "PGCONNECT_TIMEOUT": "5",
-            "PGOPTIONS": "-c default_transaction_read_only=on -c statement_timeout=10s",
+            "PGOPTIONS": "-c default_transaction_read_only=on -c statement_timeout=5s",
             "PGCLIENTENCODING": "UTF8",
         }
         try:
