@@ -201,5 +201,6 @@ LIVE = [
         "its legend names the label nowhere",
     ),
     ("variable in another form", lambda d: variable(d)["query"].update(query="metrics(x)"), "only label_values"),
+    ("variable that is not there", promql(r"\{", '{x=~"$nowhere",'), "nowhere is not declared"),
     ("empty result", promql(r"^(.*)$", r"(\1) > 1e300", "stat"), "empty result"),
 ]

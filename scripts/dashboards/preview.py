@@ -1,9 +1,11 @@
 """A picture of each dashboard from live results, for readers without a Grafana at hand: docs/dashboards/<uid>.svg."""
 
+import re
 import time
 
 from .lint import lint
 from .live import Runner
+from .model import VARIABLE
 from .sources import Mistake
 from .svg import DIM, GRID, TEXT, Panel, box, label
 
@@ -39,7 +41,7 @@ def draw(dashboard, results, values, now):
     width = 24 * COLUMN + 2 * MARGIN
     bottom = max(y + panel["gridPos"]["h"] for panel, y in placed) * UNIT + HEAD + MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom}" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom}" font-family="Helvetica, Arial, sans-serif">',
         f"<title>{dashboard['title']}: preview, not Grafana</title>",
         box(0, 0, width, bottom, "#111217"),
         label(MARGIN, 24, dashboard["title"], 17, TEXT, bold=True),
@@ -50,11 +52,18 @@ def draw(dashboard, results, values, now):
         grid = panel["gridPos"]
         area = (MARGIN + grid["x"] * COLUMN, HEAD + y * UNIT, grid["w"] * COLUMN - 6, grid["h"] * UNIT - 6)
         if panel["type"] == "row":
-            parts.append(label(area[0], area[1] + 15, f"▾ {panel['title']}", 12, TEXT, bold=True))
+            title = VARIABLE.sub(lambda m: ", ".join(values.get(m["plain"] or m["braced"], [[]])[0]), panel["title"])
+            parts.append(label(area[0], area[1] + 15, f"▾ {title}", 12, TEXT, bold=True))
             parts.append(f'<path d="M{area[0]} {area[1] + 20}h{24 * COLUMN}" stroke="{GRID}"/>')
         else:
             parts += Panel(panel, results.get(panel["id"], []), area, now).draw()
-    return "\n".join(parts) + "\n</svg>\n"
+    return nameless("\n".join(parts) + "\n</svg>\n")
+
+
+def nameless(text):
+    """Without the names of the machine that it was drawn on."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", text)
+    return re.sub(r"acequia-[0-9a-f]{12}@[\w.-]+", "rabbit@host", text)
 
 
 def write_previews(folder, project, prometheus, postgres):
