@@ -16,6 +16,9 @@ pub struct Rule {
     pub record: Option<String>,
     /// PromQL.
     pub expr: String,
+    /// How long the condition must hold.
+    #[serde(rename = "for")]
+    pub wait: Option<String>,
     /// Labels added.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -1,5 +1,5 @@
 //! Alerts are complete: words, runbook, tests, metrics that exist.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeSet;
 

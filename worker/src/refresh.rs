@@ -151,10 +151,7 @@ impl Work for Refresh {
             match keep_failure(connection, &mart, started, refreshed).await {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
-                    shared
-                        .metrics
-                        .marts
-                        .refreshed(&mart, Some(rows), begun.elapsed());
+                    shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());
                 }
                 Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
                 Ok(Refreshed::Busy) => {}

@@ -35,17 +35,26 @@ left join (
 ) c using (domain)";
 
 const MARTS: &str = "
-select mart, m.kind = 'materialized', extract(epoch from m.refreshed_at)::float8, extract(epoch from m.data_as_of)::float8,
-       coalesce(extract(epoch from now() - m.behind_since), 0)::float8, extract(epoch from m.objective)::float8,
-       0::float8, (not exists (
-           select from core.dq_status q
-           where q.severity = 'error' and q.outcome in ('fail', 'error') and q.table_name = any (d.depends_on)
-       ))::int::float8
-from core.mart_status m join core.marts d using (mart)";
+select mart, kind = 'materialized', extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
+       extract(epoch from complete_through)::float8, missing::float8,
+       coalesce(extract(epoch from now() - behind_since), 0)::float8, extract(epoch from objective)::float8,
+       (gate = 'closed')::int::float8, trusted::int::float8
+from marts.freshness";
 
-/// Mart, whether it is refreshed at all, refreshed at, data as of, behind for, objective, gate
-/// closed, trusted; times in Unix seconds.
-type MartRow = (String, bool, Option<f64>, Option<f64>, f64, f64, f64, f64);
+/// A row of `marts.freshness`; times in Unix seconds.
+#[derive(sqlx::FromRow)]
+struct MartRow(
+    String,
+    bool,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    f64,
+    f64,
+    f64,
+    f64,
+    f64,
+);
 
 const RULES: &str = "
 select r.rule, r.severity, coalesce(l.failing_count, 0)::float8, (l.outcome = 'pass')::int::float8,
@@ -129,26 +138,24 @@ async fn read(
             .with_label_values(&domain)
             .set(difference);
     }
-    for (mart, materialized, refreshed, as_of, behind, objective, closed, trusted) in marts {
-        if materialized {
-            metrics.marts.create(&mart);
+    for row in marts {
+        let MartRow(mart, materialized, refreshed, as_of, complete, missing, ..) = &row;
+        let MartRow(.., behind, objective, closed, trusted) = &row;
+        if *materialized {
+            metrics.marts.create(mart);
         }
-        let mart = [mart.as_str()];
-        gauges
-            .mart_refreshed
-            .with_label_values(&mart)
-            .set(refreshed.unwrap_or(0.0));
-        gauges
-            .mart_data_as_of
-            .with_label_values(&mart)
-            .set(as_of.unwrap_or(0.0));
-        gauges.mart_behind.with_label_values(&mart).set(behind);
-        gauges
-            .mart_objective
-            .with_label_values(&mart)
-            .set(objective);
-        gauges.mart_gate_closed.with_label_values(&mart).set(closed);
-        gauges.mart_trusted.with_label_values(&mart).set(trusted);
+        for (gauge, value) in [
+            (&gauges.mart_refreshed, refreshed.unwrap_or(0.0)),
+            (&gauges.mart_data_as_of, as_of.unwrap_or(0.0)),
+            (&gauges.mart_complete_through, complete.unwrap_or(0.0)),
+            (&gauges.mart_missing, *missing),
+            (&gauges.mart_behind, *behind),
+            (&gauges.mart_objective, *objective),
+            (&gauges.mart_gate_closed, *closed),
+            (&gauges.mart_trusted, *trusted),
+        ] {
+            gauge.with_label_values(&[mart]).set(value);
+        }
     }
     for (rule, severity, failing, passed, broken, run, seconds) in rules {
         let labels = [rule.as_str(), severity.as_str()];

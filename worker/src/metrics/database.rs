@@ -22,15 +22,19 @@ pub struct DatabaseGauges {
     pub conservation: GaugeVec,
     /// Last refresh, Unix seconds, per mart.
     pub mart_refreshed: GaugeVec,
-    /// Core state that the mart shows, Unix seconds.
+    /// Newest publish time of what the mart shows, Unix seconds.
     pub mart_data_as_of: GaugeVec,
-    /// How long the mart has lacked a change of the core, seconds.
+    /// Everything published up to then is in it, Unix seconds.
+    pub mart_complete_through: GaugeVec,
+    /// Messages that it lacks, however old.
+    pub mart_missing: GaugeVec,
+    /// How long the mart has lacked something that has arrived, seconds.
     pub mart_behind: GaugeVec,
-    /// How old the mart's data may be, seconds.
+    /// How long it may, seconds.
     pub mart_objective: GaugeVec,
     /// 1 while a failed rule holds the refresh of the mart.
     pub mart_gate_closed: GaugeVec,
-    /// 0 while a rule fails on a table that the mart reads.
+    /// 0 while a rule fails on what it shows.
     pub mart_trusted: GaugeVec,
     /// Failing rows at the last run, per rule and severity.
     pub dq_failing: GaugeVec,
@@ -91,17 +95,27 @@ impl DatabaseGauges {
             )?,
             mart_data_as_of: make.gauges(
                 "acequia_mart_data_as_of_timestamp_seconds",
-                "Last change of the core that the mart shows.",
+                "Newest publish time of what the mart shows.",
+                &["mart"],
+            )?,
+            mart_complete_through: make.gauges(
+                "acequia_mart_complete_through_timestamp_seconds",
+                "Everything that was published up to then is in the mart, but for what is missing.",
+                &["mart"],
+            )?,
+            mart_missing: make.gauges(
+                "acequia_mart_missing_messages",
+                "Messages that the mart lacks: they wait for a row they refer to, or are open in quarantine.",
                 &["mart"],
             )?,
             mart_behind: make.gauges(
                 "acequia_mart_behind_seconds",
-                "How long the mart has lacked a change of the core; 0 when it shows everything.",
+                "How long the mart has lacked something that has arrived; 0 when it shows everything.",
                 &["mart"],
             )?,
             mart_objective: make.gauges(
                 "acequia_mart_objective_seconds",
-                "How old the data of the mart may be.",
+                "How long the mart may lack what has arrived.",
                 &["mart"],
             )?,
             mart_gate_closed: make.gauges(
@@ -111,7 +125,7 @@ impl DatabaseGauges {
             )?,
             mart_trusted: make.gauges(
                 "acequia_mart_trusted",
-                "0 while a rule of severity error fails on a table that the mart reads.",
+                "0 while a rule of severity error fails on what the mart shows.",
                 &["mart"],
             )?,
             dq_failing: make.gauges(
@@ -152,6 +166,8 @@ impl DatabaseGauges {
             &self.conservation,
             &self.mart_refreshed,
             &self.mart_data_as_of,
+            &self.mart_complete_through,
+            &self.mart_missing,
             &self.mart_behind,
             &self.mart_objective,
             &self.dq_failing,

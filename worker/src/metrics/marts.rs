@@ -38,16 +38,14 @@ impl Marts {
         self.failures.with_label_values(&[mart]);
     }
 
-    /// A mart was refreshed; without `rows` another process was at it.
-    pub fn refreshed(&self, mart: &str, rows: Option<i64>, took: Duration) {
+    /// A mart was refreshed.
+    pub fn refreshed(&self, mart: &str, rows: i64, took: Duration) {
         let duration_s = took.as_secs_f64();
         info!(
             event = "mart.refreshed",
             mart, rows, duration_s, "refreshed"
         );
-        if rows.is_some() {
-            self.seconds.with_label_values(&[mart]).observe(duration_s);
-        }
+        self.seconds.with_label_values(&[mart]).observe(duration_s);
     }
 
     /// A refresh failed.
