@@ -25,6 +25,6 @@ comment on function core.note_merged() is 'Moves the marks of core.entity_state 
 create or replace trigger note_merged after update on core.batch_entities
 referencing old table as before new table as after
 for each statement execute function core.note_merged();
--- Promotion runs with session_replication_role = replica, in which ordinary triggers are off.
+-- Promotion switches the ordinary triggers of its session off (0_references.sql).
 alter table core.batch_entities enable always trigger note_merged;
 comment on trigger note_merged on core.batch_entities is 'Keeps core.entity_state';
