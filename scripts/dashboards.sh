@@ -30,6 +30,9 @@ done
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || die "--minutes needs a number"
 python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "get it with: apt-get install python3-yaml"
 
+# What shows without servers need not wait for them.
+scripts/check_dashboards.py >&2
+
 cargo build --quiet --locked -p acequia-worker -p acequia-publisher >&2
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 dir=$(mktemp -d /tmp/acequia-dashboards-XXXXXX)
