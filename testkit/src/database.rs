@@ -69,6 +69,23 @@ impl TestDatabase {
         .await
     }
 
+    /// Deletes it, whoever is connected.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn drop(self) -> anyhow::Result<()> {
+        let url: Url = self.admin.parse()?;
+        let name = url.path().trim_start_matches('/').to_owned();
+        let mut server = url;
+        server.set_path("postgres");
+        let mut admin = PgConnection::connect(server.as_str()).await?;
+        // The name was made by this crate.
+        sqlx::query(AssertSqlSafe(format!("drop database {name} with (force)")))
+            .execute(&mut admin)
+            .await?;
+        Ok(())
+    }
+
     async fn create(services: &Services, name: &str, template: &str) -> anyhow::Result<Self> {
         let mut admin = PgConnection::connect(services.var("ADMIN_DATABASE_URL")?).await?;
         // Both names are made by this crate or by a test.
