@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # How fast messages get into the core, in one run with what bounds that and with what else could do it.
 #
-# bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--seed N] [--json] [--output FILE]
-#          [--write FILE] [--keep]
+# bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--rows N,...] [--seed N] [--json]
+#          [--output FILE] [--write FILE] [--keep]
 #     --scenario NAMES  these, separated by commas (default drain,limits); `bench.sh --list` names those there are
 #     --all             all but the very long ones
 #     --messages N      messages in the queue (default 500000)
 #     --runs N          how often each is played, each time on a new database; medians are reported (default 5)
 #     --seconds S       length of each load with a fixed rate (default 60)
+#     --rows N,...      rows in the core before the drains of scenario growth (default 1000000,5000000,20000000)
 #     --seed N          other messages (default 1)
 #     --json            print JSON instead of Markdown tables
 #     --output FILE     also write JSON to FILE, after every run
@@ -27,7 +28,7 @@ command=run options=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --all | --json | --keep) options+=("$1") ;;
-    --scenario | --messages | --runs | --seconds | --seed | --output | --write)
+    --scenario | --messages | --runs | --seconds | --seed | --rows | --output | --write)
       if [[ -z ${2:-} ]]; then
         say "error: $1 needs a value"
         exit 2

@@ -17,7 +17,7 @@ use crate::load;
 use crate::process;
 
 /// How large a run is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Size {
     /// Messages in the queue.
     pub messages: usize,
@@ -25,6 +25,8 @@ pub struct Size {
     pub seconds: u64,
     /// Seed of the messages.
     pub seed: u64,
+    /// Rows that are in the core before a drain, for the scenario `growth`.
+    pub rows: Vec<u64>,
 }
 
 /// Servers, settings, and what is made once for all runs.
@@ -68,6 +70,15 @@ impl<'a> Ground<'a> {
     /// # Errors
     /// When a server refuses.
     pub async fn plot(&self) -> anyhow::Result<Plot<'_>> {
+        let database = self.database().await?;
+        self.plot_on(database).await
+    }
+
+    /// A migrated, empty database.
+    ///
+    /// # Errors
+    /// When the server refuses or `worker migrate` fails.
+    pub async fn database(&self) -> anyhow::Result<TestDatabase> {
         let prepare = async |template: TestDatabase| {
             let mut migrate = Command::new(process::program("worker")?);
             migrate
@@ -78,8 +89,7 @@ impl<'a> Ground<'a> {
             }
             process::done(migrate, "worker migrate").await.map(drop)
         };
-        let database = TestDatabase::cloned(self.services, TEMPLATE, prepare).await?;
-        self.plot_on(database).await
+        TestDatabase::cloned(self.services, TEMPLATE, prepare).await
     }
 
     /// A virtual host with its queues beside a database that is there.
@@ -128,13 +138,12 @@ impl Plot<'_> {
         PgConnection::connect(&self.database.owner).await
     }
 
-    /// Name of the database.
+    /// A connection to the database as superuser.
     ///
     /// # Errors
-    /// None in practice.
-    pub fn database_name(&self) -> anyhow::Result<String> {
-        let url: url::Url = self.database.owner.parse()?;
-        Ok(url.path().trim_start_matches('/').to_owned())
+    /// When the server does not answer.
+    pub async fn admin(&self) -> sqlx::Result<PgConnection> {
+        PgConnection::connect(&self.database.admin).await
     }
 
     /// Sends messages to the domain's queue and waits until they are on disk on both sides, so that
@@ -159,8 +168,9 @@ impl Plot<'_> {
     /// # Errors
     /// When the server refuses.
     pub async fn checkpoint(&self) -> anyhow::Result<()> {
-        let mut admin = PgConnection::connect(&self.database.admin).await?;
-        sqlx::query("checkpoint").execute(&mut admin).await?;
+        sqlx::query("checkpoint")
+            .execute(&mut self.admin().await?)
+            .await?;
         Ok(())
     }
 
@@ -188,18 +198,6 @@ impl Plot<'_> {
                 .await?;
         }
         Ok(())
-    }
-
-    /// Another database with the same content.
-    ///
-    /// # Errors
-    /// When the server refuses, as while somebody is connected to the original.
-    pub async fn copy(&self) -> anyhow::Result<TestDatabase> {
-        let template = self.database_name()?;
-        TestDatabase::cloned(self.ground.services, &template, async |_| {
-            anyhow::bail!("the database {template} is gone")
-        })
-        .await
     }
 
     /// Deletes both.

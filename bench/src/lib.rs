@@ -14,6 +14,7 @@ pub mod report;
 pub mod sample;
 pub mod scenarios;
 pub mod targets;
+pub mod watch;
 
 pub use ground::{Ground, Size};
 pub use report::Report;

@@ -20,6 +20,11 @@ pub fn domain() -> anyhow::Result<&'static Domain> {
         .context("no domain makes synthetic messages")
 }
 
+/// The fewest messages of [`messages`].
+pub const LEAST: usize = 4 * FIXED;
+/// Teachers, subjects and groups.
+const FIXED: usize = 650;
+
 /// The domain's synthetic messages as a publisher sends them, parents first: teachers, subjects
 /// and groups as many as there are by default, and of the rest a tenth students and three tenths
 /// enrolments.
@@ -27,12 +32,7 @@ pub fn domain() -> anyhow::Result<&'static Domain> {
 /// # Errors
 /// When there are too few for the fixed part.
 pub fn messages(count: usize, seed: u64, mix: &[&str]) -> anyhow::Result<Vec<Outgoing>> {
-    const FIXED: usize = 650;
-    ensure!(
-        count >= 4 * FIXED,
-        "at least {} messages, please",
-        4 * FIXED
-    );
+    ensure!(count >= LEAST, "at least {LEAST} messages, please");
     let (students, enrolments) = (count / 10, count * 3 / 10);
     let marks = count - FIXED - students - enrolments;
     let options = [

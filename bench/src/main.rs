@@ -54,6 +54,14 @@ struct Run {
     /// Seconds of each load with a fixed rate
     #[arg(long, default_value_t = 60, value_name = "S")]
     seconds: u64,
+    /// Rows that are in the core before the drains of the scenario growth
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1000000,5000000,20000000",
+        value_name = "N,..."
+    )]
+    rows: Vec<u64>,
     /// Seed of the messages
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -151,6 +159,7 @@ impl Run {
             messages: self.messages,
             seconds: self.seconds,
             seed: self.seed,
+            rows: self.rows.clone(),
         };
         let ground = Ground::new(services, size, folder);
         let mut report = Report {

@@ -15,19 +15,21 @@ use crate::targets::TARGETS;
 /// Figures: name, heading, decimals.
 const COLUMNS: &[(&str, &str, usize)] = &[
     ("messages", "messages", 0),
+    ("mean_bytes", "bytes, mean", 0),
     ("rate", "messages/s", 0),
     ("worker_us", "worker or client, CPU per message", 1),
     ("postgresql_us", "PostgreSQL, CPU per message", 1),
     ("rabbitmq_us", "RabbitMQ, CPU per message", 1),
+    ("first_ms", "to the first batch", 0),
+    ("core_p50_ms", "core, p50", 1),
+    ("core_p95_ms", "p95", 1),
+    ("core_p99_ms", "p99", 1),
+    ("core_max_ms", "longest", 0),
+    ("mart_p50_ms", "mart, p50", 0),
+    ("mart_p99_ms", "p99", 0),
     ("peak_mb", "worker, peak memory", 0),
-];
-
-/// Units that stand behind a value.
-const UNITS: &[(&str, &str)] = &[
-    ("worker_us", " µs"),
-    ("postgresql_us", " µs"),
-    ("rabbitmq_us", " µs"),
-    ("peak_mb", " MB"),
+    ("early_mb", "in the first tenth", 0),
+    ("late_mb", "in the last tenth", 0),
 ];
 
 /// Share of the machine that others used, above which figures are in doubt.
@@ -212,7 +214,8 @@ impl Report {
 }
 
 fn cell(figure: &str, spread: Spread, decimals: usize) -> String {
-    let unit = UNITS.iter().find(|(name, _)| *name == figure);
+    let units = [("_us", " µs"), ("_ms", " ms"), ("_mb", " MB")];
+    let unit = units.iter().find(|(end, _)| figure.ends_with(end));
     let unit = unit.map_or("", |(_, unit)| unit);
     let median = number(spread.median, decimals);
     // Two bounds in every column would hide the figures.

@@ -28,7 +28,7 @@ pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
     let plot = ground.plot().await?;
     samples.push(stage_only(&plot).await?);
     // Only databases that nobody is connected to can be copied: the worker is gone by now.
-    let copy = plot.copy().await?;
+    let copy = plot.database.copy(ground.services).await?;
     samples.push(merge_alone(&plot, &copy).await?);
     copy.drop().await?;
     samples.push(promote_alone(&plot).await?);
