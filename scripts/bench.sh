@@ -14,6 +14,9 @@
 #     --output FILE     also write JSON to FILE, after every run
 #     --write FILE      put the tables between the lines <!-- bench:begin --> and <!-- bench:end --> of FILE
 #     --keep            leave the programs' logs behind
+# bench.sh --guard [--record]
+#     --guard           compare the CPU that a small drain costs with bench/recorded.json; fails when it has grown by much
+#     --record          write the costs of now to that file
 #
 # It installs what is missing (scripts/services.sh install), builds with optimisation, and starts private servers on
 # loopback with the settings of config/. Progress goes to standard error. Figures depend on the machine and on what else
@@ -24,7 +27,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-command=run options=()
+command=run options=() record=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --all | --json | --keep) options+=("$1") ;;
@@ -36,7 +39,8 @@ while [[ $# -gt 0 ]]; do
       options+=("$1" "$2")
       shift
       ;;
-    --list) command=list ;;
+    --list | --guard) command=${1#--} ;;
+    --record) record=(--record) ;;
     -h | --help)
       print_help
       exit
@@ -53,6 +57,7 @@ profile=${BENCH_PROFILE:-release}
 (cd "$ROOT" && cargo build --quiet --locked --profile "$profile" -p acequia-worker -p acequia-publisher -p acequia-bench >&2)
 [[ $profile != dev ]] || profile=debug
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
-[[ $command == run ]] || exec "$bin/bench" list
+[[ $command != list ]] || exec "$bin/bench" list
 "$ROOT/scripts/services.sh" install >&2
+[[ $command == run ]] || exec "$bin/bench" guard "${record[@]}" "$ROOT/bench/recorded.json"
 exec "$bin/bench" run "${options[@]}"

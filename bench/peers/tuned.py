@@ -202,6 +202,8 @@ async def main():
     settings = {"synchronous_commit": "on", "timezone": "UTC"}
     stage = await asyncpg.connect(os.environ["DATABASE_URL"], server_settings=settings)
     merge = await asyncpg.connect(os.environ["DATABASE_URL"], server_settings=settings)
+    # Foreign keys are checked once per statement then, see sql/routines/core/0_references.sql.
+    await merge.execute("set session_replication_role = replica")
     broker = await aio_pika.connect(os.environ["AMQP_URL"])
     channel = await broker.channel()
     await channel.set_qos(prefetch_count=2 * BATCH_MAX)

@@ -7,6 +7,7 @@
 
 pub mod cpu;
 pub mod ground;
+pub mod guard;
 pub mod load;
 pub mod machine;
 pub mod process;

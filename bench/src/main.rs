@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use acequia_bench::guard::{self, Recorded};
 use acequia_bench::machine::Machine;
 use acequia_bench::report::replace_block;
-use acequia_bench::{Ground, Report, Scenario, Size, all, find};
+use acequia_bench::{Ground, Report, Sample, Scenario, Size, all, find};
 use acequia_testkit::Services;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -30,6 +31,15 @@ enum Command {
     List,
     /// Plays scenarios
     Run(Run),
+    /// Compares the costs of a small drain with recorded ones; exit status 1 when one has grown by
+    /// much
+    Guard {
+        /// File with the recorded figures
+        recorded: PathBuf,
+        /// Write the figures of now to the file instead
+        #[arg(long)]
+        record: bool,
+    },
 }
 
 #[derive(Args)]
@@ -94,6 +104,7 @@ async fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => run.run().await,
+        Command::Guard { recorded, record } => guard(&recorded, record).await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -125,36 +136,20 @@ impl Run {
             // Before an hour of work rather than after.
             document(file, "")?;
         }
-        let folder = std::env::temp_dir().join(format!("acequia-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
-        let services = Services::start().await?;
-        let outcome = tokio::select! {
-            outcome = self.measure(&services, &scenarios, folder.clone()) => outcome.map(|()| ExitCode::SUCCESS),
-            _ = interrupted.recv() => Ok(ExitCode::from(130)),
-            _ = terminated.recv() => Ok(ExitCode::from(143)),
-        };
-        // A signal from the terminal has reached the script that holds the servers as well.
-        let stopped = services.stop().await;
-        if self.keep || outcome.is_err() {
-            eprintln!("logs are in {}", folder.display());
-        } else {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        let code = outcome?;
-        if code == ExitCode::SUCCESS {
-            stopped?;
-        }
-        Ok(code)
+        let code = on_servers(self.keep, async |services, folder| {
+            let report = self.measure(services, &scenarios, folder).await?;
+            self.write(&report, &scenarios)?;
+            Ok(ExitCode::SUCCESS)
+        });
+        code.await
     }
 
     async fn measure(
         &self,
         services: &Services,
-        scenarios: &[&Scenario],
+        scenarios: &[&'static Scenario],
         folder: PathBuf,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Report> {
         let size = Size {
             messages: self.messages,
             seconds: self.seconds,
@@ -169,22 +164,17 @@ impl Run {
             samples: Vec::new(),
         };
         for run in 1..=self.runs {
-            for scenario in scenarios {
-                eprintln!("run {run} of {}: {} ...", self.runs, scenario.name);
-                let samples = (scenario.play)(&ground)
-                    .await
-                    .with_context(|| format!("run {run} of {}", scenario.name))?;
-                for mut sample in samples {
-                    (sample.scenario, sample.run) = (scenario.name, run);
-                    eprintln!("  {}", sample.line());
-                    report.samples.push(sample);
-                }
-                if let Some(file) = &self.output {
-                    std::fs::write(file, report.json()? + "\n")
-                        .with_context(|| file.display().to_string())?;
-                }
+            eprintln!("run {run} of {}", self.runs);
+            report.samples.extend(play(&ground, scenarios, run).await?);
+            if let Some(file) = &self.output {
+                std::fs::write(file, report.json()? + "\n")
+                    .with_context(|| file.display().to_string())?;
             }
         }
+        Ok(report)
+    }
+
+    fn write(&self, report: &Report, scenarios: &[&Scenario]) -> anyhow::Result<()> {
         let markdown = report.markdown(scenarios);
         if let Some(file) = &self.write {
             std::fs::write(file, document(file, &markdown)?)?;
@@ -211,6 +201,92 @@ impl Run {
             self.messages, self.runs
         )
     }
+}
+
+/// Plays scenarios once.
+async fn play(
+    ground: &Ground<'_>,
+    scenarios: &[&'static Scenario],
+    run: u32,
+) -> anyhow::Result<Vec<Sample>> {
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let samples = (scenario.play)(ground)
+            .await
+            .with_context(|| format!("run {run} of {}", scenario.name))?;
+        for mut sample in samples {
+            (sample.scenario, sample.run) = (scenario.name, run);
+            eprintln!("  {}, {}", scenario.name, sample.line());
+            all.push(sample);
+        }
+    }
+    Ok(all)
+}
+
+async fn guard(file: &Path, record: bool) -> anyhow::Result<ExitCode> {
+    let recorded = Recorded::read(file)?;
+    let scenarios: Vec<&Scenario> = guard::SCENARIOS
+        .iter()
+        .filter_map(|name| find(name))
+        .collect();
+    let size = Size {
+        messages: guard::MESSAGES,
+        seconds: 0,
+        seed: 1,
+        rows: Vec::new(),
+    };
+    on_servers(false, async |services, folder| {
+        let ground = Ground::new(services, size, folder);
+        let mut samples = Vec::new();
+        for run in 1..=guard::RUNS {
+            samples.extend(play(&ground, &scenarios, run).await?);
+        }
+        if record {
+            recorded.write(file, &samples)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let compared = recorded.compare(&samples)?;
+        for one in &compared {
+            println!("{one}");
+        }
+        let failed = compared.iter().any(|one| !one.passed);
+        if failed {
+            println!(
+                "If the change is meant, record the new figures: scripts/bench.sh --guard --record"
+            );
+        }
+        Ok(ExitCode::from(u8::from(failed)))
+    })
+    .await
+}
+
+/// Does something on servers of its own, which are gone afterwards, also after a signal.
+async fn on_servers(
+    keep: bool,
+    work: impl AsyncFnOnce(&Services, PathBuf) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let folder = std::env::temp_dir().join(format!("acequia-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let services = Services::start().await?;
+    let outcome = tokio::select! {
+        outcome = work(&services, folder.clone()) => outcome,
+        _ = interrupted.recv() => Ok(ExitCode::from(130)),
+        _ = terminated.recv() => Ok(ExitCode::from(143)),
+    };
+    // A signal from the terminal has reached the script that holds the servers as well.
+    let stopped = services.stop().await;
+    if keep || outcome.is_err() {
+        eprintln!("logs are in {}", folder.display());
+    } else {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let code = outcome?;
+    if code == ExitCode::SUCCESS {
+        stopped?;
+    }
+    Ok(code)
 }
 
 /// A document with a new block between its marks.

@@ -56,6 +56,7 @@ impl Sample {
         let micros = |seconds: f64| seconds * 1e6 / messages;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
         let ours = cpu.workers + cpu.postgresql + cpu.rabbitmq + cpu.bench;
+        let foreign = (cpu.machine - ours).max(0.0);
         self.with("worker_us", micros(cpu.workers))
             .with("postgresql_us", micros(cpu.postgresql))
             .with("rabbitmq_us", micros(cpu.rabbitmq))
@@ -63,7 +64,9 @@ impl Sample {
                 "all_us",
                 micros(cpu.workers + cpu.postgresql + cpu.rabbitmq),
             )
-            .with("foreign", (cpu.machine - ours).max(0.0) / (seconds * cores))
+            .with("used_seconds", ours)
+            .with("foreign_seconds", foreign)
+            .with("foreign", foreign / (seconds * cores))
     }
 
     /// The most telling figures, for a progress line.
@@ -72,7 +75,7 @@ impl Sample {
         let figures: Vec<String> = self
             .figures
             .iter()
-            .filter(|(name, _)| !["messages", "seconds"].contains(*name))
+            .filter(|(name, _)| **name != "messages" && !name.ends_with("seconds"))
             .map(|(name, value)| {
                 let decimals = if *value < 100.0 { 2 } else { 0 };
                 format!("{name} {value:.decimals$}")

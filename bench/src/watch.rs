@@ -42,6 +42,8 @@ create trigger bench_staged after insert on core.batches referencing new table a
     for each statement execute function public.bench_tell();
 create trigger bench_promoted after update on core.batches referencing new table as changed
     for each statement execute function public.bench_tell();
+-- Promotion runs in a session without ordinary triggers.
+alter table core.batches enable always trigger bench_promoted;
 ";
 
 impl Watch {

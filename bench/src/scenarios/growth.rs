@@ -29,9 +29,15 @@ pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
 }
 
 /// Rows of the very students that the messages are about, in other groups: so the new rows meet the
-/// old ones all over the indexes. References are not checked: the students come with the messages.
+/// old ones all over the indexes. References are checked as the promote loop does.
 const FILL: &str = "
 set session_replication_role = replica;
+insert into academico.maestros (id, nombre, especialidad, event_at, message_id, batch_id)
+select m, 'Before', null, '2020-01-01', gen_random_uuid(), 0 from generate_series(1, 100) m;
+insert into academico.materias (id, nombre, creditos, event_at, message_id, batch_id)
+select m, 'Before', 1, '2020-01-01', gen_random_uuid(), 0 from generate_series(1, 50) m;
+insert into academico.alumnos (id, nombre, edad, genero, event_at, message_id, batch_id)
+select s, 'Before', 20, 'F', '2020-01-01', gen_random_uuid(), 0 from generate_series(1, :students) s;
 insert into academico.grupos (id, id_materia, id_maestro, periodo, fecha_inicio, event_at, message_id, batch_id)
 select 500 + g, 1 + g % 50, 1 + g % 100, '2023A', '2023-01-09', '2023-01-01', gen_random_uuid(), 0
 from generate_series(1, :groups) g;
@@ -73,8 +79,9 @@ async fn fill(database: &TestDatabase, messages: usize, rows: u64) -> anyhow::Re
                 .await?;
         }
     }
-    sqlx::raw_sql("reset session_replication_role; vacuum analyze")
-        .execute(&mut admin)
-        .await?;
+    // Statements sent together are one transaction, in which there is no vacuum.
+    for statement in ["reset session_replication_role", "vacuum analyze"] {
+        sqlx::query(statement).execute(&mut admin).await?;
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use acequia_testkit::TestDatabase;
 use acequia_worker::amqp::{connect, queue_of};
+use acequia_worker::promote::check_references_per_statement;
 use anyhow::{Context, ensure};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -103,6 +104,16 @@ async fn stage_only(plot: &Plot<'_>) -> anyhow::Result<Sample> {
     Ok(staged.sample("consume, decode, stage", count))
 }
 
+/// A connection that checks foreign keys as the promote loop's does.
+async fn promoter(url: &str) -> anyhow::Result<PgConnection> {
+    let mut connection = PgConnection::connect(url).await?;
+    ensure!(
+        check_references_per_statement(&mut connection).await?,
+        "foreign keys are checked row by row here, but not by the worker"
+    );
+    Ok(connection)
+}
+
 /// The batches that wait for promotion, oldest first, as many at a time as the worker promotes.
 async fn chunks(connection: &mut PgConnection, domain: &str) -> anyhow::Result<Vec<Vec<i64>>> {
     let batches: Vec<(i64, i64)> = sqlx::query_as(
@@ -131,7 +142,7 @@ async fn chunks(connection: &mut PgConnection, domain: &str) -> anyhow::Result<V
 /// the pipeline is there for.
 async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
-    let mut owner = PgConnection::connect(&staged.owner).await?;
+    let mut owner = promoter(&staged.owner).await?;
     let chunks = chunks(&mut owner, domain.name).await?;
     let statements: Vec<String> = domain
         .entities
@@ -172,7 +183,7 @@ async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<S
 async fn promote_alone(plot: &Plot<'_>) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
     let count = plot.ground.messages().await?.len();
-    let mut owner = plot.owner().await?;
+    let mut owner = promoter(&plot.database.owner).await?;
     plot.checkpoint().await?;
     let before = cpu::read(plot.ground.services, &[])?;
     let begun = Instant::now();

@@ -16,6 +16,8 @@ use crate::sample::Sample;
 
 /// One insert a message is so slow that it gets only so small a share of the messages.
 const SHARE_OF_DOCUMENTED: usize = 25;
+/// But so many, lest its start weigh.
+const FEWEST: usize = 10_000;
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
     let python = environment().await?;
@@ -36,7 +38,7 @@ pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
     plot.clear().await?;
 
     let plot = ground.plot().await?;
-    let fewer = (count / SHARE_OF_DOCUMENTED).max(load::LEAST);
+    let fewer = (count / SHARE_OF_DOCUMENTED).max(FEWEST);
     let messages = Arc::new(load::messages(fewer, ground.size.seed, &[])?);
     plot.fill(messages).await?;
     let documented = documented(&plot, &python, fewer).await?;
