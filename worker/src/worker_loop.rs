@@ -59,8 +59,7 @@ const SHORT_WITHIN: Duration = Duration::from_secs(180);
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
 async fn connect<W: Work>(work: &W, subject: &str, shared: &Shared) -> sqlx::Result<PgConnection> {
-    let mut connection =
-        db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await?;
+    let mut connection = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await?;
     tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection))
         .await
         .unwrap_or_else(|_| Err(db::no_answer(SHORT_WITHIN)))?;

@@ -1,6 +1,9 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
+mod flow;
 mod identity;
+mod insert;
+mod outlet;
 mod pass_on;
 mod properties;
 mod quarantine;
@@ -15,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use anyhow::Context as _;
-use sqlx::PgConnection;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::flow::{collect, write};
 use self::source::Source;
 use self::stage::Writer;
 use self::window::Window;
@@ -81,9 +85,9 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
     let store = Store::new(&shared.worker, &shared.domains);
     let health = shared.health.of("ingest", &lane.queue);
     let settings = &shared.settings;
-    // Twice a batch: one is on its way while the other is written.
+    // Three batches: one is written while the next is decoded and another one is on its way.
     let mut window = Window::new(
-        settings.batch_max.saturating_mul(2),
+        settings.batch_max.saturating_mul(3),
         settings.in_flight_bytes,
     );
     let mut backoff = Backoff::default();
@@ -139,86 +143,17 @@ async fn consume(
     health.succeeded();
     info!(event = "ingest.started", queue = lane.queue, "consuming");
     let begun = Instant::now();
-    let outcome = flow(writer, window, backoff, &mut connection, &mut source).await;
-    if begun.elapsed() >= STEADY {
+    let (hand_over, loads) = mpsc::channel(1);
+    let outlet = source.outlet().clone();
+    let (collected, (written, acknowledged)) = tokio::join!(
+        collect(writer, window, &mut source, hand_over),
+        write(writer, &mut connection, &outlet, loads)
+    );
+    if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
     }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.
-    source.close().await;
-    outcome
-}
-
-/// Batch after batch, from the queue to staging, until told to stop.
-async fn flow(
-    writer: &Writer<'_>,
-    window: &mut Window,
-    backoff: &mut Backoff,
-    connection: &mut PgConnection,
-    source: &mut Source,
-) -> anyhow::Result<()> {
-    let Writer {
-        lane,
-        shared,
-        stop,
-        health,
-        ..
-    } = writer;
-    loop {
-        pause_while_behind(lane, shared, connection, stop).await?;
-        let Some(batch) = source.next_batch(&shared.settings, stop).await? else {
-            return Ok(());
-        };
-        health.working();
-        if batch.again
-            && let Some(domain) = lane.legacy_of()
-        {
-            source
-                .pass_on(&batch, &lane.queue, &queue_of(domain.name))
-                .await?;
-        } else if !writer.stage(source, connection, &batch.deliveries).await? {
-            return Ok(()); // told to stop while the database was away
-        }
-        crate::failpoint::after_commit();
-        let (largest, suspicious) = (batch.largest(), batch.suspicious);
-        source.acknowledge(batch).await?;
-        backoff.reset();
-        health.succeeded();
-        window.saw(largest);
-        if window.adapt(suspicious) {
-            source.resize(window.size()).await?;
-        }
-    }
-}
-
-/// Waits while more rows are staged than promotion should be behind.
-async fn pause_while_behind(
-    lane: &Lane,
-    shared: &Shared,
-    connection: &mut PgConnection,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    const STAGED: &str = "select coalesce(sum(e.staged), 0)::bigint from core.batches b \
-        join core.batch_entities e using (batch_id) where b.domain = $1 and b.state = 'staged'";
-    let Some(domain) = lane.domain else {
-        return Ok(());
-    };
-    while !stop.is_cancelled() {
-        let staged: i64 = sqlx::query_scalar(STAGED)
-            .bind(domain.name)
-            .fetch_one(&mut *connection)
-            .await
-            .context("database")?;
-        shared
-            .metrics
-            .paused(&lane.queue, staged > shared.settings.staged_max);
-        if staged <= shared.settings.staged_max {
-            break;
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(shared.settings.poll_every) => {}
-        }
-    }
-    Ok(())
+    outlet.close().await;
+    written.and(collected)
 }
