@@ -130,4 +130,6 @@ else
 fi
 step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "cargo test" cargo_test
+# With what cargo test has built: it compares costs within one run, so the profile does not matter.
+[[ $fast == yes ]] || step "performance" env BENCH_PROFILE=dev scripts/bench.sh --guard
 finish

@@ -21,8 +21,11 @@ pub const SCENARIOS: [&str; 2] = ["drain", "limits"];
 /// Cores that the figure of use is about: a pipeline of two busy programs.
 const CORES: f64 = 2.0;
 
-/// Figures: what, of which case and component, divided by what.
-const COSTS: &[(&str, (&str, &str), (&str, &str))] = &[
+/// A figure of a case.
+type Pick = (&'static str, &'static str);
+
+/// Ratios: what, a figure, what it is divided by.
+const COSTS: &[(&str, Pick, Pick)] = &[
     (
         "PostgreSQL's CPU of a drain : of the merges alone",
         ("acequia", "postgresql_us"),
