@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use acequia_link::SecretUrl;
@@ -13,8 +14,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use crate::load;
 use crate::process;
+use crate::{cpu, load};
 
 /// How large a run is.
 #[derive(Debug, Clone)]
@@ -92,6 +93,30 @@ impl<'a> Ground<'a> {
         TestDatabase::cloned(self.services, TEMPLATE, prepare).await
     }
 
+    /// Waits until broker and database have done what they do later: the broker moves messages from
+    /// its log to its segments, the database sums up statistics.
+    ///
+    /// # Errors
+    /// When a server is gone.
+    async fn settle(&self) -> anyhow::Result<()> {
+        const LOOK_EVERY: Duration = Duration::from_millis(500);
+        /// Seconds of CPU in that time that are no work.
+        const IDLE: f64 = 0.05;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut before = cpu::read(self.services, &[])?;
+        while Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = cpu::read(self.services, &[])?;
+            let used = now - before;
+            if used.rabbitmq + used.postgresql < IDLE {
+                return Ok(());
+            }
+            before = now;
+        }
+        eprintln!("  the servers do not come to rest; going on");
+        Ok(())
+    }
+
     /// A virtual host with its queues beside a database that is there.
     ///
     /// # Errors
@@ -146,8 +171,8 @@ impl Plot<'_> {
         PgConnection::connect(&self.database.admin).await
     }
 
-    /// Sends messages to the domain's queue and waits until they are on disk on both sides, so that
-    /// no work of the preparation is left for the time that is taken.
+    /// Sends messages to the domain's queue and waits until no work of that is left for the time that
+    /// is taken.
     ///
     /// # Errors
     /// When not every message was confirmed.
@@ -160,7 +185,8 @@ impl Plot<'_> {
             there == count,
             "{there} messages are in the queue, not {count}"
         );
-        self.checkpoint().await
+        self.checkpoint().await?;
+        self.ground.settle().await
     }
 
     /// Writes the database's changes to its files.

@@ -20,6 +20,7 @@ const COLUMNS: &[(&str, &str, usize)] = &[
     ("worker_us", "worker or client, CPU per message", 1),
     ("postgresql_us", "PostgreSQL, CPU per message", 1),
     ("rabbitmq_us", "RabbitMQ, CPU per message", 1),
+    ("used", "of the machine's CPU", 0),
     ("first_ms", "to the first batch", 0),
     ("core_p50_ms", "core, p50", 1),
     ("core_p95_ms", "p95", 1),
@@ -214,12 +215,17 @@ impl Report {
 }
 
 fn cell(figure: &str, spread: Spread, decimals: usize) -> String {
-    let units = [("_us", " µs"), ("_ms", " ms"), ("_mb", " MB")];
+    let units = [
+        ("used", " %"),
+        ("_us", " µs"),
+        ("_ms", " ms"),
+        ("_mb", " MB"),
+    ];
     let unit = units.iter().find(|(end, _)| figure.ends_with(end));
     let unit = unit.map_or("", |(_, unit)| unit);
     let median = number(spread.median, decimals);
     // Two bounds in every column would hide the figures.
-    if spread.lowest == spread.highest || figure.ends_with("_us") {
+    if spread.lowest == spread.highest || figure.ends_with("_us") || figure == "used" {
         return format!("{median}{unit}");
     }
     let (lowest, highest) = (

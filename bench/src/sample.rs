@@ -64,6 +64,7 @@ impl Sample {
                 "all_us",
                 micros(cpu.workers + cpu.postgresql + cpu.rabbitmq),
             )
+            .with("used", ours / (seconds * cores) * 100.0)
             .with("used_seconds", ours)
             .with("foreign_seconds", foreign)
             .with("foreign", foreign / (seconds * cores))

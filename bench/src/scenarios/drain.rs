@@ -1,12 +1,14 @@
 //! A full queue is drained into the core.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_publisher::Outgoing;
 use anyhow::{Context, ensure};
 use sqlx::PgConnection;
 
 use crate::cpu::{self, Cpu};
-use crate::ground::{Accounts, Ground, Plot};
+use crate::ground::{Accounts, Ground, Plot, Size};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
@@ -42,8 +44,19 @@ impl Drained {
 }
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+    all_of(ground, ground.messages().await?).await
+}
+
+/// In random order: most rows come before the rows they refer to, and wait for them.
+pub(super) async fn play_shuffled(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+    let Size { messages, seed, .. } = ground.size;
+    let messages = load::messages(messages, seed, &["--shuffle"])?;
+    all_of(ground, Arc::new(messages)).await
+}
+
+/// Drains messages that all belong into the core.
+async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
     let plot = ground.plot().await?;
-    let messages = ground.messages().await?;
     let count = messages.len();
     plot.fill(messages).await?;
     let drained = drain(&plot, 1, count).await?;

@@ -43,6 +43,7 @@ const THROUGHPUT: &[&str] = &[
     "worker_us",
     "postgresql_us",
     "rabbitmq_us",
+    "used",
     "peak_mb",
 ];
 
@@ -70,6 +71,13 @@ pub fn all() -> &'static [Scenario] {
             long: false,
             columns: THROUGHPUT,
             play: |ground| Box::pin(peers::play(ground)),
+        },
+        Scenario {
+            name: "shuffled",
+            about: "a drain of the same messages in random order: most rows wait for the rows they refer to",
+            long: false,
+            columns: THROUGHPUT,
+            play: |ground| Box::pin(drain::play_shuffled(ground)),
         },
         Scenario {
             name: "hostile",
