@@ -7,6 +7,7 @@ use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{error, info};
 
 use super::WORK;
+use crate::failure::describe;
 
 /// Metrics of the refresh loop.
 #[derive(Debug)]
@@ -50,7 +51,12 @@ impl Marts {
 
     /// A refresh failed.
     pub fn failed(&self, mart: &str, failed: &sqlx::Error) {
-        error!(event = "mart.failed", mart, error = %failed, "refresh failed");
+        error!(
+            event = "mart.failed",
+            mart,
+            error = describe(failed),
+            "refresh failed"
+        );
         self.failures.with_label_values(&[mart]).inc();
     }
 }
