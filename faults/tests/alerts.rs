@@ -75,18 +75,19 @@ impl Scene {
         let fired = fired.await.is_ok();
         println!("{alerts:?} within {:.1} s", begun.elapsed().as_secs_f64());
         if !fired {
-            let mut c = self.stage.admin().await.unwrap();
-            let x: Vec<serde_json::Value> = sqlx::query_scalar("select to_jsonb(m) from core.mart_status m where mart = 'marts.kpi_materia' union all select to_jsonb(m) from core.entity_state m union all (select to_jsonb(m) from core.mart_refresh_log m order by id desc limit 3)").fetch_all(&mut c).await.unwrap();
-            for x in x {
-                println!("{x}");
-            }
             for query in [
                 "up == 0",
                 "acequia_mart_behind_seconds",
-                "acequia_mart_gate_closed",
-                "sum by (entity, outcome) (acequia_promoted_rows_total)",
+                "acequia_quarantined_messages_total > 0",
                 "acequia_ready == 0",
                 "acequia_pending_rows",
+                "acequia_received_messages_total",
+                "acequia_amqp_disconnects_total > 0",
+                "acequia_loop_failures_total > 0",
+                "rabbitmq_detailed_queue_messages_ready",
+                "max_over_time(domain:acequia_quarantined_messages:ratio_rate5m[2m])",
+                "slo:sli_error:ratio_rate5m",
+                "slo:sli_error:ratio_rate1h",
             ] {
                 for sample in self.prometheus.ask(query).await.unwrap_or_default() {
                     println!("{query}: {sample}");
@@ -168,13 +169,11 @@ async fn alerts_fire_and_clear() {
             r#"{{"id_alumno":{student},"id_grupo":900001,"calificacion":8,"fecha":"2024-01-01"}}"#
         )
     };
-    let bad = (0..200).map(|number| format!(r#"{{"id_alumno":-{number}}}"#));
-    scene.publish("acequia", "academico.alumno", bad).await;
     scene
         .publish(
             "acequia",
             "academico.calificacion",
-            (0..1100).map(|n| mark(900_000 + n)),
+            (0..1300).map(|n| mark(900_000 + n)),
         )
         .await;
     scene
@@ -186,6 +185,13 @@ async fn alerts_fire_and_clear() {
     scene
         .publish("acequia", "nobody.at.all", ["where to?".to_owned()])
         .await;
+    // Refused ones for a quarter of a minute: one burst is no pattern.
+    for second in 0..15 {
+        let bad = (0..25).map(|number| format!(r#"{{"id_alumno":-{second}{number:02}}}"#));
+        scene.publish("acequia", "academico.alumno", bad).await;
+        scene.look().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     // Rules: one fails, one warns, one cannot run. A mart that cannot be refreshed.
     scene.sql(RULES).await;
     scene
