@@ -32,7 +32,6 @@ impl Outlet {
     /// Of a channel that nothing was delivered by yet.
     #[must_use]
     pub fn new(channel: Channel, connected: Connected, flow: Flow) -> Self {
-        flow.reset();
         Self {
             channel,
             connection: Arc::new(connected),
@@ -66,6 +65,11 @@ impl Outlet {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.settled(batch.deliveries.len(), bytes);
         Ok(())
+    }
+
+    /// What is in flight, for the metrics.
+    pub(super) const fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// The channel that it consumes by.

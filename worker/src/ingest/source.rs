@@ -115,6 +115,7 @@ impl Source {
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
         };
+        source.outlet.flow().reset();
         source.consume(window).await?;
         Ok(source)
     }

@@ -188,7 +188,7 @@ impl Writer<'_> {
                     *connection = new;
                     return true;
                 }
-                Err(error) => debug!(%error, "database not back yet"),
+                Err(error) => debug!(error = describe(&error), "database not back yet"),
             }
         }
     }
