@@ -40,12 +40,6 @@ impl Outlet {
         }
     }
 
-    /// What the lane holds at the moment, for metrics.
-    #[must_use]
-    pub const fn flow(&self) -> &Flow {
-        &self.flow
-    }
-
     /// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
     /// whether its channel is still the one that delivered.
     ///

@@ -30,6 +30,7 @@ const LINGER: Duration = Duration::from_millis(2);
 /// A batch waits for more messages for at most this share of the time that its first one is
 /// under way already: fresh messages are not held up, a backlog goes in large batches.
 const LINGER_SHARE: u32 = 20;
+
 /// What ended the collection of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
