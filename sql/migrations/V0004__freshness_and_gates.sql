@@ -10,8 +10,26 @@ set oldest_published_at = coalesce(b.published_at, b.received_at), newest_publis
 from core.batches b
 where b.batch_id = e.batch_id and e.received > e.quarantined;
 create index batch_entities_newest on core.batch_entities (domain, newest_published_at);
-create index batch_entities_pending on core.batch_entities (domain, entity) where pending > 0;
-create index quarantine_open_by_entity on raw.quarantine (domain, entity, received_at) where status = 'open';
+create index batch_entities_pending on core.batch_entities (domain, entity) include (pending, oldest_published_at) where pending > 0;
+
+-- Counting them in raw.quarantine would visit the partition of each day that is kept.
+create table core.quarantine_open (
+    message_id  uuid not null,
+    day         date not null,
+    domain      text not null,
+    entity      text,
+    received_at timestamptz not null,
+    primary key (message_id, day)
+);
+create index quarantine_open_by_entity on core.quarantine_open (domain, entity, received_at);
+comment on table core.quarantine_open is 'The open rows of raw.quarantine; kept by its triggers';
+comment on column core.quarantine_open.message_id is 'Identity of the message';
+comment on column core.quarantine_open.day is 'Day inside the identity';
+comment on column core.quarantine_open.domain is 'Domain of the queue';
+comment on column core.quarantine_open.entity is 'Entity; null when none could be told';
+comment on column core.quarantine_open.received_at is 'First arrival';
+insert into core.quarantine_open (message_id, day, domain, entity, received_at)
+select q.message_id, q.day, q.domain, q.entity, q.received_at from raw.quarantine q where q.status = 'open';
 
 create table core.entity_state (
     domain              text not null,

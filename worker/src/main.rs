@@ -150,7 +150,8 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     match cli.log_format {
         LogFormat::Text => log.finish().with(CountEvents).with(MOST_DETAIL).init(),
         LogFormat::Json => {
-            let log = log.json().flatten_event(true).finish();
+            let log = log.json().flatten_event(true).with_span_list(false);
+            let log = log.finish();
             log.with(CountEvents).with(MOST_DETAIL).init();
         }
     }

@@ -9,6 +9,7 @@ use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
+use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -64,7 +65,7 @@ async fn keep_failure<T>(
         sqlx::query("select core.refresh_failed($1, $2, $3)")
             .bind(mart)
             .bind(started)
-            .bind(failed.to_string())
+            .bind(describe(failed))
             .execute(connection)
             .await?;
     }

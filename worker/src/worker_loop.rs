@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::db;
-use crate::failure::Backoff;
+use crate::failure::{Backoff, describe};
 use crate::metrics::Open;
 use crate::run::Shared;
 
@@ -119,7 +119,7 @@ pub async fn run<W: Work>(
             }
             Err(failed) => {
                 connection = None;
-                health.failed(failed.to_string());
+                health.failed(describe(&failed));
                 shared.metrics.loops.failed(name, subject, &failed);
                 backoff.next_delay()
             }

@@ -28,3 +28,36 @@ for each statement execute function core.note_merged();
 -- Promotion switches the ordinary triggers of its session off (0_references.sql).
 alter table core.batch_entities enable always trigger note_merged;
 comment on trigger note_merged on core.batch_entities is 'Keeps core.entity_state';
+
+-- From what changed alone: raw.quarantine has a partition for each day.
+create or replace function core.note_open() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'UPDATE' then
+        delete from core.quarantine_open o using before b
+        where o.message_id = b.message_id and o.day = b.day
+          and not exists (select from after n where n.message_id = b.message_id and n.day = b.day and n.status = 'open');
+    elsif tg_op = 'DELETE' then
+        delete from core.quarantine_open o using before b where o.message_id = b.message_id and o.day = b.day;
+        return null;
+    end if;
+    insert into core.quarantine_open as o (message_id, day, domain, entity, received_at)
+    select n.message_id, n.day, n.domain, n.entity, n.received_at from after n where n.status = 'open'
+    on conflict (message_id, day) do update set entity = excluded.entity where o.entity is distinct from excluded.entity;
+    return null;
+end
+$$;
+comment on function core.note_open() is 'Keeps core.quarantine_open equal to the open rows of raw.quarantine';
+
+create or replace trigger note_open_inserted after insert on raw.quarantine
+referencing new table as after for each statement execute function core.note_open();
+comment on trigger note_open_inserted on raw.quarantine is 'Keeps core.quarantine_open';
+create or replace trigger note_open_updated after update on raw.quarantine
+referencing old table as before new table as after for each statement execute function core.note_open();
+comment on trigger note_open_updated on raw.quarantine is 'Keeps core.quarantine_open';
+create or replace trigger note_open_deleted after delete on raw.quarantine
+referencing old table as before for each statement execute function core.note_open();
+comment on trigger note_open_deleted on raw.quarantine is 'Keeps core.quarantine_open';
+alter table raw.quarantine enable always trigger note_open_inserted;
+alter table raw.quarantine enable always trigger note_open_updated;
+alter table raw.quarantine enable always trigger note_open_deleted;

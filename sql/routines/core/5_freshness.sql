@@ -13,15 +13,13 @@ with waiting as materialized (
     where b.state = 'staged' and e.staged > 0
     group by e.domain, e.entity
 ), parked as materialized (
-    select e.domain, e.entity, sum(e.pending) as rows, min(e.oldest_published_at) as published_at, min(b.received_at) as received_at
+    select e.domain, e.entity, sum(e.pending) as rows, min(e.oldest_published_at) as published_at
     from core.batch_entities e
-    join core.batches b on b.batch_id = e.batch_id
     where e.pending > 0
     group by e.domain, e.entity
 ), refused as materialized (
     select q.domain, q.entity, count(*) as rows, min(q.received_at) as received_at
-    from raw.quarantine q
-    where q.status = 'open'
+    from core.quarantine_open q
     group by q.domain, q.entity
 ), reached as materialized (
     -- One queue per domain keeps the order: what was published before the newest message that came, came before it.
@@ -34,7 +32,7 @@ with waiting as materialized (
 ), entity as materialized (
     select e.core_table, s.changed_at, s.newest_published_at, r.published_at as reached,
            least(w.published_at, p.published_at) as lacks, w.received_at as waiting_since,
-           coalesce(p.rows, 0) + coalesce(q.rows, 0) as missing, least(p.received_at, q.received_at) as missing_since
+           coalesce(p.rows, 0) + coalesce(q.rows, 0) as missing, least(p.published_at, q.received_at) as missing_since
     from core.entities e
     left join core.entity_state s on s.domain = e.domain and s.entity = e.entity
     left join waiting w on w.domain = e.domain and w.entity = e.entity
@@ -58,7 +56,7 @@ comment on column core.mart_progress.newest_published_at is 'Newest publish time
 comment on column core.mart_progress.complete_through is 'Everything published up to then is in them; see marts.freshness';
 comment on column core.mart_progress.waiting_since is 'Arrival of the oldest message for them that waits for promotion';
 comment on column core.mart_progress.missing is 'Messages for them that wait for the row they refer to, or are open in quarantine';
-comment on column core.mart_progress.missing_since is 'Arrival of the oldest of these, or of the batch that it came in';
+comment on column core.mart_progress.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 
 create view core.mart_status as
 with gate as materialized (
@@ -131,7 +129,7 @@ comment on column core.mart_status.refreshed_at is 'Last refresh; now for a view
 comment on column core.mart_status.data_as_of is 'Newest publish time of what it shows';
 comment on column core.mart_status.complete_through is 'Everything published up to then is in it; see marts.freshness';
 comment on column core.mart_status.missing is 'Messages that wait for the row they refer to, or are open in quarantine';
-comment on column core.mart_status.missing_since is 'Arrival of the oldest of these, or of the batch that it came in';
+comment on column core.mart_status.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 comment on column core.mart_status.needs_refresh is 'Whether a refresh would show something else';
 comment on column core.mart_status.due is 'Whether it needs a refresh and its gate is not closed';
 comment on column core.mart_status.gate is 'open, closed, opened (by somebody, although rules fail), or none for a view';
@@ -162,7 +160,7 @@ comment on column marts.freshness.trusted is 'Whether no rule of severity error 
 comment on column marts.freshness.data_as_of is 'As of when: publish time (arrival when a message says none) of the newest batch of messages in the mart';
 comment on column marts.freshness.complete_through is 'Complete until when: every message for its tables that was published up to then and could be promoted is in it: none of them waits in the queue, for promotion or for a row it refers to. It steps back when an older one turns up. See missing for those in quarantine';
 comment on column marts.freshness.missing is 'Messages that the mart lacks, however old: they wait for a row they refer to, or are open in quarantine (also those of the domain whose type nobody could tell). 0: nothing is missing up to complete_through';
-comment on column marts.freshness.missing_since is 'Arrival of the oldest of the missing, or of the batch that it came in';
+comment on column marts.freshness.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 comment on column marts.freshness.refreshed_at is 'Last refresh; now for a view';
 comment on column marts.freshness.checked_at is 'Each of its rules has run since then; null when one has never run';
 comment on column marts.freshness.objective is 'How long it may lack what has arrived';

@@ -6,15 +6,17 @@ use acequia_contracts::{Context, catalog};
 use lapin::message::Delivery;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use super::outlet::Outlet;
+use super::rejects::Rejects;
 use super::sort::Sorted;
-use super::source::{Batch, Outlet};
-use super::store::{Purpose, Store, Written};
+use super::source::Batch;
+use super::store::{Counts, Purpose, Store, Written};
 use super::{Lane, Lost, properties};
 use crate::amqp::queue_of;
 use crate::db;
-use crate::failure::Backoff;
+use crate::failure::{Backoff, describe};
 use crate::health::LoopHealth;
 use crate::metrics::{Ingest, Open};
 use crate::run::Shared;
@@ -38,6 +40,8 @@ pub struct Writer<'a> {
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
+    /// What was told of refused messages.
+    pub rejects: Rejects,
 }
 
 impl Writer<'_> {
@@ -61,6 +65,7 @@ impl Writer<'_> {
             else {
                 return Ok(false);
             };
+            self.tell(sorted, &written, begun.elapsed());
             let whole = load.decoding + begun.elapsed();
             self.metrics()
                 .staged(&self.lane.queue, sorted, &written, whole);
@@ -70,6 +75,39 @@ impl Writer<'_> {
         self.metrics()
             .done(&self.lane.queue, batch, load.decoding, whole);
         Ok(true)
+    }
+
+    /// One line for the batch, and one for each reason for which some of it was refused, if that
+    /// reason was not told just now.
+    fn tell(&self, sorted: &Sorted, written: &Written, took: Duration) {
+        let sum = |pick: fn(&Counts) -> i32| -> i32 {
+            written.counts.iter().map(|(_, counts)| pick(counts)).sum()
+        };
+        info!(
+            event = "batch.staged",
+            domain = sorted.domain.name,
+            queue = self.lane.queue,
+            batch_id = written.batch_id,
+            messages = sum(|counts| counts.received),
+            staged = sum(|counts| counts.staged),
+            duplicates = sum(|counts| counts.duplicates),
+            quarantined = sum(|counts| counts.quarantined),
+            duration_s = took.as_secs_f64(),
+            "batch staged"
+        );
+        for told in self.rejects.count(&written.codes, Instant::now()) {
+            warn!(
+                event = "messages.quarantined",
+                domain = sorted.domain.name,
+                queue = self.lane.queue,
+                batch_id = written.batch_id,
+                stage = told.code.stage().as_str(),
+                code = told.code.as_str(),
+                messages = told.messages,
+                suppressed = told.suppressed,
+                "messages put in quarantine; worker quarantine says more"
+            );
+        }
     }
 
     /// Attempts until it is written (`Some`) or the worker is told to stop (`None`).
@@ -116,7 +154,7 @@ impl Writer<'_> {
 
     fn report(&self, error: &sqlx::Error, messages: usize) {
         self.metrics().retried(&self.lane.queue, error, messages);
-        self.health.failed(format!("database: {error}"));
+        self.health.failed(format!("database: {}", describe(error)));
     }
 
     fn metrics(&self) -> &Ingest {
@@ -150,7 +188,7 @@ impl Writer<'_> {
                     *connection = new;
                     return true;
                 }
-                Err(error) => debug!(%error, "database not back yet"),
+                Err(error) => debug!(error = describe(&error), "database not back yet"),
             }
         }
     }

@@ -7,10 +7,10 @@ use acequia_meter::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{LAG, WORK, create_failures, positive};
-use crate::failure::Failure;
+use crate::failure::{Failure, describe};
 use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
 
 /// Messages in a batch.
@@ -302,8 +302,15 @@ impl Ingest {
     /// A batch could not be staged at once.
     pub fn retried(&self, queue: &str, error: &sqlx::Error, messages: usize) {
         let failure = Failure::of(error);
-        warn!(event = "batch.retried", queue, messages, failure = failure.as_str(),
-            error = %error, remedy = failure.remedy(), "batch not staged, its messages wait");
+        warn!(
+            event = "batch.retried",
+            queue,
+            messages,
+            failure = failure.as_str(),
+            error = describe(error),
+            remedy = failure.remedy(),
+            "batch not staged, its messages wait"
+        );
         self.retries
             .with_label_values(&[queue, failure.as_str()])
             .inc();
@@ -318,15 +325,6 @@ impl Ingest {
             .iter()
             .map(|(_, counts)| positive(counts.received))
             .sum();
-        debug!(
-            event = "batch.staged",
-            queue,
-            domain,
-            batch_id = written.batch_id,
-            messages = received,
-            duration_s = whole.as_secs_f64(),
-            "batch staged"
-        );
         self.received.with_label_values(&[queue]).inc_by(received);
         if let Some(published) = sorted.oldest {
             let waited = (Utc::now() - published).as_seconds_f64() - whole.as_secs_f64();

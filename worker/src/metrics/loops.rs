@@ -6,7 +6,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
-use crate::failure::Failure;
+use crate::failure::{Failure, describe};
 use crate::health::LoopReport;
 use crate::ingest::Lane;
 
@@ -93,11 +93,25 @@ impl Loops {
     pub fn failed(&self, name: &str, domain: &str, failed: &sqlx::Error) {
         let failure = Failure::of(failed);
         if failure == Failure::Broken || failure == Failure::BadData {
-            error!(event = "loop.failed", loop_name = name, domain, failure = failure.as_str(),
-                error = %failed, remedy = failure.remedy(), "step failed");
+            error!(
+                event = "loop.failed",
+                loop_name = name,
+                domain,
+                failure = failure.as_str(),
+                error = describe(failed),
+                remedy = failure.remedy(),
+                "step failed"
+            );
         } else {
-            warn!(event = "loop.failed", loop_name = name, domain, failure = failure.as_str(),
-                error = %failed, remedy = failure.remedy(), "step failed");
+            warn!(
+                event = "loop.failed",
+                loop_name = name,
+                domain,
+                failure = failure.as_str(),
+                error = describe(failed),
+                remedy = failure.remedy(),
+                "step failed"
+            );
         }
         self.failures
             .with_label_values(&[name, failure.as_str()])

@@ -50,7 +50,12 @@ impl Marts {
 
     /// A refresh failed.
     pub fn failed(&self, mart: &str, failed: &sqlx::Error) {
-        error!(event = "mart.failed", mart, error = %failed, "refresh failed");
+        error!(
+            event = "mart.failed",
+            mart,
+            error = crate::failure::describe(failed),
+            "refresh failed"
+        );
         self.failures.with_label_values(&[mart]).inc();
     }
 }

@@ -334,7 +334,7 @@ async fn somebody_opens_a_gate() {
     assert_eq!(platform.texts(ended).await, ["the rule got worse"]);
 
     // Until a time, whatever comes.
-    let arguments = ["open", "--for", "3s", "--reason", "month's end"];
+    let arguments = ["open", "--for", "8s", "--reason", "month's end"];
     let opened = platform.gate(&arguments).await;
     assert!(opened.stdout.contains(" until 20"), "{opened:?}");
     platform

@@ -13,6 +13,7 @@ mod freshness;
 mod gates;
 mod grants;
 mod isolation;
+mod logs;
 mod marts;
 mod metrics;
 mod operations;
