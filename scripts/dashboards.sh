@@ -62,15 +62,17 @@ set +a
 DATABASE_URL=$WORKER_DATABASE_URL HTTP_ADDR=${WORKER_URL#http://} spawn "$dir/worker" "$dir/worker.log" "$bin/worker" run
 disown
 
-# Small loads for as long as this runs: each second one that is a little larger, then smaller again.
+# The demo data of every domain, again and again with another seed, for as long as this runs.
 # shellcheck disable=SC2016  # for the inner shell
 spawn "$dir/traffic" "$dir/traffic.log" bash -c '
+  publisher=$1
+  shift
   for ((i = 1; ; i++)); do
-    wave=$((i % 40 < 20 ? i % 20 : 20 - i % 20))
-    "$1" generate academico --alumnos $((60 + wave * 6)) --inscripciones $((150 + wave * 15)) \
-      --calificaciones $((300 + wave * 30)) --seed "$i" --invalid 4 --duplicates 2
-    sleep 1
-  done' _ "$bin/publisher"
+    for file; do
+      "$publisher" generate $(sed -nE "1{s/^-- demo: *//;s/--seed [0-9]+/--seed $i/;p}" "$file")
+    done
+    sleep 8
+  done' _ "$bin/publisher" sql/demo/*.sql
 disown
 
 # prometheus EXPRESSION: whether it has a result that is not 0.

@@ -231,7 +231,12 @@ def runbook(name, text, alert):
                             f' or 2 * ALERTS{{alertname="{name}",alertstate="firing"}})'
                         ),
                     },
-                    {"text": "What to do", "about": f"docs/runbooks/{name}.md.", "size": "24x18", "markdown": body.strip()},
+                    {
+                        "text": "What to do",
+                        "about": f"docs/runbooks/{name}.md.",
+                        "size": "24x18",
+                        "markdown": body.strip(),
+                    },
                 ],
             }
         ],

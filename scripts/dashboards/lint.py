@@ -8,9 +8,7 @@ from .lint_queries import lint_query
 from .model import PLUGINS, Project, name_of, panels_of, queries_of, strings_in, variables_in
 from .sources import Mistake
 
-PANEL_TYPES = set(
-    "alertlist barchart bargauge gauge heatmap row stat state-timeline table text timeseries".split()
-)
+PANEL_TYPES = set("alertlist barchart gauge heatmap row stat state-timeline table text timeseries".split())
 WITHOUT_FIELDS = {"alertlist", "text"}
 # Grafana shows any other text behind the number, so a slip would go unnoticed.
 UNITS = set(
@@ -224,10 +222,15 @@ def lint_variables(dashboard, project, say):
                 annotation.get("datasource"), lambda text, a=annotation: say(f"annotation {a.get('name')}: {text}")
             )
     # What stands in a text panel is not asked: Grafana leaves what it does not know.
-    asked = [{**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")} for panel in panels_of(dashboard)]
+    asked = [
+        {**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")}
+        for panel in panels_of(dashboard)
+    ]
     used = {
         name
-        for text in strings_in([asked, dashboard.get("templating"), dashboard.get("annotations"), dashboard.get("links")])
+        for text in strings_in(
+            [asked, dashboard.get("templating"), dashboard.get("annotations"), dashboard.get("links")]
+        )
         for name, _ in variables_in(text)
     }
     for name in sorted(used - set(declared)):
