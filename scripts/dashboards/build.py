@@ -1,5 +1,5 @@
-"""grafana/src/<folder>/<uid>.yml becomes grafana/dashboards/<folder>/<uid>.json, docs/runbooks/<Alert>.md a dashboard of
-its own in folder runbooks."""
+"""grafana/src/<folder>/<uid>.yml becomes grafana/dashboards/<folder>/<uid>.json, and docs/runbooks/<Alert>.md a dashboard
+of its own in folder runbooks."""
 
 import json
 
@@ -220,7 +220,7 @@ def runbook(name, text, alert):
                 "panels": [
                     {
                         "state-timeline": "When it was pending and when it fired",
-                        "about": "Each line is one thing that the alert speaks of. Empty when it was quiet all the time.",
+                        "about": "Each line is one thing that the alert speaks of; none when it was quiet.",
                         "unit": "none",
                         "thresholds": "orange, 2 red",
                         "no_value": "quiet all the time",

@@ -5,7 +5,7 @@ import re
 
 from .build import SCHEMA_VERSION, build
 from .lint_queries import lint_query
-from .model import PLUGINS, Project, name_of, panels_of, queries_of, strings_in, variables_in
+from .model import PLUGINS, name_of, panels_of, queries_of, strings_in, variables_in
 from .sources import Mistake
 
 PANEL_TYPES = set("alertlist barchart gauge heatmap row stat state-timeline table text timeseries".split())
@@ -20,8 +20,8 @@ UNITS = set(
 )
 # Grafana ignores what it does not know, so a slip would go unnoticed here, too.
 KEYS = {
-    "dashboard": """uid id title description tags schemaVersion version editable graphTooltip fiscalYearStartMonth timezone
-        weekStart refresh time timepicker links annotations templating panels""",
+    "dashboard": """uid id title description tags schemaVersion version editable graphTooltip fiscalYearStartMonth
+        timezone weekStart refresh time timepicker links annotations templating panels""",
     "panel": """id type title description gridPos datasource targets fieldConfig options links transformations collapsed
         panels""",
     "target": "refId editorMode expr legendFormat instant range format rawQuery rawSql",

@@ -81,11 +81,6 @@ def dashboard_link(title, url, tooltip=""):
     }
 
 
-def letters():
-    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        yield letter
-
-
 def targets(panel, kind):
     """Datasource and targets. `promql` is one expression or a mapping of legends to expressions, `sql` one query."""
     if ("promql" in panel) == ("sql" in panel):
@@ -99,7 +94,7 @@ def targets(panel, kind):
     if not isinstance(asked, dict):
         asked = {"": asked}
     made = []
-    for ref, (legend, expression) in zip(letters(), asked.items()):
+    for ref, (legend, expression) in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", asked.items()):
         target = {"refId": ref, "editorMode": "code", "expr": expression.strip(), "legendFormat": legend or "__auto"}
         if kind in ("stat", "gauge", "table", "barchart"):
             target.update({"instant": True, "range": False})

@@ -161,7 +161,7 @@ class Panel:
         def place(at, value):
             return x + w * (at - first) / (last - first), y + h - h * min(max(value / top, 0), 1)
 
-        for (name, points), colour in reversed(list(zip(lines, colours))):
+        for (_, points), colour in reversed(list(zip(lines, colours))):
             spots = [place(*point) for point in points]
             if bars:
                 made += [box(px - 2, py, 4, y + h - py, colour) for px, py in spots if y + h - py > 0.5]
