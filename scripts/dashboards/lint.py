@@ -50,7 +50,7 @@ def lint(project):
         if file.parent == folder:
             say("must be in a subfolder: it becomes the folder in Grafana")
         lint_frame(dashboard, say)
-        lint_panels(dashboard, say)
+        lint_panels(dashboard, project, say)
         lint_grid(dashboard, say)
         lint_variables(dashboard, project, say)
         for query in queries_of(dashboard):
@@ -94,7 +94,7 @@ def lint_frame(dashboard, say):
             say(f"names a host: {host}")
 
 
-def lint_panels(dashboard, say):
+def lint_panels(dashboard, project, say):
     ids, titles = [], []
     for panel in panels_of(dashboard):
         here = lambda text, panel=panel: say(f"{name_of(panel)}: {text}")  # noqa: E731
@@ -114,6 +114,8 @@ def lint_panels(dashboard, say):
             here("has no description: what, why it matters, what to do")
         elif len(re.findall(r"[.!?](?=\s|$)", panel["description"])) > 3:
             here("its description has more than three sentences")
+        if kind == "alertlist" and panel.get("options", {}).get("datasource") not in project.datasource_names:
+            here("its datasource must be the name of a provisioned one")
         if kind in WITHOUT_FIELDS:
             continue
         lint_fields(panel, here)

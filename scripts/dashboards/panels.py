@@ -255,9 +255,18 @@ def alert_list(panel):
         "dashboardAlerts": False,
         "alertName": "",
         "alertInstanceLabelFilter": "",
-        "datasource": "prometheus",
+        # This panel wants the name, not the uid.
+        "datasource": "Prometheus",
         "folder": None,
-        "stateFilter": {"firing": True, "pending": True, "noData": False, "normal": False, "error": True},
+        "showInactiveAlerts": False,
+        "stateFilter": {
+            "firing": True,
+            "pending": True,
+            "recovering": True,
+            "noData": False,
+            "normal": False,
+            "error": True,
+        },
     }
 
 

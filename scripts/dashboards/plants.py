@@ -91,6 +91,14 @@ def all_value_in_sql(dashboard):
     raise LookupError("no variable for SQL with All")
 
 
+def alert_list_source(dashboard):
+    for one in panels_of(dashboard):
+        if one["type"] == "alertlist":
+            one["options"]["datasource"] = "prometheus"
+            return
+    raise LookupError("no list of alerts")
+
+
 def annotation_source(dashboard):
     dashboard["annotations"]["list"][1]["datasource"] = {"type": "loki", "uid": "x"}
 
@@ -139,6 +147,7 @@ STATIC = [
     ),
     ("datasource by its name", lambda d: panel(d)["datasource"].update(uid="prometheus"), "must be the variable"),
     ("datasource of another type", lambda d: panel(d)["datasource"].update(type="loki"), "datasource type 'loki'"),
+    ("list of alerts from elsewhere", alert_list_source, "must be the name of a provisioned one"),
     ("annotation from elsewhere", annotation_source, "annotation Firing alerts: datasource type"),
     ("rate with a fixed window", promql(r"rate\((.*?)\[\$__rate_interval\]", r"rate(\1[5m]"), "the window must be"),
     ("rate of a gauge", promql(r"^", "rate(acequia_ready[$__rate_interval]) + "), "not a counter"),
