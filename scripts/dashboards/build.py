@@ -2,6 +2,7 @@
 of its own in folder runbooks."""
 
 import json
+import re
 
 from .panels import POSTGRES, PROMETHEUS, SIZES, dashboard_link, panel_json
 from .sources import Mistake, Source, title_of
@@ -202,6 +203,12 @@ def dashboard(source, common, titles, abouts):
     }
 
 
+def links_in_grafana(text):
+    """Links between pages of docs/runbooks become links between dashboards; of other files the path is enough."""
+    text = re.sub(r"\]\((\w+)\.md\)", r"](/d/runbook-\1)", text)
+    return re.sub(r"\[([^\]]+)\]\(\.\./([^)#]+)[^)]*\)", r"\1 (docs/\2)", text)
+
+
 def runbook(name, text, alert):
     """A runbook as a dashboard, so that whoever comes from an alert list stays in Grafana."""
     heading, _, body = text.partition("\n")
@@ -235,7 +242,7 @@ def runbook(name, text, alert):
                         "text": "What to do",
                         "about": f"docs/runbooks/{name}.md.",
                         "size": "24x18",
-                        "markdown": body.strip(),
+                        "markdown": links_in_grafana(body.strip()),
                     },
                 ],
             }

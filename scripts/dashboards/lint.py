@@ -116,6 +116,9 @@ def lint_panels(dashboard, project, say):
             here("its description has more than three sentences")
         if kind == "alertlist" and panel.get("options", {}).get("datasource") not in project.datasource_names:
             here("its datasource must be the name of a provisioned one")
+        if kind == "text":
+            for link in re.findall(r"\]\((?!/d/)([^)]*)\)", panel["options"]["content"]):
+                here(f"links to {link}, which is no page of Grafana")
         if kind in WITHOUT_FIELDS:
             continue
         lint_fields(panel, here)

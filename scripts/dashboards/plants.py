@@ -99,6 +99,14 @@ def alert_list_source(dashboard):
     raise LookupError("no list of alerts")
 
 
+def link_to_a_file(dashboard):
+    for one in panels_of(dashboard):
+        if one["type"] == "text":
+            one["options"]["content"] += "[x](../x.md)"
+            return
+    raise LookupError("no text")
+
+
 def annotation_source(dashboard):
     dashboard["annotations"]["list"][1]["datasource"] = {"type": "loki", "uid": "x"}
 
@@ -168,6 +176,7 @@ STATIC = [
     ("SQL: time series without order", sql(r"order by .*", "", "timeseries"), "ordered by time"),
     ("link to nowhere", link("/d/nowhere"), "which is no dashboard"),
     ("link with a variable that is not there", link("/d/rabbitmq?var-nowhere=1"), "sets variable nowhere"),
+    ("link to a file", link_to_a_file, "which is no page of Grafana"),
     ("link by a tag that nobody has", lambda d: d["links"][0].update(tags=["nobody"]), "finds no other dashboard"),
     ("link to a host", link("http://grafana.internal/d/x"), "names a host"),
     ("another uid than the file", lambda d: d.update(uid="other"), "the file's name says"),
