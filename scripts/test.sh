@@ -130,4 +130,6 @@ step "cargo test" cargo_test
 if [[ $fast == no ]] && python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards against servers" scripts/dashboards.sh
 fi
+# With what cargo test has built: it compares costs within one run, so the profile does not matter.
+[[ $fast == yes ]] || step "performance" env BENCH_PROFILE=dev scripts/bench.sh --guard
 finish
