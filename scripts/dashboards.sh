@@ -94,6 +94,7 @@ wait_for "messages of the broker" 'sum(rate(rabbitmq_global_messages_received_to
 wait_for "rows of the database" 'sum(rate(pg_stat_database_tup_inserted[1m]))'
 wait_for "a refresh" 'sum(increase(acequia_refresh_duration_seconds_count[1m]))'
 wait_for "the recorded budgets" 'count(slo:error_budget_remaining:ratio) == 2'
+wait_for "the recorded shares" 'count(domain:acequia_quarantined_messages:ratio_rate5m)'
 wait_for "a check" 'sum(max by (rule) (acequia_dq_passed))'
 
 at=(--prometheus "$PROMETHEUS_URL" --postgres "$ANALYST_DATABASE_URL")
