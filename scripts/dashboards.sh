@@ -6,7 +6,7 @@
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
 #     has), and with faults planted for each thing it checks. An empty result is a fault where the source of the
 #     dashboard does not say why it may be.
-#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (6) of traffic
+#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (3) of traffic
 #
 # Needs what `scripts/services.sh install --observability` installs, and python3 with PyYAML.
 set -euo pipefail
@@ -14,7 +14,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-preview=no minutes=6
+preview=no minutes=3
 while [[ $# -gt 0 ]]; do
   case $1 in
     --preview) preview=yes ;;
