@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 
+use acequia_telemetry::Traces;
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -116,8 +117,10 @@ fn transmit(
 
     let interrupted = Cell::new(0);
     let mut bad = BadLines::new(bad_lines);
+    let traces = Traces::from_env("acequia-publisher", url.may_be_plaintext())?;
     let summary = runtime.block_on(async {
-        let mut publisher = Publisher::connect_with(url, broker.settings(exchange)).await?;
+        let publisher = Publisher::connect_with(url, broker.settings(exchange)).await?;
+        let mut publisher = publisher.with_traces(traces.clone());
         let signals = signals(&interrupted)?;
         let summary = publisher
             .send_until(messages, signals, |summary| {
@@ -129,6 +132,9 @@ fn transmit(
         anyhow::Ok(summary)
     });
     progress.finish();
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     let summary = summary?;
     bad.report();
     tell(&summary, bad.count, report)?;

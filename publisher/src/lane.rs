@@ -6,7 +6,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
+use acequia_telemetry::{KeyValue, Span, SpanKind, Start, Traces, inject};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -22,6 +24,8 @@ use crate::outgoing::Outgoing;
 struct Pending {
     answer: Pin<Box<MaybeDone<BoxFuture<'static, lapin::Result<Confirmation>>>>>,
     deadline: Instant,
+    /// Ends with it.
+    span: Option<Span>,
 }
 
 /// A channel with its publishes, oldest first. One task uses it: tags and frames of two tasks
@@ -30,6 +34,7 @@ pub(crate) struct Lane {
     link: Link,
     pending: VecDeque<Pending>,
     ledger: Ledger,
+    traces: Option<Traces>,
 }
 
 impl fmt::Debug for Lane {
@@ -39,9 +44,10 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, traces: Option<Traces>) -> Self {
         Self {
             link,
+            traces,
             pending: VecDeque::new(),
             ledger: Ledger::default(),
         }
@@ -56,7 +62,8 @@ impl Lane {
     pub(crate) fn publish(&mut self, flight: Flight, deadline: Instant) {
         let channel = self.link.channel.clone();
         let message = Arc::clone(&flight.message);
-        let properties = properties(&message, flight.published_at);
+        let span = self.traces.as_ref().map(|traces| span(traces, &message));
+        let properties = properties(&message, flight.published_at, span.as_ref());
         let answer: BoxFuture<'static, _> = Box::pin(async move {
             let route = &message.route;
             let options = BasicPublishOptions {
@@ -75,7 +82,11 @@ impl Lane {
         let _ = answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
-        self.pending.push_back(Pending { answer, deadline });
+        self.pending.push_back(Pending {
+            answer,
+            deadline,
+            span,
+        });
         self.ledger.push(flight);
     }
 
@@ -98,7 +109,14 @@ impl Lane {
                 None => break,
                 Some(Err(error)) => return Err(error),
                 Some(Ok(confirmation)) => {
-                    self.pending.pop_front();
+                    let refused = !confirmation.is_ack()
+                        || matches!(&confirmation, Confirmation::Ack(Some(_)));
+                    let pending = self.pending.pop_front();
+                    if let Some(mut span) = pending.and_then(|pending| pending.span)
+                        && refused
+                    {
+                        span.fail("refused, or no queue took it".to_owned());
+                    }
                     self.ledger.settle(verdict(confirmation), &mut tell);
                 }
             }
@@ -163,8 +181,35 @@ fn uuid(text: &ShortString) -> Option<Uuid> {
     text.as_str().parse().ok()
 }
 
+/// The span of one attempt, from the frames to the confirm.
+fn span(traces: &Traces, message: &Outgoing) -> Span {
+    let route = &message.route;
+    let (exchange, key) = (route.exchange.as_str(), route.routing_key.as_str());
+    let mut attributes = vec![
+        KeyValue::new("messaging.system", "rabbitmq"),
+        KeyValue::new("messaging.operation.name", "publish"),
+        KeyValue::new("messaging.operation.type", "send"),
+        KeyValue::new("messaging.destination.name", format!("{exchange}:{key}")),
+        KeyValue::new("messaging.rabbitmq.destination.routing_key", key.to_owned()),
+    ];
+    if let Some(id) = message.id {
+        attributes.push(KeyValue::new("messaging.message.id", id.to_string()));
+    }
+    traces.start(Start {
+        name: format!(
+            "publish {}",
+            if exchange.is_empty() { key } else { exchange }
+        ),
+        kind: SpanKind::Producer,
+        at: SystemTime::now(),
+        parent: None,
+        links: Vec::new(),
+        attributes,
+    })
+}
+
 /// The AMQP properties. A legacy message has only what the reference's publisher sets.
-fn properties(message: &Outgoing, published_at: i64) -> BasicProperties {
+fn properties(message: &Outgoing, published_at: i64, span: Option<&Span>) -> BasicProperties {
     let persistent = BasicProperties::default().with_delivery_mode(2);
     if message.route.is_legacy() {
         return persistent;
@@ -174,6 +219,9 @@ fn properties(message: &Outgoing, published_at: i64) -> BasicProperties {
         "x-published-at".into(),
         AMQPValue::LongLongInt(published_at),
     );
+    if let Some(span) = span {
+        inject(&span.context(), &mut headers);
+    }
     let mut properties = persistent
         .with_content_type("application/json".into())
         .with_app_id("acequia-publisher".into())

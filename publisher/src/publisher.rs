@@ -4,6 +4,7 @@ use std::future::{Future, pending};
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
+use acequia_telemetry::Traces;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
@@ -49,6 +50,7 @@ impl Default for Settings {
 pub struct Publisher {
     url: SecretUrl,
     settings: Settings,
+    traces: Option<Traces>,
     /// None after a run that ended without connection.
     link: Option<Link>,
 }
@@ -71,8 +73,16 @@ impl Publisher {
         Ok(Self {
             url,
             settings,
+            traces: None,
             link: Some(link),
         })
+    }
+
+    /// Makes a span for each attempt to publish a message, whose context goes with the message.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Traces>) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Sends all messages and tells what became of them. It ends when the fate of each is
@@ -101,7 +111,7 @@ impl Publisher {
         I::IntoIter: Send + 'static,
     {
         let source = feed(messages.into_iter(), self.settings.window);
-        let run = Run::new(&self.url, &self.settings, source);
+        let run = Run::new(&self.url, &self.settings, self.traces.as_ref(), source);
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
         self.link = link;
         summary

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
+use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
@@ -42,6 +43,7 @@ const INTERRUPTED: &str = "interrupted";
 pub(crate) struct Run<'a> {
     url: &'a SecretUrl,
     settings: &'a Settings,
+    traces: Option<&'a Traces>,
     backlog: Backlog,
     /// Since when the broker has not answered although it should.
     stalled: Option<Instant>,
@@ -62,11 +64,13 @@ impl<'a> Run<'a> {
     pub(crate) fn new(
         url: &'a SecretUrl,
         settings: &'a Settings,
+        traces: Option<&'a Traces>,
         source: Receiver<Outgoing>,
     ) -> Self {
         Self {
             url,
             settings,
+            traces,
             backlog: Backlog::new(source, settings),
             stalled: None,
             refused: None,
@@ -94,14 +98,15 @@ impl<'a> Run<'a> {
             progress(summary);
         };
 
-        let mut lane = link.map(Lane::new);
+        let traces = self.traces.cloned();
+        let mut lane = link.map(|link| Lane::new(link, traces.clone()));
         let stopped = loop {
             let Some(open) = &mut lane else {
                 select! {
                     biased;
                     () = &mut shutdown => break Some(INTERRUPTED.to_owned()),
                     connected = self.connect() => match connected {
-                        Ok(link) => lane = Some(Lane::new(link)),
+                        Ok(link) => lane = Some(Lane::new(link, traces.clone())),
                         Err(why) => break Some(why),
                     },
                 }

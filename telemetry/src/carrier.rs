@@ -29,9 +29,13 @@ pub fn of_text(text: &str) -> Option<SpanContext> {
 fn with_state(text: &str, state: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let hex = |part: &str, len: usize| {
-        part.len() == len && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        part.len() == len
+            && part
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let fits = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
     if !fits || version == "ff" || (version == "00" && parts.next().is_some()) {
         return None;

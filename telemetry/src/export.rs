@@ -27,7 +27,10 @@ fn var(name: &str) -> Option<String> {
 }
 
 /// What the variables ask for; the exporter and the sampler read the others themselves.
-pub fn provider(service: &'static str, plaintext: bool) -> anyhow::Result<Option<SdkTracerProvider>> {
+pub fn provider(
+    service: &'static str,
+    plaintext: bool,
+) -> anyhow::Result<Option<SdkTracerProvider>> {
     let Some((name, endpoint)) = ENDPOINTS
         .into_iter()
         .find_map(|name| Some((name, var(name)?)))
@@ -39,7 +42,10 @@ pub fn provider(service: &'static str, plaintext: bool) -> anyhow::Result<Option
     {
         return Ok(None);
     }
-    for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+    for name in [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ] {
         if let Some(protocol) = var(name).filter(|protocol| protocol != "http/protobuf") {
             bail!("{name}: there is no {protocol}, use http/protobuf (port 4318 of a collector)");
         }
@@ -120,7 +126,9 @@ impl Client {
             Some(error) if !before => {
                 tracing::warn!(event = "traces.lost", error, "the collector takes no spans");
             }
-            None if before => tracing::info!(event = "traces.sent", "the collector takes spans again"),
+            None if before => {
+                tracing::info!(event = "traces.sent", "the collector takes spans again");
+            }
             _ => {}
         }
     }

@@ -4,11 +4,12 @@
 mod carrier;
 mod export;
 
-use opentelemetry::trace::{
-    Link, Span as _, TraceContextExt as _, Tracer as _,
-    TracerProvider as _,
-};
+use std::time::SystemTime;
+
 use opentelemetry::Context;
+use opentelemetry::trace::{
+    Link, Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _,
+};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 pub use carrier::{extract, inject, of_text, to_text};
@@ -28,6 +29,23 @@ pub struct Traces {
 /// A span. It ends when it is dropped.
 pub struct Span(opentelemetry_sdk::trace::Span);
 
+/// How a span begins.
+#[derive(Debug)]
+pub struct Start {
+    /// Name, of few values.
+    pub name: String,
+    /// Kind.
+    pub kind: SpanKind,
+    /// When.
+    pub at: SystemTime,
+    /// What it is a part of.
+    pub parent: Option<SpanContext>,
+    /// What it comes from; the first [`MOST_LINKS`] are kept.
+    pub links: Vec<SpanContext>,
+    /// What is known of it.
+    pub attributes: Vec<KeyValue>,
+}
+
 impl Traces {
     /// As the variables say; `None` when none names a collector, or tracing is switched off.
     /// `service` is the name unless they give another one; `plaintext` whether the operator allows
@@ -43,24 +61,18 @@ impl Traces {
         Ok(Some(Self { provider, tracer }))
     }
 
-    /// Starts a span: below its parent, if it has one, and linked to what it comes from.
+    /// Starts a span.
     #[must_use]
-    pub fn start(
-        &self,
-        name: String,
-        kind: SpanKind,
-        parent: Option<SpanContext>,
-        links: Vec<SpanContext>,
-        attributes: Vec<KeyValue>,
-    ) -> Span {
-        let links = links.into_iter().take(MOST_LINKS);
+    pub fn start(&self, start: Start) -> Span {
+        let links = start.links.into_iter().take(MOST_LINKS);
         let builder = self
             .tracer
-            .span_builder(name)
-            .with_kind(kind)
+            .span_builder(start.name)
+            .with_kind(start.kind)
+            .with_start_time(start.at)
             .with_links(links.map(Link::with_context).collect())
-            .with_attributes(attributes);
-        let context = match parent {
+            .with_attributes(start.attributes);
+        let context = match start.parent {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),
         };

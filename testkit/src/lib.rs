@@ -6,12 +6,14 @@
 
 mod broker;
 mod certificates;
+mod collector;
 mod database;
 mod proxy;
 mod services;
 
 pub use broker::VirtualHost;
 pub use certificates::Certificates;
+pub use collector::{Collected, Collector};
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use services::Services;
