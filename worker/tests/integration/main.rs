@@ -27,4 +27,5 @@ mod security;
 mod smoke;
 mod stored_values;
 mod trace;
+mod traces;
 mod unicode;
