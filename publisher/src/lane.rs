@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use acequia_telemetry::{KeyValue, Span, SpanKind, Start, Traces, inject};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
@@ -18,11 +18,13 @@ use uuid::Uuid;
 
 use crate::ledger::{Fate, Flight, Ledger, Returned, Verdict};
 use crate::link::Link;
+use crate::metrics::Meter;
 use crate::outgoing::Outgoing;
 
 /// A publish: its frames have been queued, the broker's answer is awaited.
 struct Pending {
     answer: Pin<Box<MaybeDone<BoxFuture<'static, lapin::Result<Confirmation>>>>>,
+    sent: Instant,
     deadline: Instant,
     /// Ends with it.
     span: Option<Span>,
@@ -34,6 +36,7 @@ pub(crate) struct Lane {
     link: Link,
     pending: VecDeque<Pending>,
     ledger: Ledger,
+    meter: Meter,
     traces: Option<Traces>,
 }
 
@@ -44,12 +47,13 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Link, traces: Option<Traces>) -> Self {
+    pub(crate) fn new(link: Link, meter: Meter, traces: Option<Traces>) -> Self {
         Self {
             link,
             traces,
             pending: VecDeque::new(),
             ledger: Ledger::default(),
+            meter,
         }
     }
 
@@ -58,8 +62,9 @@ impl Lane {
         self.ledger.open()
     }
 
-    /// Publishes a message whose confirm must come before the deadline.
-    pub(crate) fn publish(&mut self, flight: Flight, deadline: Instant) {
+    /// Publishes a message whose confirm must come within this time.
+    pub(crate) fn publish(&mut self, flight: Flight, within: Duration) {
+        let sent = Instant::now();
         let channel = self.link.channel.clone();
         let message = Arc::clone(&flight.message);
         let span = self.traces.as_ref().map(|traces| span(traces, &message));
@@ -84,7 +89,8 @@ impl Lane {
             .poll(&mut Context::from_waker(Waker::noop()));
         self.pending.push_back(Pending {
             answer,
-            deadline,
+            sent,
+            deadline: sent + within,
             span,
         });
         self.ledger.push(flight);
@@ -109,13 +115,15 @@ impl Lane {
                 None => break,
                 Some(Err(error)) => return Err(error),
                 Some(Ok(confirmation)) => {
-                    let refused = !confirmation.is_ack()
-                        || matches!(&confirmation, Confirmation::Ack(Some(_)));
-                    let pending = self.pending.pop_front();
-                    if let Some(mut span) = pending.and_then(|pending| pending.span)
-                        && refused
+                    let sent = oldest.sent;
+                    let span = self.pending.pop_front().and_then(|pending| pending.span);
+                    if let Some(mut span) = span
+                        && !matches!(&confirmation, Confirmation::Ack(None))
                     {
                         span.fail("refused, or no queue took it".to_owned());
+                    }
+                    if confirmation.is_ack() {
+                        self.meter.with(|metrics| metrics.confirmed(sent.elapsed()));
                     }
                     self.ledger.settle(verdict(confirmation), &mut tell);
                 }

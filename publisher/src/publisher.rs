@@ -1,6 +1,7 @@
 //! The publisher as other programs use it.
 
 use std::future::{Future, pending};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
@@ -8,6 +9,7 @@ use acequia_telemetry::Traces;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
+use crate::metrics::{Meter, Metrics};
 use crate::outgoing::Outgoing;
 use crate::run::Run;
 use crate::summary::Summary;
@@ -53,6 +55,7 @@ pub struct Publisher {
     traces: Option<Traces>,
     /// None after a run that ended without connection.
     link: Option<Link>,
+    meter: Meter,
 }
 
 impl Publisher {
@@ -75,6 +78,7 @@ impl Publisher {
             settings,
             traces: None,
             link: Some(link),
+            meter: Meter::default(),
         })
     }
 
@@ -82,6 +86,13 @@ impl Publisher {
     #[must_use]
     pub fn with_traces(mut self, traces: Option<Traces>) -> Self {
         self.traces = traces;
+        self
+    }
+
+    /// Counts in these metrics from now on.
+    #[must_use]
+    pub fn observed(mut self, metrics: Arc<Metrics>) -> Self {
+        self.meter = Meter(Some(metrics));
         self
     }
 
@@ -111,7 +122,14 @@ impl Publisher {
         I::IntoIter: Send + 'static,
     {
         let source = feed(messages.into_iter(), self.settings.window);
-        let run = Run::new(&self.url, &self.settings, self.traces.as_ref(), source);
+        let meter = self.meter.clone();
+        let run = Run::new(
+            &self.url,
+            &self.settings,
+            self.traces.as_ref(),
+            source,
+            meter,
+        );
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
         self.link = link;
         summary

@@ -6,7 +6,7 @@ use acequia_contracts::Domain;
 use acequia_telemetry::{KeyValue, SpanKind, Start, Traces, of_text};
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::failure::describe;
 use crate::run::Shared;
@@ -31,6 +31,14 @@ pub struct Promoted {
     pub batches: i32,
     /// Publish time of the oldest message in it.
     pub oldest_published_at: Option<DateTime<Utc>>,
+}
+
+impl Promoted {
+    /// Rows that are done: all but those that wait for a parent.
+    #[must_use]
+    pub const fn rows(&self) -> i64 {
+        self.inserted + self.updated + self.unchanged + self.stale
+    }
 }
 
 /// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
@@ -157,27 +165,13 @@ impl Work for Promote {
             ),
             Some(traces) => traced(traces, connection, domain.name, most).await?,
         };
-        let Some(first) = promoted.first() else {
+        if promoted.is_empty() {
             return Ok(Step::Idle(shared.settings.poll_every));
-        };
-        let rows: i64 = promoted
-            .iter()
-            .map(|entity| entity.inserted + entity.updated + entity.unchanged + entity.stale)
-            .sum();
+        }
         log.in_scope(|| {
-            info!(
-                event = "batch.promoted",
-                domain = domain.name,
-                batches = first.batches,
-                rows,
-                pending = promoted.iter().map(|entity| entity.pending).sum::<i64>(),
-                duration_s = begun.elapsed().as_secs_f64(),
-                "promoted"
-            );
+            let metrics = &shared.metrics.promotion;
+            metrics.promoted(domain.name, &promoted, begun.elapsed());
         });
-        shared
-            .metrics
-            .promoted(domain.name, &promoted, begun.elapsed());
         Ok(Step::Again)
     }
 }

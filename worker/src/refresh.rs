@@ -8,7 +8,7 @@ use acequia_contracts::Domain;
 use acequia_telemetry::{KeyValue, MOST_LINKS, Span, SpanKind, Start, Traces, of_text};
 use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use crate::failure::describe;
 use crate::run::Shared;
@@ -201,26 +201,11 @@ impl Work for Refresh {
             match refreshed {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
-                    info!(
-                        event = "mart.refreshed",
-                        mart,
-                        rows,
-                        duration_s = begun.elapsed().as_secs_f64(),
-                        "refreshed"
-                    );
-                    shared.metrics.refreshed(&mart, begun.elapsed());
+                    shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());
                 }
                 Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
                 Ok(Refreshed::Busy) => {}
-                Err(failed) => {
-                    error!(
-                        event = "mart.failed",
-                        mart,
-                        error = describe(&failed),
-                        "refresh failed"
-                    );
-                    shared.metrics.refresh_failed(&mart);
-                }
+                Err(failed) => shared.metrics.marts.failed(&mart, &failed),
             }
         }
         Ok(Step::Idle(

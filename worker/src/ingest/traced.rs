@@ -12,6 +12,7 @@ use super::Lane;
 use super::outlet::Outlet;
 use super::stage::{Load, Writer};
 use super::store::{Counts, Written};
+use crate::metrics::Open;
 
 /// Stages a batch inside its span, when tracing is on.
 ///
@@ -20,7 +21,7 @@ use super::store::{Counts, Written};
 pub async fn stage(
     writer: &Writer<'_>,
     outlet: &Outlet,
-    connection: &mut PgConnection,
+    connection: &mut (PgConnection, Open),
     load: &mut Load,
 ) -> anyhow::Result<bool> {
     let Some(traces) = &writer.shared.traces else {

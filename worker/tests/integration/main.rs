@@ -15,6 +15,7 @@ mod grants;
 mod isolation;
 mod logs;
 mod marts;
+mod metrics;
 mod operations;
 mod oracle;
 mod pending;
