@@ -19,8 +19,12 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
-/// How long the collector may take for one request.
+/// How long the collector may take for one request, unless the variables say otherwise, in milliseconds.
 const WITHIN: Duration = Duration::from_secs(10);
+const TIMEOUTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+];
 
 fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -86,8 +90,12 @@ struct Client {
 
 impl Client {
     fn new(secure: bool) -> anyhow::Result<Self> {
+        let within = TIMEOUTS
+            .into_iter()
+            .find_map(|name| var(name)?.parse().ok())
+            .map_or(WITHIN, Duration::from_millis);
         let mut config = ureq::Agent::config_builder()
-            .timeout_global(Some(WITHIN))
+            .timeout_global(Some(within))
             .http_status_as_error(false)
             .max_redirects(0);
         if secure {
