@@ -29,4 +29,5 @@ mod security;
 mod smoke;
 mod stored_values;
 mod trace;
+mod traces;
 mod unicode;
