@@ -1,6 +1,6 @@
 //! The promote loop: from staging to the core, one transaction of merge functions at a time.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use acequia_contracts::Domain;
 use acequia_telemetry::{KeyValue, SpanKind, Start, Traces, of_text};
@@ -40,6 +40,9 @@ impl Promoted {
         self.inserted + self.updated + self.unchanged + self.stale
     }
 }
+
+/// Longest pause after a small promotion.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 
 /// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
 ///
@@ -172,6 +175,12 @@ impl Work for Promote {
             let metrics = &shared.metrics.promotion;
             metrics.promoted(domain.name, &promoted, begun.elapsed());
         });
+        // Small promotions cost nearly as much as large ones: what comes meanwhile goes with the
+        // next. A load that is too much for small ones so finds its way to larger ones.
+        let rows: i64 = promoted.iter().map(Promoted::rows).sum();
+        if rows < shared.settings.batch_max.into() {
+            tokio::time::sleep((begun.elapsed() / 2).min(LONGEST_REST)).await;
+        }
         Ok(Step::Again)
     }
 }

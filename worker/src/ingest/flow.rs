@@ -1,10 +1,11 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sqlx::PgConnection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
@@ -16,25 +17,61 @@ use crate::amqp::queue_of;
 use crate::metrics::Open;
 use crate::run::Shared;
 
+/// Whose turn it is to write: one batch at a time.
+#[derive(Debug)]
+pub struct Turn {
+    free: Semaphore,
+    took_us: AtomicU64,
+}
+
+impl Turn {
+    /// Free, and nothing was written yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            free: Semaphore::const_new(1),
+            took_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until the batch before is written.
+    ///
+    /// # Errors
+    /// Never: it is not closed.
+    pub async fn take(&self) -> anyhow::Result<SemaphorePermit<'_>> {
+        Ok(self.free.acquire().await?)
+    }
+
+    /// How long the last batch took to be written and acknowledged.
+    pub fn took(&self) -> Duration {
+        Duration::from_micros(self.took_us.load(Ordering::Relaxed))
+    }
+
+    fn took_since(&self, begun: Instant) {
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.took_us.store(micros, Ordering::Relaxed);
+    }
+}
+
 /// A decoded batch, and the permit that goes back when it is acknowledged.
-pub type Handed = (Load, OwnedSemaphorePermit);
+pub type Handed<'a> = (Load, SemaphorePermit<'a>);
 
 /// Batch after batch, from the queue to whoever writes them, until told to stop. One is collected
 /// and decoded while the one before it is written.
-pub async fn collect(
+pub async fn collect<'a>(
     writer: &Writer<'_>,
     window: &mut Window,
     source: &mut Source,
-    hand_over: mpsc::Sender<Handed>,
+    turn: &'a Turn,
+    hand_over: mpsc::Sender<Handed<'a>>,
 ) -> anyhow::Result<()> {
     let Writer { lane, stop, .. } = writer;
     let settings = &writer.shared.settings;
-    let written = Arc::new(Semaphore::new(1));
     let mut seen = (0, false);
     loop {
         let most = usize::from(settings.batch_max.min(window.size()));
         let batch = tokio::select! {
-            batch = source.next_batch(settings, most, &written, stop) => batch?,
+            batch = source.next_batch(settings, most, turn, stop) => batch?,
             () = hand_over.closed() => return Ok(()), // the other side says why
         };
         let Some(batch) = batch else {
@@ -44,14 +81,14 @@ pub async fn collect(
         let now = (batch.largest(), batch.suspicious);
         // A suspect is looked at when nothing else could suffer from it.
         let alone = if batch.suspicious {
-            Some(written.clone().acquire_owned().await?)
+            Some(turn.take().await?)
         } else {
             None
         };
         let load = Load::decode(lane, batch).await;
         let permit = match alone {
             Some(permit) => permit,
-            None => written.clone().acquire_owned().await?,
+            None => turn.take().await?,
         };
         window.saw(seen.0);
         if window.adapt(seen.1) {
@@ -70,7 +107,8 @@ pub async fn write(
     writer: &Writer<'_>,
     connection: &mut (PgConnection, Open),
     outlet: &Outlet,
-    mut loads: mpsc::Receiver<Handed>,
+    turn: &Turn,
+    mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
     let mut acknowledged = false;
     let outcome = async {
@@ -80,6 +118,7 @@ pub async fn write(
             let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
+            let begun = Instant::now();
             writer.health.working();
             if load.batch.again
                 && let Some(domain) = lane.legacy_of()
@@ -93,6 +132,7 @@ pub async fn write(
             outlet.acknowledge(load.batch).await?;
             acknowledged = true;
             writer.health.succeeded();
+            turn.took_since(begun);
             drop(permit);
         }
     };

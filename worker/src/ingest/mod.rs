@@ -24,7 +24,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::flow::{collect, write};
+use self::flow::{Turn, collect, write};
 use self::source::Source;
 use self::stage::Writer;
 use self::window::Window;
@@ -140,11 +140,12 @@ async fn consume(
     shared.metrics.ingest.started(&lane.queue);
     health.succeeded();
     let begun = Instant::now();
+    let turn = Turn::new();
     let (hand_over, loads) = mpsc::channel(1);
     let outlet = source.outlet().clone();
     let (collected, (written, acknowledged)) = tokio::join!(
-        collect(writer, window, &mut source, hand_over),
-        write(writer, &mut connection, &outlet, loads)
+        collect(writer, window, &mut source, &turn, hand_over),
+        write(writer, &mut connection, &outlet, &turn, loads)
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();

@@ -12,11 +12,12 @@ use lapin::options::{
     BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
 use super::window::is_suspect;
@@ -27,8 +28,9 @@ use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(2);
-/// A batch waits for more messages for at most this share of the time that its first one is
-/// under way already: fresh messages are not held up, a backlog goes in large batches.
+/// A batch waits for more messages for this share of the time that its first one is under way
+/// already, or half as long as a write takes: fresh messages are not held up, a backlog goes in
+/// large batches, and so does what comes faster than small batches can be written.
 const LINGER_SHARE: u32 = 20;
 
 /// What ended the collection of a batch.
@@ -174,7 +176,7 @@ impl Source {
 
     /// Collects a batch of at most `most` messages: up to the limits of count and bytes, until a
     /// suspect comes, which is a batch of its own, or until the first message has waited long
-    /// enough and the batch before it is done (`writable`). `None` when told to stop.
+    /// enough and the batch before it is done (`turn`). `None` when told to stop.
     ///
     /// # Errors
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
@@ -182,7 +184,7 @@ impl Source {
         &mut self,
         settings: &LoopArgs,
         most: usize,
-        writable: &Semaphore,
+        turn: &Turn,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Batch>> {
         let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
@@ -190,7 +192,7 @@ impl Source {
         };
         let counted = self.counted;
         let again = |delivery: &Delivery| delivery.redelivered && !counted;
-        let enough = Instant::now() + linger(&first, settings.batch_wait);
+        let enough = Instant::now() + linger(&first, turn.took(), settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
@@ -209,7 +211,7 @@ impl Source {
             }
             let Some(delivery) = self.ahead.pop_front() else {
                 let patience = async {
-                    let _writable = writable.acquire().await;
+                    let _turn = turn.take().await;
                     tokio::time::sleep_until(enough).await;
                 };
                 tokio::select! {
@@ -294,11 +296,12 @@ impl Drop for Source {
     }
 }
 
-/// How long a batch that begins with a message waits for more.
-fn linger(first: &Delivery, longest: Duration) -> Duration {
+/// How long a batch that begins with a message waits for more, where the batch before took so
+/// long to be written.
+fn linger(first: &Delivery, took: Duration, longest: Duration) -> Duration {
     let now = Utc::now();
     let age = published_at(&first.properties, now)
         .and_then(|published| (now - published).to_std().ok())
         .unwrap_or_default();
-    (age / LINGER_SHARE).max(LINGER).min(longest)
+    (age / LINGER_SHARE).max(took / 2).max(LINGER).min(longest)
 }
