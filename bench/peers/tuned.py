@@ -109,8 +109,10 @@ class Stager:
                 new = await stage(name, rows) if rows else 0
                 kept = await self.quarantine(batch_id, name, bad) if bad else 0
                 received = len(rows) + len(bad)
+                times = [row[4] for row in rows if row[4]]
+                oldest, newest = min(times, default=None), max(times, default=None)
                 accounts.append(
-                    (batch_id, DOMAIN, name, received, received - new - kept, new, kept)
+                    (batch_id, DOMAIN, name, received, received - new - kept, new, kept, oldest, newest)
                 )
             state = "staged" if any(account[5] for account in accounts) else "promoted"
             await self.connection.execute(
@@ -118,8 +120,8 @@ class Stager:
                 batch_id, DOMAIN, QUEUE, state,
             )
             await self.connection.executemany(
-                "insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined)"
-                " values ($1, $2, $3, $4, $5, $6, $7)",
+                "insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,"
+                " oldest_published_at, newest_published_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                 accounts,
             )
 

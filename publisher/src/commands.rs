@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use acequia_meter::CountEvents;
+use acequia_telemetry::Traces;
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -118,6 +119,7 @@ fn transmit(
         .build()?;
 
     let interrupted = Cell::new(0);
+    let traces = Traces::from_env("acequia-publisher", url.may_be_plaintext())?;
     let meter = Meter(match report.http_addr {
         Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
         None => None,
@@ -129,7 +131,7 @@ fn transmit(
         }
         let attempt = Publisher::connect_with(url, broker.settings(exchange)).await;
         meter.with(|metrics| metrics.attempted(attempt.is_ok()));
-        let mut publisher = attempt?;
+        let mut publisher = attempt?.with_traces(traces.clone());
         if let Some(metrics) = &meter.0 {
             publisher = publisher.observed(metrics.clone());
         }
@@ -144,6 +146,9 @@ fn transmit(
         anyhow::Ok(summary)
     });
     progress.finish();
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     let summary = summary?;
     bad.report();
     tell(&summary, bad.count, report)?;

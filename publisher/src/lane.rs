@@ -6,8 +6,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use acequia_telemetry::{KeyValue, Span, SpanKind, Start, Traces, inject};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -25,6 +26,8 @@ struct Pending {
     answer: Pin<Box<MaybeDone<BoxFuture<'static, lapin::Result<Confirmation>>>>>,
     sent: Instant,
     deadline: Instant,
+    /// Ends with it.
+    span: Option<Span>,
 }
 
 /// A channel with its publishes, oldest first. One task uses it: tags and frames of two tasks
@@ -34,6 +37,7 @@ pub(crate) struct Lane {
     pending: VecDeque<Pending>,
     ledger: Ledger,
     meter: Meter,
+    traces: Option<Traces>,
 }
 
 impl fmt::Debug for Lane {
@@ -43,9 +47,10 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Link, meter: Meter) -> Self {
+    pub(crate) fn new(link: Link, meter: Meter, traces: Option<Traces>) -> Self {
         Self {
             link,
+            traces,
             pending: VecDeque::new(),
             ledger: Ledger::default(),
             meter,
@@ -62,7 +67,8 @@ impl Lane {
         let sent = Instant::now();
         let channel = self.link.channel.clone();
         let message = Arc::clone(&flight.message);
-        let properties = properties(&message, flight.published_at);
+        let span = self.traces.as_ref().map(|traces| span(traces, &message));
+        let properties = properties(&message, flight.published_at, span.as_ref());
         let answer: BoxFuture<'static, _> = Box::pin(async move {
             let route = &message.route;
             let options = BasicPublishOptions {
@@ -85,6 +91,7 @@ impl Lane {
             answer,
             sent,
             deadline: sent + within,
+            span,
         });
         self.ledger.push(flight);
     }
@@ -109,7 +116,12 @@ impl Lane {
                 Some(Err(error)) => return Err(error),
                 Some(Ok(confirmation)) => {
                     let sent = oldest.sent;
-                    self.pending.pop_front();
+                    let span = self.pending.pop_front().and_then(|pending| pending.span);
+                    if let Some(mut span) = span
+                        && !matches!(&confirmation, Confirmation::Ack(None))
+                    {
+                        span.fail("refused, or no queue took it".to_owned());
+                    }
                     if confirmation.is_ack() {
                         self.meter.with(|metrics| metrics.confirmed(sent.elapsed()));
                     }
@@ -177,8 +189,35 @@ fn uuid(text: &ShortString) -> Option<Uuid> {
     text.as_str().parse().ok()
 }
 
+/// The span of one attempt, from the frames to the confirm.
+fn span(traces: &Traces, message: &Outgoing) -> Span {
+    let route = &message.route;
+    let (exchange, key) = (route.exchange.as_str(), route.routing_key.as_str());
+    let mut attributes = vec![
+        KeyValue::new("messaging.system", "rabbitmq"),
+        KeyValue::new("messaging.operation.name", "publish"),
+        KeyValue::new("messaging.operation.type", "send"),
+        KeyValue::new("messaging.destination.name", format!("{exchange}:{key}")),
+        KeyValue::new("messaging.rabbitmq.destination.routing_key", key.to_owned()),
+    ];
+    if let Some(id) = message.id {
+        attributes.push(KeyValue::new("messaging.message.id", id.to_string()));
+    }
+    traces.start(Start {
+        name: format!(
+            "publish {}",
+            if exchange.is_empty() { key } else { exchange }
+        ),
+        kind: SpanKind::Producer,
+        at: SystemTime::now(),
+        parent: None,
+        links: Vec::new(),
+        attributes,
+    })
+}
+
 /// The AMQP properties. A legacy message has only what the reference's publisher sets.
-fn properties(message: &Outgoing, published_at: i64) -> BasicProperties {
+fn properties(message: &Outgoing, published_at: i64, span: Option<&Span>) -> BasicProperties {
     let persistent = BasicProperties::default().with_delivery_mode(2);
     if message.route.is_legacy() {
         return persistent;
@@ -188,6 +227,9 @@ fn properties(message: &Outgoing, published_at: i64) -> BasicProperties {
         "x-published-at".into(),
         AMQPValue::LongLongInt(published_at),
     );
+    if let Some(span) = span {
+        inject(&span.context(), &mut headers);
+    }
     let mut properties = persistent
         .with_content_type("application/json".into())
         .with_app_id("acequia-publisher".into())

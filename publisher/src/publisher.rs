@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
+use acequia_telemetry::Traces;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
@@ -51,6 +52,7 @@ impl Default for Settings {
 pub struct Publisher {
     url: SecretUrl,
     settings: Settings,
+    traces: Option<Traces>,
     /// None after a run that ended without connection.
     link: Option<Link>,
     meter: Meter,
@@ -74,9 +76,17 @@ impl Publisher {
         Ok(Self {
             url,
             settings,
+            traces: None,
             link: Some(link),
             meter: Meter::default(),
         })
+    }
+
+    /// Makes a span for each attempt to publish a message, whose context goes with the message.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Option<Traces>) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Counts in these metrics from now on.
@@ -113,7 +123,13 @@ impl Publisher {
     {
         let source = feed(messages.into_iter(), self.settings.window);
         let meter = self.meter.clone();
-        let run = Run::new(&self.url, &self.settings, source, meter);
+        let run = Run::new(
+            &self.url,
+            &self.settings,
+            self.traces.as_ref(),
+            source,
+            meter,
+        );
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
         self.link = link;
         summary

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
+use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
@@ -43,6 +44,7 @@ const INTERRUPTED: &str = "interrupted";
 pub(crate) struct Run<'a> {
     url: &'a SecretUrl,
     settings: &'a Settings,
+    traces: Option<&'a Traces>,
     backlog: Backlog,
     /// Since when the broker has not answered although it should.
     stalled: Option<Instant>,
@@ -66,12 +68,14 @@ impl<'a> Run<'a> {
     pub(crate) fn new(
         url: &'a SecretUrl,
         settings: &'a Settings,
+        traces: Option<&'a Traces>,
         source: Receiver<Outgoing>,
         meter: Meter,
     ) -> Self {
         Self {
             url,
             settings,
+            traces,
             backlog: Backlog::new(source, settings),
             stalled: None,
             refused: None,
@@ -101,14 +105,15 @@ impl<'a> Run<'a> {
             progress(summary);
         };
 
-        let mut lane = link.map(|link| Lane::new(link, self.meter.clone()));
+        let traces = self.traces.cloned();
+        let mut lane = link.map(|link| Lane::new(link, self.meter.clone(), traces.clone()));
         let stopped = loop {
             let Some(open) = &mut lane else {
                 select! {
                     biased;
                     () = &mut shutdown => break Some(INTERRUPTED.to_owned()),
                     connected = self.connect() => match connected {
-                        Ok(link) => lane = Some(Lane::new(link, self.meter.clone())),
+                        Ok(link) => lane = Some(Lane::new(link, self.meter.clone(), traces.clone())),
                         Err(why) => break Some(why),
                     },
                 }

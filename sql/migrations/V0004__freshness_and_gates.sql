@@ -107,3 +107,6 @@ comment on column core.audit_log.action is 'replay, discard or edit of quarantin
 comment on column core.audit_log.quarantine_ids is 'Rows of raw.quarantine it was done to; a long command makes several entries';
 comment on column core.audit_log.filters is 'The filters they were chosen by; for gates the rules and the time';
 comment on column core.audit_log.marts is 'Marts whose gate it was done to';
+
+alter table core.batches add column trace_context text;
+comment on column core.batches.trace_context is 'Span that staged it, as W3C traceparent; null without tracing';

@@ -6,6 +6,7 @@
 
 mod broker;
 mod certificates;
+mod collector;
 mod database;
 pub mod metrics;
 mod proxy;
@@ -14,6 +15,7 @@ mod services;
 
 pub use broker::VirtualHost;
 pub use certificates::Certificates;
+pub use collector::{Collected, Collector};
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use services::Services;

@@ -1,12 +1,14 @@
 //! The promote loop: from staging to the core, one transaction of merge functions at a time.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use acequia_contracts::Domain;
+use acequia_telemetry::{KeyValue, SpanKind, Start, Traces, of_text};
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
+use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -55,6 +57,64 @@ pub async fn promote(
         .await
 }
 
+/// The batches of this transaction: it has the lock of the domain, but others may have promoted
+/// while it waited for it.
+const PROMOTED_NOW: &str = "
+select b.batch_id, b.trace_context from core.batches b
+where b.domain = $1 and b.state = 'promoted' and b.promoted_at >= now()
+  and b.xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296
+order by b.batch_id";
+
+/// Promotes inside a span, linked to those of the batches; also returns the span for the log.
+async fn traced(
+    traces: &Traces,
+    connection: &mut PgConnection,
+    domain: &str,
+    max_rows: i32,
+) -> sqlx::Result<(Vec<Promoted>, tracing::Span)> {
+    let at = SystemTime::now();
+    let mut transaction = connection.begin().await?;
+    let outcome = promote(&mut transaction, domain, max_rows).await;
+    let batches: Vec<(i64, Option<String>)> = match &outcome {
+        Ok(promoted) if promoted.is_empty() => Vec::new(),
+        Ok(_) => {
+            sqlx::query_as(PROMOTED_NOW)
+                .bind(domain)
+                .fetch_all(&mut *transaction)
+                .await?
+        }
+        Err(_) => Vec::new(),
+    };
+    if outcome.is_ok() {
+        transaction.commit().await?;
+    }
+    if outcome.as_ref().is_ok_and(Vec::is_empty) {
+        return Ok((Vec::new(), tracing::Span::none()));
+    }
+    let ids: Vec<i64> = batches.iter().map(|(id, _)| *id).collect();
+    let links = batches.iter().filter_map(|(_, text)| text.as_deref());
+    let mut span = traces.start(Start {
+        name: format!("promote {domain}"),
+        kind: SpanKind::Internal,
+        at,
+        parent: None,
+        links: links.filter_map(of_text).collect(),
+        attributes: vec![KeyValue::new("acequia.domain", domain.to_owned())],
+    });
+    let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    span.set([KeyValue::new("acequia.batches", count)]);
+    if let (Some(first), Some(last)) = (ids.first(), ids.last()) {
+        span.set([
+            KeyValue::new("acequia.batch.first", *first),
+            KeyValue::new("acequia.batch.last", *last),
+        ]);
+    }
+    if let Err(error) = &outcome {
+        span.fail(describe(error));
+    }
+    Ok((outcome?, span.of_log()))
+}
+
 /// What makes promotion fast where it is not.
 pub const SLOW_REMEDY: &str =
     "as superuser: grant set on parameter session_replication_role to acequia_worker";
@@ -97,14 +157,21 @@ impl Work for Promote {
         shared: &Shared,
     ) -> sqlx::Result<Step> {
         let begun = Instant::now();
-        let promoted = promote(connection, domain.name, shared.settings.promote_max).await?;
+        let most = shared.settings.promote_max;
+        let (promoted, log) = match &shared.traces {
+            None => (
+                promote(connection, domain.name, most).await?,
+                tracing::Span::none(),
+            ),
+            Some(traces) => traced(traces, connection, domain.name, most).await?,
+        };
         if promoted.is_empty() {
             return Ok(Step::Idle(shared.settings.poll_every));
         }
-        shared
-            .metrics
-            .promotion
-            .promoted(domain.name, &promoted, begun.elapsed());
+        log.in_scope(|| {
+            let metrics = &shared.metrics.promotion;
+            metrics.promoted(domain.name, &promoted, begun.elapsed());
+        });
         Ok(Step::Again)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use acequia_contracts::Domain;
+use acequia_telemetry::{KeyValue, MOST_LINKS, Span, SpanKind, Start, Traces, of_text};
 use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
@@ -101,6 +102,44 @@ async fn audit_and_publish(
     Ok(refreshed)
 }
 
+/// The newest spans of batches that the mart does not show yet.
+const BATCHES: &str = "
+select b.trace_context from core.marts m
+join core.batches b on b.domain = m.domain and b.state = 'promoted' and b.trace_context is not null
+where m.mart = $1 and b.promoted_at > coalesce((
+    select r.promoted_through from core.mart_refresh_log r where r.mart = m.mart and r.status = 'ok' order by r.id desc limit 1
+), '-infinity')
+order by b.promoted_at desc limit $2";
+
+/// Starts the span of a refresh, linked to those of the batches that it is about to show.
+async fn begin(traces: &Traces, connection: &mut PgConnection, mart: &str) -> sqlx::Result<Span> {
+    let at = SystemTime::now();
+    let batches: Vec<String> = sqlx::query_scalar(BATCHES)
+        .bind(mart)
+        .bind(i64::try_from(MOST_LINKS).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    Ok(traces.start(Start {
+        name: format!("refresh {mart}"),
+        kind: SpanKind::Internal,
+        at,
+        parent: None,
+        links: batches.iter().filter_map(|text| of_text(text)).collect(),
+        attributes: vec![KeyValue::new("acequia.mart", mart.to_owned())],
+    }))
+}
+
+fn end(span: &mut Span, refreshed: &sqlx::Result<Refreshed>) {
+    match refreshed {
+        Ok(Refreshed::Rows(rows)) => span.set([KeyValue::new("acequia.rows", *rows)]),
+        Ok(Refreshed::Held(rules)) => {
+            span.set([KeyValue::new("acequia.blocking_rules", rules.join(" "))]);
+        }
+        Ok(Refreshed::Busy) => {}
+        Err(error) => span.fail(describe(error)),
+    }
+}
+
 /// The refresh loop.
 #[derive(Default)]
 pub struct Refresh {
@@ -147,9 +186,19 @@ impl Work for Refresh {
                 continue;
             }
             let (begun, started) = (Instant::now(), Utc::now());
+            let mut span = match &shared.traces {
+                Some(traces) => Some(begin(traces, connection, &mart).await?),
+                None => None,
+            };
+            let log = span.as_ref().map_or_else(tracing::Span::none, Span::of_log);
             let refreshed = audit_and_publish(connection, &mart, &mut audited).await;
             // One broken mart must not keep the others old.
-            match keep_failure(connection, &mart, started, refreshed).await {
+            let refreshed = keep_failure(connection, &mart, started, refreshed).await;
+            if let Some(span) = &mut span {
+                end(span, &refreshed);
+            }
+            let _entered = log.entered();
+            match refreshed {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
                     shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_telemetry::Traces;
 use anyhow::{Context, bail};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// State of the loops.
     pub health: Health,
+    /// Where spans go, when tracing is on.
+    pub traces: Option<Traces>,
     staged: HashMap<&'static str, Notify>,
 }
 
@@ -78,6 +81,7 @@ pub async fn run(
         worker: format!("{}:{}", hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
+        traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
         staged: domains
             .iter()
             .map(|domain| (domain.name, Notify::new()))
@@ -145,6 +149,9 @@ pub async fn run(
         );
     }
     server.abort();
+    if let Some(traces) = shared.traces.clone() {
+        tokio::task::spawn_blocking(move || traces.finish()).await?;
+    }
     info!(event = "worker.stopped", "worker stopped");
     Ok(())
 }

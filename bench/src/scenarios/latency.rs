@@ -128,14 +128,14 @@ async fn published(owner: &mut PgConnection, after: i64) -> anyhow::Result<Vec<(
     Ok(all)
 }
 
-/// Waits until every materialized mart shows the last change of the core.
+/// Waits until every materialized mart shows the last change of the core, but for those whose rules
+/// hold them back.
 async fn until_refreshed(owner: &mut PgConnection) -> anyhow::Result<()> {
     let within = Duration::from_secs(120);
     wait_within(within, "the marts' refresh", async || {
-        let behind: i64 =
-            sqlx::query_scalar("select count(*) from core.mart_status where needs_refresh")
-                .fetch_one(&mut *owner)
-                .await?;
+        let behind: i64 = sqlx::query_scalar("select count(*) from core.mart_status where due")
+            .fetch_one(&mut *owner)
+            .await?;
         Ok(behind == 0)
     })
     .await
@@ -149,7 +149,7 @@ async fn mart_times(owner: &mut PgConnection, after: i64) -> anyhow::Result<Hash
          cross join (select mart from core.marts where kind = 'materialized') m
          join lateral (
              select min(l.finished_at) as finished_at from core.mart_refresh_log l
-             where l.mart = m.mart and l.status = 'ok' and l.data_as_of >= b.promoted_at
+             where l.mart = m.mart and l.status = 'ok' and l.promoted_through >= b.promoted_at
          ) r on true
          where b.batch_id > $1 and b.promoted_at is not null
          group by b.batch_id having bool_and(r.finished_at is not null)",

@@ -9,7 +9,14 @@ use crate::support::{Broker, all_keys, domain};
 
 pub fn publisher(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_publisher"));
-    for variable in ["AMQP_URL", "AMQP_URL_FILE", "ALLOW_PLAINTEXT", "RUST_LOG"] {
+    for variable in [
+        "AMQP_URL",
+        "AMQP_URL_FILE",
+        "ALLOW_PLAINTEXT",
+        "RUST_LOG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ] {
         command.env_remove(variable);
     }
     command.args(arguments).stdin(Stdio::null());

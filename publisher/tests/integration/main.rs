@@ -9,4 +9,5 @@ mod nouns;
 mod plan;
 mod security;
 mod support;
+mod traces;
 mod troubles;

@@ -7,11 +7,11 @@ use sqlx::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::Lane;
 use super::outlet::Outlet;
 use super::source::Source;
 use super::stage::{Load, Writer};
 use super::window::Window;
+use super::{Lane, traced};
 use crate::amqp::queue_of;
 use crate::metrics::Open;
 use crate::run::Shared;
@@ -77,7 +77,7 @@ pub async fn write(
         let lane = writer.lane;
         loop {
             pause_while_behind(lane, writer.shared, &mut connection.0, writer.stop).await?;
-            let Some((load, permit)) = loads.recv().await else {
+            let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
             writer.health.working();
@@ -86,7 +86,7 @@ pub async fn write(
             {
                 let queue = queue_of(domain.name);
                 outlet.pass_on(&load.batch, &lane.queue, &queue).await?;
-            } else if !writer.stage(outlet, connection, &load).await? {
+            } else if !traced::stage(writer, outlet, connection, &mut load).await? {
                 return Ok(()); // told to stop while the database was away
             }
             crate::failpoint::after_commit();

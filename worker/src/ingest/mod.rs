@@ -13,6 +13,7 @@ mod sort;
 mod source;
 mod stage;
 mod store;
+mod traced;
 mod window;
 
 use std::sync::Arc;

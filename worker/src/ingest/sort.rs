@@ -82,6 +82,8 @@ pub struct Sorted {
     pub rejected: Vec<Rejected>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,
+    /// Span that stages it, as W3C traceparent.
+    pub trace: Option<String>,
 }
 
 impl Sorted {
@@ -93,6 +95,7 @@ impl Sorted {
             good: domain.entities.iter().map(EntityRows::new).collect(),
             rejected: Vec::new(),
             oldest: None,
+            trace: None,
         }
     }
 

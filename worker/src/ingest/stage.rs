@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acequia_contracts::{Context, catalog};
+use acequia_telemetry::Span;
 use lapin::message::Delivery;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::rejects::Rejects;
 use super::sort::Sorted;
 use super::source::Batch;
 use super::store::{Counts, Purpose, Store, Written};
-use super::{Lane, Lost, properties};
+use super::{Lane, Lost, properties, traced};
 use crate::amqp::queue_of;
 use crate::db;
 use crate::failure::{Backoff, describe};
@@ -54,7 +55,7 @@ impl Writer<'_> {
         &self,
         outlet: &Outlet,
         connection: &mut (PgConnection, Open),
-        load: &Load,
+        load: &mut Load,
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let batch = &load.batch.deliveries;
@@ -66,6 +67,9 @@ impl Writer<'_> {
                 return Ok(false);
             };
             self.tell(sorted, &written, begun.elapsed());
+            if let Some(span) = &mut load.span {
+                span.set(traced::outcome(sorted.domain.name, &written));
+            }
             let whole = load.decoding + begun.elapsed();
             self.metrics()
                 .staged(&self.lane.queue, sorted, &written, whole);
@@ -202,6 +206,8 @@ pub struct Load {
     pub sorted: Vec<Sorted>,
     /// How long decoding took.
     pub decoding: Duration,
+    /// Its span, when tracing is on.
+    pub span: Option<Span>,
 }
 
 impl Load {
@@ -230,6 +236,7 @@ impl Load {
             batch,
             sorted,
             decoding: begun.elapsed(),
+            span: None,
         }
     }
 }

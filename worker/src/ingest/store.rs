@@ -232,8 +232,8 @@ fn by_bytes<'a, 'b>(
 
 const ACCOUNT: &str = "
 with batch as (
-    insert into core.batches (batch_id, domain, queue, worker, published_at, state)
-    select $1, $2, $3, $4, $5, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
+    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, state)
+    select $1, $2, $3, $4, $5, $13, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
 insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
     oldest_published_at, newest_published_at)
@@ -273,6 +273,7 @@ async fn account(
         .bind(column(|counts| counts.quarantined))
         .bind(span(sorted, written, |rows| rows.oldest))
         .bind(span(sorted, written, |rows| rows.newest))
+        .bind(&sorted.trace)
         .execute(connection)
         .await?;
     Ok(())
