@@ -36,6 +36,7 @@ struct State {
     exits: Vec<ExitStatus>,
     failpoint: Option<String>,
     stopping: bool,
+    held: bool,
 }
 
 /// One place for a worker process.
@@ -142,6 +143,9 @@ impl Member {
                     }
                 }
                 tokio::time::sleep(RESTART_AFTER).await;
+                while lock(&shared).held {
+                    tokio::time::sleep(RESTART_AFTER).await;
+                }
             }
         });
         Ok(Self {
@@ -166,6 +170,11 @@ impl Member {
     /// From its next start on it has this fail point, or none.
     pub fn failpoint(&self, failpoint: Option<&str>) {
         self.state().failpoint = failpoint.map(ToOwned::to_owned);
+    }
+
+    /// It is not started again when it ends, or it is again.
+    pub fn hold(&self, held: bool) {
+        self.state().held = held;
     }
 
     /// Sends a signal.

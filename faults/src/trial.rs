@@ -164,7 +164,11 @@ impl Trial {
     pub fn logged(&self, text: &str) -> anyhow::Result<usize> {
         let mut found = 0;
         for entry in std::fs::read_dir(&self.stage.folder)? {
-            let log = std::fs::read(entry?.path())?;
+            let path = entry?.path();
+            if path.is_dir() {
+                continue; // Prometheus' own
+            }
+            let log = std::fs::read(path)?;
             found += String::from_utf8_lossy(&log).matches(text).count();
         }
         Ok(found)

@@ -66,6 +66,8 @@ const PANELS: &[(&str, &str)] = &[
         "count(sum(rate(acequia_duplicate_messages_total[20s])) > 10)",
     ),
 ];
+/// How long a start may take.
+const CALM_WITHIN: Duration = Duration::from_secs(60);
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// The rules as they are; only looked at more often.
@@ -104,6 +106,17 @@ impl Observer {
     /// When Prometheus does not start.
     pub async fn over(stage: &Stage, workers: &[String]) -> anyhow::Result<Self> {
         let prometheus = Prometheus::start(stage, workers, HURRY).await?;
+        // What is wrong while everything starts is not the fault's.
+        let begun = Instant::now();
+        loop {
+            let calm = prometheus.value("min(acequia_ready) * min(up)").await?;
+            let pending = prometheus.alerts("pending").await?;
+            if calm == Some(1.0) && pending.is_empty() {
+                break;
+            }
+            anyhow::ensure!(begun.elapsed() < CALM_WITHIN, "not calm: {pending:?}");
+            tokio::time::sleep(EVERY).await;
+        }
         let state = Arc::<Mutex<State>>::default();
         let shared = state.clone();
         let task = tokio::spawn(async move {
@@ -171,7 +184,6 @@ async fn look(prometheus: &Prometheus, state: &Mutex<State>) {
     }
     // A value that is away for a moment has not become less.
     state.values.extend(now);
-    state.values.retain(|name, _| !name.starts_with("Acequia"));
     state.values.extend(alerts);
 }
 
