@@ -2,7 +2,8 @@
 
 create or replace function consumo.guardar_dias(
     p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[],
-    out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_fechas date[], out o_de text[]
+    out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_primera date[], out o_ultima date[],
+    out o_de text[], out o_fechas date[]
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -72,8 +73,8 @@ written as (
                count(*) filter (where m & 7 > 0) as esperadas, count(*) filter (where m & 8 > 0) as sospechosas,
                count(*) filter (where m >> 4 <> h) as desacuerdos
         from (
-            select u.v, u.m, case when m.horas = 24 then u.k - 1
-                else extract(hour from (m.inicio + (u.k - 1) * interval '1 hour') at time zone m.zona) end as h
+            select u.v, u.m, case when m.horas = 24 then u.k::int - 1
+                else extract(hour from (m.inicio + (u.k - 1) * interval '1 hour') at time zone m.zona)::int end as h
             from unnest(m.wh, m.marcas) with ordinality u (v, m, k)
         ) hours
     ) s
@@ -84,12 +85,14 @@ written as (
         esperadas = excluded.esperadas, sospechosas = excluded.sospechosas, desacuerdos = excluded.desacuerdos
 ),
 spans as (
-    select cliente, min(desde) as desde, max(hasta) as hasta from merged group by cliente
+    select cliente, min(desde) as desde, max(hasta) as hasta, min(fecha) as primera, max(fecha) as ultima
+    from merged
+    group by cliente
 )
-select array_agg(s.cliente), array_agg(s.desde), array_agg(s.hasta),
-       (select array_agg(m.fecha) from merged m), (select array_agg(m.cliente) from merged m)
-into o_cliente, o_desde, o_hasta, o_fechas, o_de
+select array_agg(s.cliente), array_agg(s.desde), array_agg(s.hasta), array_agg(s.primera), array_agg(s.ultima),
+       (select array_agg(m.cliente) from merged m), (select array_agg(m.fecha) from merged m)
+into o_cliente, o_desde, o_hasta, o_primera, o_ultima, o_de, o_fechas
 from spans s;
 end
 $$;
-comment on function consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour, and the changed days (o_de, o_fechas)';
+comment on function consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour and the days that these lie in, and all changed days (o_de, o_fechas)';

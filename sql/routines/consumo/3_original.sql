@@ -3,8 +3,9 @@
 -- It looks at the 24 last records of a client, the judged one among them, by their count and not by their
 -- age. So a reading that comes late changes the verdict of the 23 after it: all of these are judged again.
 
-create or replace function consumo.juzgar_original(p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[])
-returns void
+create or replace function consumo.juzgar_original(
+    p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[], p_ultima date[]
+) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_cliente text[];
@@ -13,55 +14,71 @@ declare
     v_halladas consumo.anomalias[];
 begin
 with spans as (
-    select s.cliente, s.desde, s.hasta
-    from unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
+    select s.*
+    from unnest(p_cliente, p_desde, p_hasta, p_primera, p_ultima) as s (cliente, desde, hasta, primera, ultima)
 ),
--- The changed hours, the 23 before them, the 23 after.
+-- The changed hours, and the 23 after them.
 hours as (
-    select s.cliente, s.desde, h.*
+    select s.cliente, h.*
     from spans s
     cross join lateral (
         (
-            select d.fecha, u.k, d.inicio + (u.k - 1) * interval '1 hour' as instante, u.v, u.m
+            select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m
             from consumo.dias d
-            cross join lateral unnest(d.wh, d.marcas) with ordinality u (v, m, k)
-            where d.propietario_id = s.cliente and d.fecha <= (s.desde at time zone 'UTC')::date + 1
-              and u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' < s.desde
-            order by d.fecha desc, u.k desc
-            limit 23
+            cross join lateral (
+                select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first,
+                       (date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1 as last
+            ) p
+            cross join lateral unnest(d.wh[p.first:p.last], d.marcas[p.first:p.last]) with ordinality u (v, m, j)
+            where d.propietario_id = s.cliente and d.fecha between s.primera and s.ultima and u.v is not null
         )
         union all
         (
-            select d.fecha, u.k, d.inicio + (u.k - 1) * interval '1 hour', u.v, u.m
+            select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m
             from consumo.dias d
-            cross join lateral unnest(d.wh, d.marcas) with ordinality u (v, m, k)
-            where d.propietario_id = s.cliente
-              and d.fecha >= (s.desde at time zone 'UTC')::date - 1 and d.fecha <= (s.hasta at time zone 'UTC')::date + 1
-              and u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' between s.desde and s.hasta
-        )
-        union all
-        (
-            select d.fecha, u.k, d.inicio + (u.k - 1) * interval '1 hour', u.v, u.m
-            from consumo.dias d
-            cross join lateral unnest(d.wh, d.marcas) with ordinality u (v, m, k)
-            where d.propietario_id = s.cliente and d.fecha >= (s.hasta at time zone 'UTC')::date - 1
-              and u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' > s.hasta
-            order by d.fecha, u.k
+            cross join lateral (
+                select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
+            ) p
+            cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
+            where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
+            order by d.fecha, u.j
             limit 23
         )
     ) h
 ),
--- Watt-hours are whole numbers and their sums exact, so the order of arrival leaves no trace.
-seen as (
-    select h.*, count(*) over w as n, sum(h.v) over w as suma, sum(h.v::float8 * h.v) over w as cuadrados
+-- The records before it: those of its day and of the last day before it that has any, which are enough
+-- when that day is whole; else as many days as it takes.
+windows as (
+    select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros
     from hours h
-    window w as (partition by h.cliente order by h.instante rows between 23 preceding and current row)
+    left join lateral (
+        select d.wh, d.n
+        from consumo.dias d
+        where d.propietario_id = h.cliente and d.fecha < h.fecha
+        order by d.fecha desc
+        limit 1
+    ) y on true
+    cross join lateral (
+        select case when y.n is null or y.n >= 23 then array_remove(y.wh, null) else (
+            select array_agg(x.v order by x.fecha, x.k)
+            from (
+                select d.fecha, u.k, u.v
+                from consumo.dias d
+                cross join lateral unnest(d.wh) with ordinality u (v, k)
+                where d.propietario_id = h.cliente and d.fecha < h.fecha and u.v is not null
+                order by d.fecha desc, u.k desc
+                limit 23
+            ) x
+        ) end || array_remove(h.wh[:h.k], null) as registros
+    ) w
 ),
+-- Watt-hours are whole numbers and their sums exact, so the order of arrival leaves no trace.
 measured as (
-    select s.*, s.suma::float8 / s.n as media,
-           sqrt(greatest(s.cuadrados / s.n - (s.suma::float8 / s.n) ^ 2, 0)) as desviacion
-    from seen s
-    where s.instante >= s.desde
+    select w.*, s.n, s.suma / s.n as media, sqrt(greatest(s.cuadrados / s.n - (s.suma / s.n) ^ 2, 0)) as desviacion
+    from windows w
+    cross join lateral (
+        select count(*) as n, sum(r)::float8 as suma, sum(r::float8 * r) as cuadrados from unnest(w.registros) r
+    ) s
 ),
 ruled as (
     select m.*, c.hora,
@@ -80,10 +97,12 @@ scored as (
     select r.*, r.pico::int * 0.4 + r.elevado::int * 0.3 + r.noche::int * 0.3 as score
     from ruled r
     where r.pico or r.elevado or r.noche
+),
+judged as (
+    select m.cliente, min(m.instante) as desde, max(m.instante) as hasta from measured m group by m.cliente
 )
-select (select array_agg(x.cliente) from (select m.cliente from measured m group by m.cliente order by m.cliente) x),
-       (select array_agg(x.desde) from (select min(m.desde) as desde from measured m group by m.cliente order by m.cliente) x),
-       (select array_agg(x.hasta) from (select max(m.instante) as hasta from measured m group by m.cliente order by m.cliente) x),
+select (select array_agg(j.cliente) from judged j), (select array_agg(j.desde) from judged j),
+       (select array_agg(j.hasta) from judged j),
        array_agg(row(s.cliente, 'original', s.instante, 'hora', s.fecha, s.hora, s.v / 1000.0,
            array_remove(array[case when s.pico then 'pico_anomalo' end, case when s.elevado then 'consumo_elevado' end,
                case when s.noche then 'consumo_noche_anomalo' end], null),
@@ -95,7 +114,8 @@ select (select array_agg(x.cliente) from (select m.cliente from measured m group
            null)::consumo.anomalias)
 into v_cliente, v_desde, v_hasta, v_halladas
 from scored s;
+
 perform consumo.anotar('original', v_cliente, v_desde, v_hasta, coalesce(v_halladas, '{}'));
 end
 $$;
-comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';
+comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';

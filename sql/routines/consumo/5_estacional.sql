@@ -59,9 +59,9 @@ hours as materialized (
     where d.base_dias >= 7 and u.v is not null
 ),
 peaks as (
-    select h.*, (h.v - h.mediana)::float8 / h.escala as z, 1.8 * h.alto as limite
+    select h.*, (h.v - h.mediana)::float8 / h.escala as z, 2.5 * h.alto as limite
     from hours h
-    where h.v > 1.8 * h.alto and h.v > h.mediana + 8 * h.escala and h.v > h.mediana + 500
+    where h.v > 2.5 * h.alto and h.v > h.mediana + 8 * h.escala and h.v > h.mediana + 500
 ),
 shapes as (
     select h.propietario_id, h.fecha, round(corr(h.v, h.mediana)::numeric, 4) as forma, bool_or(h.sospechoso) as sospechoso
