@@ -6,6 +6,9 @@ where not exists (select from pg_roles where rolname = :'app_user') \gexec
 
 select format('grant pg_monitor to %I', :'app_user') \gexec
 
+-- For the promote loop, which checks foreign keys per statement instead of per row.
+select format('grant set on parameter session_replication_role to %I with grant option', :'app_user') \gexec
+
 select format('create database %I owner %I encoding ''UTF8'' template template0', :'app_db', :'app_user')
 where not exists (select from pg_database where datname = :'app_db') \gexec
 

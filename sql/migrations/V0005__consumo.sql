@@ -184,7 +184,7 @@ comment on column consumo.bases.variacion is 'Median of the days'' coefficient o
 
 create table consumo.anomalias (
     propietario_id text not null,
-    modo           text not null references consumo.modos,
+    modo           text not null,
     instante       timestamptz not null,
     ambito         text not null check (ambito in ('hora', 'dia')),
     fecha          date not null,

@@ -38,7 +38,7 @@ const FAILURES: [Failure; 4] = [
     Failure::Down,
     Failure::Broken,
 ];
-const LOOPS: [&str; 4] = ["promote", "check", "refresh", "maintain"];
+const LOOPS: [&str; 5] = ["promote", "check", "refresh", "maintain", "deliver"];
 
 /// The metrics of one process, in a registry of their own.
 pub struct Metrics {
@@ -65,6 +65,7 @@ pub struct Metrics {
     disconnects: IntCounterVec,
     paused: IntGaugeVec,
     retries: IntCounterVec,
+    delivered: IntCounterVec,
     loop_failures: IntCounterVec,
     ready: IntGaugeVec,
 }
@@ -243,6 +244,11 @@ impl Metrics {
                 "Batches that could not be staged at once, by class of failure.",
                 &["queue", "failure"],
             )?,
+            delivered: make.counter(
+                "acequia_outbox_published_total",
+                "Messages of the core's own that the broker has confirmed.",
+                &["domain"],
+            )?,
             loop_failures: make.counter(
                 "acequia_loop_failures_total",
                 "Failed steps of the loops over the database, by class of failure.",
@@ -297,6 +303,7 @@ impl Metrics {
                     code.as_str(),
                 ]);
             }
+            self.delivered.with_label_values(&[domain.name]);
             self.duplicates.with_label_values(&[domain.name, UNKNOWN]);
             for entity in &domain.entities {
                 for counter in [&self.duplicates, &self.staged, &self.unknown_fields] {
@@ -431,6 +438,13 @@ impl Metrics {
         self.refresh_seconds
             .with_label_values(&[mart])
             .observe(took.as_secs_f64());
+    }
+
+    /// Messages of the core's own were published.
+    pub fn delivered(&self, domain: &str, messages: usize) {
+        self.delivered
+            .with_label_values(&[domain])
+            .inc_by(messages as u64);
     }
 
     /// Creates the series of a mart, which only the database knows.

@@ -130,7 +130,7 @@ async fn apply(
         .execute(&mut *connection)
         .await
         .context("rights on the database")?;
-    sqlx::query("select core.ensure_partitions()")
+    sqlx::query("select core.ensure_partitions(), core.guard_references()")
         .execute(&mut *connection)
         .await?;
     info!(

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::check::Check;
 use crate::config::{LoopArgs, SecretUrl};
+use crate::deliver::Deliver;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::ingest::{self, Lane};
@@ -118,6 +119,12 @@ pub async fn run(
         ));
         loops.spawn(worker_loop::run(
             Refresh,
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+        loops.spawn(worker_loop::run(
+            Deliver::default(),
             domain,
             shared.clone(),
             stop.clone(),

@@ -29,6 +29,17 @@ pub trait Work: Send + Sync {
     /// Whether a step is short by design, so that one that goes on for long makes no progress.
     const SHORT: bool = true;
 
+    /// Sets up a new connection.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers.
+    fn prepare(
+        &self,
+        _connection: &mut PgConnection,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Does what there is to do for a domain.
     ///
     /// # Errors
@@ -46,6 +57,14 @@ pub trait Work: Send + Sync {
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
 /// The same for steps of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
+
+async fn connect<W: Work>(work: &W, subject: &str, shared: &Shared) -> sqlx::Result<PgConnection> {
+    let mut connection = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await?;
+    tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection))
+        .await
+        .unwrap_or_else(|_| Err(db::no_answer(SHORT_WITHIN)))?;
+    Ok(connection)
+}
 
 /// Repeats a step until told to stop. A failed step is repeated on a new connection after a
 /// growing pause; it never ends the loop.
@@ -74,7 +93,7 @@ pub async fn run<W: Work>(
                     .await
                     .unwrap_or_else(|_| Err(db::no_answer(within)))
             }
-            None => match db::connect(&shared.database, &format!("{name} {subject}")).await {
+            None => match connect(&work, subject, &shared).await {
                 Ok(new) => {
                     connection = Some(new);
                     continue;

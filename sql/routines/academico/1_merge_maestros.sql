@@ -24,17 +24,19 @@ verdict as materialized (
     from candidate n
     left join academico.maestros c on c.id = n.id_maestro
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.maestros as c (id, nombre, especialidad, event_at, message_id, batch_id)
+    insert into academico.maestros (id, nombre, especialidad, event_at, message_id, batch_id)
     select n.id_maestro, n.nombre, n.especialidad, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_maestro
-    on conflict (id) do update
-    set nombre = excluded.nombre, especialidad = excluded.especialidad,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.maestros c
+    set nombre = n.nombre, especialidad = n.especialidad,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id = n.id_maestro
 ),
 -- Rows that waited for one of these may go on.
 woken as (

@@ -24,17 +24,19 @@ verdict as materialized (
     from candidate n
     left join academico.materias c on c.id = n.id_materia
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.materias as c (id, nombre, creditos, event_at, message_id, batch_id)
+    insert into academico.materias (id, nombre, creditos, event_at, message_id, batch_id)
     select n.id_materia, n.nombre, n.creditos, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_materia
-    on conflict (id) do update
-    set nombre = excluded.nombre, creditos = excluded.creditos,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.materias c
+    set nombre = n.nombre, creditos = n.creditos,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id = n.id_materia
 ),
 -- Rows that waited for one of these may go on.
 woken as (

@@ -7,11 +7,11 @@ begin
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, s.fecha_inicio, false as waited
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, false as waited
     from stg.grupos_upsert s
     where s.batch_id = any (p_batches)
     union all
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, s.fecha_inicio, true
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, true
     from core.pending p
     join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day
     where p.entity = 'academico.grupo' and p.ready
@@ -39,23 +39,25 @@ verdict as materialized (
                 when n.age > 1 then 'stale'
                 when c.id is null then 'inserted'
                 when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
-                when (n.id_materia, n.id_maestro, n.periodo, coalesce(n.fecha_inicio, (n.event_at at time zone 'UTC')::date))
+                when (n.id_materia, n.id_maestro, n.periodo, n.fecha_inicio)
                     is not distinct from (c.id_materia, c.id_maestro, c.periodo, c.fecha_inicio) then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
     left join academico.grupos c on c.id = n.id_grupo
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.grupos as c (id, id_materia, id_maestro, periodo, fecha_inicio, event_at, message_id, batch_id)
-    select n.id_grupo, n.id_materia, n.id_maestro, n.periodo, coalesce(n.fecha_inicio, (n.event_at at time zone 'UTC')::date), n.event_at, n.message_id, n.batch_id
+    insert into academico.grupos (id, id_materia, id_maestro, periodo, fecha_inicio, event_at, message_id, batch_id)
+    select n.id_grupo, n.id_materia, n.id_maestro, n.periodo, n.fecha_inicio, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_grupo
-    on conflict (id) do update
-    set id_materia = excluded.id_materia, id_maestro = excluded.id_maestro, periodo = excluded.periodo, fecha_inicio = excluded.fecha_inicio,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.grupos c
+    set id_materia = n.id_materia, id_maestro = n.id_maestro, periodo = n.periodo, fecha_inicio = n.fecha_inicio,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id = n.id_grupo
 ),
 -- Rows that waited for one of these may go on.
 woken as (

@@ -24,17 +24,19 @@ verdict as materialized (
     from candidate n
     left join academico.alumnos c on c.id = n.id_alumno
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.alumnos as c (id, nombre, edad, genero, event_at, message_id, batch_id)
+    insert into academico.alumnos (id, nombre, edad, genero, event_at, message_id, batch_id)
     select n.id_alumno, n.nombre, n.edad, n.genero, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_alumno
-    on conflict (id) do update
-    set nombre = excluded.nombre, edad = excluded.edad, genero = excluded.genero,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.alumnos c
+    set nombre = n.nombre, edad = n.edad, genero = n.genero,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id = n.id_alumno
 ),
 -- Rows that waited for one of these may go on.
 woken as (

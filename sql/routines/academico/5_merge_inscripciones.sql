@@ -7,11 +7,11 @@ begin
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.fecha_inscripcion, false as waited
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, false as waited
     from stg.inscripciones_event s
     where s.batch_id = any (p_batches)
     union all
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.fecha_inscripcion, true
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, true
     from core.pending p
     join stg.inscripciones_event s on s.message_id = p.message_id and s.day = p.day
     where p.entity = 'academico.inscripcion' and p.ready
@@ -39,23 +39,25 @@ verdict as materialized (
                 when n.age > 1 then 'stale'
                 when c.id_alumno is null then 'inserted'
                 when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
-                when (coalesce(n.fecha_inscripcion, (n.event_at at time zone 'UTC')::date))
-                    is not distinct from (c.fecha_inscripcion) then 'unchanged'
+                when n.fecha_inscripcion
+                    is not distinct from c.fecha_inscripcion then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
     left join academico.inscripciones c on c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.inscripciones as c (id_alumno, id_grupo, fecha_inscripcion, event_at, message_id, batch_id)
-    select n.id_alumno, n.id_grupo, coalesce(n.fecha_inscripcion, (n.event_at at time zone 'UTC')::date), n.event_at, n.message_id, n.batch_id
+    insert into academico.inscripciones (id_alumno, id_grupo, fecha_inscripcion, event_at, message_id, batch_id)
+    select n.id_alumno, n.id_grupo, n.fecha_inscripcion, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_alumno, n.id_grupo
-    on conflict (id_alumno, id_grupo) do update
-    set fecha_inscripcion = excluded.fecha_inscripcion,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.inscripciones c
+    set fecha_inscripcion = n.fecha_inscripcion,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
 parked as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)

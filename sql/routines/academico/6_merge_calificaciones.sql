@@ -7,11 +7,11 @@ begin
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.calificacion, s.fecha_registro, false as waited
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.calificacion, coalesce(s.fecha_registro, (s.event_at at time zone 'UTC')::date) as fecha_registro, false as waited
     from stg.calificaciones_event s
     where s.batch_id = any (p_batches)
     union all
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.calificacion, s.fecha_registro, true
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, s.calificacion, coalesce(s.fecha_registro, (s.event_at at time zone 'UTC')::date) as fecha_registro, true
     from core.pending p
     join stg.calificaciones_event s on s.message_id = p.message_id and s.day = p.day
     where p.entity = 'academico.calificacion' and p.ready
@@ -39,23 +39,25 @@ verdict as materialized (
                 when n.age > 1 then 'stale'
                 when c.id_alumno is null then 'inserted'
                 when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
-                when (n.calificacion, coalesce(n.fecha_registro, (n.event_at at time zone 'UTC')::date))
+                when (n.calificacion, n.fecha_registro)
                     is not distinct from (c.calificacion, c.fecha_registro) then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
     left join academico.calificaciones c on c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into academico.calificaciones as c (id_alumno, id_grupo, calificacion, fecha_registro, event_at, message_id, batch_id)
-    select n.id_alumno, n.id_grupo, n.calificacion, coalesce(n.fecha_registro, (n.event_at at time zone 'UTC')::date), n.event_at, n.message_id, n.batch_id
+    insert into academico.calificaciones (id_alumno, id_grupo, calificacion, fecha_registro, event_at, message_id, batch_id)
+    select n.id_alumno, n.id_grupo, n.calificacion, n.fecha_registro, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.id_alumno, n.id_grupo
-    on conflict (id_alumno, id_grupo) do update
-    set calificacion = excluded.calificacion, fecha_registro = excluded.fecha_registro,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+changed as (
+    update academico.calificaciones c
+    set calificacion = n.calificacion, fecha_registro = n.fecha_registro,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
 audited as (
     insert into academico.calificaciones_audit (id_alumno, id_grupo, calificacion_anterior, calificacion_nueva,

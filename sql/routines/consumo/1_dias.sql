@@ -37,9 +37,9 @@ grouped as (
     from placed
     group by cliente, fecha, inicio, zona
 ),
--- One promotion at a time: nobody else writes the days between this look and the insert.
+-- One promotion at a time: nobody else writes the days after this look.
 merged as (
-    select g.cliente, g.fecha, g.inicio, g.zona, g.desde, g.hasta,
+    select g.cliente, g.fecha, g.inicio, g.zona, g.desde, g.hasta, d.fecha is null as nuevo,
            (date_part('epoch', ((g.fecha + 1)::timestamp at time zone g.zona) - g.inicio) / 3600)::smallint as horas,
            array[coalesce(g.wh[1], d.wh[1]), coalesce(g.wh[2], d.wh[2]), coalesce(g.wh[3], d.wh[3]), coalesce(g.wh[4], d.wh[4]), coalesce(g.wh[5], d.wh[5]),
            coalesce(g.wh[6], d.wh[6]), coalesce(g.wh[7], d.wh[7]), coalesce(g.wh[8], d.wh[8]), coalesce(g.wh[9], d.wh[9]), coalesce(g.wh[10], d.wh[10]),
@@ -56,13 +56,8 @@ merged as (
     from grouped g
     left join consumo.dias d on d.propietario_id = g.cliente and d.fecha = g.fecha
 ),
-written as (
-    insert into consumo.dias as d (propietario_id, fecha, inicio, horas, wh, marcas, n, suma, cuadrados, minimo, maximo,
-        noche_n, noche_suma, punta_n, punta_suma, esperadas, sospechosas,
-        desacuerdos)
-    select m.cliente, m.fecha, m.inicio, m.horas, m.wh, m.marcas, s.n, s.suma, s.cuadrados, s.minimo, s.maximo,
-           s.noche_n, s.noche_suma, s.punta_n, s.punta_suma, s.esperadas, s.sospechosas,
-           s.desacuerdos
+measured as materialized (
+    select m.*, s.*
     from merged m
     cross join lateral (
         select count(v) as n, sum(v) as suma, sum(v::float8 * v) as cuadrados, min(v) as minimo, max(v) as maximo,
@@ -78,19 +73,30 @@ written as (
             from unnest(m.wh, m.marcas) with ordinality u (v, m, k)
         ) hours
     ) s
-    on conflict (propietario_id, fecha) do update
-    set wh = excluded.wh, marcas = excluded.marcas, n = excluded.n, suma = excluded.suma, cuadrados = excluded.cuadrados,
-        minimo = excluded.minimo, maximo = excluded.maximo, noche_n = excluded.noche_n, noche_suma = excluded.noche_suma,
-        punta_n = excluded.punta_n, punta_suma = excluded.punta_suma,
-        esperadas = excluded.esperadas, sospechosas = excluded.sospechosas, desacuerdos = excluded.desacuerdos
+),
+written as (
+    insert into consumo.dias (propietario_id, fecha, inicio, horas, wh, marcas, n, suma, cuadrados, minimo, maximo,
+        noche_n, noche_suma, punta_n, punta_suma, esperadas, sospechosas, desacuerdos)
+    select m.cliente, m.fecha, m.inicio, m.horas, m.wh, m.marcas, m.n, m.suma, m.cuadrados, m.minimo, m.maximo,
+           m.noche_n, m.noche_suma, m.punta_n, m.punta_suma, m.esperadas, m.sospechosas, m.desacuerdos
+    from measured m
+    where m.nuevo
+),
+rewritten as (
+    update consumo.dias d
+    set wh = m.wh, marcas = m.marcas, n = m.n, suma = m.suma, cuadrados = m.cuadrados, minimo = m.minimo, maximo = m.maximo,
+        noche_n = m.noche_n, noche_suma = m.noche_suma, punta_n = m.punta_n, punta_suma = m.punta_suma,
+        esperadas = m.esperadas, sospechosas = m.sospechosas, desacuerdos = m.desacuerdos
+    from measured m
+    where not m.nuevo and d.propietario_id = m.cliente and d.fecha = m.fecha
 ),
 spans as (
     select cliente, min(desde) as desde, max(hasta) as hasta, min(fecha) as primera, max(fecha) as ultima
-    from merged
+    from measured
     group by cliente
 )
 select array_agg(s.cliente), array_agg(s.desde), array_agg(s.hasta), array_agg(s.primera), array_agg(s.ultima),
-       (select array_agg(m.cliente) from merged m), (select array_agg(m.fecha) from merged m)
+       (select array_agg(m.cliente) from measured m), (select array_agg(m.fecha) from measured m)
 into o_cliente, o_desde, o_hasta, o_primera, o_ultima, o_de, o_fechas
 from spans s;
 end

@@ -23,17 +23,19 @@ verdict as materialized (
     from ranked n
     left join consumo.clientes c on c.propietario_id = n.propietario_id
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into consumo.clientes as c (propietario_id, nombre, tarifa, distrito, zona, event_at, message_id, batch_id)
+    insert into consumo.clientes (propietario_id, nombre, tarifa, distrito, zona, event_at, message_id, batch_id)
     select n.propietario_id, n.nombre, n.tarifa, n.distrito, n.zona, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.propietario_id
-    on conflict (propietario_id) do update
-    set nombre = excluded.nombre, tarifa = excluded.tarifa, distrito = excluded.distrito, zona = excluded.zona,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+rewritten as (
+    update consumo.clientes c
+    set nombre = n.nombre, tarifa = n.tarifa, distrito = n.distrito, zona = n.zona,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.propietario_id = n.propietario_id
 ),
 counted as (
     select row(n.batch_id, count(*)::int, (count(*) filter (where n.outcome = 'inserted'))::int,

@@ -68,21 +68,23 @@ verdict as materialized (
     from ranked n
     left join consumo.lecturas c on c.propietario_id = n.propietario_id and c.instante = n.instante
 ),
--- An unchanged row still brings its version: an older one that comes later must stay out.
 written as (
-    insert into consumo.lecturas as c (propietario_id, instante, hora, consumo_kwh, es_sospechoso, anomalia_esperada,
+    insert into consumo.lecturas (propietario_id, instante, hora, consumo_kwh, es_sospechoso, anomalia_esperada,
         tipo_anomalia, timestamp_procesado, event_at, message_id, batch_id)
     select n.propietario_id, n.instante, n.hora, n.consumo_kwh, n.es_sospechoso, n.anomalia_esperada,
            n.tipo_anomalia, n.timestamp_procesado, n.event_at, n.message_id, n.batch_id
     from verdict n
-    where n.outcome in ('inserted', 'updated', 'unchanged')
-    order by n.propietario_id, n.instante
-    on conflict (propietario_id, instante) do update
-    set hora = excluded.hora, consumo_kwh = excluded.consumo_kwh, es_sospechoso = excluded.es_sospechoso,
-        anomalia_esperada = excluded.anomalia_esperada, tipo_anomalia = excluded.tipo_anomalia,
-        timestamp_procesado = excluded.timestamp_procesado,
-        event_at = excluded.event_at, message_id = excluded.message_id, batch_id = excluded.batch_id
-    where (excluded.event_at, excluded.message_id) > (c.event_at, c.message_id)
+    where n.outcome = 'inserted'
+),
+-- An unchanged row still brings its version: an older one that comes later must stay out.
+rewritten as (
+    update consumo.lecturas c
+    set hora = n.hora, consumo_kwh = n.consumo_kwh, es_sospechoso = n.es_sospechoso,
+        anomalia_esperada = n.anomalia_esperada, tipo_anomalia = n.tipo_anomalia,
+        timestamp_procesado = n.timestamp_procesado,
+        event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
+    from verdict n
+    where n.outcome in ('updated', 'unchanged') and c.propietario_id = n.propietario_id and c.instante = n.instante
 ),
 counted as (
     select row(n.batch_id, count(*)::int, (count(*) filter (where n.outcome = 'inserted'))::int,

@@ -13,7 +13,7 @@ grant insert (who, action, quarantine_ids, filters, reason) on core.audit_log to
 grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
 grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
-revoke execute on function core.prepare_staging(regclass), core.partition_by_day(text, date),
+revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
     core.partition_by_month(text, date), core.drop_days(text, date)
 from acequia_worker;
 
@@ -32,5 +32,16 @@ begin
         execute format('grant usage on schema %I to acequia_worker', v_domain);
         execute format('grant select on all tables in schema %I to acequia_worker', v_domain);
     end loop;
+end
+$$;
+
+-- Only a superuser, or who got it from one, may pass this on; without it promotion is slower.
+do $$
+begin
+    if not has_parameter_privilege('acequia_worker', 'session_replication_role', 'set') then
+        grant set on parameter session_replication_role to acequia_worker;
+    end if;
+exception when insufficient_privilege then
+    raise notice 'promotion checks foreign keys row by row: grant set on parameter session_replication_role to acequia_worker';
 end
 $$;

@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 use acequia_contracts::Domain;
 use anyhow::Context as _;
 use sqlx::PgConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::source::Source;
-use self::stage::Writer;
+use self::source::{Outlet, Source};
+use self::stage::{Load, Writer};
 use self::window::Window;
 use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::db;
@@ -81,9 +82,9 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
     let store = Store::new(&shared.worker, &shared.domains);
     let health = shared.health.of("ingest", &lane.queue);
     let settings = &shared.settings;
-    // Twice a batch: one is on its way while the other is written.
+    // Three batches: one is written while the next is decoded and another one is on its way.
     let mut window = Window::new(
-        settings.batch_max.saturating_mul(2),
+        settings.batch_max.saturating_mul(3),
         settings.in_flight_bytes,
     );
     let mut backoff = Backoff::default();
@@ -139,56 +140,101 @@ async fn consume(
     health.succeeded();
     info!(event = "ingest.started", queue = lane.queue, "consuming");
     let begun = Instant::now();
-    let outcome = flow(writer, window, backoff, &mut connection, &mut source).await;
-    if begun.elapsed() >= STEADY {
+    let (hand_over, loads) = mpsc::channel(1);
+    let outlet = source.outlet().clone();
+    let (collected, (written, acknowledged)) = tokio::join!(
+        collect(writer, window, &mut source, hand_over),
+        write(writer, &mut connection, &outlet, loads)
+    );
+    if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
     }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.
-    source.close().await;
-    outcome
+    outlet.close().await;
+    written.and(collected)
 }
 
-/// Batch after batch, from the queue to staging, until told to stop.
-async fn flow(
+/// A decoded batch, and the permit that goes back when it is acknowledged.
+type Handed = (Load, OwnedSemaphorePermit);
+
+/// Batch after batch, from the queue to whoever writes them, until told to stop. One is collected
+/// and decoded while the one before it is written.
+async fn collect(
     writer: &Writer<'_>,
     window: &mut Window,
-    backoff: &mut Backoff,
-    connection: &mut PgConnection,
     source: &mut Source,
+    hand_over: mpsc::Sender<Handed>,
 ) -> anyhow::Result<()> {
-    let Writer {
-        lane,
-        shared,
-        stop,
-        health,
-        ..
-    } = writer;
+    let Writer { lane, stop, .. } = writer;
+    let settings = &writer.shared.settings;
+    let written = Arc::new(Semaphore::new(1));
+    let mut seen = (0, false);
     loop {
-        pause_while_behind(lane, shared, connection, stop).await?;
-        let Some(batch) = source.next_batch(&shared.settings, stop).await? else {
+        let most = usize::from(settings.batch_max.min(window.size()));
+        let batch = tokio::select! {
+            batch = source.next_batch(settings, most, &written, stop) => batch?,
+            () = hand_over.closed() => return Ok(()), // the other side says why
+        };
+        let Some(batch) = batch else {
             return Ok(());
         };
-        health.working();
-        if batch.again
-            && let Some(domain) = lane.legacy_of()
-        {
-            source
-                .pass_on(&batch, &lane.queue, &queue_of(domain.name))
-                .await?;
-        } else if !writer.stage(source, connection, &batch.deliveries).await? {
-            return Ok(()); // told to stop while the database was away
-        }
-        crate::failpoint::after_commit();
-        let (largest, suspicious) = (batch.largest(), batch.suspicious);
-        source.acknowledge(batch).await?;
-        backoff.reset();
-        health.succeeded();
-        window.saw(largest);
-        if window.adapt(suspicious) {
+        let now = (batch.largest(), batch.suspicious);
+        // A suspect is looked at when nothing else could suffer from it.
+        let alone = if batch.suspicious {
+            Some(written.clone().acquire_owned().await?)
+        } else {
+            None
+        };
+        let load = Load::decode(lane, batch).await;
+        let permit = match alone {
+            Some(permit) => permit,
+            None => written.clone().acquire_owned().await?,
+        };
+        window.saw(seen.0);
+        if window.adapt(seen.1) {
             source.resize(window.size()).await?;
         }
+        seen = now;
+        if hand_over.send((load, permit)).await.is_err() {
+            return Ok(());
+        }
     }
+}
+
+/// Writes and acknowledges batch after batch, until there is none. The second value says whether
+/// one was acknowledged.
+async fn write(
+    writer: &Writer<'_>,
+    connection: &mut PgConnection,
+    outlet: &Outlet,
+    mut loads: mpsc::Receiver<Handed>,
+) -> (anyhow::Result<()>, bool) {
+    let mut acknowledged = false;
+    let outcome = async {
+        let lane = writer.lane;
+        loop {
+            pause_while_behind(lane, writer.shared, connection, writer.stop).await?;
+            let Some((load, permit)) = loads.recv().await else {
+                return Ok(());
+            };
+            writer.health.working();
+            if load.batch.again
+                && let Some(domain) = lane.legacy_of()
+            {
+                let queue = queue_of(domain.name);
+                outlet.pass_on(&load.batch, &lane.queue, &queue).await?;
+            } else if !writer.stage(outlet, connection, &load).await? {
+                return Ok(()); // told to stop while the database was away
+            }
+            crate::failpoint::after_commit();
+            outlet.acknowledge(load.batch).await?;
+            acknowledged = true;
+            writer.health.succeeded();
+            drop(permit);
+        }
+    };
+    (outcome.await, acknowledged)
 }
 
 /// Waits while more rows are staged than promotion should be behind.

@@ -15,7 +15,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::properties::text_header;
-use super::source::{Batch, Source};
+use super::source::{Batch, Outlet};
 use crate::amqp::answer;
 
 /// Header with the queue that a message came by first: it is part of the identity of messages
@@ -29,7 +29,7 @@ pub fn came_by<'a>(delivery: &Delivery, queue: &'a str) -> Cow<'a, str> {
     text_header(&delivery.properties, CAME_BY).map_or(Cow::Borrowed(queue), Cow::Owned)
 }
 
-impl Source {
+impl Outlet {
     /// Publishes a batch to another queue and waits until the broker has all of it. The batch is
     /// still to be acknowledged; a crash before that makes copies, which count as duplicates.
     ///

@@ -90,6 +90,12 @@ impl Sorted {
         }
     }
 
+    /// Whether nothing was filed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rejected.is_empty() && self.good.iter().all(|rows| rows.ids.is_empty())
+    }
+
     /// Decodes the delivery at `position` and files it under good or rejected.
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
         let given = Identity::of_properties(&delivery.properties);

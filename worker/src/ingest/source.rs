@@ -9,6 +9,7 @@ use std::time::Duration;
 use acequia_contracts::Domain;
 use acequia_link::broker::{self, Connected};
 use anyhow::{Context, bail};
+use chrono::Utc;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -16,17 +17,24 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Lane;
+use super::identity::published_at;
 use super::window::is_suspect;
 use crate::amqp::{ANSWER_WITHIN, answer, close, declare};
 use crate::config::{LoopArgs, SecretUrl};
 
-/// A batch that gets no further message for this long is staged without waiting for more.
-const QUIET: Duration = Duration::from_millis(2);
+/// Messages that are handed on together when they arrive together.
+const CHUNK: usize = 256;
+/// Shortest wait for a batch to fill.
+const LINGER: Duration = Duration::from_millis(2);
+/// A batch waits for more messages for at most this share of the time that its first one is
+/// under way already: fresh messages are not held up, a backlog goes in large batches.
+const LINGER_SHARE: u32 = 20;
 /// Why a consumer ends that nobody cancelled here: the queue was deleted, or its leader is gone.
 const CANCELLED: &str = "the broker cancelled the consumer";
 
@@ -49,18 +57,24 @@ impl Batch {
     }
 }
 
+/// The way back to the broker: acknowledgements, and giving up.
+#[derive(Clone)]
+pub struct Outlet {
+    channel: Channel,
+    connection: Arc<Connected>,
+    held: Arc<AtomicUsize>,
+}
+
 /// A consumer with the connection and channel that it lives on.
 pub struct Source {
     queue: String,
-    channel: Channel,
-    connection: Arc<Connected>,
+    outlet: Outlet,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
-    arrivals: mpsc::UnboundedReceiver<anyhow::Result<Delivery>>,
+    arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
-    held: Arc<AtomicUsize>,
     budget: usize,
     /// The queue counts how often it delivers a message.
     counted: bool,
@@ -85,13 +99,15 @@ impl Source {
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
-            channel,
-            connection: Arc::new(connected),
+            outlet: Outlet {
+                channel,
+                connection: Arc::new(connected),
+                held: Arc::default(),
+            },
             tag: String::new(),
             pump: None,
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
-            held: Arc::default(),
             budget,
         };
         source.consume(window).await?;
@@ -101,13 +117,12 @@ impl Source {
     /// Starts a consumer that may have `window` messages in flight.
     async fn consume(&mut self, window: u16) -> anyhow::Result<()> {
         let qos = BasicQosOptions::default();
-        answer(self.channel.basic_qos(window, qos))
+        let channel = &self.outlet.channel;
+        answer(channel.basic_qos(window, qos))
             .await
             .context("prefetch")?;
         let (queue, options) = (self.queue.as_str(), BasicConsumeOptions::default());
-        let start =
-            self.channel
-                .basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let start = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let consumer = answer(start)
             .await
             .with_context(|| format!("consuming from {queue}"))?;
@@ -115,9 +130,8 @@ impl Source {
         let (arrive, arrivals) = mpsc::unbounded_channel();
         self.arrivals = arrivals;
         let pump = Pump {
-            held: self.held.clone(),
+            outlet: self.outlet.clone(),
             limit: self.budget.saturating_mul(2),
-            connection: self.connection.clone(),
         };
         self.pump = Some(AbortOnDropHandle::new(tokio::spawn(
             pump.run(consumer, arrive),
@@ -132,14 +146,15 @@ impl Source {
     /// When the broker does not answer, or the consumer is lost meanwhile.
     pub async fn resize(&mut self, window: u16) -> anyhow::Result<()> {
         let options = BasicCancelOptions::default();
-        answer(self.channel.basic_cancel(self.tag.as_str().into(), options))
+        let tag = self.tag.as_str();
+        answer(self.outlet.channel.basic_cancel(tag.into(), options))
             .await
             .context("changing the prefetch")?;
         // The stream ends behind the last message that was delivered. Not one may be left out:
         // an acknowledgement covers every message before it.
         let drained = async {
             while let Some(arrival) = self.arrivals.recv().await {
-                self.ahead.push_back(arrival?);
+                self.ahead.extend(arrival?);
             }
             anyhow::Ok(())
         };
@@ -149,14 +164,17 @@ impl Source {
         self.consume(window).await
     }
 
-    /// Collects a batch: up to the limits of count, bytes and time, until the queue falls quiet,
-    /// or until a suspect comes, which is a batch of its own. `None` when told to stop.
+    /// Collects a batch of at most `most` messages: up to the limits of count and bytes, until a
+    /// suspect comes, which is a batch of its own, or until the first message has waited long
+    /// enough and the batch before it is done (`writable`). `None` when told to stop.
     ///
     /// # Errors
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
     pub async fn next_batch(
         &mut self,
         settings: &LoopArgs,
+        most: usize,
+        writable: &Semaphore,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Batch>> {
         let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
@@ -164,20 +182,27 @@ impl Source {
         };
         let counted = self.counted;
         let again = |delivery: &Delivery| delivery.redelivered && !counted;
+        let enough = Instant::now() + linger(&first, settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
             deliveries: vec![first],
         };
         let mut bytes = batch.deliveries[0].data.len();
-        let deadline = tokio::time::Instant::now() + settings.batch_wait;
-        while !batch.suspicious
-            && batch.deliveries.len() < usize::from(settings.batch_max)
-            && bytes < settings.batch_bytes
-        {
-            let quiet = deadline.min(tokio::time::Instant::now() + QUIET);
-            let Some(delivery) = self.another(quiet).await? else {
-                break;
+        while !batch.suspicious && batch.deliveries.len() < most && bytes < settings.batch_bytes {
+            let Some(delivery) = self.ahead.pop_front() else {
+                let patience = async {
+                    let _writable = writable.acquire().await;
+                    tokio::time::sleep_until(enough).await;
+                };
+                tokio::select! {
+                    biased;
+                    arrival = self.arrivals.recv() => {
+                        self.ahead.extend(arrival.context(CANCELLED)??);
+                        continue;
+                    }
+                    () = patience => break,
+                }
             };
             if is_suspect(&delivery) || again(&delivery) != batch.again {
                 batch.suspicious = is_suspect(&delivery);
@@ -197,14 +222,20 @@ impl Source {
         look_every: Duration,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Delivery>> {
-        if let Some(delivery) = self.ahead.pop_front() {
-            return Ok(Some(delivery));
-        }
         let mut passed_over = 0;
         loop {
+            if stop.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(delivery) = self.ahead.pop_front() {
+                return Ok(Some(delivery));
+            }
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
-                arrival = self.arrivals.recv() => return arrival.context(CANCELLED)?.map(Some),
+                arrival = self.arrivals.recv() => {
+                    self.ahead.extend(arrival.context(CANCELLED)??);
+                    continue;
+                }
                 () = tokio::time::sleep(look_every) => {}
             }
             passed_over = if self.ready_messages().await? > 0 {
@@ -218,27 +249,6 @@ impl Source {
         }
     }
 
-    /// The next message that is there or comes until `deadline`.
-    async fn another(
-        &mut self,
-        deadline: tokio::time::Instant,
-    ) -> anyhow::Result<Option<Delivery>> {
-        if let Some(delivery) = self.ahead.pop_front() {
-            return Ok(Some(delivery));
-        }
-        let arrival = match self.arrivals.try_recv() {
-            Ok(arrival) => Some(arrival),
-            Err(mpsc::error::TryRecvError::Disconnected) => bail!(CANCELLED),
-            Err(mpsc::error::TryRecvError::Empty) => {
-                match tokio::time::timeout_at(deadline, self.arrivals.recv()).await {
-                    Ok(arrival) => Some(arrival.context(CANCELLED)?),
-                    Err(_) => None,
-                }
-            }
-        };
-        arrival.transpose()
-    }
-
     /// Messages in the queue that are ready to be delivered.
     async fn ready_messages(&self) -> anyhow::Result<u32> {
         let options = QueueDeclareOptions {
@@ -246,14 +256,19 @@ impl Source {
             ..QueueDeclareOptions::default()
         };
         let name = self.queue.as_str().into();
-        let queue = answer(
-            self.channel
-                .queue_declare(name, options, FieldTable::default()),
-        )
-        .await?;
+        let channel = &self.outlet.channel;
+        let queue = answer(channel.queue_declare(name, options, FieldTable::default())).await?;
         Ok(queue.message_count())
     }
 
+    /// The way back to the broker.
+    #[must_use]
+    pub const fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+}
+
+impl Outlet {
     /// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
     /// whether its channel is still the one that delivered.
     ///
@@ -285,37 +300,65 @@ impl Source {
     }
 }
 
+/// How long a batch that begins with a message waits for more.
+fn linger(first: &Delivery, longest: Duration) -> Duration {
+    let now = Utc::now();
+    let age = published_at(&first.properties, now)
+        .and_then(|published| (now - published).to_std().ok())
+        .unwrap_or_default();
+    (age / LINGER_SHARE).max(LINGER).min(longest)
+}
+
 /// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
 /// bytes the lane holds.
 struct Pump {
-    held: Arc<AtomicUsize>,
+    outlet: Outlet,
     limit: usize,
-    connection: Arc<Connected>,
 }
 
 impl Pump {
     async fn run(
         self,
-        mut consumer: Consumer,
-        arrive: mpsc::UnboundedSender<anyhow::Result<Delivery>>,
+        consumer: Consumer,
+        arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
     ) {
-        while let Some(arrival) = consumer.next().await {
-            let size = arrival.as_ref().map_or(0, |delivery| delivery.data.len());
-            let before = self.held.fetch_add(size, Ordering::Relaxed);
-            // The window follows the sizes seen; bodies that suddenly are much larger get past
-            // it. Only cutting the line stops the broker at once.
-            if before > 0 && before + size > self.limit {
-                self.connection.cut();
-                let _ = arrive.send(Err(anyhow::anyhow!(
-                    "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
-                    self.limit
-                )));
-                return;
+        let mut chunks = consumer.ready_chunks(CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            let mut arrived = Vec::with_capacity(chunk.len());
+            let mut lost = None;
+            for arrival in chunk {
+                match arrival {
+                    Ok(delivery) if self.fits(delivery.data.len()) => arrived.push(delivery),
+                    Ok(_) => {
+                        // Only cutting the line stops the broker at once.
+                        self.outlet.connection.cut();
+                        lost = Some(anyhow::anyhow!(
+                            "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
+                            self.limit
+                        ));
+                        break;
+                    }
+                    Err(error) => {
+                        lost = Some(
+                            anyhow::Error::new(error).context("the broker closed the channel"),
+                        );
+                    }
+                }
             }
-            let arrival = arrival.context("the broker closed the channel");
-            if arrive.send(arrival).is_err() {
+            let ends = lost.is_some();
+            if arrive.send(Ok(arrived)).is_err()
+                || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
+                || ends
+            {
                 return;
             }
         }
+    }
+
+    /// Whether a body may be held too. The window follows the sizes seen; bodies that suddenly
+    /// are much larger get past it.
+    fn fits(&self, size: usize) -> bool {
+        let before = self.outlet.held.fetch_add(size, Ordering::Relaxed);
+        before == 0 || before + size <= self.limit
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::sort::Sorted;
-use super::source::Source;
+use super::source::{Batch, Outlet};
 use super::store::{Purpose, Store, Written};
 use super::{Lane, properties};
 use crate::amqp::queue_of;
@@ -22,6 +22,9 @@ use crate::run::Shared;
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
+
+/// Messages decoded before whoever else runs on this thread has a turn.
+const DECODED_AT_ONCE: usize = 128;
 
 /// What a lane writes with.
 pub struct Writer<'a> {
@@ -38,22 +41,22 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Decodes a batch and writes it; retries while the database says that this may help. `false`
-    /// when told to stop before it was written.
+    /// Writes a decoded batch; retries while the database says that this may help. `false` when
+    /// told to stop before it was written.
     ///
     /// # Errors
     /// When the database refused for so long that the messages went back to the queue.
     pub async fn stage(
         &self,
-        source: &Source,
+        outlet: &Outlet,
         connection: &mut PgConnection,
-        batch: &[Delivery],
+        load: &Load,
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
-        for sorted in sort(self.lane, batch) {
-            let decoded = begun.elapsed();
+        let batch = &load.batch.deliveries;
+        for sorted in &load.sorted {
             let Some(written) = self
-                .insist(source, connection, batch, &sorted, begun)
+                .insist(outlet, connection, batch, sorted, begun)
                 .await?
             else {
                 return Ok(false);
@@ -68,11 +71,11 @@ impl Writer<'_> {
             );
             self.shared.metrics.staged(
                 &self.lane.queue,
-                &sorted,
+                sorted,
                 &written,
                 batch,
-                decoded,
-                begun.elapsed(),
+                load.decoding,
+                load.decoding + begun.elapsed(),
             );
             self.shared.wake(sorted.domain.name);
         }
@@ -82,7 +85,7 @@ impl Writer<'_> {
     /// Attempts until it is written (`Some`) or the worker is told to stop (`None`).
     async fn insist(
         &self,
-        source: &Source,
+        outlet: &Outlet,
         connection: &mut PgConnection,
         batch: &[Delivery],
         sorted: &Sorted,
@@ -112,7 +115,7 @@ impl Writer<'_> {
                     messages = batch.len(),
                     "held for too long, its messages go back to the queue"
                 );
-                source.close().await;
+                outlet.close().await;
                 purpose = Purpose::Rehearse;
             }
             if !self.reconnect(connection, &mut backoff).await {
@@ -150,32 +153,57 @@ impl Writer<'_> {
     }
 }
 
-/// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
-fn sort(lane: &Lane, batch: &[Delivery]) -> Vec<Sorted> {
-    let context = Context::now();
-    if let Some(domain) = lane.domain {
-        let mut sorted = Sorted::new(domain);
-        for (position, delivery) in batch.iter().enumerate() {
-            sorted.add(position, delivery, &lane.queue, &context);
+/// A batch on its way from the queue to staging.
+pub struct Load {
+    /// The messages.
+    pub batch: Batch,
+    /// What is in them; empty for those that are passed on unseen.
+    pub sorted: Vec<Sorted>,
+    /// How long decoding took.
+    pub decoding: Duration,
+}
+
+impl Load {
+    /// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
+    pub async fn decode(lane: &Lane, batch: Batch) -> Self {
+        let begun = Instant::now();
+        let context = Context::now();
+        let mut sorted: Vec<Sorted> = match lane.domain {
+            Some(_) if batch.again => Vec::new(),
+            Some(domain) => vec![Sorted::new(domain)],
+            None => catalog().iter().map(Sorted::new).collect(),
+        };
+        for (position, delivery) in batch.deliveries.iter().enumerate() {
+            if position % DECODED_AT_ONCE == DECODED_AT_ONCE - 1 {
+                tokio::task::yield_now().await; // the batch before this one is being written
+            }
+            if lane.domain.is_none() {
+                let index = origin_of(delivery, &sorted);
+                sorted[index].add_dead(position, delivery, &lane.queue);
+            } else if let Some(sorted) = sorted.first_mut() {
+                sorted.add(position, delivery, &lane.queue, &context);
+            }
         }
-        return vec![sorted];
-    }
-    let mut by_domain: Vec<Sorted> = catalog().iter().map(Sorted::new).collect();
-    for (position, delivery) in batch.iter().enumerate() {
-        let key = delivery.routing_key.as_str();
-        let origin = properties::first_death_queue(&delivery.properties);
-        let index = by_domain.iter().position(|sorted| {
-            let name = sorted.domain.name;
-            origin.as_deref() == Some(queue_of(name).as_str())
-                || key
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        });
-        // A letter of nobody is filed under the first domain rather than lost.
-        if let Some(sorted) = by_domain.get_mut(index.unwrap_or(0)) {
-            sorted.add_dead(position, delivery, &lane.queue);
+        sorted.retain(|sorted| !sorted.is_empty());
+        Self {
+            batch,
+            sorted,
+            decoding: begun.elapsed(),
         }
     }
-    by_domain.retain(|sorted| !sorted.rejected.is_empty());
-    by_domain
+}
+
+/// The domain whose queue gave a message up. A letter of nobody is filed under the first domain
+/// rather than lost.
+fn origin_of(delivery: &Delivery, domains: &[Sorted]) -> usize {
+    let key = delivery.routing_key.as_str();
+    let origin = properties::first_death_queue(&delivery.properties);
+    let index = domains.iter().position(|sorted| {
+        let name = sorted.domain.name;
+        origin.as_deref() == Some(queue_of(name).as_str())
+            || key
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.'))
+    });
+    index.unwrap_or(0)
 }
