@@ -9,19 +9,27 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
 -- The client's clock decides about the day; the place in the day is counted in hours that pass, so that
 -- the two hours 2 of the day on which clocks go back have a place each.
-with given as (
+with given as materialized (
     select g.cliente, g.instante, g.wh, g.marca, coalesce(c.zona, 'Europe/Madrid') as zona
     from unnest(p_cliente, p_instante, p_wh, p_marca) as g (cliente, instante, wh, marca)
     left join consumo.clientes c on c.propietario_id = g.cliente
 ),
+-- A batch has few different hours: the clock is asked once for each of them.
+clocks as materialized (
+    select c.zona, c.instante, l.fecha, b.inicio,
+           (date_part('epoch', c.instante - b.inicio) / 3600)::int + 1 as k,
+           (date_part('epoch', ((l.fecha + 1)::timestamp at time zone c.zona) - b.inicio) / 3600)::smallint as horas
+    from (select distinct zona, instante from given) c
+    cross join lateral (select (c.instante at time zone c.zona)::date as fecha offset 0) l
+    cross join lateral (select l.fecha::timestamp at time zone c.zona as inicio offset 0) b
+),
 placed as (
-    select g.*, l.fecha, i.inicio, (date_part('epoch', g.instante - i.inicio) / 3600)::int + 1 as k
+    select g.cliente, g.instante, g.wh, g.marca, g.zona, c.fecha, c.inicio, c.horas, c.k
     from given g
-    cross join lateral (select (g.instante at time zone g.zona)::date as fecha) l
-    cross join lateral (select l.fecha::timestamp at time zone g.zona as inicio) i
+    join clocks c on c.zona = g.zona and c.instante = g.instante
 ),
 grouped as (
-    select cliente, fecha, inicio, zona, min(instante) as desde, max(instante) as hasta,
+    select cliente, fecha, inicio, horas, zona, min(instante) as desde, max(instante) as hasta,
            array[max(wh) filter (where k = 1), max(wh) filter (where k = 2), max(wh) filter (where k = 3), max(wh) filter (where k = 4), max(wh) filter (where k
            = 5), max(wh) filter (where k = 6), max(wh) filter (where k = 7), max(wh) filter (where k = 8), max(wh) filter (where k = 9), max(wh) filter (where k
            = 10), max(wh) filter (where k = 11), max(wh) filter (where k = 12), max(wh) filter (where k = 13), max(wh) filter (where k = 14), max(wh) filter
@@ -35,12 +43,12 @@ grouped as (
            k = 18), max(marca) filter (where k = 19), max(marca) filter (where k = 20), max(marca) filter (where k = 21), max(marca) filter (where k = 22),
            max(marca) filter (where k = 23), max(marca) filter (where k = 24), max(marca) filter (where k = 25)] as marcas
     from placed
-    group by cliente, fecha, inicio, zona
+    group by cliente, fecha, inicio, horas, zona
 ),
 -- One promotion at a time: nobody else writes the days after this look.
 merged as (
-    select g.cliente, g.fecha, g.inicio, g.zona, g.desde, g.hasta, d.fecha is null as nuevo,
-           (date_part('epoch', ((g.fecha + 1)::timestamp at time zone g.zona) - g.inicio) / 3600)::smallint as horas,
+    select g.cliente, g.fecha, g.inicio, g.zona, g.desde, g.hasta, d.ctid as lugar,
+           g.horas,
            array[coalesce(g.wh[1], d.wh[1]), coalesce(g.wh[2], d.wh[2]), coalesce(g.wh[3], d.wh[3]), coalesce(g.wh[4], d.wh[4]), coalesce(g.wh[5], d.wh[5]),
            coalesce(g.wh[6], d.wh[6]), coalesce(g.wh[7], d.wh[7]), coalesce(g.wh[8], d.wh[8]), coalesce(g.wh[9], d.wh[9]), coalesce(g.wh[10], d.wh[10]),
            coalesce(g.wh[11], d.wh[11]), coalesce(g.wh[12], d.wh[12]), coalesce(g.wh[13], d.wh[13]), coalesce(g.wh[14], d.wh[14]), coalesce(g.wh[15], d.wh[15]),
@@ -80,7 +88,7 @@ written as (
     select m.cliente, m.fecha, m.inicio, m.horas, m.wh, m.marcas, m.n, m.suma, m.cuadrados, m.minimo, m.maximo,
            m.noche_n, m.noche_suma, m.punta_n, m.punta_suma, m.esperadas, m.sospechosas, m.desacuerdos
     from measured m
-    where m.nuevo
+    where m.lugar is null
 ),
 rewritten as (
     update consumo.dias d
@@ -88,7 +96,7 @@ rewritten as (
         noche_n = m.noche_n, noche_suma = m.noche_suma, punta_n = m.punta_n, punta_suma = m.punta_suma,
         esperadas = m.esperadas, sospechosas = m.sospechosas, desacuerdos = m.desacuerdos
     from measured m
-    where not m.nuevo and d.propietario_id = m.cliente and d.fecha = m.fecha
+    where d.ctid = m.lugar
 ),
 spans as (
     select cliente, min(desde) as desde, max(hasta) as hasta, min(fecha) as primera, max(fecha) as ultima

@@ -38,7 +38,7 @@ from (
     select distinct w.cliente, w.desde from unnest(v_cliente, v_desde) as w (cliente, desde)
 ) m;
 
-with days as (
+with days as materialized (
     select d.*, b.dias as base_dias, b.mediana, b.escala, b.alto, b.noche, b.noche_escala, b.total, b.variacion
     from unnest(v_cliente, v_fecha, v_desde) as w (cliente, fecha, desde)
     join consumo.dias d on d.propietario_id = w.cliente and d.fecha = w.fecha
@@ -125,16 +125,14 @@ found as (
 scored as (
     select f.*, least(1, greatest(0.4, round((1 - 0.6 / f.veces)::numeric, 2))) as score from found f
 )
-select array_agg(row(s.propietario_id, 'estacional', s.instante, s.ambito, s.fecha, s.hora, s.wh / 1000.0, s.tipos, s.score,
-    case when s.score > 0.7 then 'crítica' when s.score > 0.5 then 'alta' else 'media' end, s.sospechoso, s.evidencia,
-    null)::consumo.anomalias)
-into v_halladas
+select (select array_agg(d.propietario_id) from days d), (select array_agg(d.inicio) from days d),
+       (select array_agg(d.inicio + (d.horas - 1) * interval '1 hour') from days d),
+       array_agg(row(s.propietario_id, 'estacional', s.instante, s.ambito, s.fecha, s.hora, s.wh / 1000.0, s.tipos, s.score,
+           case when s.score > 0.7 then 'crítica' when s.score > 0.5 then 'alta' else 'media' end, s.sospechoso, s.evidencia,
+           null)::consumo.anomalias)
+into v_cliente, v_begin, v_end, v_halladas
 from scored s;
 
-select array_agg(d.propietario_id), array_agg(d.inicio), array_agg(d.inicio + (d.horas - 1) * interval '1 hour')
-into v_cliente, v_begin, v_end
-from unnest(v_cliente, v_fecha) as w (cliente, fecha)
-join consumo.dias d on d.propietario_id = w.cliente and d.fecha = w.fecha;
 perform consumo.anotar('estacional', v_cliente, v_begin, v_end, coalesce(v_halladas, '{}'));
 end
 $$;
