@@ -102,9 +102,9 @@ impl Work for Deliver {
             return Ok(Step::Idle(shared.settings.poll_every));
         }
         // For this loop the broker is a dependency as the database is: down, and waited for.
-        self.publish(&waiting, shared)
-            .await
-            .map_err(|error| sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}"))))?;
+        self.publish(&waiting, shared).await.map_err(|error| {
+            sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
+        })?;
         failpoint::after_confirms();
         let ids: Vec<i64> = waiting.iter().map(|message| message.id).collect();
         sqlx::query("select core.outbox_published($1)")
