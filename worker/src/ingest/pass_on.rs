@@ -14,8 +14,9 @@ use lapin::message::Delivery;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::outlet::Outlet;
 use super::properties::text_header;
-use super::source::{Batch, Outlet};
+use super::source::Batch;
 use crate::amqp::answer;
 
 /// Header with the queue that a message came by first: it is part of the identity of messages

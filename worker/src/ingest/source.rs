@@ -2,21 +2,17 @@
 //! anew after any loss.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use acequia_contracts::Domain;
-use acequia_link::broker::{self, Connected};
+use acequia_link::broker;
 use anyhow::{Context, bail};
 use chrono::Utc;
-use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,12 +20,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Lane;
 use super::identity::published_at;
+use super::outlet::{Outlet, Pump};
 use super::window::is_suspect;
-use crate::amqp::{ANSWER_WITHIN, answer, close, declare};
+use crate::amqp::{ANSWER_WITHIN, answer, declare};
 use crate::config::{LoopArgs, SecretUrl};
 
-/// Messages that are handed on together when they arrive together.
-const CHUNK: usize = 256;
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(2);
 /// A batch waits for more messages for at most this share of the time that its first one is
@@ -55,14 +50,6 @@ impl Batch {
         let sizes = self.deliveries.iter().map(|delivery| delivery.data.len());
         sizes.max().unwrap_or(0)
     }
-}
-
-/// The way back to the broker: acknowledgements, and giving up.
-#[derive(Clone)]
-pub struct Outlet {
-    channel: Channel,
-    connection: Arc<Connected>,
-    held: Arc<AtomicUsize>,
 }
 
 /// A consumer with the connection and channel that it lives on.
@@ -99,11 +86,7 @@ impl Source {
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
-            outlet: Outlet {
-                channel,
-                connection: Arc::new(connected),
-                held: Arc::default(),
-            },
+            outlet: Outlet::new(channel, connected),
             tag: String::new(),
             pump: None,
             arrivals: mpsc::unbounded_channel().1,
@@ -117,7 +100,7 @@ impl Source {
     /// Starts a consumer that may have `window` messages in flight.
     async fn consume(&mut self, window: u16) -> anyhow::Result<()> {
         let qos = BasicQosOptions::default();
-        let channel = &self.outlet.channel;
+        let channel = self.outlet.channel();
         answer(channel.basic_qos(window, qos))
             .await
             .context("prefetch")?;
@@ -147,7 +130,7 @@ impl Source {
     pub async fn resize(&mut self, window: u16) -> anyhow::Result<()> {
         let options = BasicCancelOptions::default();
         let tag = self.tag.as_str();
-        answer(self.outlet.channel.basic_cancel(tag.into(), options))
+        answer(self.outlet.channel().basic_cancel(tag.into(), options))
             .await
             .context("changing the prefetch")?;
         // The stream ends behind the last message that was delivered. Not one may be left out:
@@ -256,7 +239,7 @@ impl Source {
             ..QueueDeclareOptions::default()
         };
         let name = self.queue.as_str().into();
-        let channel = &self.outlet.channel;
+        let channel = self.outlet.channel();
         let queue = answer(channel.queue_declare(name, options, FieldTable::default())).await?;
         Ok(queue.message_count())
     }
@@ -268,38 +251,6 @@ impl Source {
     }
 }
 
-impl Outlet {
-    /// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
-    /// whether its channel is still the one that delivered.
-    ///
-    /// # Errors
-    /// When the acknowledgement could not be sent: the broker delivers the batch again.
-    pub async fn acknowledge(&self, batch: Batch) -> anyhow::Result<()> {
-        let Some(last) = batch.deliveries.last() else {
-            return Ok(());
-        };
-        let sent = answer(last.acker.ack(BasicAckOptions { multiple: true }))
-            .await
-            .context("acknowledging")?;
-        if !sent {
-            bail!("the channel was lost before the acknowledgement; the broker delivers again");
-        }
-        let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The channel that it consumes by.
-    pub(super) const fn channel(&self) -> &Channel {
-        &self.channel
-    }
-
-    /// Closes the connection; what is unacknowledged goes back to the queue.
-    pub async fn close(&self) {
-        close(&self.connection.connection).await;
-    }
-}
-
 /// How long a batch that begins with a message waits for more.
 fn linger(first: &Delivery, longest: Duration) -> Duration {
     let now = Utc::now();
@@ -307,58 +258,4 @@ fn linger(first: &Delivery, longest: Duration) -> Duration {
         .and_then(|published| (now - published).to_std().ok())
         .unwrap_or_default();
     (age / LINGER_SHARE).max(LINGER).min(longest)
-}
-
-/// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
-/// bytes the lane holds.
-struct Pump {
-    outlet: Outlet,
-    limit: usize,
-}
-
-impl Pump {
-    async fn run(
-        self,
-        consumer: Consumer,
-        arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
-    ) {
-        let mut chunks = consumer.ready_chunks(CHUNK);
-        while let Some(chunk) = chunks.next().await {
-            let mut arrived = Vec::with_capacity(chunk.len());
-            let mut lost = None;
-            for arrival in chunk {
-                match arrival {
-                    Ok(delivery) if self.fits(delivery.data.len()) => arrived.push(delivery),
-                    Ok(_) => {
-                        // Only cutting the line stops the broker at once.
-                        self.outlet.connection.cut();
-                        lost = Some(anyhow::anyhow!(
-                            "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
-                            self.limit
-                        ));
-                        break;
-                    }
-                    Err(error) => {
-                        lost = Some(
-                            anyhow::Error::new(error).context("the broker closed the channel"),
-                        );
-                    }
-                }
-            }
-            let ends = lost.is_some();
-            if arrive.send(Ok(arrived)).is_err()
-                || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
-                || ends
-            {
-                return;
-            }
-        }
-    }
-
-    /// Whether a body may be held too. The window follows the sizes seen; bodies that suddenly
-    /// are much larger get past it.
-    fn fits(&self, size: usize) -> bool {
-        let before = self.outlet.held.fetch_add(size, Ordering::Relaxed);
-        before == 0 || before + size <= self.limit
-    }
 }

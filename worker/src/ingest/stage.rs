@@ -9,8 +9,9 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::outlet::Outlet;
 use super::sort::Sorted;
-use super::source::{Batch, Outlet};
+use super::source::Batch;
 use super::store::{Purpose, Store, Written};
 use super::{Lane, properties};
 use crate::amqp::queue_of;

@@ -1,17 +1,17 @@
 //! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's accounts.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use acequia_contracts::{Code, Entity, Values, Violation};
+use acequia_contracts::Code;
 use lapin::message::Delivery;
-use sqlx::postgres::{PgArguments, PgConnection};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Postgres};
+use sqlx::Connection;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnection;
 
-use super::identity::Identity;
+use super::insert::{Insert, bisect, insert};
 use super::quarantine::quarantine;
-use super::sort::{EntityRows, Rejected, Sorted};
+use super::sort::{Rejected, Sorted};
 use crate::failure::Failure;
 
 /// Name under which messages without a known entity are counted.
@@ -50,10 +50,29 @@ pub enum Purpose {
     Rehearse,
 }
 
+/// How the rows of a batch are inserted. Each way costs more than the one before it, and is taken
+/// when that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// As if all messages were new, which spares PostgreSQL a look-up and a lock for each row.
+    New,
+    /// Messages that are there already are passed over.
+    Known,
+    /// Rows that PostgreSQL refuses are found by bisection.
+    Bisect,
+}
+
+/// Batches that are written with [`Care::Known`] after one that held a message seen before:
+/// where one copy comes, others may follow.
+const COPIES_FOLLOW: u32 = 100;
+
 /// Writes batches; the statements are made once from the catalog.
 pub struct Store {
     worker: String,
-    inserts: HashMap<&'static str, String>,
+    inserts: HashMap<&'static str, Insert>,
+    /// Batches for which copies are still expected. A lane that begins expects some: what was
+    /// not acknowledged comes again.
+    copies_expected: AtomicU32,
 }
 
 impl Store {
@@ -64,15 +83,16 @@ impl Store {
         Self {
             worker: worker.to_owned(),
             inserts: entities
-                .map(|entity| (entity.staging, insert_statement(entity)))
+                .map(|entity| (entity.staging, Insert::of(entity)))
                 .collect(),
+            copies_expected: AtomicU32::new(1),
         }
     }
 
     /// Writes a batch in one transaction.
     ///
-    /// Rows that PostgreSQL refuses are found by bisection and put in quarantine; only a
-    /// transaction that was refused once pays for the savepoints which that takes.
+    /// A batch that was refused is written again with more [`Care`]; rows that PostgreSQL refuses
+    /// go to quarantine in the end.
     ///
     /// # Errors
     /// Whatever PostgreSQL answers other than a refused row. Nothing is written then.
@@ -84,11 +104,19 @@ impl Store {
         deliveries: &[Delivery],
         purpose: Purpose,
     ) -> sqlx::Result<Written> {
-        let mut careful = false;
+        let redelivered = deliveries.iter().any(|delivery| delivery.redelivered);
+        let expected = self.copies_expected.load(Ordering::Relaxed);
+        self.copies_expected
+            .store(expected.saturating_sub(1), Ordering::Relaxed);
+        let mut care = if redelivered || expected > 0 {
+            Care::Known
+        } else {
+            Care::New
+        };
         loop {
             let mut transaction = connection.begin().await?;
             match self
-                .fill(&mut transaction, queue, sorted, deliveries, careful)
+                .fill(&mut transaction, queue, sorted, deliveries, care)
                 .await
             {
                 Ok(written) => {
@@ -98,9 +126,17 @@ impl Store {
                     }
                     return Ok(written);
                 }
-                Err(error) if !careful && Failure::of(&error) == Failure::BadData => {
+                Err(error) if care != Care::Bisect && Failure::of(&error) == Failure::BadData => {
                     transaction.rollback().await?;
-                    careful = true;
+                    let copy = error
+                        .as_database_error()
+                        .is_some_and(DatabaseError::is_unique_violation);
+                    care = if copy && care == Care::New {
+                        self.copies_expected.store(COPIES_FOLLOW, Ordering::Relaxed);
+                        Care::Known
+                    } else {
+                        Care::Bisect
+                    };
                 }
                 Err(error) => return Err(error),
             }
@@ -113,7 +149,7 @@ impl Store {
         queue: &str,
         sorted: &Sorted,
         deliveries: &[Delivery],
-        careful: bool,
+        care: Care,
     ) -> sqlx::Result<Written> {
         let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
             .fetch_one(&mut *transaction)
@@ -125,12 +161,9 @@ impl Store {
             if len == 0 {
                 continue;
             }
-            let statement = self
-                .inserts
-                .get(rows.entity.staging)
-                .map_or("", String::as_str);
+            let statement = &self.inserts[rows.entity.staging];
             let first_refused = refused.len();
-            let staged = if careful {
+            let staged = if care == Care::Bisect {
                 bisect(
                     &mut *transaction,
                     statement,
@@ -141,7 +174,8 @@ impl Store {
                 )
                 .await?
             } else {
-                insert(&mut *transaction, statement, batch_id, rows, 0..len).await?
+                let known = care == Care::Known;
+                insert(&mut *transaction, statement, known, batch_id, rows, 0..len).await?
             };
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
@@ -193,138 +227,6 @@ fn by_bytes<'a, 'b>(
         }
         fits
     })
-}
-
-/// `insert into stg.x ... select from unnest(...)`; every name comes from the catalog.
-fn insert_statement(entity: &Entity) -> String {
-    let fields: Vec<&str> = entity.columns.iter().map(|column| column.name).collect();
-    let arrays: Vec<String> = entity
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| format!("${}::{}[]", index + 6, column.kind.sql()))
-        .collect();
-    let (fields, arrays) = (fields.join(", "), arrays.join(", "));
-    format!(
-        "insert into {table} (message_id, day, batch_id, event_at, published_at, {fields}) \
-         select t.message_id, t.day, $1, t.event_at, t.published_at, {selected} \
-         from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], {arrays}) \
-         as t(message_id, day, event_at, published_at, {fields}) \
-         on conflict do nothing",
-        table = entity.staging,
-        selected = entity
-            .columns
-            .iter()
-            .map(|column| format!("t.{}", column.name))
-            .collect::<Vec<_>>()
-            .join(", "),
-    )
-}
-
-/// Stages some of the rows; returns how many were new.
-async fn insert(
-    connection: &mut PgConnection,
-    statement: &str,
-    batch_id: i64,
-    rows: &EntityRows,
-    range: Range<usize>,
-) -> sqlx::Result<u64> {
-    // The text is made of the catalog's names alone.
-    let mut query = sqlx::query(AssertSqlSafe(statement))
-        .bind(batch_id)
-        .bind(&rows.ids[range.clone()])
-        .bind(&rows.days[range.clone()])
-        .bind(&rows.event_at[range.clone()])
-        .bind(&rows.published_at[range.clone()]);
-    for values in &rows.fields {
-        query = bind(query, values, range.clone());
-    }
-    Ok(query.execute(connection).await?.rows_affected())
-}
-
-fn bind<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    values: &'q Values,
-    range: Range<usize>,
-) -> Query<'q, Postgres, PgArguments> {
-    match values {
-        Values::Int(values) => query.bind(&values[range]),
-        Values::BigInt(values) => query.bind(&values[range]),
-        Values::Float(values) => query.bind(&values[range]),
-        Values::Bool(values) => query.bind(&values[range]),
-        Values::Text(values) => query.bind(&values[range]),
-        Values::Decimal(values) => query.bind(&values[range]),
-        Values::Date(values) => query.bind(&values[range]),
-        Values::Timestamp(values) => query.bind(&values[range]),
-    }
-}
-
-/// Stages all rows that PostgreSQL takes and files the others: halves until a single row is
-/// refused, about 2 log2(n) statements for each.
-async fn bisect(
-    connection: &mut PgConnection,
-    statement: &str,
-    batch_id: i64,
-    entity: usize,
-    rows: &EntityRows,
-    refused: &mut Vec<Rejected>,
-) -> sqlx::Result<u64> {
-    let mut staged = 0;
-    let mut ranges = Vec::new();
-    let mut next = Some(0..rows.ids.len());
-    while let Some(range) = next.take().or_else(|| ranges.pop()) {
-        let mut savepoint = connection.begin().await?;
-        match insert(&mut savepoint, statement, batch_id, rows, range.clone()).await {
-            Ok(new) => {
-                savepoint.commit().await?;
-                staged += new;
-            }
-            Err(error) if Failure::of(&error) == Failure::BadData => {
-                savepoint.rollback().await?;
-                if range.len() == 1 {
-                    refused.push(refusal(&error, entity, rows, range.start));
-                } else {
-                    let middle = range.start + range.len() / 2;
-                    ranges.push(middle..range.end);
-                    ranges.push(range.start..middle);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(staged)
-}
-
-/// PostgreSQL's own text may hold the value, so only the names in its answer are kept.
-fn refusal(error: &sqlx::Error, entity: usize, rows: &EntityRows, row: usize) -> Rejected {
-    let database = error.as_database_error();
-    let code = database.and_then(|error| error.code().map(|code| code.to_string()));
-    let constraint = database.and_then(|error| error.constraint());
-    let column = database
-        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
-        .and_then(|error| error.column())
-        .unwrap_or("");
-    let message = match constraint {
-        Some(constraint) => format!("PostgreSQL refused the row: constraint {constraint}"),
-        None => format!(
-            "PostgreSQL refused the row: SQLSTATE {}",
-            code.as_deref().unwrap_or("unknown")
-        ),
-    };
-    Rejected {
-        delivery: rows.deliveries[row],
-        entity: Some(entity),
-        identity: Identity {
-            id: rows.ids[row],
-            day: rows.days[row],
-        },
-        violations: vec![Violation::field(
-            Code::RefusedByDatabase,
-            column.to_owned(),
-            message,
-        )],
-        sqlstate: code,
-    }
 }
 
 const ACCOUNT: &str = "

@@ -1,0 +1,125 @@
+//! The way back to the broker, and what carries messages from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use acequia_link::broker::Connected;
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use lapin::{Channel, Consumer};
+use tokio::sync::mpsc;
+
+use super::source::Batch;
+use crate::amqp::{answer, close};
+
+/// Messages that are handed on together when they arrive together.
+const CHUNK: usize = 256;
+
+/// The way back to the broker: acknowledgements, and giving up.
+#[derive(Clone)]
+pub struct Outlet {
+    channel: Channel,
+    connection: Arc<Connected>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Outlet {
+    /// Of a channel that nothing was delivered by yet.
+    #[must_use]
+    pub fn new(channel: Channel, connected: Connected) -> Self {
+        Self {
+            channel,
+            connection: Arc::new(connected),
+            held: Arc::default(),
+        }
+    }
+
+    /// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
+    /// whether its channel is still the one that delivered.
+    ///
+    /// # Errors
+    /// When the acknowledgement could not be sent: the broker delivers the batch again.
+    pub async fn acknowledge(&self, batch: Batch) -> anyhow::Result<()> {
+        let Some(last) = batch.deliveries.last() else {
+            return Ok(());
+        };
+        let sent = answer(last.acker.ack(BasicAckOptions { multiple: true }))
+            .await
+            .context("acknowledging")?;
+        if !sent {
+            bail!("the channel was lost before the acknowledgement; the broker delivers again");
+        }
+        let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The channel that it consumes by.
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Closes the connection; what is unacknowledged goes back to the queue.
+    pub async fn close(&self) {
+        close(&self.connection.connection).await;
+    }
+}
+
+/// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
+/// bytes the lane holds.
+pub struct Pump {
+    /// Cuts the line when too much comes.
+    pub outlet: Outlet,
+    /// Most bytes that the lane may hold.
+    pub limit: usize,
+}
+
+impl Pump {
+    /// Carries until the consumer ends or nobody takes what it carries.
+    pub async fn run(
+        self,
+        consumer: Consumer,
+        arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
+    ) {
+        let mut chunks = consumer.ready_chunks(CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            let mut arrived = Vec::with_capacity(chunk.len());
+            let mut lost = None;
+            for arrival in chunk {
+                match arrival {
+                    Ok(delivery) if self.fits(delivery.data.len()) => arrived.push(delivery),
+                    Ok(_) => {
+                        // Only cutting the line stops the broker at once.
+                        self.outlet.connection.cut();
+                        lost = Some(anyhow::anyhow!(
+                            "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
+                            self.limit
+                        ));
+                        break;
+                    }
+                    Err(error) => {
+                        lost = Some(
+                            anyhow::Error::new(error).context("the broker closed the channel"),
+                        );
+                    }
+                }
+            }
+            let ends = lost.is_some();
+            if arrive.send(Ok(arrived)).is_err()
+                || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
+                || ends
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whether a body may be held too. The window follows the sizes seen; bodies that suddenly
+    /// are much larger get past it.
+    fn fits(&self, size: usize) -> bool {
+        let before = self.outlet.held.fetch_add(size, Ordering::Relaxed);
+        before == 0 || before + size <= self.limit
+    }
+}
