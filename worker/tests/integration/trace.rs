@@ -590,7 +590,8 @@ async fn nothing_known_and_wrong_usage_and_wrong_role() {
 fn a_value_of(entity: &Entity, key: &str) -> &'static str {
     let column = entity.columns.iter().find(|column| column.name == key);
     match column.unwrap().kind {
-        Kind::Date | Kind::Timestamp => "2024-01-01",
+        Kind::Date => "2024-01-01",
+        Kind::Timestamp => "2024-01-01T00:00:00Z",
         Kind::Bool => "true",
         _ => "1",
     }
