@@ -25,10 +25,11 @@ delete from consumo.bases b
 using unnest(p_cliente, p_fecha) as c (cliente, fecha)
 where b.propietario_id = c.cliente and b.desde > c.fecha and b.desde <= c.fecha + 42;
 
-select array_agg(x.cliente), array_agg(x.fecha), array_agg(consumo.base_de(x.cliente, x.fecha))
-into v_cliente, v_fecha, v_desde
+select array_agg(x.cliente), array_agg(x.fecha), array_agg(consumo.base_de(x.cliente, x.fecha)), array_agg(x.inicio),
+       array_agg(x.inicio + (x.horas - 1) * interval '1 hour')
+into v_cliente, v_fecha, v_desde, v_begin, v_end
 from (
-    select distinct d.propietario_id as cliente, d.fecha
+    select distinct d.propietario_id as cliente, d.fecha, d.inicio, d.horas
     from unnest(p_cliente, p_fecha) as c (cliente, fecha)
     join consumo.dias d on d.propietario_id = c.cliente and d.fecha between c.fecha and c.fecha + c_reach
 ) x;
@@ -39,10 +40,17 @@ from (
 ) m;
 
 with days as materialized (
-    select d.*, b.dias as base_dias, b.mediana, b.escala, b.alto, b.noche, b.noche_escala, b.total, b.variacion
+    select d.*, b.dias as base_dias, b.mediana, b.escala, b.alto, b.noche, b.noche_escala, b.total, b.variacion,
+           b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150) as limite_noche
     from unnest(v_cliente, v_fecha, v_desde) as w (cliente, fecha, desde)
     join consumo.dias d on d.propietario_id = w.cliente and d.fecha = w.fecha
     join consumo.bases b on b.propietario_id = w.cliente and b.desde = w.desde
+    where b.dias >= 7
+      -- What each rule needs, told from the sums of the day: few days go on from here.
+      and (d.maximo > 2.5 * b.alto
+           or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
+           or (d.n >= 20 and d.suma / d.n < b.total / 2)
+           or (d.n >= 20 and d.cuadrados::float8 / d.n - (d.suma::float8 / d.n) ^ 2 < (0.06 * d.suma / d.n) ^ 2))
 ),
 hours as materialized (
     select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, c.h, u.v, u.m & 8 > 0 as sospechoso,
@@ -56,7 +64,7 @@ hours as materialized (
     cross join lateral (
         select d.mediana[case when d.base_dias >= 21 then (extract(isodow from d.fecha)::int - 1) * 24 else 0 end + c.h + 1] as mediana
     ) med
-    where d.base_dias >= 7 and u.v is not null
+    where u.v is not null
 ),
 peaks as (
     select h.*, (h.v - h.mediana)::float8 / h.escala as z, 2.5 * h.alto as limite
@@ -71,14 +79,11 @@ shapes as (
 -- A day and the two before it, in the same terms.
 runs as (
     select d.propietario_id, d.fecha, d.inicio, d.suma, d.noche, d.noche_escala, d.total, s.forma, s.sospechoso,
-           r.noches, r.constantes, r.caidas, r.noche_media, r.media, r.cv, l.limite_noche
+           r.noches, r.constantes, r.caidas, r.noche_media, r.media, r.cv, d.limite_noche
     from days d
     join shapes s on s.propietario_id = d.propietario_id and s.fecha = d.fecha
     cross join lateral (
-        select d.noche + greatest(4 * d.noche_escala, d.noche * 6 / 10, 150) as limite_noche
-    ) l
-    cross join lateral (
-        select count(*) filter (where p.noche_n >= 5 and p.noche_suma / p.noche_n > l.limite_noche) as noches,
+        select count(*) filter (where p.noche_n >= 5 and p.noche_suma / p.noche_n > d.limite_noche) as noches,
                count(*) filter (where p.fecha >= d.fecha - 1 and p.n >= 20 and p.suma / p.n >= 30 and m.cv < 0.06
                    and d.variacion > 0.15) as constantes,
                count(*) filter (where p.n >= 20 and p.suma / p.n < d.total / 2) as caidas,
@@ -125,12 +130,10 @@ found as (
 scored as (
     select f.*, least(1, greatest(0.4, round((1 - 0.6 / f.veces)::numeric, 2))) as score from found f
 )
-select (select array_agg(d.propietario_id) from days d), (select array_agg(d.inicio) from days d),
-       (select array_agg(d.inicio + (d.horas - 1) * interval '1 hour') from days d),
-       array_agg(row(s.propietario_id, 'estacional', s.instante, s.ambito, s.fecha, s.hora, s.wh / 1000.0, s.tipos, s.score,
+select array_agg(row(s.propietario_id, 'estacional', s.instante, s.ambito, s.fecha, s.hora, s.wh / 1000.0, s.tipos, s.score,
            case when s.score > 0.7 then 'crítica' when s.score > 0.5 then 'alta' else 'media' end, s.sospechoso, s.evidencia,
            null)::consumo.anomalias)
-into v_cliente, v_begin, v_end, v_halladas
+into v_halladas
 from scored s;
 
 perform consumo.anotar('estacional', v_cliente, v_begin, v_end, coalesce(v_halladas, '{}'));
