@@ -69,6 +69,11 @@ cross join lateral (
            (select percentile_disc(0.5) within group (order by d.cv) from days d where d.n >= 20) as variacion
 ) b
 where not exists (select from consumo.bases b where b.propietario_id = w.cliente and b.desde = w.desde);
+
+-- What lies behind all that a baseline is made from is not asked for again soon.
+delete from consumo.bases b
+using unnest(p_cliente, p_desde) as w (cliente, desde)
+where b.propietario_id = w.cliente and b.desde < w.desde - 63;
 end
 $$;
 comment on function consumo.formar_bases(text[], date[]) is 'Makes the baselines of clients for the weeks that begin on these days, where they are missing';
