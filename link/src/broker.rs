@@ -21,10 +21,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds between heartbeats; a dead peer is noticed after two of them.
 const HEARTBEAT: u16 = 10;
 
-/// Bytes of the largest frame. lapin keeps 64 of them as buffers for each connection, and longer
-/// bodies come in several frames anyway.
-const FRAME_MAX: u32 = 32 * 1024;
-
 /// A connection and what protects it.
 #[derive(Debug)]
 pub struct Connected {
@@ -94,7 +90,6 @@ fn prepare(url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<RustlsConnector>)
         anyhow!("is not an AMQP URL: amqp://user:password@host:port/vhost, the vhost / written %2f")
     })?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
-    uri.query.frame_max.get_or_insert(FRAME_MAX);
     if uri.scheme == AMQPScheme::AMQPS {
         return Ok((uri, Some(connector(url.tls())?)));
     }

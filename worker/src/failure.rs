@@ -78,6 +78,21 @@ impl Failure {
     }
 }
 
+/// What an error says, for logs and for /readyz: PostgreSQL's text without the value that it refused,
+/// which may be personal data.
+#[must_use]
+pub fn describe(error: &sqlx::Error) -> String {
+    let Some(database) = error.as_database_error() else {
+        return error.to_string();
+    };
+    let code = database.code().unwrap_or_default();
+    // Of class 22 the text quotes the value; elsewhere only the detail does, which nobody sees.
+    if code.starts_with("22") {
+        return format!("a value was refused by the database (SQLSTATE {code})");
+    }
+    format!("{} (SQLSTATE {code})", database.message())
+}
+
 /// Waiting times between attempts: doubling from 100 ms to 10 s, each drawn between half and
 /// whole, so that many workers do not come back at the same instant.
 #[derive(Debug, Default)]

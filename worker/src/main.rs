@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
-use acequia_worker::{check, db, migrate, quarantine, refresh, run, trace};
+use acequia_worker::refresh::Refreshed;
+use acequia_worker::{check, db, gate, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Refresh the marts whose core has changed, once
+    /// Refresh the marts whose core has changed, once; exit 1 when a rule holds one of them
     Refresh {
         #[command(flatten)]
         database: DatabaseArgs,
@@ -93,6 +94,11 @@ enum Command {
     Quarantine {
         #[command(subcommand)]
         command: quarantine::Command,
+    },
+    /// See which marts are held by failing rules, let them be refreshed all the same
+    Gate {
+        #[command(subcommand)]
+        command: gate::Command,
     },
     /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
@@ -143,7 +149,8 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     match cli.log_format {
         LogFormat::Text => log.finish().with(MOST_DETAIL).init(),
         LogFormat::Json => {
-            let log = log.json().flatten_event(true).finish();
+            let log = log.json().flatten_event(true).with_span_list(false);
+            let log = log.finish();
             log.with(MOST_DETAIL).init();
         }
     }
@@ -235,17 +242,23 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
                 .await
                 .context("database")?;
             migrate::check(&mut connection).await?;
+            let mut all = true;
             for domain in acequia_contracts::catalog() {
-                for mart in refresh::due(&mut connection, domain.name).await? {
+                for (mart, _) in refresh::due(&mut connection, domain.name).await? {
                     match refresh::refresh(&mut connection, &mart).await? {
-                        Some(rows) => println!("{mart}: {rows} rows"),
-                        None => println!("{mart}: another process is refreshing it"),
+                        Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
+                        Refreshed::Busy => println!("{mart}: another process is refreshing it"),
+                        Refreshed::Held(rules) => {
+                            all = false;
+                            println!("{mart}: held, see worker gate list: {}", rules.join(" "));
+                        }
                     }
                 }
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(code(all))
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
+        Command::Gate { command } => gate::execute(command).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }

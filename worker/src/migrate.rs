@@ -158,7 +158,10 @@ async fn apply_routines(connection: &mut PgConnection) -> anyhow::Result<Vec<Str
     if wanted == present.into_iter().collect() {
         return Ok(Vec::new());
     }
-    let mut transaction = connection.begin().await?;
+    // One snapshot: marts are built anew, and `core.marts_rebuilt` notes what they show.
+    let mut transaction = connection
+        .begin_with("begin isolation level repeatable read")
+        .await?;
     sqlx::query("delete from core.entities")
         .execute(&mut *transaction)
         .await?;
@@ -185,6 +188,9 @@ async fn apply_routines(connection: &mut PgConnection) -> anyhow::Result<Vec<Str
             .await
             .with_context(|| format!("sql/{path}"))?;
     }
+    sqlx::query("select core.marts_rebuilt()")
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query("delete from core.routines")
         .execute(&mut *transaction)
         .await?;

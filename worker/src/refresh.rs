@@ -1,52 +1,132 @@
-//! The refresh loop: materialized marts, when the core they read has changed.
+//! The refresh loop: materialized marts, when the core they read has changed and passes its rules.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use chrono::Utc;
-use sqlx::PgConnection;
-use tracing::{error, info};
+use sqlx::{Connection as _, PgConnection};
+use tracing::{error, info, warn};
 
+use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
-/// The materialized marts of a domain that show an older core than there is, in their order.
+/// The loop rests so many times as long as it checked rules: they cost at most a fifth of its time.
+const REST: u32 = 4;
+
+/// What became of a mart that needs a refresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refreshed {
+    /// It was refreshed and has so many rows.
+    Rows(i64),
+    /// These rules fail on what it would show: it stays as it is.
+    Held(Vec<String>),
+    /// Another process is at it.
+    Busy,
+}
+
+/// The materialized marts of a domain that show an older core than there is, in their order, with
+/// the rules that hold them.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn due(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "select mart from core.mart_status where domain = $1 and needs_refresh order by position",
+pub async fn due(
+    connection: &mut PgConnection,
+    domain: &str,
+) -> sqlx::Result<Vec<(String, Option<Vec<String>>)>> {
+    sqlx::query_as(
+        "select mart, case when not due then blocking_rules end from core.mart_status
+         where domain = $1 and needs_refresh order by position",
     )
     .bind(domain)
     .fetch_all(connection)
     .await
 }
 
-/// Refreshes one mart; returns its rows, `None` when another process is at it. A failure is
-/// kept in the refresh log.
+/// Checks and refreshes one mart. A failure is kept in the refresh log.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn refresh(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Option<i64>> {
+pub async fn refresh(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Refreshed> {
     let started = Utc::now();
-    let refreshed = sqlx::query_scalar("select core.refresh_mart($1)")
-        .bind(mart)
-        .fetch_one(&mut *connection)
-        .await;
+    let refreshed = audit_and_publish(connection, mart, &mut Duration::default()).await;
+    keep_failure(connection, mart, started, refreshed).await
+}
+
+async fn keep_failure<T>(
+    connection: &mut PgConnection,
+    mart: &str,
+    started: chrono::DateTime<Utc>,
+    refreshed: sqlx::Result<T>,
+) -> sqlx::Result<T> {
     if let Err(failed) = &refreshed {
         sqlx::query("select core.refresh_failed($1, $2, $3)")
             .bind(mart)
             .bind(started)
-            .bind(failed.to_string())
+            .bind(describe(failed))
             .execute(connection)
             .await?;
     }
     refreshed
 }
 
+/// One snapshot for both: what is published is what was checked, whatever is promoted meanwhile.
+async fn audit_and_publish(
+    connection: &mut PgConnection,
+    mart: &str,
+    audited: &mut Duration,
+) -> sqlx::Result<Refreshed> {
+    let begun = Instant::now();
+    let mut transaction = connection
+        .begin_with("begin isolation level repeatable read")
+        .await?;
+    let blocking: Option<Vec<String>> = sqlx::query_scalar("select core.audit_mart($1)")
+        .bind(mart)
+        .fetch_one(&mut *transaction)
+        .await?;
+    *audited += begun.elapsed();
+    let refreshed = match blocking {
+        None => Refreshed::Busy,
+        Some(rules) if !rules.is_empty() => Refreshed::Held(rules),
+        Some(_) => sqlx::query_scalar("select core.refresh_mart($1)")
+            .bind(mart)
+            .fetch_one(&mut *transaction)
+            .await
+            .map(|rows: Option<i64>| rows.map_or(Refreshed::Busy, Refreshed::Rows))?,
+    };
+    // Of a mart that is held the results are kept.
+    transaction.commit().await?;
+    Ok(refreshed)
+}
+
 /// The refresh loop.
-pub struct Refresh;
+#[derive(Default)]
+pub struct Refresh {
+    /// Marts that are held, by which rules: told once, not every time that they are passed over.
+    held: Mutex<HashMap<String, Vec<String>>>,
+}
+
+impl Refresh {
+    fn hold(&self, mart: &str, rules: Vec<String>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(mart) != Some(&rules) {
+            warn!(
+                event = "mart.held",
+                mart,
+                rules = rules.join(" "),
+                "not refreshed while rules fail on what it reads; worker gate list says more"
+            );
+            held.insert(mart.to_owned(), rules);
+        }
+    }
+
+    fn release(&self, mart: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(mart);
+    }
+}
 
 impl Work for Refresh {
     const NAME: &'static str = "refresh";
@@ -58,11 +138,20 @@ impl Work for Refresh {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
-        for mart in due(connection, domain.name).await? {
-            let begun = Instant::now();
+        let mut audited = Duration::ZERO;
+        for (mart, held_by) in due(connection, domain.name).await? {
+            // The check loop finds out when its rules pass again; checking here as well, for as
+            // long as it is held, would cost and change nothing.
+            if let Some(rules) = held_by {
+                self.hold(&mart, rules);
+                continue;
+            }
+            let (begun, started) = (Instant::now(), Utc::now());
+            let refreshed = audit_and_publish(connection, &mart, &mut audited).await;
             // One broken mart must not keep the others old.
-            match refresh(connection, &mart).await {
-                Ok(rows) => {
+            match keep_failure(connection, &mart, started, refreshed).await {
+                Ok(Refreshed::Rows(rows)) => {
+                    self.release(&mart);
                     info!(
                         event = "mart.refreshed",
                         mart,
@@ -72,12 +161,21 @@ impl Work for Refresh {
                     );
                     shared.metrics.refreshed(&mart, begun.elapsed());
                 }
+                Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
+                Ok(Refreshed::Busy) => {}
                 Err(failed) => {
-                    error!(event = "mart.failed", mart, error = %failed, "refresh failed");
+                    error!(
+                        event = "mart.failed",
+                        mart,
+                        error = describe(&failed),
+                        "refresh failed"
+                    );
                     shared.metrics.refresh_failed(&mart);
                 }
             }
         }
-        Ok(Step::Idle(shared.settings.refresh_every))
+        Ok(Step::Idle(
+            shared.settings.refresh_every.max(audited * REST),
+        ))
     }
 }

@@ -118,7 +118,7 @@ pub async fn run(
             stop.clone(),
         ));
         loops.spawn(worker_loop::run(
-            Refresh,
+            Refresh::default(),
             domain,
             shared.clone(),
             stop.clone(),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::db;
-use crate::failure::{Backoff, Failure};
+use crate::failure::{Backoff, Failure, describe};
 use crate::run::Shared;
 
 /// What a step found.
@@ -115,14 +115,28 @@ pub async fn run<W: Work>(
             Err(failed) => {
                 connection = None;
                 let failure = Failure::of(&failed);
-                health.failed(failed.to_string());
+                health.failed(describe(&failed));
                 shared.metrics.loop_failed(name, failure);
                 if failure == Failure::Broken || failure == Failure::BadData {
-                    error!(event = "loop.failed", loop_name = name, domain = subject, failure = failure.as_str(),
-                        error = %failed, remedy = failure.remedy(), "step failed");
+                    error!(
+                        event = "loop.failed",
+                        loop_name = name,
+                        domain = subject,
+                        failure = failure.as_str(),
+                        error = describe(&failed),
+                        remedy = failure.remedy(),
+                        "step failed"
+                    );
                 } else {
-                    warn!(event = "loop.failed", loop_name = name, domain = subject, failure = failure.as_str(),
-                        error = %failed, remedy = failure.remedy(), "step failed");
+                    warn!(
+                        event = "loop.failed",
+                        loop_name = name,
+                        domain = subject,
+                        failure = failure.as_str(),
+                        error = describe(&failed),
+                        remedy = failure.remedy(),
+                        "step failed"
+                    );
                 }
                 backoff.next_delay()
             }

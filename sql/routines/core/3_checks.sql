@@ -1,57 +1,78 @@
 -- Data quality: runs the rules of a domain and keeps every result.
 
+create or replace function core.run_rule(p_name text) returns core.dq_results
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_rule core.dq_rules;
+    v_begin timestamptz := clock_timestamp();
+    v_saw timestamptz;
+    v_outcome text;
+    v_failing bigint;
+    v_sample text[];
+    v_measured numeric;
+    v_details text;
+    v_result core.dq_results;
+begin
+    select r.* into strict v_rule from core.dq_rules r where r.rule = p_name;
+    -- Before the rule looks: it sees this change at least.
+    select max(s.changed_at) into v_saw from core.entity_state s where s.domain = v_rule.domain;
+    begin
+        execute format('select count(*), coalesce((array_agg(f.key::text))[1:5], ''{}'') from (%s) f', v_rule.failing_rows)
+        into v_failing, v_sample;
+        v_measured := v_failing;
+        if v_rule.measure is not null then
+            execute v_rule.measure into v_measured;
+        end if;
+        -- A measure of nothing (no rows yet) is no failure.
+        if v_measured is null or v_measured <= v_rule.threshold then
+            v_outcome := 'pass';
+            v_details := v_rule.description;
+        else
+            v_outcome := case v_rule.severity when 'error' then 'fail' else 'warn' end;
+            v_details := format('measured %s, allowed %s. %s', v_measured, v_rule.threshold, v_rule.remedy);
+        end if;
+    exception when query_canceled or others then
+        -- A rule that cannot run says so and leaves the others alone. "others" is without
+        -- query_canceled: a rule that takes longer than statement_timeout would hide them all.
+        v_outcome := 'error';
+        v_failing := null;
+        v_measured := null;
+        v_sample := '{}';
+        v_details := format('the rule could not run: %s (%s)', sqlerrm, sqlstate);
+    end;
+    insert into core.dq_results (check_name, schema_name, table_name, passed, details, check_time, domain, severity,
+        outcome, measured, threshold, failing_count, sample_keys, duration_ms, saw_change_at)
+    values (v_rule.rule, v_rule.schema_name, v_rule.table_name, v_outcome = 'pass', v_details, clock_timestamp(),
+        v_rule.domain, v_rule.severity, v_outcome, v_measured, v_rule.threshold, v_failing, v_sample,
+        extract(epoch from clock_timestamp() - v_begin) * 1000, v_saw)
+    returning * into v_result;
+    return v_result;
+end
+$$;
+comment on function core.run_rule(text) is 'Runs a rule and appends its result to core.dq_results';
+
 create or replace function core.run_checks(p_domain text)
 returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_started timestamptz := clock_timestamp();
-    v_rule core.dq_rules;
-    v_begin timestamptz;
-    v_sample text[];
-    v_measured numeric;
-    v_details text;
+    v_result core.dq_results;
     v_checked bigint := 0;
     v_failed bigint := 0;
 begin
-    for v_rule in
-        select r.* from core.dq_rules r where r.domain = p_domain and r.enabled order by r.rule
+    for rule in
+        select r.rule from core.dq_rules r where r.domain = p_domain and r.enabled order by r.rule
     loop
-        v_begin := clock_timestamp();
-        rule := v_rule.rule;
-        severity := v_rule.severity;
-        begin
-            execute format('select count(*), coalesce((array_agg(f.key::text))[1:5], ''{}'') from (%s) f', v_rule.failing_rows)
-            into failing_count, v_sample;
-            v_measured := failing_count;
-            if v_rule.measure is not null then
-                execute v_rule.measure into v_measured;
-            end if;
-            -- A measure of nothing (no rows yet) is no failure.
-            if v_measured is null or v_measured <= v_rule.threshold then
-                outcome := 'pass';
-                v_details := v_rule.description;
-            else
-                outcome := case v_rule.severity when 'error' then 'fail' else 'warn' end;
-                v_details := format('measured %s, allowed %s. %s', v_measured, v_rule.threshold, v_rule.remedy);
-            end if;
-        exception when query_canceled or others then
-            -- A rule that cannot run says so and leaves the others alone. "others" is without
-            -- query_canceled: a rule that takes longer than statement_timeout would hide them all.
-            outcome := 'error';
-            failing_count := null;
-            v_measured := null;
-            v_sample := '{}';
-            v_details := format('the rule could not run: %s (%s)', sqlerrm, sqlstate);
-        end;
-        duration_ms := extract(epoch from clock_timestamp() - v_begin) * 1000;
-        insert into core.dq_results (check_name, schema_name, table_name, passed, details, check_time, domain, severity,
-            outcome, measured, threshold, failing_count, sample_keys, duration_ms)
-        values (v_rule.rule, v_rule.schema_name, v_rule.table_name, outcome = 'pass', v_details, clock_timestamp(),
-            p_domain, v_rule.severity, outcome, v_measured, v_rule.threshold, failing_count, v_sample, duration_ms);
+        v_result := core.run_rule(rule);
+        severity := v_result.severity;
+        outcome := v_result.outcome;
+        failing_count := v_result.failing_count;
+        duration_ms := v_result.duration_ms;
         v_checked := v_checked + 1;
-        v_failed := v_failed + (outcome <> 'pass')::int;
+        v_failed := v_failed + (not v_result.passed)::int;
         return next;
     end loop;
+    perform core.end_openings();
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
     values ('check', p_domain, v_started, clock_timestamp(), 'ok', v_checked, v_failed);
 end

@@ -26,6 +26,9 @@ begin
             continue when v_busy;
         end if;
         execute format('drop table %I.%I', v_partition.nspname, v_partition.relname);
+        if p_table = 'raw.quarantine' then
+            delete from core.quarantine_open o where o.day = v_partition.day;
+        end if;
         v_dropped := v_dropped + 1;
     end loop;
     return v_dropped;
@@ -75,9 +78,15 @@ begin
         return next;
     end if;
     what := 'raw.quarantine';
-    delete from raw.quarantine_default d where d.ctid = any (array(
-        select s.ctid from raw.quarantine_default s where s.last_seen_at < now() - p_quarantine limit c_rows));
-    get diagnostics removed = row_count;
+    -- Not through the parent, so its triggers do not see it.
+    with gone as (
+        delete from raw.quarantine_default d where d.ctid = any (array(
+            select s.ctid from raw.quarantine_default s where s.last_seen_at < now() - p_quarantine limit c_rows))
+        returning d.message_id, d.day
+    ), closed as (
+        delete from core.quarantine_open o using gone g where o.message_id = g.message_id and o.day = g.day
+    )
+    select count(*) into removed from gone;
     if removed > 0 then
         return next;
     end if;
@@ -142,6 +151,12 @@ begin
     what := 'core.mart_refresh_log';
     delete from core.mart_refresh_log l where l.started_at < now() - p_logs
         and exists (select from core.mart_refresh_log n where n.mart = l.mart and n.id > l.id and n.status = 'ok');
+    get diagnostics removed = row_count;
+    if removed > 0 then
+        return next;
+    end if;
+    what := 'core.gate_openings';
+    delete from core.gate_openings o where o.ended_at < now() - greatest(p_quarantine, p_logs);
     get diagnostics removed = row_count;
     if removed > 0 then
         return next;

@@ -1,5 +1,5 @@
 -- Who may do what. The worker stages rows and calls functions; it can neither change the core by
--- itself nor alter or drop anything. The analyst reads marts, data quality results and freshness.
+-- itself nor alter or drop anything. The analyst reads marts, data quality results, gates, lineage and freshness.
 
 revoke execute on all functions in schema core from public;
 
@@ -20,7 +20,7 @@ from acequia_worker;
 grant usage on schema core, marts to acequia_analyst;
 grant select on all tables in schema marts to acequia_analyst;
 grant execute on all functions in schema marts to acequia_analyst;
-grant select on core.dq_results, core.dq_status, core.conservation to acequia_analyst;
+grant select on core.dq_results, core.dq_status, core.conservation, core.gates, core.lineage to acequia_analyst;
 
 -- The core of each domain: readable for trace and support, written by merge functions only.
 do $$

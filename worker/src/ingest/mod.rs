@@ -7,6 +7,7 @@ mod outlet;
 mod pass_on;
 mod properties;
 mod quarantine;
+mod rejects;
 mod sort;
 mod source;
 mod stage;
@@ -97,6 +98,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         store: &store,
         stop: &stop,
         health: &health,
+        rejects: rejects::Rejects::default(),
     };
     while !stop.is_cancelled() {
         window.restart();

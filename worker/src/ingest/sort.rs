@@ -28,6 +28,10 @@ pub struct EntityRows {
     pub event_at: Vec<DateTime<Utc>>,
     /// Publish times.
     pub published_at: Vec<Option<DateTime<Utc>>>,
+    /// Oldest publish time; the time of arrival for messages without one.
+    pub oldest: Option<DateTime<Utc>>,
+    /// The newest, never after the arrival: a clock that is ahead must not vouch for what has yet to come.
+    pub newest: Option<DateTime<Utc>>,
     /// Positions in the batch of deliveries.
     pub deliveries: Vec<usize>,
     /// Fields that the contract does not know, over all messages.
@@ -43,6 +47,8 @@ impl EntityRows {
             days: Vec::new(),
             event_at: Vec::new(),
             published_at: Vec::new(),
+            oldest: None,
+            newest: None,
             deliveries: Vec::new(),
             unknown_fields: 0,
         }
@@ -120,6 +126,9 @@ impl Sorted {
                 rows.event_at
                     .push(envelope.ts.or(published).unwrap_or_else(arrival));
                 rows.published_at.push(published);
+                let known = Some(published.map_or(context.now, |at| at.min(context.now)));
+                rows.oldest = rows.oldest.map_or(known, |oldest| known.min(Some(oldest)));
+                rows.newest = rows.newest.max(known);
                 rows.deliveries.push(position);
                 rows.unknown_fields += u64::from(envelope.unknown_fields);
                 return;

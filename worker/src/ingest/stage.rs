@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::outlet::Outlet;
+use super::rejects::Rejects;
 use super::sort::Sorted;
 use super::source::Batch;
-use super::store::{Purpose, Store, Written};
+use super::store::{Counts, Purpose, Store, Written};
 use super::{Lane, properties};
 use crate::amqp::queue_of;
 use crate::db;
-use crate::failure::{Backoff, Failure};
+use crate::failure::{Backoff, Failure, describe};
 use crate::health::LoopHealth;
 use crate::run::Shared;
 
@@ -39,6 +40,8 @@ pub struct Writer<'a> {
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
+    /// What was told of refused messages.
+    pub rejects: Rejects,
 }
 
 impl Writer<'_> {
@@ -62,14 +65,7 @@ impl Writer<'_> {
             else {
                 return Ok(false);
             };
-            debug!(
-                event = "batch.staged",
-                queue = self.lane.queue,
-                batch_id = written.batch_id,
-                messages = batch.len(),
-                duration_s = begun.elapsed().as_secs_f64(),
-                "batch staged"
-            );
+            self.tell(sorted, &written, begun.elapsed());
             self.shared.metrics.staged(
                 &self.lane.queue,
                 sorted,
@@ -81,6 +77,39 @@ impl Writer<'_> {
             self.shared.wake(sorted.domain.name);
         }
         Ok(true)
+    }
+
+    /// One line for the batch, and one for each reason for which some of it was refused, if that
+    /// reason was not told just now.
+    fn tell(&self, sorted: &Sorted, written: &Written, took: Duration) {
+        let sum = |pick: fn(&Counts) -> i32| -> i32 {
+            written.counts.iter().map(|(_, counts)| pick(counts)).sum()
+        };
+        info!(
+            event = "batch.staged",
+            domain = sorted.domain.name,
+            queue = self.lane.queue,
+            batch_id = written.batch_id,
+            messages = sum(|counts| counts.received),
+            staged = sum(|counts| counts.staged),
+            duplicates = sum(|counts| counts.duplicates),
+            quarantined = sum(|counts| counts.quarantined),
+            duration_s = took.as_secs_f64(),
+            "batch staged"
+        );
+        for told in self.rejects.count(&written.codes, Instant::now()) {
+            warn!(
+                event = "messages.quarantined",
+                domain = sorted.domain.name,
+                queue = self.lane.queue,
+                batch_id = written.batch_id,
+                stage = told.code.stage().as_str(),
+                code = told.code.as_str(),
+                messages = told.messages,
+                suppressed = told.suppressed,
+                "messages put in quarantine; worker quarantine says more"
+            );
+        }
     }
 
     /// Attempts until it is written (`Some`) or the worker is told to stop (`None`).
@@ -128,10 +157,16 @@ impl Writer<'_> {
     fn report(&self, error: &sqlx::Error, messages: usize) {
         let failure = Failure::of(error);
         self.shared.metrics.retried(&self.lane.queue, failure);
-        self.health.failed(format!("database: {error}"));
-        warn!(event = "batch.retried", queue = self.lane.queue, messages,
-            failure = failure.as_str(), error = %error, remedy = failure.remedy(),
-            "batch not staged, its messages wait");
+        self.health.failed(format!("database: {}", describe(error)));
+        warn!(
+            event = "batch.retried",
+            queue = self.lane.queue,
+            messages,
+            failure = failure.as_str(),
+            error = describe(error),
+            remedy = failure.remedy(),
+            "batch not staged, its messages wait"
+        );
     }
 
     /// A new connection, after a pause; tries until there is one. `false` when told to stop.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use acequia_contracts::Code;
+use chrono::{DateTime, Utc};
 use lapin::message::Delivery;
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
@@ -11,7 +12,7 @@ use sqlx::postgres::PgConnection;
 
 use super::insert::{Insert, bisect, insert};
 use super::quarantine::quarantine;
-use super::sort::{Rejected, Sorted};
+use super::sort::{EntityRows, Rejected, Sorted};
 use crate::failure::Failure;
 
 /// Name under which messages without a known entity are counted.
@@ -234,8 +235,10 @@ with batch as (
     insert into core.batches (batch_id, domain, queue, worker, published_at, state)
     select $1, $2, $3, $4, $5, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
-insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined)
-select $1, $2, t.* from unnest($6::text[], $7::integer[], $8::integer[], $9::integer[], $10::integer[]) t";
+insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
+    oldest_published_at, newest_published_at)
+select $1, $2, t.* from unnest($6::text[], $7::integer[], $8::integer[], $9::integer[], $10::integer[],
+    $11::timestamptz[], $12::timestamptz[]) t";
 
 async fn account(
     connection: &mut PgConnection,
@@ -268,9 +271,22 @@ async fn account(
         .bind(column(|counts| counts.duplicates))
         .bind(column(|counts| counts.staged))
         .bind(column(|counts| counts.quarantined))
+        .bind(span(sorted, written, |rows| rows.oldest))
+        .bind(span(sorted, written, |rows| rows.newest))
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Publish times per counted entity; none for those without a valid message.
+fn span(
+    sorted: &Sorted,
+    written: &Written,
+    pick: fn(&EntityRows) -> Option<DateTime<Utc>>,
+) -> Vec<Option<DateTime<Utc>>> {
+    let of = |name| sorted.good.iter().find(|rows| rows.entity.name == name);
+    let names = written.counts.iter().map(|(name, _)| *name);
+    names.map(|name| of(name).and_then(pick)).collect()
 }
 
 fn named(sorted: &Sorted, counts: &[Counts]) -> Vec<(&'static str, Counts)> {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::text::{print_table, time};
 use super::{ReadArgs, open};
+use crate::text::{print_table, time};
 
 /// Rows shown unless the operator says otherwise.
 const ROWS: u32 = 100;

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::ActionArgs;
 use super::filters::{Filters, Status};
+use crate::operator;
 
 /// Who acts, on what, and why.
 #[derive(Debug)]
@@ -21,14 +22,8 @@ impl Actor {
     /// # Errors
     /// Never for filters that were parsed.
     pub fn new(action: &ActionArgs, filters: &Filters) -> anyhow::Result<Self> {
-        let user = || {
-            ["SUDO_USER", "USER", "LOGNAME"]
-                .into_iter()
-                .filter_map(|name| std::env::var(name).ok())
-                .find(|name| !name.is_empty())
-        };
         Ok(Self {
-            name: action.by.clone().or_else(user),
+            name: operator::name(action.by.as_deref()),
             reason: action.reason.clone(),
             filters: serde_json::to_value(filters)?,
         })

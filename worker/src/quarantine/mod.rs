@@ -9,7 +9,6 @@ mod replay;
 mod send;
 mod show;
 mod stats;
-mod text;
 
 use std::process::ExitCode;
 
@@ -148,7 +147,7 @@ async fn dry_run(
                 rows.to_string(),
             ]
         });
-        text::print_table(&["domain", "entity", "code", "rows"], lines);
+        crate::text::print_table(&["domain", "entity", "code", "rows"], lines);
         println!("{rows} rows would be taken; nothing was changed");
     }
     Ok(code(rows > 0))

@@ -10,8 +10,8 @@ use serde_json::Value;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::text::{printable, time};
 use super::{ReadArgs, open};
+use crate::text::{printable, time};
 
 /// Rows shown unless the operator says otherwise.
 const ROWS: u32 = 20;

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Postgres, QueryBuilder};
 
-use super::text::{print_table, time};
 use super::{ReadArgs, open};
+use crate::text::{print_table, time};
 
 /// Rows of the same cause.
 #[derive(Debug, Serialize, sqlx::FromRow)]

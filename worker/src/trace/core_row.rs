@@ -168,11 +168,11 @@ async fn promotions(connection: &mut PgConnection, entity: &Entity) -> sqlx::Res
     Ok([own].into_iter().chain(parents).collect())
 }
 
-/// A mart whose data are of a moment after the promotion shows what was promoted; so does one
-/// that lacks nothing.
+/// A mart that was refreshed after the promotion shows what was promoted; so does one that lacks
+/// nothing.
 const MARTS: &str = "
 select s.mart, s.kind, s.refreshed_at,
-       (s.kind = 'view' or not s.needs_refresh or coalesce(s.data_as_of >= $2, false)) as shows_it
+       (s.kind = 'view' or not s.needs_refresh or coalesce(s.promoted_through >= $2, false)) as shows_it
 from core.mart_status s
 join core.marts m on m.mart = s.mart
 where $1 = any (m.depends_on)

@@ -61,7 +61,13 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
     let mut analyst = PgConnection::connect(&platform.database.analyst)
         .await
         .unwrap();
-    let open = ["core.dq_results", "core.dq_status", "core.conservation"];
+    let open = [
+        "core.dq_results",
+        "core.dq_status",
+        "core.conservation",
+        "core.gates",
+        "core.lineage",
+    ];
     let mut read = BTreeSet::new();
     for relation in platform
         .texts(RELATIONS)

@@ -433,7 +433,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
         .unwrap();
     let freshness = "select * from marts.freshness where mart = 'marts.kpi_materia'";
     let before: Vec<Freshness> = fetch(&mut analyst, freshness).await;
-    assert_eq!(before[0].status, "no data yet");
+    assert_eq!(before[0].status, "empty");
     assert_eq!(before[0].data_as_of, None);
 
     let worker = platform.worker(&["--check-every", "200ms"]);
@@ -510,7 +510,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mart_is_stale_when_it_lacks_a_change_for_longer_than_its_objective() {
+async fn a_mart_is_late_when_it_lacks_a_change_for_longer_than_its_objective() {
     let platform = Platform::new().await;
     let mut feed = Feed::new(&platform.database).await;
     let mut owner = platform.connect().await;
@@ -528,8 +528,8 @@ async fn a_mart_is_stale_when_it_lacks_a_change_for_longer_than_its_objective() 
     // A quiet hour, then a change: the mart lacks it since now, not for an hour.
     for statement in [
         "update core.batches set promoted_at = promoted_at - interval '1 hour'",
-        "update core.domain_state set changed_at = changed_at - interval '1 hour'",
-        "update core.mart_refresh_log set data_as_of = data_as_of - interval '1 hour'",
+        "update core.entity_state set changed_at = changed_at - interval '1 hour'",
+        "update core.mart_refresh_log set data_as_of = data_as_of - interval '1 hour', promoted_through = promoted_through - interval '1 hour'",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }
@@ -540,7 +540,7 @@ async fn a_mart_is_stale_when_it_lacks_a_change_for_longer_than_its_objective() 
     let later = "update core.batches set promoted_at = promoted_at - interval '2 minutes' where batch_id = (select max(batch_id) from core.batches)";
     sqlx::query(later).execute(&mut owner).await.unwrap();
     feed.send(&sent(21, catalogues(3)), 10).await;
-    assert_eq!(status(&mut feed).await, ("stale".to_owned(), true));
+    assert_eq!(status(&mut feed).await, ("late".to_owned(), true));
     feed.refresh().await;
     assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
 }
@@ -867,7 +867,7 @@ const DAMAGE: [(&str, &str, &str, i64, &[&str]); 21] = [
         "warn",
         "insert into academico.materias select id + g, upper(nombre), creditos, event_at, message_id, batch_id \
       from academico.materias, generate_series(1, 2) g; \
-      update core.domain_state set changed_at = clock_timestamp()",
+      update core.entity_state set changed_at = clock_timestamp()",
         1,
         &["1"],
     ),

@@ -8,6 +8,7 @@ use acequia_contracts::{Context, Domain};
 use acequia_testkit::TestDatabase;
 use acequia_worker::config::SecretUrl;
 use acequia_worker::ingest::{Identity, Purpose, Sorted, Store};
+use acequia_worker::refresh::Refreshed;
 use acequia_worker::{amqp, db, promote, refresh};
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
@@ -151,9 +152,12 @@ impl Feed {
     /// Refreshes the materialized marts that are behind.
     pub async fn refresh(&mut self) {
         let due = refresh::due(&mut self.connection, self.domain.name).await;
-        for mart in due.unwrap() {
-            let rows = refresh::refresh(&mut self.connection, &mart).await;
-            assert!(rows.unwrap().is_some(), "nobody else refreshes {mart}");
+        for (mart, _) in due.unwrap() {
+            let refreshed = refresh::refresh(&mut self.connection, &mart).await.unwrap();
+            assert!(
+                matches!(refreshed, Refreshed::Rows(_)),
+                "{mart}: {refreshed:?}"
+            );
         }
     }
 
@@ -706,7 +710,7 @@ async fn empty(owner: &mut PgConnection) {
          delete from stg.calificaciones_event; delete from stg.inscripciones_event; delete from stg.alumnos_upsert; \
          delete from stg.grupos_upsert; delete from stg.materias_upsert; delete from stg.maestros_upsert; \
          delete from raw.quarantine; delete from core.pending; delete from core.batch_entities; \
-         delete from core.batches; delete from core.domain_state; delete from core.mart_refresh_log; \
+         delete from core.batches; delete from core.domain_state; delete from core.entity_state; delete from core.mart_refresh_log; \
          refresh materialized view marts.kpi_materia",
     )
     .execute(owner)
