@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # How fast readings of domain consumo are drained from a full queue, judged and in the marts.
 #
-# bench_consumo.sh [--clients N] [--history DAYS] [--runs N] [--keep]
+# bench_consumo.sh [--clients N] [--history DAYS] [--promote-max N] [--runs N] [--keep]
 #     --clients N     clients; each sends the 24 readings of a day, hour by hour (default 10000)
 #     --history DAYS  days of readings that are in the core already, put there set-based and not judged (default 0)
+#     --promote-max N rows of one promotion, as PROMOTE_MAX of the worker (default 20000, that of the worker)
 #     --runs N        how often, each time on an empty database; the median is reported (default 3)
 #     --keep          leave the servers' folder for a look
 #
@@ -13,12 +14,13 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-clients=10000 history=0 runs=3 keep=no
+clients=10000 history=0 runs=3 promote_max=20000 keep=no
 while [[ $# -gt 0 ]]; do
   case $1 in
     --clients) clients=${2:?--clients needs a number} && shift ;;
     --history) history=${2:?--history needs a number} && shift ;;
     --runs) runs=${2:?--runs needs a number} && shift ;;
+    --promote-max) promote_max=${2:?--promote-max needs a number} && shift ;;
     --keep) keep=yes ;;
     -h | --help)
       print_help
@@ -46,7 +48,7 @@ bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
 "$ROOT/scripts/services.sh" start "$dir" --any-port >&2
 while IFS= read -r line; do declare "${line?}"; done <"$dir/env"
 OWNER_DATABASE_URL=$DATABASE_URL
-export AMQP_URL
+export AMQP_URL PROMOTE_MAX=$promote_max
 
 sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$1" --command "$2"; }
 
@@ -113,5 +115,5 @@ for ((run = 1; run <= runs; run++)); do
   tail -n 1 "$dir/runs" | awk '{ printf "  %.1f s, %d messages/s\n", $1, $2 / $1 }' >&2
 done
 rate=$(awk '{ print $2 / $1 }' "$dir/runs" | sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }')
-printf '| clients | days before | runs | drained, judged and in the marts per second (median) |\n|---|---|---|---|\n'
-printf '| %d | %d | %d | %.0f |\n' "$clients" "$history" "$runs" "$rate"
+printf '| clients | days before | rows per promotion | runs | drained, judged and in the marts per second (median) |\n|---|---|---|---|---|\n'
+printf '| %d | %d | %d | %d | %.0f |\n' "$clients" "$history" "$promote_max" "$runs" "$rate"

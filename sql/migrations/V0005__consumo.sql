@@ -1,4 +1,5 @@
--- Electricity consumption, the second domain; and the platform's outbox, which its alerts leave by.
+-- Electricity consumption, the second domain; and what the platform did not have for it: an outbox,
+-- which its alerts leave by, and tables that merges keep beside the core tables.
 
 -- --- platform: messages that the core sends ------------------------------------------------------------------
 
@@ -21,6 +22,15 @@ comment on column core.outbox.routing_key is 'Routing key on exchange acequia.al
 comment on column core.outbox.body is 'The message';
 comment on column core.outbox.created_at is 'When it was written';
 comment on column core.outbox.published_at is 'When the broker confirmed it; null while it waits';
+
+create table core.derived_tables (
+    table_name text not null,
+    core_table text not null,
+    primary key (table_name, core_table)
+);
+comment on table core.derived_tables is 'Tables that merges keep beside the core tables of their message types: what reads one of them reads what it is made from; written from sql/rules by worker migrate';
+comment on column core.derived_tables.table_name is 'The table, with its schema';
+comment on column core.derived_tables.core_table is 'A core table that it is made from';
 
 -- --- consumo ----------------------------------------------------------------------------------------------------
 
@@ -122,38 +132,6 @@ comment on column consumo.dias.punta_suma is 'Consumption of the peak, watt-hour
 comment on column consumo.dias.esperadas is 'Hours in which an anomaly is to be found';
 comment on column consumo.dias.desacuerdos is 'Hours for which the publisher has another hour on the clock than the zone has';
 comment on column consumo.dias.sospechosas is 'Hours for which the publisher suspected the client';
-
-create table consumo.tipos (
-    codigo smallint primary key check (codigo between 1 and 7),
-    tipo   text not null unique,
-    nombre text not null
-);
-insert into consumo.tipos (codigo, tipo, nombre) values
-(1, 'plantacion_cannabis', 'Sustained load at night'),
-(2, 'pico_anomalo', 'Peak'),
-(3, 'consumo_constante_anomalo', 'The same in every hour'),
-(4, 'consumo_caida_anomalo', 'A fraction of what is usual'),
-(5, 'sin_tipo', 'Expected, but not said which');
-comment on table consumo.tipos is 'Kinds of expected anomalies and their numbers in consumo.dias.marcas';
-comment on column consumo.tipos.codigo is 'Number';
-comment on column consumo.tipos.tipo is 'Name in messages';
-comment on column consumo.tipos.nombre is 'In words';
-
-create table consumo.modos (
-    modo        text primary key,
-    descripcion text not null,
-    avisa       boolean not null,
-    principal   boolean not null
-);
-create unique index modos_principal on consumo.modos (principal) where principal;
-insert into consumo.modos (modo, descripcion, avisa, principal) values
-('original', 'The rules of the reference system: 24 last readings, z above 3, 150 % above the mean, twice the mean at night', false, false),
-('estacional', 'Against the client''s own earlier weeks: robust z of each hour of the week, sustained nights, constancy, drop', true, true);
-comment on table consumo.modos is 'The ways of judging; all of them judge every reading';
-comment on column consumo.modos.modo is 'Name';
-comment on column consumo.modos.descripcion is 'In words';
-comment on column consumo.modos.avisa is 'Whether its anomalies are told on exchange acequia.alerts';
-comment on column consumo.modos.principal is 'Whether marts that show one way show this one';
 
 -- What is usual for a client in the days before a week of its own. A copy of what consumo.dias says:
 -- rows may be deleted at any time, they are made again when they are needed.

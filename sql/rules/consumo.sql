@@ -13,20 +13,28 @@ delete from core.marts where domain = 'consumo'
     'marts.consumo_mapa_calor', 'marts.consumo_resumen', 'marts.consumo_deteccion');
 
 insert into core.marts (mart, domain, kind, position, depends_on, objective) values
-('marts.consumo_diario', 'consumo', 'view', 1, '{consumo.dias,consumo.clientes,consumo.anomalias}', '1 minute'),
-('marts.consumo_mensual', 'consumo', 'view', 2, '{consumo.dias,consumo.clientes,consumo.anomalias}', '1 minute'),
-('marts.consumo_franjas', 'consumo', 'view', 3, '{consumo.dias}', '1 minute'),
-('marts.consumo_score_mensual', 'consumo', 'view', 4, '{consumo.dias,consumo.anomalias}', '1 minute'),
-('marts.consumo_top_clientes', 'consumo', 'view', 5, '{consumo.anomalias,consumo.clientes}', '1 minute'),
-('marts.consumo_tipos_anomalia', 'consumo', 'view', 6, '{consumo.anomalias}', '1 minute'),
-('marts.consumo_anomalias', 'consumo', 'view', 7, '{consumo.anomalias,consumo.clientes}', '1 minute'),
-('marts.consumo_horario', 'consumo', 'view', 8, '{consumo.dias,consumo.anomalias}', '1 minute'),
-('marts.consumo_mes_contra_mes', 'consumo', 'view', 9, '{consumo.dias}', '1 minute'),
-('marts.consumo_mapa_calor', 'consumo', 'view', 10, '{consumo.dias}', '1 minute'),
-('marts.consumo_resumen', 'consumo', 'view', 11, '{consumo.dias,consumo.anomalias}', '1 minute'),
-('marts.consumo_deteccion', 'consumo', 'view', 12, '{consumo.dias,consumo.anomalias}', '1 minute')
+('marts.consumo_diario', 'consumo', 'view', 1, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_mensual', 'consumo', 'view', 2, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_franjas', 'consumo', 'view', 3, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_score_mensual', 'consumo', 'view', 4, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_top_clientes', 'consumo', 'view', 5, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_tipos_anomalia', 'consumo', 'view', 6, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_anomalias', 'consumo', 'view', 7, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_horario', 'consumo', 'view', 8, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_mes_contra_mes', 'consumo', 'view', 9, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_mapa_calor', 'consumo', 'view', 10, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_resumen', 'consumo', 'view', 11, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_deteccion', 'consumo', 'view', 12, '{consumo.lecturas,consumo.clientes}', '1 minute')
 on conflict (mart) do update set domain = excluded.domain, kind = excluded.kind, position = excluded.position,
     depends_on = excluded.depends_on, objective = excluded.objective;
+
+-- Days are cut by the clients' clocks, and anomalies found in days.
+delete from core.derived_tables where table_name like 'consumo.%';
+insert into core.derived_tables (table_name, core_table) values
+('consumo.dias', 'consumo.lecturas'),
+('consumo.dias', 'consumo.clientes'),
+('consumo.anomalias', 'consumo.lecturas'),
+('consumo.anomalias', 'consumo.clientes');
 
 update core.dq_rules set enabled = false where domain = 'consumo';
 
