@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::program::{finish, program};
 use crate::support::school::{
-    alumno, break_merge, calificacion, grupo, inscripcion, maestro, materia, message,
+    DOMAIN, alumno, break_merge, calificacion, grupo, inscripcion, maestro, materia, message,
 };
 use crate::support::{Message, Platform};
 
@@ -66,7 +66,7 @@ impl Platform {
         PgConnection::connect(&self.database.analyst).await.unwrap()
     }
 
-    /// Waits until the rows of `marts.freshness`, by mart, are as wanted, as an analyst sees them.
+    /// Waits until the rows of `marts.freshness` of the school, by mart, are as wanted, as an analyst sees them.
     pub async fn freshness(
         &self,
         what: &str,
@@ -75,9 +75,11 @@ impl Platform {
         let mut analyst = self.analyst().await;
         let mut found = BTreeMap::new();
         let waited = acequia_testkit::wait_for(what, async || {
-            let rows: Vec<Fresh> = sqlx::query_as("select * from marts.freshness")
-                .fetch_all(&mut analyst)
-                .await?;
+            let rows: Vec<Fresh> =
+                sqlx::query_as("select * from marts.freshness where domain = $1")
+                    .bind(DOMAIN)
+                    .fetch_all(&mut analyst)
+                    .await?;
             found = rows
                 .into_iter()
                 .map(|row| (row.mart.clone(), row))
@@ -97,14 +99,16 @@ pub fn all_are(rows: &BTreeMap<String, Fresh>, status: &str) -> bool {
     !rows.is_empty() && rows.values().all(is)
 }
 
-/// Message types that each mart shows, from the database's own dependencies.
+/// Message types that each mart of the school shows, from the database's own dependencies.
 async fn types(platform: &Platform) -> BTreeMap<String, BTreeSet<String>> {
     let mut analyst = platform.analyst().await;
-    let pairs: Vec<(String, String)> =
-        sqlx::query_as("select mart, message_type from core.lineage where mart is not null")
-            .fetch_all(&mut analyst)
-            .await
-            .unwrap();
+    let pairs: Vec<(String, String)> = sqlx::query_as(
+        "select mart, message_type from core.lineage where mart is not null and domain = $1",
+    )
+    .bind(DOMAIN)
+    .fetch_all(&mut analyst)
+    .await
+    .unwrap();
     let mut types = BTreeMap::<_, BTreeSet<_>>::new();
     for (mart, message) in pairs {
         types.entry(mart).or_default().insert(message);
