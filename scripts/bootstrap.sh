@@ -186,6 +186,7 @@ Running:
   Prometheus  $PROMETHEUS_URL
   RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER, password in .acequia/env
   PostgreSQL  (source .acequia/env && psql "\$ANALYST_DATABASE_URL")
+  Grafana     ${GRAFANA_URL:-not installed; its dashboards: docs/dashboards (pictures), grafana/dashboards (to import)}
 
 Next:
   ${bin#"$ROOT/"}/worker doctor       look at everything again, and at --help for more

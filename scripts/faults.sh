@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Breaks servers, processes and connections while messages flow, and counts to the message what arrives.
 #
-# faults.sh [--quick | --long] [--seed N] [--json FILE] [--markdown FILE] [SCENARIO...]
+# faults.sh [--quick | --long] [--seed N] [--json FILE] [--markdown FILE] [--observe FILE] [SCENARIO...]
 #     --quick          as often as in the tests (the default)
 #     --long           as often as in docs/reliability.md; all scenarios take about 40 minutes
 #     --seed N         another load and other moments (default 1)
 #     --json FILE      write the outcomes as JSON
 #     --markdown FILE  write the outcomes as the table of docs/reliability.md
+#     --observe FILE   let Prometheus look on, and write which panels and alerts show each fault, and how soon, as the table
+#                      of docs/observability.md
 #     SCENARIO...      only these; `faults.sh --list` names them
 #
 # It installs what is missing (scripts/services.sh install), builds with optimisation and with the fail points (cargo
@@ -16,11 +18,12 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-command=run options=() names=()
+command=run options=() names=() observability=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --quick) ;;
     --long) options+=(--long) ;;
+    --observe) options+=("$1" "${2:?$1 needs a value}") && observability=(--observability) && shift ;;
     --seed | --json | --markdown) options+=("$1" "${2:?$1 needs a value}") && shift ;;
     --list) command=list ;;
     -h | --help)
@@ -40,6 +43,6 @@ folder=$profile
 (cd "$ROOT" && cargo build --quiet --locked --profile "$profile" --workspace --bin worker --bin faults >&2)
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/$folder
 if [[ $command == list ]]; then exec "$bin/faults" list; fi
-"$ROOT/scripts/services.sh" install >&2
+"$ROOT/scripts/services.sh" install "${observability[@]}" >&2
 export FAULTS_WORKER=$bin/worker
 exec "$bin/faults" run "${options[@]}" "${names[@]}"

@@ -7,7 +7,7 @@
 # services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
 #     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
-#     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090) or the next free ones;
+#     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090, 3000) or the next free ones;
 #     with --any-port random free ones, so that several can run at once.
 # services.sh stop DIR [--wipe]
 #     Stops what start started, and nothing else. --wipe also deletes the data.
@@ -17,7 +17,8 @@
 # services.sh status DIR
 #     What runs, and where its log is.
 #
-# --observability adds Prometheus and its PostgreSQL exporter.
+# --observability adds Prometheus and its PostgreSQL exporter, and Grafana where it is installed (Debian has no package
+#     of it, and what tests start has no need for it: not with --any-port).
 # --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
@@ -118,7 +119,7 @@ install_packages() {
 # DIR/env          addresses and passwords, for everybody who wants to connect
 # DIR/state/       ports, credentials, process ids
 # DIR/postgresql   data, log, socket; a link into /var/lib/acequia where DIR cannot be reached by user postgres
-# DIR/rabbitmq, DIR/prometheus
+# DIR/rabbitmq, DIR/prometheus, DIR/grafana
 
 use_dir() {
   [[ -n ${1:-} ]] || die "which DIR? See $0 --help"
@@ -474,6 +475,45 @@ start_observability() {
   wait_http postgres-exporter "http://127.0.0.1:$POSTGRES_EXPORTER_PORT/" "$home/postgres-exporter.log"
 }
 
+# --- Grafana ---------------------------------------------------------------------------------------------------
+
+# grafana_home: the folder that a Grafana server finds its own files in.
+grafana_home() {
+  local server home
+  server=$(command -v grafana || command -v grafana-server) || return 1
+  server=$(readlink -f "$server")
+  for home in "${GRAFANA_HOME:-}" /usr/share/grafana "$(dirname "$(dirname "$server")")"; do
+    if [[ -n $home && -r $home/conf/defaults.ini ]]; then
+      printf '%s\n' "$home"
+      return
+    fi
+  done
+  return 1
+}
+
+grafana_wanted() { [[ $observability == yes && $any_port == no ]] && grafana_home >/dev/null; }
+
+# With the same provisioning as in docker-compose.yml, which names hosts by these variables.
+start_grafana() {
+  local home=$DIR/grafana server=(grafana server)
+  mkdir -p "$home"
+  have grafana || server=(grafana-server)
+  if ! pid_of "$STATE/grafana" >/dev/null; then
+    GF_PATHS_DATA=$home/data GF_PATHS_LOGS=$home/log GF_PATHS_PLUGINS=$home/plugins \
+      GF_PATHS_PROVISIONING=$ROOT/grafana/provisioning DASHBOARDS_DIR=$ROOT/grafana/dashboards \
+      GF_SERVER_HTTP_ADDR=127.0.0.1 GF_SERVER_HTTP_PORT=$GRAFANA_PORT \
+      GF_SECURITY_ADMIN_USER=${GRAFANA_ADMIN_USER:-admin} GF_SECURITY_ADMIN_PASSWORD=${GRAFANA_ADMIN_PASSWORD:-admin_password} \
+      GF_AUTH_ANONYMOUS_ENABLED=true GF_AUTH_ANONYMOUS_ORG_ROLE=Viewer GF_USERS_ALLOW_SIGN_UP=false \
+      GF_ANALYTICS_REPORTING_ENABLED=false GF_ANALYTICS_CHECK_FOR_UPDATES=false \
+      GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH=$ROOT/grafana/dashboards/pipeline/pipeline-overview.json \
+      PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT POSTGRES_ADDRESS=127.0.0.1:$POSTGRES_PORT \
+      POSTGRES_SSLMODE=$([[ -n $tls ]] && echo require || echo disable) \
+      POSTGRES_DB=$POSTGRES_DB ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD \
+      spawn "$STATE/grafana" "$home/grafana.log" "${server[@]}" --homepath "$(grafana_home)"
+  fi
+  wait_http grafana "http://127.0.0.1:$GRAFANA_PORT/api/health" "$home/grafana.log"
+}
+
 wait_http() { # NAME URL LOG
   local i
   for ((i = 0; i < 300; i++)); do
@@ -530,6 +570,7 @@ start() {
   if [[ $observability == yes ]]; then
     port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
     port POSTGRES_EXPORTER_PORT 9187 "$(running pid_of "$STATE/postgres-exporter")"
+    ! grafana_wanted || port GRAFANA_PORT 3000 "$(running pid_of "$STATE/grafana")"
   fi
   # Nobody types these two.
   local asked=$any_port
@@ -545,6 +586,10 @@ start() {
   jobs+=($!)
   if [[ $observability == yes ]]; then
     start_observability &
+    jobs+=($!)
+  fi
+  if grafana_wanted; then
+    start_grafana &
     jobs+=($!)
   fi
   for job in "${jobs[@]}"; do
@@ -579,6 +624,7 @@ write_env() {
       if [[ $observability == yes ]]; then
         echo "PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT"
         echo "POSTGRES_EXPORTER_URL=http://127.0.0.1:$POSTGRES_EXPORTER_PORT/metrics"
+        ! grafana_wanted || echo "GRAFANA_URL=http://127.0.0.1:$GRAFANA_PORT"
       fi
     } >"$DIR/env.new"
   )
@@ -592,6 +638,7 @@ stop() {
   fi
   exec 9>"$STATE/lock"
   flock -w 120 9 || die "another services.sh works on $DIR"
+  end_process "$STATE/grafana" &
   end_process "$STATE/prometheus" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" &
   end_process "$STATE/postgres-exporter" &
   stop_rabbitmq &
@@ -605,7 +652,7 @@ stop() {
     socket=$(setting ports PGSOCKET)
     [[ $socket != /tmp/acequia-* ]] || rm -rf "$socket"
     [[ $base != "/var/lib/acequia/$(id_of_dir)" ]] || { rm -rf "$base" && rmdir --ignore-fail-on-non-empty /var/lib/acequia; }
-    rm -rf "$DIR/postgresql" "$DIR/rabbitmq" "$DIR/prometheus" "$DIR/env" "$STATE"
+    rm -rf "$DIR/postgresql" "$DIR/rabbitmq" "$DIR/prometheus" "$DIR/grafana" "$DIR/env" "$STATE"
     rmdir "$DIR" 2>/dev/null || true
     say "services: stopped and wiped"
   else
@@ -649,6 +696,8 @@ status() {
       pid=$(pid_of "$STATE/$name" || true)
       report "$name" "$pid" "$DIR/prometheus/$name.log"
     done
+    [[ -z $(setting ports GRAFANA_PORT) ]] ||
+      report grafana "$(pid_of "$STATE/grafana" || true)" "$DIR/grafana/grafana.log"
   fi
   [[ $all == yes ]]
 }

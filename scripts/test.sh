@@ -89,10 +89,7 @@ compose_file() {
   if docker compose version >/dev/null 2>&1; then docker compose config -q; else docker-compose config -q; fi
 }
 
-dashboards() {
-  scripts/check_dashboards.py
-  scripts/check_dashboards.py --self-test
-}
+dashboards() { scripts/check_dashboards.py --self-test; }
 
 cargo_test() {
   local only=()
@@ -117,10 +114,10 @@ if docker compose version >/dev/null 2>&1 || have docker-compose; then
 else
   skip "compose file" "docker compose is not installed"
 fi
-if have python3; then
+if python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards" dashboards
 else
-  skip "Grafana dashboards" "python3 is not installed"
+  skip "Grafana dashboards" "python3 with PyYAML is not installed (apt-get install python3-yaml)"
 fi
 if cargo deny --version >/dev/null 2>&1; then
   # Advisories too where their database can be reached: cargo deny check advisories
@@ -130,4 +127,9 @@ else
 fi
 step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "cargo test" cargo_test
+if [[ $fast == no ]] && python3 -c 'import yaml' 2>/dev/null; then
+  step "Grafana dashboards against servers" scripts/dashboards.sh
+fi
+# With what cargo test has built: it compares costs within one run, so the profile does not matter.
+[[ $fast == yes ]] || step "performance" env BENCH_PROFILE=dev scripts/bench.sh --guard
 finish

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod fleet;
 pub mod kinds;
 pub mod load;
+pub mod observe;
 pub mod oracle;
 mod recovery;
 pub mod report;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use acequia_faults::{Game, Outcome, Scenario, all, find, markdown, play};
+use acequia_faults::{Game, Outcome, Scenario, all, find, markdown, observe, play};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -45,6 +45,10 @@ struct Run {
     /// Write the outcomes as a Markdown table to this file (- for standard output)
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Let Prometheus look on, and write which panels and alerts show each fault, and how soon,
+    /// as a Markdown table to this file (- for standard output)
+    #[arg(long, value_name = "FILE")]
+    observe: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -102,6 +106,7 @@ impl Run {
         let game = Game {
             long: self.long,
             seed: self.seed,
+            observe: self.observe.is_some(),
         };
         let mut outcomes = Vec::new();
         for scenario in scenarios {
@@ -130,6 +135,9 @@ impl Run {
         }
         if let Some(file) = &self.markdown {
             write(file, markdown(outcomes))?;
+        }
+        if let Some(file) = &self.observe {
+            write(file, observe::table(outcomes)?)?;
         }
         Ok(())
     }

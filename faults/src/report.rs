@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::compare::Findings;
+use crate::observe::Seen;
 
 /// What a scenario came to.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// Why it could not be played here.
     pub skipped: Option<String>,
+    /// What Prometheus saw of it, if it looked on.
+    pub seen: Option<Seen>,
     /// Seconds it took.
     pub seconds: f64,
 }

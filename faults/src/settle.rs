@@ -78,6 +78,7 @@ impl Trial {
     pub async fn finish(mut self) -> anyhow::Result<Outcome> {
         let sent = self.settle_all().await?;
         self.stays_calm();
+        self.outcome.seen = self.observer.take().map(|observer| observer.seen());
         self.fleet.stop().await?;
         let left = self.left_in_queues().await?;
         self.demand(left == 0, format!("{left} messages are left in the queues"));

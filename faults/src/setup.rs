@@ -9,6 +9,8 @@ pub struct Game {
     pub long: bool,
     /// Seed of messages and of what is left to chance.
     pub seed: u64,
+    /// Whether Prometheus looks on, on servers of its own.
+    pub observe: bool,
 }
 
 impl Game {

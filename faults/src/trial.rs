@@ -6,6 +6,7 @@ use acequia_testkit::Proxy;
 
 use crate::fleet::{Fleet, Orders};
 use crate::load::{Flow, Load};
+use crate::observe::Observer;
 use crate::oracle::Sent;
 use crate::report::Outcome;
 use crate::setup::{Game, Setup};
@@ -27,6 +28,7 @@ pub struct Trial {
     pub database_proxy: Option<Proxy>,
     pub(crate) game: Game,
     pub(crate) watch: Watch,
+    pub(crate) observer: Option<Observer>,
     pub(crate) begun: Instant,
     /// Since when nothing but "ready" may be answered.
     pub(crate) calm_since: Option<Instant>,
@@ -41,7 +43,8 @@ impl Trial {
     /// # Errors
     /// When that fails.
     pub async fn begin(game: &Game, setup: &Setup) -> anyhow::Result<Self> {
-        Self::on(Stage::set(setup.own_servers).await?, game, setup).await
+        let own_servers = setup.own_servers || game.observe;
+        Self::on(Stage::set(own_servers).await?, game, setup).await
     }
 
     /// On a stage that is set already.
@@ -72,13 +75,13 @@ impl Trial {
             folder: stage.folder.clone(),
         };
         let fleet = Fleet::start(setup.workers, &orders, setup.failpoint.as_deref())?;
-        let watch = Watch::over(
-            fleet
-                .members
-                .iter()
-                .map(|member| member.http.clone())
-                .collect(),
-        );
+        let members = fleet.members.iter();
+        let addresses: Vec<String> = members.map(|member| member.http.clone()).collect();
+        let observer = match game.observe {
+            true => Some(Observer::over(&stage, &addresses).await?),
+            false => None,
+        };
+        let watch = Watch::over(addresses);
         let mut flow = Flow::new(game.seed, setup.rate);
         flow.copies = setup.copies.unwrap_or(flow.copies);
         let load = Load::start(&stage.broker.url, flow).await?;
@@ -90,6 +93,7 @@ impl Trial {
             database_proxy,
             game: game.clone(),
             watch,
+            observer,
             begun,
             calm_since: None,
             struck: Instant::now(),
@@ -130,6 +134,9 @@ impl Trial {
     pub fn strike(&mut self) {
         self.stays_calm();
         self.struck = Instant::now();
+        if let Some(observer) = &self.observer {
+            observer.strike();
+        }
         self.outcome.injections += 1;
     }
 

@@ -27,6 +27,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     let game = Game {
         long: false,
         seed: 7,
+        observe: false,
     };
     let stage = Stage::set(false).await.unwrap();
     let setup = Setup {

@@ -12,6 +12,7 @@ async fn passes(name: &str) {
     let game = Game {
         long: false,
         seed: 1,
+        observe: false,
     };
     let outcome = play(find(name).expect(name), &game).await;
     println!("{}", outcome.text());

@@ -1,6 +1,7 @@
 //! The command line. Its `generate` commands are those of the catalog's domains.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,6 +119,9 @@ pub struct Report {
     /// Show no progress and no summary, only warnings and errors
     #[arg(long, short)]
     pub quiet: bool,
+    /// Serve /metrics at this address while it runs
+    #[arg(long, value_name = "HOST:PORT", env = "PUBLISHER_HTTP_ADDR")]
+    pub http_addr: Option<SocketAddr>,
 }
 
 /// Where generated messages go.

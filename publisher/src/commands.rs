@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use acequia_meter::CountEvents;
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cli::{Broker, Input, Output, Report};
 use crate::ids::Ids;
+use crate::metrics::{Meter, Metrics, serve};
 use crate::ndjson::{BadLine, Lines, write_lines};
 use crate::outgoing::Outgoing;
 use crate::plan::{Messages, Mix, plan};
@@ -115,9 +118,21 @@ fn transmit(
         .build()?;
 
     let interrupted = Cell::new(0);
-    let mut bad = BadLines::new(bad_lines);
+    let meter = Meter(match report.http_addr {
+        Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
+        None => None,
+    });
+    let mut bad = BadLines::new(bad_lines, meter.clone());
     let summary = runtime.block_on(async {
-        let mut publisher = Publisher::connect_with(url, broker.settings(exchange)).await?;
+        if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
+            serve(address, metrics.clone()).await?;
+        }
+        let attempt = Publisher::connect_with(url, broker.settings(exchange)).await;
+        meter.with(|metrics| metrics.attempted(attempt.is_ok()));
+        let mut publisher = attempt?;
+        if let Some(metrics) = &meter.0 {
+            publisher = publisher.observed(metrics.clone());
+        }
         let signals = signals(&interrupted)?;
         let summary = publisher
             .send_until(messages, signals, |summary| {
@@ -166,23 +181,36 @@ fn start_log(progress: &Progress, quiet: bool) {
         .with_ansi(io::stderr().is_terminal())
         .without_time();
     // Only the first log of a process counts.
-    let _ = log.finish().with(MOST_DETAIL).try_init();
+    let log = log.finish().with(CountEvents).with(MOST_DETAIL);
+    let _ = log.try_init();
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        acequia_meter::panicked();
+        report(panic);
+    }));
 }
 
 /// Lines that could not be sent, as they come in from the reader.
 struct BadLines {
     lines: Option<Receiver<BadLine>>,
     count: usize,
+    meter: Meter,
 }
 
 impl BadLines {
-    const fn new(lines: Option<Receiver<BadLine>>) -> Self {
-        Self { lines, count: 0 }
+    const fn new(lines: Option<Receiver<BadLine>>, meter: Meter) -> Self {
+        let count = 0;
+        Self {
+            lines,
+            count,
+            meter,
+        }
     }
 
     fn report(&mut self) {
         for line in self.lines.iter().flat_map(Receiver::try_iter) {
             self.count += 1;
+            self.meter.with(Metrics::bad_line);
             match self.count {
                 ..=REPORTED_LINES => warn!("{line}"),
                 count if count == REPORTED_LINES + 1 => warn!("more lines cannot be sent"),

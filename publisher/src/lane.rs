@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use lapin::options::BasicPublishOptions;
@@ -16,11 +17,13 @@ use uuid::Uuid;
 
 use crate::ledger::{Fate, Flight, Ledger, Returned, Verdict};
 use crate::link::Link;
+use crate::metrics::Meter;
 use crate::outgoing::Outgoing;
 
 /// A publish: its frames have been queued, the broker's answer is awaited.
 struct Pending {
     answer: Pin<Box<MaybeDone<BoxFuture<'static, lapin::Result<Confirmation>>>>>,
+    sent: Instant,
     deadline: Instant,
 }
 
@@ -30,6 +33,7 @@ pub(crate) struct Lane {
     link: Link,
     pending: VecDeque<Pending>,
     ledger: Ledger,
+    meter: Meter,
 }
 
 impl fmt::Debug for Lane {
@@ -39,11 +43,12 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, meter: Meter) -> Self {
         Self {
             link,
             pending: VecDeque::new(),
             ledger: Ledger::default(),
+            meter,
         }
     }
 
@@ -52,8 +57,9 @@ impl Lane {
         self.ledger.open()
     }
 
-    /// Publishes a message whose confirm must come before the deadline.
-    pub(crate) fn publish(&mut self, flight: Flight, deadline: Instant) {
+    /// Publishes a message whose confirm must come within this time.
+    pub(crate) fn publish(&mut self, flight: Flight, within: Duration) {
+        let sent = Instant::now();
         let channel = self.link.channel.clone();
         let message = Arc::clone(&flight.message);
         let properties = properties(&message, flight.published_at);
@@ -75,7 +81,11 @@ impl Lane {
         let _ = answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
-        self.pending.push_back(Pending { answer, deadline });
+        self.pending.push_back(Pending {
+            answer,
+            sent,
+            deadline: sent + within,
+        });
         self.ledger.push(flight);
     }
 
@@ -98,7 +108,11 @@ impl Lane {
                 None => break,
                 Some(Err(error)) => return Err(error),
                 Some(Ok(confirmation)) => {
+                    let sent = oldest.sent;
                     self.pending.pop_front();
+                    if confirmation.is_ack() {
+                        self.meter.with(|metrics| metrics.confirmed(sent.elapsed()));
+                    }
                     self.ledger.settle(verdict(confirmation), &mut tell);
                 }
             }

@@ -23,6 +23,23 @@ pub(crate) enum Loss {
     Forbidden(String),
 }
 
+impl Loss {
+    /// Every reason, as metrics name it.
+    pub(crate) const REASONS: [&str; 5] =
+        ["connection", "silence", "refusal", "channel", "forbidden"];
+
+    /// The reason, as metrics name it.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "connection",
+            Self::Silence => "silence",
+            Self::Refusal => "refusal",
+            Self::Channel(_) => "channel",
+            Self::Forbidden(_) => "forbidden",
+        }
+    }
+}
+
 impl From<&lapin::Error> for Loss {
     fn from(error: &lapin::Error) -> Self {
         let why = explain(error);

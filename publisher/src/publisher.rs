@@ -1,12 +1,14 @@
 //! The publisher as other programs use it.
 
 use std::future::{Future, pending};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
+use crate::metrics::{Meter, Metrics};
 use crate::outgoing::Outgoing;
 use crate::run::Run;
 use crate::summary::Summary;
@@ -51,6 +53,7 @@ pub struct Publisher {
     settings: Settings,
     /// None after a run that ended without connection.
     link: Option<Link>,
+    meter: Meter,
 }
 
 impl Publisher {
@@ -72,7 +75,15 @@ impl Publisher {
             url,
             settings,
             link: Some(link),
+            meter: Meter::default(),
         })
+    }
+
+    /// Counts in these metrics from now on.
+    #[must_use]
+    pub fn observed(mut self, metrics: Arc<Metrics>) -> Self {
+        self.meter = Meter(Some(metrics));
+        self
     }
 
     /// Sends all messages and tells what became of them. It ends when the fate of each is
@@ -101,7 +112,8 @@ impl Publisher {
         I::IntoIter: Send + 'static,
     {
         let source = feed(messages.into_iter(), self.settings.window);
-        let run = Run::new(&self.url, &self.settings, source);
+        let meter = self.meter.clone();
+        let run = Run::new(&self.url, &self.settings, source, meter);
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
         self.link = link;
         summary

@@ -20,6 +20,7 @@ use crate::lane::Lane;
 use crate::ledger::{Fate, Flight};
 use crate::link::Link;
 use crate::loss::Loss;
+use crate::metrics::Meter;
 use crate::outgoing::Outgoing;
 use crate::publisher::Settings;
 use crate::summary::Summary;
@@ -56,6 +57,9 @@ pub(crate) struct Run<'a> {
     /// Routing keys whose unroutable messages have been reported.
     reported: HashSet<String>,
     summary: Summary,
+    /// The summary as the metrics have it.
+    counted: Summary,
+    meter: Meter,
 }
 
 impl<'a> Run<'a> {
@@ -63,6 +67,7 @@ impl<'a> Run<'a> {
         url: &'a SecretUrl,
         settings: &'a Settings,
         source: Receiver<Outgoing>,
+        meter: Meter,
     ) -> Self {
         Self {
             url,
@@ -75,6 +80,8 @@ impl<'a> Run<'a> {
             pause: FIRST_PAUSE,
             reported: HashSet::new(),
             summary: Summary::default(),
+            counted: Summary::default(),
+            meter,
         }
     }
 
@@ -94,14 +101,14 @@ impl<'a> Run<'a> {
             progress(summary);
         };
 
-        let mut lane = link.map(Lane::new);
+        let mut lane = link.map(|link| Lane::new(link, self.meter.clone()));
         let stopped = loop {
             let Some(open) = &mut lane else {
                 select! {
                     biased;
                     () = &mut shutdown => break Some(INTERRUPTED.to_owned()),
                     connected = self.connect() => match connected {
-                        Ok(link) => lane = Some(Lane::new(link)),
+                        Ok(link) => lane = Some(Lane::new(link, self.meter.clone())),
                         Err(why) => break Some(why),
                     },
                 }
@@ -124,6 +131,7 @@ impl<'a> Run<'a> {
                 _ = tick.tick() => {
                     show(&mut self.summary);
                     self.listen(open);
+                    self.measure(Some(open.open()));
                     if let Some(why) = self.why_stop() {
                         break Some(why);
                     }
@@ -156,8 +164,20 @@ impl<'a> Run<'a> {
             }
         };
         let link = self.end(lane, stopped);
+        self.measure(link.as_ref().map(|_| 0));
         show(&mut self.summary);
         (self.summary, link)
+    }
+
+    /// Brings the metrics up to date; `open` are the publishes without an answer on the
+    /// connection, if there is one.
+    fn measure(&mut self, open: Option<usize>) {
+        let blocked = self.blocked.is_some();
+        self.meter.with(|metrics| {
+            metrics.look(open.unwrap_or(0), open.is_some(), blocked);
+            metrics.count(&self.summary, &self.counted);
+            self.counted.clone_from(&self.summary);
+        });
     }
 
     fn publish(&mut self, lane: &mut Lane, next: Next) {
@@ -172,7 +192,7 @@ impl<'a> Run<'a> {
                 flight
             }
         };
-        lane.publish(flight, Instant::now() + self.settings.confirm_timeout);
+        lane.publish(flight, self.settings.confirm_timeout);
     }
 
     /// Acts on what became of a publish.
@@ -182,7 +202,10 @@ impl<'a> Run<'a> {
             Fate::Confirmed => {
                 self.refused = None;
                 self.answered();
-                return self.summary.confirm(&flight.message.route.label);
+                let message = &flight.message;
+                return self
+                    .summary
+                    .confirm(&message.route.label, message.body.len());
             }
             Fate::Returned => {
                 self.summary.returned += 1;
@@ -270,6 +293,7 @@ impl<'a> Run<'a> {
     /// Takes a broken lane apart and decides whether to go on.
     async fn lose(&mut self, lane: Lane, loss: Loss) -> Result<(), String> {
         warn!("{loss}");
+        self.meter.with(|metrics| metrics.lost(&loss));
         self.stalled.get_or_insert_with(Instant::now);
         self.blocked = None;
         let mut unknown = 0;
@@ -278,6 +302,7 @@ impl<'a> Run<'a> {
             self.settle(flight, fate);
         });
         link.close().await;
+        self.measure(None);
         self.refused = None;
         match loss {
             Loss::Connection(_) | Loss::Silence | Loss::Refusal => Ok(()),
@@ -299,7 +324,10 @@ impl<'a> Run<'a> {
             let pause = self.pause.mul_f64(rand::rng().random_range(0.5..1.0));
             sleep(pause).await;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            match Link::open(self.url, self.settings.exchange).await {
+            let attempt = Link::open(self.url, self.settings.exchange).await;
+            self.meter
+                .with(|metrics| metrics.attempted(attempt.is_ok()));
+            match attempt {
                 Ok(link) => {
                     info!("connected again");
                     self.summary.reconnects += 1;

@@ -35,6 +35,8 @@ pub struct Failure {
 pub struct Summary {
     /// Messages that the broker has.
     pub confirmed: u64,
+    /// Their body bytes.
+    pub bytes: u64,
     /// Messages that were given up.
     pub failed: u64,
     /// Publishes that came back because no queue takes them.
@@ -66,8 +68,9 @@ impl Summary {
         self.failed == 0 && self.stopped.is_none()
     }
 
-    pub(crate) fn confirm(&mut self, entity: &str) {
+    pub(crate) fn confirm(&mut self, entity: &str, bytes: usize) {
         self.confirmed += 1;
+        self.bytes += bytes as u64;
         self.count(entity, |counts| counts.confirmed += 1);
     }
 

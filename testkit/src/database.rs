@@ -29,12 +29,7 @@ impl TestDatabase {
     /// # Errors
     /// When the server refuses.
     pub async fn empty(services: &Services) -> anyhow::Result<Self> {
-        Self::create(
-            services,
-            &format!("test_{}", uuid::Uuid::now_v7().simple()),
-            "template1",
-        )
-        .await
+        Self::create(services, &new_name(), "template1").await
     }
 
     /// A copy of the database `template`, which `prepare` fills when it is not there yet.
@@ -61,12 +56,43 @@ impl TestDatabase {
                 .await
                 .context("preparing the template")?;
         }
-        Self::create(
-            services,
-            &format!("test_{}", uuid::Uuid::now_v7().simple()),
-            template,
-        )
-        .await
+        Self::create(services, &new_name(), template).await
+    }
+
+    /// A copy of this database, file by file: for one that is too large to pass through the log.
+    /// Nobody may be connected to it.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn copy(&self, services: &Services) -> anyhow::Result<Self> {
+        let _one_at_a_time = CLONING.lock().await;
+        let template = format!("{} strategy file_copy", self.name()?);
+        Self::create(services, &new_name(), &template).await
+    }
+
+    /// Its name.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn name(&self) -> anyhow::Result<String> {
+        let url: Url = self.owner.parse()?;
+        Ok(url.path().trim_start_matches('/').to_owned())
+    }
+
+    /// Deletes it, whoever is connected.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn drop(self) -> anyhow::Result<()> {
+        let name = self.name()?;
+        let mut server: Url = self.admin.parse()?;
+        server.set_path("postgres");
+        let mut admin = PgConnection::connect(server.as_str()).await?;
+        // The name was made by this crate.
+        sqlx::query(AssertSqlSafe(format!("drop database {name} with (force)")))
+            .execute(&mut admin)
+            .await?;
+        Ok(())
     }
 
     async fn create(services: &Services, name: &str, template: &str) -> anyhow::Result<Self> {
@@ -89,4 +115,8 @@ impl TestDatabase {
             admin: url("ADMIN_DATABASE_URL")?,
         })
     }
+}
+
+fn new_name() -> String {
+    format!("test_{}", uuid::Uuid::now_v7().simple())
 }

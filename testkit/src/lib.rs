@@ -7,7 +7,9 @@
 mod broker;
 mod certificates;
 mod database;
+pub mod metrics;
 mod proxy;
+pub mod rules;
 mod services;
 
 pub use broker::VirtualHost;
@@ -16,7 +18,14 @@ pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use services::Services;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The folder of the project.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// Waits until a condition holds; looks every 20 ms.
 ///

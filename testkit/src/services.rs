@@ -18,7 +18,7 @@ pub struct Services {
     env: HashMap<String, String>,
     dir: PathBuf,
     // Holds the pipe whose end stops the servers.
-    _keeper: Child,
+    keeper: Child,
 }
 
 impl Services {
@@ -62,11 +62,21 @@ impl Services {
             ),
         }
         let env = read_env(&dir.join("env"))?;
-        Ok(Self {
-            env,
-            dir,
-            _keeper: keeper,
-        })
+        Ok(Self { env, dir, keeper })
+    }
+
+    /// Stops and wipes the servers, and waits until that is done. Without it they go by themselves
+    /// a moment after the value.
+    ///
+    /// # Errors
+    /// When the script that does it fails.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.keeper.stdin.take());
+        let status = self.keeper.wait().await?;
+        if !status.success() {
+            bail!("scripts/services.sh run: {status}");
+        }
+        Ok(())
     }
 
     /// Starts again what a test has killed, on its old data and ports.

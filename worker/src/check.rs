@@ -3,7 +3,6 @@
 use acequia_contracts::Domain;
 use serde::Serialize;
 use sqlx::PgConnection;
-use tracing::{info, warn};
 
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -48,26 +47,7 @@ impl Work for Check {
         shared: &Shared,
     ) -> sqlx::Result<Step> {
         let results = check(connection, domain.name).await?;
-        let failed = results.iter().filter(|result| result.outcome != "pass");
-        for result in failed.clone() {
-            warn!(
-                event = "dq.failed",
-                domain = domain.name,
-                rule = result.rule,
-                severity = result.severity,
-                outcome = result.outcome,
-                failing = result.failing_count,
-                "data quality rule not passed"
-            );
-        }
-        info!(
-            event = "dq.checked",
-            domain = domain.name,
-            rules = results.len(),
-            failed = failed.count(),
-            "checked"
-        );
-        shared.metrics.checked(domain.name, &results);
+        shared.metrics.quality.checked(domain.name, &results);
         Ok(Step::Idle(shared.settings.check_every))
     }
 }

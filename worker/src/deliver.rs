@@ -10,7 +10,6 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
-use tracing::info;
 use uuid::Uuid;
 
 use crate::amqp::{ALERTS, answer, connect, declare_alerts};
@@ -112,13 +111,7 @@ impl Work for Deliver {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        shared.metrics.delivered(domain.name, ids.len());
-        info!(
-            event = "outbox.published",
-            domain = domain.name,
-            messages = ids.len(),
-            "published"
-        );
+        shared.metrics.outbox.published(domain.name, ids.len());
         Ok(Step::Again)
     }
 }

@@ -18,6 +18,9 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every class.
+    pub const ALL: [Self; 4] = [Self::BadData, Self::Transient, Self::Down, Self::Broken];
+
     /// Classifies an error of sqlx.
     #[must_use]
     pub fn of(error: &sqlx::Error) -> Self {

@@ -47,23 +47,16 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let shared = &server.shared;
-    for report in shared.health.report(shared.settings.stall_after) {
-        shared
-            .metrics
-            .ready(&report.name, &report.subject, report.ready);
-    }
+    let reports = shared.health.report(shared.settings.stall_after);
+    shared.metrics.loops.ready(&reports);
     server
         .status
         .update(&shared.database, &shared.metrics)
         .await;
     match shared.metrics.page() {
-        // Prometheus 3 refuses a page without this type.
         Ok(page) => (
             StatusCode::OK,
-            [(
-                header::CONTENT_TYPE,
-                "text/plain; version=0.0.4; charset=utf-8",
-            )],
+            [(header::CONTENT_TYPE, acequia_meter::CONTENT_TYPE)],
             page,
         ),
         Err(error) => (

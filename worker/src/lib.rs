@@ -4,7 +4,6 @@
 pub mod amqp;
 pub mod check;
 pub mod config;
-pub mod database_gauges;
 pub mod db;
 mod deliver;
 pub mod doctor;

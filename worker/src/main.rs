@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use acequia_meter::CountEvents;
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
@@ -147,11 +148,11 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match cli.log_format {
-        LogFormat::Text => log.finish().with(MOST_DETAIL).init(),
+        LogFormat::Text => log.finish().with(CountEvents).with(MOST_DETAIL).init(),
         LogFormat::Json => {
             let log = log.json().flatten_event(true).with_span_list(false);
             let log = log.finish();
-            log.with(MOST_DETAIL).init();
+            log.with(CountEvents).with(MOST_DETAIL).init();
         }
     }
     // The text of a panic may hold part of a message: only the place is told.
@@ -161,6 +162,7 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
             // Whoever reads our output has seen enough, as `head` does: that is no defect.
             std::process::exit(CLOSED_PIPE);
         }
+        acequia_meter::panicked();
         let place = panic.location().map(ToString::to_string);
         tracing::error!(event = "panic", place, "a defect: please report the place");
     }));

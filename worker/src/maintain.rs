@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acequia_contracts::{Code, Domain};
+use acequia_contracts::Domain;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use tracing::info;
@@ -83,14 +83,7 @@ impl Work for Maintain {
             );
         }
         for (entity, rows) in expire_pending(connection, domain.name, time_to_live).await? {
-            info!(
-                event = "pending.expired",
-                domain = domain.name,
-                entity,
-                rows,
-                "rows without parent moved to quarantine"
-            );
-            shared.metrics.quarantined(domain.name, Code::Orphan, rows);
+            shared.metrics.ingest.expired(domain.name, &entity, rows);
         }
         for (what, removed) in retain(connection, &shared.settings).await? {
             info!(

@@ -5,7 +5,7 @@ use std::time::Instant;
 use acequia_contracts::Domain;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -29,6 +29,14 @@ pub struct Promoted {
     pub batches: i32,
     /// Publish time of the oldest message in it.
     pub oldest_published_at: Option<DateTime<Utc>>,
+}
+
+impl Promoted {
+    /// Rows that are done: all but those that wait for a parent.
+    #[must_use]
+    pub const fn rows(&self) -> i64 {
+        self.inserted + self.updated + self.unchanged + self.stale
+    }
 }
 
 /// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
@@ -90,24 +98,12 @@ impl Work for Promote {
     ) -> sqlx::Result<Step> {
         let begun = Instant::now();
         let promoted = promote(connection, domain.name, shared.settings.promote_max).await?;
-        let Some(first) = promoted.first() else {
+        if promoted.is_empty() {
             return Ok(Step::Idle(shared.settings.poll_every));
-        };
-        let rows: i64 = promoted
-            .iter()
-            .map(|entity| entity.inserted + entity.updated + entity.unchanged + entity.stale)
-            .sum();
-        info!(
-            event = "batch.promoted",
-            domain = domain.name,
-            batches = first.batches,
-            rows,
-            pending = promoted.iter().map(|entity| entity.pending).sum::<i64>(),
-            duration_s = begun.elapsed().as_secs_f64(),
-            "promoted"
-        );
+        }
         shared
             .metrics
+            .promotion
             .promoted(domain.name, &promoted, begun.elapsed());
         Ok(Step::Again)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use acequia_contracts::Domain;
 use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use crate::failure::describe;
 use crate::run::Shared;
@@ -152,26 +152,11 @@ impl Work for Refresh {
             match keep_failure(connection, &mart, started, refreshed).await {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
-                    info!(
-                        event = "mart.refreshed",
-                        mart,
-                        rows,
-                        duration_s = begun.elapsed().as_secs_f64(),
-                        "refreshed"
-                    );
-                    shared.metrics.refreshed(&mart, begun.elapsed());
+                    shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());
                 }
                 Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
                 Ok(Refreshed::Busy) => {}
-                Err(failed) => {
-                    error!(
-                        event = "mart.failed",
-                        mart,
-                        error = describe(&failed),
-                        "refresh failed"
-                    );
-                    shared.metrics.refresh_failed(&mart);
-                }
+                Err(failed) => shared.metrics.marts.failed(&mart, &failed),
             }
         }
         Ok(Step::Idle(

@@ -7,10 +7,13 @@ use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
 use crate::db;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Open};
 
 /// Scrapes that come faster than this see the last reading again.
 const FRESH_FOR: Duration = Duration::from_secs(5);
+/// Longest time for a reading: a page without these gauges is worth more than one that comes too
+/// late for Prometheus, which then knows nothing of the worker.
+const WITHIN: Duration = Duration::from_secs(3);
 
 const DOMAINS: &str = "
 select d.domain,
@@ -32,17 +35,39 @@ left join (
 ) c using (domain)";
 
 const MARTS: &str = "
-select mart, extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
-       coalesce(extract(epoch from now() - behind_since), 0)::float8, extract(epoch from objective)::float8
-from core.mart_status";
+select mart, kind = 'materialized', extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
+       extract(epoch from complete_through)::float8, missing::float8,
+       coalesce(extract(epoch from now() - behind_since), 0)::float8, extract(epoch from objective)::float8,
+       (gate = 'closed')::int::float8, trusted::int::float8
+from marts.freshness";
 
-/// Mart, refreshed at, data as of, behind for, objective; times in Unix seconds.
-type MartRow = (String, Option<f64>, Option<f64>, f64, f64);
+/// A row of `marts.freshness`; times in Unix seconds.
+#[derive(sqlx::FromRow)]
+struct MartRow(
+    String,
+    bool,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    f64,
+    f64,
+    f64,
+    f64,
+    f64,
+);
 
 const RULES: &str = "
-select rule, severity, coalesce(failing_count, 0)::float8, (outcome = 'pass')::int::float8,
-       extract(epoch from check_time)::float8
-from core.dq_status where check_time is not null";
+select r.rule, r.severity, coalesce(l.failing_count, 0)::float8, (l.outcome = 'pass')::int::float8,
+       (l.outcome = 'error')::int::float8, extract(epoch from l.check_time)::float8,
+       coalesce(l.duration_ms / 1000, 0)::float8
+from core.dq_rules r
+cross join lateral (
+    select d.* from core.dq_results d where d.check_name = r.rule order by d.id desc limit 1
+) l
+where r.enabled";
+
+/// Rule, severity, failing rows, passed, broken, last run, its duration.
+type RuleRow = (String, String, f64, f64, f64, f64, f64);
 
 /// The reader of the database's state.
 #[derive(Default)]
@@ -52,7 +77,7 @@ pub struct Status {
 
 #[derive(Default)]
 struct State {
-    connection: Option<PgConnection>,
+    connection: Option<(PgConnection, Open)>,
     read_at: Option<Instant>,
 }
 
@@ -63,33 +88,41 @@ impl Status {
         if state.read_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
             return;
         }
+        let begun = Instant::now();
+        let read = read(&mut state.connection, database, metrics);
+        let read = tokio::time::timeout(WITHIN, read)
+            .await
+            .unwrap_or_else(|_| Err(db::no_answer(WITHIN)));
         state.read_at = Some(Instant::now());
-        let read = read(&mut state.connection, database, metrics).await;
+        let gauges = &metrics.database;
+        gauges.read_seconds.set(begun.elapsed().as_secs_f64());
         if let Err(error) = &read {
             tracing::debug!(%error, "state of the database not read");
             state.connection = None;
             // No value rather than the last one, which may have become wrong.
-            metrics.database.reset();
+            gauges.reset();
         }
-        metrics.database.up.set(f64::from(u8::from(read.is_ok())));
+        gauges.up.set(f64::from(u8::from(read.is_ok())));
     }
 }
 
 async fn read(
-    connection: &mut Option<PgConnection>,
+    connection: &mut Option<(PgConnection, Open)>,
     database: &SecretUrl,
     metrics: &Metrics,
 ) -> sqlx::Result<()> {
     let gauges = &metrics.database;
-    let connection = match connection {
+    let (connection, _) = match connection {
         Some(connection) => connection,
-        None => connection.insert(db::connect(database, "metrics").await?),
+        None => {
+            let attempt = db::connect(database, "metrics").await;
+            connection.insert(metrics.loops.connected("metrics", attempt)?)
+        }
     };
     let domains: Vec<(String, f64, f64, f64, f64, f64)> =
         sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
     let marts: Vec<MartRow> = sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
-    let rules: Vec<(String, String, f64, f64, f64)> =
-        sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
+    let rules: Vec<RuleRow> = sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
     gauges.reset();
     for (domain, staged, age, pending, quarantine, difference) in domains {
         let domain = [domain.as_str()];
@@ -105,31 +138,33 @@ async fn read(
             .with_label_values(&domain)
             .set(difference);
     }
-    for (mart, refreshed, as_of, behind, objective) in marts {
-        metrics.create_mart_series(&mart);
-        let mart = [mart.as_str()];
-        gauges
-            .mart_refreshed
-            .with_label_values(&mart)
-            .set(refreshed.unwrap_or(0.0));
-        gauges
-            .mart_data_as_of
-            .with_label_values(&mart)
-            .set(as_of.unwrap_or(0.0));
-        gauges.mart_behind.with_label_values(&mart).set(behind);
-        gauges
-            .mart_objective
-            .with_label_values(&mart)
-            .set(objective);
+    for row in marts {
+        let MartRow(mart, materialized, refreshed, as_of, complete, missing, ..) = &row;
+        let MartRow(.., behind, objective, closed, trusted) = &row;
+        if *materialized {
+            metrics.marts.create(mart);
+        }
+        for (gauge, value) in [
+            (&gauges.mart_refreshed, refreshed.unwrap_or(0.0)),
+            (&gauges.mart_data_as_of, as_of.unwrap_or(0.0)),
+            (&gauges.mart_complete_through, complete.unwrap_or(0.0)),
+            (&gauges.mart_missing, *missing),
+            (&gauges.mart_behind, *behind),
+            (&gauges.mart_objective, *objective),
+            (&gauges.mart_gate_closed, *closed),
+            (&gauges.mart_trusted, *trusted),
+        ] {
+            gauge.with_label_values(&[mart]).set(value);
+        }
     }
-    for (rule, severity, failing, passed, run) in rules {
+    for (rule, severity, failing, passed, broken, run, seconds) in rules {
         let labels = [rule.as_str(), severity.as_str()];
         gauges.dq_failing.with_label_values(&labels).set(failing);
         gauges.dq_passed.with_label_values(&labels).set(passed);
-        gauges
-            .dq_last_run
-            .with_label_values(&[rule.as_str()])
-            .set(run);
+        gauges.dq_broken.with_label_values(&labels).set(broken);
+        let rule = [rule.as_str()];
+        gauges.dq_last_run.with_label_values(&rule).set(run);
+        gauges.dq_duration.with_label_values(&rule).set(seconds);
     }
     Ok(())
 }

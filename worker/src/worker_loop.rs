@@ -7,10 +7,10 @@ use std::time::Duration;
 use acequia_contracts::Domain;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use crate::db;
-use crate::failure::{Backoff, Failure, describe};
+use crate::failure::{Backoff, describe};
+use crate::metrics::Open;
 use crate::run::Shared;
 
 /// What a step found.
@@ -58,9 +58,14 @@ const SHORT_WITHIN: Duration = Duration::from_secs(180);
 /// The same for steps of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
-async fn connect<W: Work>(work: &W, subject: &str, shared: &Shared) -> sqlx::Result<PgConnection> {
-    let mut connection = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await?;
-    tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection))
+async fn connect<W: Work>(
+    work: &W,
+    subject: &str,
+    shared: &Shared,
+) -> sqlx::Result<(PgConnection, Open)> {
+    let attempt = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await;
+    let mut connection = shared.metrics.loops.connected(W::NAME, attempt)?;
+    tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection.0))
         .await
         .unwrap_or_else(|_| Err(db::no_answer(SHORT_WITHIN)))?;
     Ok(connection)
@@ -77,12 +82,12 @@ pub async fn run<W: Work>(
     let (name, subject) = (W::NAME, domain.name);
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
-    let mut connection: Option<PgConnection> = None;
+    let mut connection: Option<(PgConnection, Open)> = None;
     while !stop.is_cancelled() {
         let outcome = match &mut connection {
             // A step that is given up takes its connection with it: nobody meets what is left of
             // its transaction, which the server rolls back.
-            Some(connection) => {
+            Some((connection, _)) => {
                 let within = if W::SHORT {
                     health.working();
                     SHORT_WITHIN
@@ -114,30 +119,8 @@ pub async fn run<W: Work>(
             }
             Err(failed) => {
                 connection = None;
-                let failure = Failure::of(&failed);
                 health.failed(describe(&failed));
-                shared.metrics.loop_failed(name, failure);
-                if failure == Failure::Broken || failure == Failure::BadData {
-                    error!(
-                        event = "loop.failed",
-                        loop_name = name,
-                        domain = subject,
-                        failure = failure.as_str(),
-                        error = describe(&failed),
-                        remedy = failure.remedy(),
-                        "step failed"
-                    );
-                } else {
-                    warn!(
-                        event = "loop.failed",
-                        loop_name = name,
-                        domain = subject,
-                        failure = failure.as_str(),
-                        error = describe(&failed),
-                        remedy = failure.remedy(),
-                        "step failed"
-                    );
-                }
+                shared.metrics.loops.failed(name, subject, &failed);
                 backoff.next_delay()
             }
         };

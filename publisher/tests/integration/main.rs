@@ -4,6 +4,7 @@
 mod broker;
 mod command;
 mod lines;
+mod metrics;
 mod nouns;
 mod plan;
 mod security;

@@ -13,6 +13,7 @@ use super::source::Source;
 use super::stage::{Load, Writer};
 use super::window::Window;
 use crate::amqp::queue_of;
+use crate::metrics::Open;
 use crate::run::Shared;
 
 /// A decoded batch, and the permit that goes back when it is acknowledged.
@@ -39,6 +40,7 @@ pub async fn collect(
         let Some(batch) = batch else {
             return Ok(());
         };
+        writer.shared.metrics.ingest.taken(&lane.queue, batch.ended);
         let now = (batch.largest(), batch.suspicious);
         // A suspect is looked at when nothing else could suffer from it.
         let alone = if batch.suspicious {
@@ -66,7 +68,7 @@ pub async fn collect(
 /// one was acknowledged.
 pub async fn write(
     writer: &Writer<'_>,
-    connection: &mut PgConnection,
+    connection: &mut (PgConnection, Open),
     outlet: &Outlet,
     mut loads: mpsc::Receiver<Handed>,
 ) -> (anyhow::Result<()>, bool) {
@@ -74,7 +76,7 @@ pub async fn write(
     let outcome = async {
         let lane = writer.lane;
         loop {
-            pause_while_behind(lane, writer.shared, connection, writer.stop).await?;
+            pause_while_behind(lane, writer.shared, &mut connection.0, writer.stop).await?;
             let Some((load, permit)) = loads.recv().await else {
                 return Ok(());
             };
@@ -117,6 +119,7 @@ async fn pause_while_behind(
             .context("database")?;
         shared
             .metrics
+            .ingest
             .paused(&lane.queue, staged > shared.settings.staged_max);
         if staged <= shared.settings.staged_max {
             break;

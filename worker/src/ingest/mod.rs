@@ -3,6 +3,7 @@
 mod flow;
 mod identity;
 mod insert;
+mod lost;
 mod outlet;
 mod pass_on;
 mod properties;
@@ -21,19 +22,19 @@ use acequia_contracts::Domain;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use self::flow::{collect, write};
 use self::source::Source;
 use self::stage::Writer;
 use self::window::Window;
 use crate::amqp::{DEAD_QUEUE, queue_of};
-use crate::db;
 use crate::failure::Backoff;
 use crate::run::Shared;
 
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
+pub use lost::Lost;
 pub use sort::Sorted;
+pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
@@ -105,14 +106,10 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
             health.failed(format!("{error:#}"));
-            shared.metrics.disconnected(&lane.queue);
-            warn!(
-                event = "ingest.interrupted",
-                queue = lane.queue,
-                error = format!("{error:#}"),
-                retry_in_ms = delay.as_millis(),
-                "consuming starts anew"
-            );
+            shared
+                .metrics
+                .ingest
+                .interrupted(&lane.queue, &error, delay);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -134,16 +131,13 @@ async fn consume(
         ..
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
-    let mut connection = db::connect(&shared.database, &format!("ingest {}", lane.queue))
+    let mut connection = writer.connect().await.context("database")?;
+    let mut source = Source::open(shared, lane, window.size())
         .await
-        .context("database")?;
-    let budget = shared.settings.in_flight_bytes;
-    let mut source = Source::open(&shared.broker, &shared.domains, lane, window.size(), budget)
-        .await
+        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
         .context("broker")?;
-    shared.metrics.connected(&lane.queue);
+    shared.metrics.ingest.started(&lane.queue);
     health.succeeded();
-    info!(event = "ingest.started", queue = lane.queue, "consuming");
     let begun = Instant::now();
     let (hand_over, loads) = mpsc::channel(1);
     let outlet = source.outlet().clone();

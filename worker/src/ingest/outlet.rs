@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use acequia_link::broker::Connected;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 
+use super::Lost;
 use super::source::Batch;
 use crate::amqp::{answer, close};
+use crate::metrics::Flow;
 
 /// Messages that are handed on together when they arrive together.
 const CHUNK: usize = 256;
@@ -23,16 +25,18 @@ pub struct Outlet {
     channel: Channel,
     connection: Arc<Connected>,
     held: Arc<AtomicUsize>,
+    flow: Flow,
 }
 
 impl Outlet {
     /// Of a channel that nothing was delivered by yet.
     #[must_use]
-    pub fn new(channel: Channel, connected: Connected) -> Self {
+    pub fn new(channel: Channel, connected: Connected, flow: Flow) -> Self {
         Self {
             channel,
             connection: Arc::new(connected),
             held: Arc::default(),
+            flow,
         }
     }
 
@@ -49,11 +53,17 @@ impl Outlet {
             .await
             .context("acknowledging")?;
         if !sent {
-            bail!("the channel was lost before the acknowledgement; the broker delivers again");
+            return Err(Lost::Channel.into());
         }
         let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.flow.settled(batch.deliveries.len(), bytes);
         Ok(())
+    }
+
+    /// What is in flight, for the metrics.
+    pub(super) const fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// The channel that it consumes by.
@@ -93,10 +103,7 @@ impl Pump {
                     Ok(_) => {
                         // Only cutting the line stops the broker at once.
                         self.outlet.connection.cut();
-                        lost = Some(anyhow::anyhow!(
-                            "more than {} bytes in flight: the messages go back to the queue, fewer are taken at a time",
-                            self.limit
-                        ));
+                        lost = Some(Lost::Overflow(self.limit).into());
                         break;
                     }
                     Err(error) => {
@@ -106,6 +113,8 @@ impl Pump {
                     }
                 }
             }
+            let bytes = arrived.iter().map(|delivery| delivery.data.len()).sum();
+            self.outlet.flow.arrived(arrived.len(), bytes);
             let ends = lost.is_some();
             if arrive.send(Ok(arrived)).is_err()
                 || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())

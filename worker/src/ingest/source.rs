@@ -4,9 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use acequia_contracts::Domain;
 use acequia_link::broker;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -18,20 +17,48 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Lane;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
 use super::window::is_suspect;
+use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, answer, declare};
-use crate::config::{LoopArgs, SecretUrl};
+use crate::config::LoopArgs;
+use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(2);
 /// A batch waits for more messages for at most this share of the time that its first one is
 /// under way already: fresh messages are not held up, a backlog goes in large batches.
 const LINGER_SHARE: u32 = 20;
-/// Why a consumer ends that nobody cancelled here: the queue was deleted, or its leader is gone.
-const CANCELLED: &str = "the broker cancelled the consumer";
+
+/// What ended the collection of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As many messages as may be.
+    Full,
+    /// As many bytes as may be.
+    Bytes,
+    /// The first message has waited for long enough.
+    Wait,
+    /// A message that must not be in one batch with its neighbour.
+    Apart,
+}
+
+impl Ended {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Full, Self::Bytes, Self::Wait, Self::Apart];
+
+    /// A short name for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Bytes => "bytes",
+            Self::Wait => "wait",
+            Self::Apart => "apart",
+        }
+    }
+}
 
 /// Messages taken together.
 pub struct Batch {
@@ -41,6 +68,8 @@ pub struct Batch {
     pub suspicious: bool,
     /// They were delivered before, by a queue that does not count how often.
     pub again: bool,
+    /// Why there are no more of them.
+    pub ended: Ended,
 }
 
 impl Batch {
@@ -72,27 +101,22 @@ impl Source {
     ///
     /// # Errors
     /// When any of these fails or the broker does not answer.
-    pub async fn open(
-        url: &SecretUrl,
-        domains: &[&Domain],
-        lane: &Lane,
-        window: u16,
-        budget: usize,
-    ) -> anyhow::Result<Self> {
+    pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
-        let connected = broker::connect(url, &name).await?;
-        declare(&connected.connection, domains).await?;
+        let connected = broker::connect(&shared.broker, &name).await?;
+        declare(&connected.connection, &shared.domains).await?;
         let channel = answer(connected.connection.create_channel()).await?;
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
-            outlet: Outlet::new(channel, connected),
+            outlet: Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue)),
             tag: String::new(),
             pump: None,
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
-            budget,
+            budget: shared.settings.in_flight_bytes,
         };
+        source.outlet.flow().reset();
         source.consume(window).await?;
         Ok(source)
     }
@@ -112,6 +136,7 @@ impl Source {
         self.tag = consumer.tag().to_string();
         let (arrive, arrivals) = mpsc::unbounded_channel();
         self.arrivals = arrivals;
+        self.outlet.flow().allowed(window);
         let pump = Pump {
             outlet: self.outlet.clone(),
             limit: self.budget.saturating_mul(2),
@@ -169,10 +194,19 @@ impl Source {
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
+            ended: Ended::Apart,
             deliveries: vec![first],
         };
         let mut bytes = batch.deliveries[0].data.len();
-        while !batch.suspicious && batch.deliveries.len() < most && bytes < settings.batch_bytes {
+        while !batch.suspicious {
+            if batch.deliveries.len() >= most {
+                batch.ended = Ended::Full;
+                break;
+            }
+            if bytes >= settings.batch_bytes {
+                batch.ended = Ended::Bytes;
+                break;
+            }
             let Some(delivery) = self.ahead.pop_front() else {
                 let patience = async {
                     let _writable = writable.acquire().await;
@@ -181,10 +215,13 @@ impl Source {
                 tokio::select! {
                     biased;
                     arrival = self.arrivals.recv() => {
-                        self.ahead.extend(arrival.context(CANCELLED)??);
+                        self.ahead.extend(arrival.ok_or(Lost::Cancelled)??);
                         continue;
                     }
-                    () = patience => break,
+                    () = patience => {
+                        batch.ended = Ended::Wait;
+                        break;
+                    }
                 }
             };
             if is_suspect(&delivery) || again(&delivery) != batch.again {
@@ -216,7 +253,7 @@ impl Source {
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
                 arrival = self.arrivals.recv() => {
-                    self.ahead.extend(arrival.context(CANCELLED)??);
+                    self.ahead.extend(arrival.ok_or(Lost::Cancelled)??);
                     continue;
                 }
                 () = tokio::time::sleep(look_every) => {}
@@ -227,7 +264,7 @@ impl Source {
                 0
             };
             if passed_over == 2 {
-                bail!("messages are ready in the queue, but none is delivered");
+                return Err(Lost::Starved.into());
             }
         }
     }
@@ -248,6 +285,12 @@ impl Source {
     #[must_use]
     pub const fn outlet(&self) -> &Outlet {
         &self.outlet
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.outlet.flow().reset();
     }
 }
 

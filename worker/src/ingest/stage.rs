@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use acequia_contracts::{Context, catalog};
-use anyhow::bail;
 use lapin::message::Delivery;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +13,12 @@ use super::rejects::Rejects;
 use super::sort::Sorted;
 use super::source::Batch;
 use super::store::{Counts, Purpose, Store, Written};
-use super::{Lane, properties};
+use super::{Lane, Lost, properties};
 use crate::amqp::queue_of;
 use crate::db;
-use crate::failure::{Backoff, Failure, describe};
+use crate::failure::{Backoff, describe};
 use crate::health::LoopHealth;
+use crate::metrics::{Ingest, Open};
 use crate::run::Shared;
 
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
@@ -53,7 +53,7 @@ impl Writer<'_> {
     pub async fn stage(
         &self,
         outlet: &Outlet,
-        connection: &mut PgConnection,
+        connection: &mut (PgConnection, Open),
         load: &Load,
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
@@ -66,16 +66,14 @@ impl Writer<'_> {
                 return Ok(false);
             };
             self.tell(sorted, &written, begun.elapsed());
-            self.shared.metrics.staged(
-                &self.lane.queue,
-                sorted,
-                &written,
-                batch,
-                load.decoding,
-                load.decoding + begun.elapsed(),
-            );
+            let whole = load.decoding + begun.elapsed();
+            self.metrics()
+                .staged(&self.lane.queue, sorted, &written, whole);
             self.shared.wake(sorted.domain.name);
         }
+        let whole = load.decoding + begun.elapsed();
+        self.metrics()
+            .done(&self.lane.queue, batch, load.decoding, whole);
         Ok(true)
     }
 
@@ -116,7 +114,7 @@ impl Writer<'_> {
     async fn insist(
         &self,
         outlet: &Outlet,
-        connection: &mut PgConnection,
+        connection: &mut (PgConnection, Open),
         batch: &[Delivery],
         sorted: &Sorted,
         begun: Instant,
@@ -124,14 +122,14 @@ impl Writer<'_> {
         let mut backoff = Backoff::default();
         let mut purpose = Purpose::Keep;
         loop {
-            let attempt = self
-                .store
-                .write(connection, &self.lane.queue, sorted, batch, purpose);
+            let attempt =
+                self.store
+                    .write(&mut connection.0, &self.lane.queue, sorted, batch, purpose);
             // What becomes of an attempt that is given up is not known. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match tokio::time::timeout(ATTEMPT_WITHIN, attempt).await {
                 Ok(Ok(written)) if purpose == Purpose::Keep => return Ok(Some(written)),
-                Ok(Ok(_)) => bail!("the database works again; consuming starts anew"),
+                Ok(Ok(_)) => return Err(Lost::Held.into()),
                 Ok(Err(error)) => error,
                 Err(_) => db::no_answer(ATTEMPT_WITHIN),
             };
@@ -155,35 +153,42 @@ impl Writer<'_> {
     }
 
     fn report(&self, error: &sqlx::Error, messages: usize) {
-        let failure = Failure::of(error);
-        self.shared.metrics.retried(&self.lane.queue, failure);
+        self.metrics().retried(&self.lane.queue, error, messages);
         self.health.failed(format!("database: {}", describe(error)));
-        warn!(
-            event = "batch.retried",
-            queue = self.lane.queue,
-            messages,
-            failure = failure.as_str(),
-            error = describe(error),
-            remedy = failure.remedy(),
-            "batch not staged, its messages wait"
-        );
+    }
+
+    fn metrics(&self) -> &Ingest {
+        &self.shared.metrics.ingest
+    }
+
+    /// Connects to the database.
+    ///
+    /// # Errors
+    /// When the server does not answer or refuses.
+    pub async fn connect(&self) -> sqlx::Result<(PgConnection, Open)> {
+        let name = format!("ingest {}", self.lane.queue);
+        let attempt = db::connect(&self.shared.database, &name).await;
+        self.shared.metrics.loops.connected("ingest", attempt)
     }
 
     /// A new connection, after a pause; tries until there is one. `false` when told to stop.
-    async fn reconnect(&self, connection: &mut PgConnection, backoff: &mut Backoff) -> bool {
+    async fn reconnect(
+        &self,
+        connection: &mut (PgConnection, Open),
+        backoff: &mut Backoff,
+    ) -> bool {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return false,
                 () = tokio::time::sleep(backoff.next_delay()) => {}
             }
             // The old connection may be in the middle of anything: it is dropped, not reused.
-            let name = format!("ingest {}", self.lane.queue);
-            match db::connect(&self.shared.database, &name).await {
+            match self.connect().await {
                 Ok(new) => {
                     *connection = new;
                     return true;
                 }
-                Err(error) => debug!(%error, "database not back yet"),
+                Err(error) => debug!(error = describe(&error), "database not back yet"),
             }
         }
     }

@@ -16,6 +16,7 @@ mod grants;
 mod isolation;
 mod logs;
 mod marts;
+mod metrics;
 mod operations;
 mod oracle;
 mod pending;

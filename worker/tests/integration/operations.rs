@@ -1,16 +1,13 @@
 //! What an operator does: migrate, look, start, stop.
 
 use std::collections::HashSet;
-use std::process::Stdio;
 
 use acequia_contracts::catalog;
-use acequia_testkit::{Services, TestDatabase, wait_for};
+use acequia_testkit::{Services, TestDatabase};
 use acequia_worker::config::SecretUrl;
 use acequia_worker::doctor::{Finding, Verdict, examine};
 use acequia_worker::migrate::{self, migrate};
 use sqlx::{Connection, PgConnection};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::support::program::{finish, program};
 use crate::support::school::alumnos;
@@ -551,123 +548,4 @@ async fn every_subcommand_does_what_its_help_says() {
         (Some(0), "ready\n")
     );
     worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_valid_and_there_from_the_start() {
-    let platform = Platform::new().await;
-    let worker = platform.worker(&[]);
-    worker.ready().await;
-    let page = worker.metrics().await;
-    for domain in catalog() {
-        let domain_label = format!(r#"domain="{}""#, domain.name);
-        for entity in &domain.entities {
-            let entity_label = format!(r#"entity="{}""#, entity.name);
-            for metric in [
-                "staged_rows_total",
-                "duplicate_messages_total",
-                "promoted_rows_total",
-                "unknown_fields_total",
-            ] {
-                let series = format!("acequia_{metric}{{");
-                let found = page.lines().filter(|line| {
-                    line.starts_with(&series)
-                        && line.contains(&domain_label)
-                        && line.contains(&entity_label)
-                });
-                let values: Vec<_> = found.map(|line| line.rsplit(' ').next().unwrap()).collect();
-                assert!(
-                    !values.is_empty() && values.iter().all(|value| *value == "0"),
-                    "{metric} of {}.{}: {values:?}",
-                    domain.name,
-                    entity.name
-                );
-            }
-        }
-        for lane in acequia_worker::ingest::Lane::of(&[domain]) {
-            let series = format!(
-                r#"acequia_received_messages_total{{queue="{}"}} 0"#,
-                lane.queue
-            );
-            assert!(page.contains(&series), "{series}");
-        }
-        for code in acequia_contracts::Code::ALL {
-            let series = format!(
-                r#"acequia_quarantined_messages_total{{code="{code}",{domain_label},stage="{}"}} 0"#,
-                code.stage().as_str()
-            );
-            assert!(page.contains(&series), "{series}");
-        }
-    }
-    assert_well_formed(&page);
-
-    platform.publish_all(&alumnos(1..11)).await;
-    platform.settled(10).await;
-    let inserted =
-        r#"acequia_promoted_rows_total{domain="academico",entity="alumno",outcome="inserted"} 10"#;
-    wait_for("the counters", async || {
-        Ok(worker.metrics().await.contains(inserted))
-    })
-    .await
-    .unwrap();
-    let page = worker.metrics().await;
-    assert_well_formed(&page);
-    promtool(&page).await;
-    worker.stop().await;
-}
-
-/// Every series has help and type, no series stands twice, every value is a number.
-fn assert_well_formed(page: &str) {
-    let (mut described, mut typed, mut seen) = (HashSet::new(), HashSet::new(), HashSet::new());
-    for line in page.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').unwrap();
-            assert!(!help.is_empty() && described.insert(name), "{line}");
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, _) = rest.split_once(' ').unwrap();
-            assert!(typed.insert(name), "{line}");
-        } else {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            assert!(value.parse::<f64>().is_ok(), "{line}");
-            assert!(seen.insert(series), "{line} stands twice");
-            let name = series.split('{').next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
-                name.strip_suffix(suffix)
-                    .filter(|family| typed.contains(family))
-            });
-            let family = family.unwrap_or(name);
-            assert!(
-                described.contains(family) && typed.contains(family),
-                "{line} is not described"
-            );
-        }
-    }
-    assert!(!seen.is_empty());
-}
-
-/// Prometheus' own opinion, where its tool is installed.
-async fn promtool(page: &str) {
-    let command = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = command else {
-        return;
-    };
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(page.as_bytes())
-        .await
-        .unwrap();
-    let output = child.wait_with_output().await.unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

@@ -149,3 +149,48 @@ async fn a_correction_takes_back_what_it_explains() {
         .await;
     assert_eq!(platform.number(found).await, 0);
 }
+
+/// Marts are made from days: the readings of a closed month may leave the database. One that comes late for it is
+/// taken all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_month_may_leave() {
+    let platform = Platform::new().await;
+    let mut feed = Feed::new(&platform).await;
+    feed.send(&generated(
+        "--clients 3 --days 20 --start 2024-09-20 --suspicious 0",
+    ))
+    .await;
+    let late = Sent::reading(
+        "CLI_00001",
+        "2024-09-25T10:00:00Z",
+        12,
+        7777,
+        "2024-11-01T00:00:00Z",
+    );
+    let months = "select m.propietario_id || ' ' || m.mes_str || ' ' || m.num_registros || ' ' || m.consumo_total
+        from marts.consumo_mensual m order by 1";
+    let before = platform.texts(months).await;
+    assert_eq!(before.len(), 6);
+    platform
+        .execute(
+            "alter table consumo.lecturas detach partition consumo.lecturas_m202409;
+             drop table consumo.lecturas_m202409",
+        )
+        .await;
+    assert_eq!(platform.texts(months).await, before);
+    let hour = "select (consumo_kwh * 1000)::bigint from marts.consumo_horario
+        where propietario_id = 'CLI_00001' and instante = '2024-09-25T10:00:00Z'";
+    let earlier = platform.number(hour).await;
+    feed.send(&[late]).await;
+    assert_eq!(platform.number(hour).await, 7777);
+    let total = "select (sum(suma))::bigint from consumo.dias where propietario_id = 'CLI_00001'";
+    let hours = "select (sum(consumo_kwh) * 1000)::bigint from marts.consumo_horario where propietario_id = 'CLI_00001'";
+    assert_eq!(platform.number(total).await, platform.number(hours).await);
+    assert_ne!(earlier, 7777);
+    assert_eq!(
+        platform
+            .number("select count(*) from consumo.lecturas_m202409")
+            .await,
+        1
+    );
+}

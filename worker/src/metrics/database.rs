@@ -1,13 +1,15 @@
 //! Gauges that describe the database: the same from every worker, read when Prometheus asks.
 
+use acequia_meter::Maker;
 use prometheus::{Gauge, GaugeVec};
 
-use crate::metrics::Maker;
-
 /// Gauges that describe the database, not the process: the same from every worker.
+#[derive(Debug)]
 pub struct DatabaseGauges {
     /// 1 when the last reading succeeded.
     pub up: Gauge,
+    /// How long it took, seconds.
+    pub read_seconds: Gauge,
     /// Rows that wait for promotion, per domain.
     pub staged_rows: GaugeVec,
     /// Age of the oldest of them, seconds.
@@ -20,18 +22,30 @@ pub struct DatabaseGauges {
     pub conservation: GaugeVec,
     /// Last refresh, Unix seconds, per mart.
     pub mart_refreshed: GaugeVec,
-    /// Core state that the mart shows, Unix seconds.
+    /// Newest publish time of what the mart shows, Unix seconds.
     pub mart_data_as_of: GaugeVec,
-    /// How long the mart has lacked a change of the core, seconds.
+    /// Everything published up to then is in it, Unix seconds.
+    pub mart_complete_through: GaugeVec,
+    /// Messages that it lacks, however old.
+    pub mart_missing: GaugeVec,
+    /// How long the mart has lacked something that has arrived, seconds.
     pub mart_behind: GaugeVec,
-    /// How old the mart's data may be, seconds.
+    /// How long it may, seconds.
     pub mart_objective: GaugeVec,
+    /// 1 while a failed rule holds the refresh of the mart.
+    pub mart_gate_closed: GaugeVec,
+    /// 0 while a rule fails on what it shows.
+    pub mart_trusted: GaugeVec,
     /// Failing rows at the last run, per rule and severity.
     pub dq_failing: GaugeVec,
     /// 1 when the rule passed at its last run.
     pub dq_passed: GaugeVec,
+    /// 1 when the rule could not run the last time.
+    pub dq_broken: GaugeVec,
     /// Last run, Unix seconds, per rule.
     pub dq_last_run: GaugeVec,
+    /// How long it took, seconds.
+    pub dq_duration: GaugeVec,
 }
 
 impl DatabaseGauges {
@@ -41,68 +55,102 @@ impl DatabaseGauges {
     /// When a name is taken.
     pub fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            up: make.register(Gauge::new(
+            up: make.gauge(
                 "acequia_database_readable",
                 "1 when the gauges that describe the database could be read.",
-            )?)?,
-            staged_rows: make.gauge(
+            )?,
+            read_seconds: make.gauge(
+                "acequia_database_read_duration_seconds",
+                "How long the last reading of the gauges that describe the database took.",
+            )?,
+            staged_rows: make.gauges(
                 "acequia_staged_rows",
                 "Rows that wait for promotion.",
                 &["domain"],
             )?,
-            oldest_staged: make.gauge(
+            oldest_staged: make.gauges(
                 "acequia_oldest_staged_age_seconds",
                 "Age of the oldest staged batch.",
                 &["domain"],
             )?,
-            pending_rows: make.gauge(
+            pending_rows: make.gauges(
                 "acequia_pending_rows",
                 "Rows that wait for the row they refer to.",
                 &["domain"],
             )?,
-            quarantine_open: make.gauge(
+            quarantine_open: make.gauges(
                 "acequia_quarantine_open_rows",
                 "Messages in quarantine with status open.",
                 &["domain"],
             )?,
-            conservation: make.gauge(
+            conservation: make.gauges(
                 "acequia_conservation_difference",
                 "Messages that are not accounted for; must be 0.",
                 &["domain"],
             )?,
-            mart_refreshed: make.gauge(
+            mart_refreshed: make.gauges(
                 "acequia_mart_refreshed_timestamp_seconds",
                 "Last refresh of the mart.",
                 &["mart"],
             )?,
-            mart_data_as_of: make.gauge(
+            mart_data_as_of: make.gauges(
                 "acequia_mart_data_as_of_timestamp_seconds",
-                "Last change of the core that the mart shows.",
+                "Newest publish time of what the mart shows.",
                 &["mart"],
             )?,
-            mart_behind: make.gauge(
+            mart_complete_through: make.gauges(
+                "acequia_mart_complete_through_timestamp_seconds",
+                "Everything that was published up to then is in the mart, but for what is missing.",
+                &["mart"],
+            )?,
+            mart_missing: make.gauges(
+                "acequia_mart_missing_messages",
+                "Messages that the mart lacks: they wait for a row they refer to, or are open in quarantine.",
+                &["mart"],
+            )?,
+            mart_behind: make.gauges(
                 "acequia_mart_behind_seconds",
-                "How long the mart has lacked a change of the core; 0 when it shows everything.",
+                "How long the mart has lacked something that has arrived; 0 when it shows everything.",
                 &["mart"],
             )?,
-            mart_objective: make.gauge(
+            mart_objective: make.gauges(
                 "acequia_mart_objective_seconds",
-                "How old the data of the mart may be.",
+                "How long the mart may lack what has arrived.",
                 &["mart"],
             )?,
-            dq_failing: make.gauge(
+            mart_gate_closed: make.gauges(
+                "acequia_mart_gate_closed",
+                "1 while a failed rule of severity error holds the refresh of the mart.",
+                &["mart"],
+            )?,
+            mart_trusted: make.gauges(
+                "acequia_mart_trusted",
+                "0 while a rule of severity error fails on what the mart shows.",
+                &["mart"],
+            )?,
+            dq_failing: make.gauges(
                 "acequia_dq_failing_rows",
                 "Failing rows at the last run of the rule.",
                 &["rule", "severity"],
             )?,
-            dq_passed: make.gauge(
+            dq_passed: make.gauges(
                 "acequia_dq_passed",
                 "1 when the rule passed at its last run.",
                 &["rule", "severity"],
             )?,
-            dq_last_run: make.gauge(
+            dq_last_run: make.gauges(
                 "acequia_dq_last_run_timestamp_seconds",
                 "Last run of the rule.",
+                &["rule"],
+            )?,
+            dq_broken: make.gauges(
+                "acequia_dq_broken",
+                "1 when the rule could not run the last time.",
+                &["rule", "severity"],
+            )?,
+            dq_duration: make.gauges(
+                "acequia_dq_last_duration_seconds",
+                "Duration of the last run of the rule.",
                 &["rule"],
             )?,
         })
@@ -118,11 +166,17 @@ impl DatabaseGauges {
             &self.conservation,
             &self.mart_refreshed,
             &self.mart_data_as_of,
+            &self.mart_complete_through,
+            &self.mart_missing,
             &self.mart_behind,
             &self.mart_objective,
             &self.dq_failing,
             &self.dq_passed,
             &self.dq_last_run,
+            &self.dq_broken,
+            &self.dq_duration,
+            &self.mart_gate_closed,
+            &self.mart_trusted,
         ] {
             gauge.reset();
         }

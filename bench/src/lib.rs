@@ -1,0 +1,23 @@
+//! Measures the pipeline in one run with what bounds it and with what else could do its work: same
+//! servers, same messages, one after the other. A figure alone says little; a ratio within one run
+//! says the same on every machine.
+//!
+//! A [`Scenario`] plays once a run and gives [`Sample`]s; the [`Report`] has their medians, their
+//! spread, and the ratios that are promised.
+
+pub mod cpu;
+pub mod ground;
+pub mod guard;
+pub mod load;
+pub mod machine;
+pub mod process;
+pub mod report;
+pub mod sample;
+pub mod scenarios;
+pub mod targets;
+pub mod watch;
+
+pub use ground::{Ground, Size};
+pub use report::Report;
+pub use sample::Sample;
+pub use scenarios::{Scenario, all, find};

@@ -1,0 +1,159 @@
+//! A full queue is drained into the core.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acequia_publisher::Outgoing;
+use anyhow::{Context, ensure};
+use sqlx::PgConnection;
+
+use crate::cpu::{self, Cpu};
+use crate::ground::{Accounts, Ground, Plot, Size};
+use crate::load;
+use crate::process::Process;
+use crate::sample::Sample;
+
+/// How often the accounts are looked at: seldom enough to cost nothing, often enough to be no
+/// error to speak of.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// Longest time without any progress.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// What a drain came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Drained {
+    /// From the start of the first program to the end.
+    pub took: Duration,
+    /// CPU of all programs in that time.
+    pub cpu: Cpu,
+    /// The most memory that a program under test had, in megabytes.
+    pub peak: f64,
+    /// The accounts at the end.
+    pub accounts: Accounts,
+}
+
+impl Drained {
+    /// As a sample.
+    #[must_use]
+    pub fn sample(&self, case: impl Into<String>, messages: usize) -> Sample {
+        Sample::new(case)
+            .throughput(messages, self.took)
+            .cpu(self.cpu)
+            .with("peak_mb", self.peak)
+    }
+}
+
+pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+    all_of(ground, ground.messages().await?).await
+}
+
+/// In random order: most rows come before the rows they refer to, and wait for them.
+pub(super) async fn play_shuffled(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+    let Size { messages, seed, .. } = ground.size;
+    let messages = load::messages(messages, seed, &["--shuffle"])?;
+    all_of(ground, Arc::new(messages)).await
+}
+
+/// Drains messages that all belong into the core.
+async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
+    let plot = ground.plot().await?;
+    let count = messages.len();
+    plot.fill(messages).await?;
+    let drained = drain(&plot, 1, count).await?;
+    ensure!(
+        drained.accounts.pending == 0 && drained.accounts.quarantined == 0,
+        "not all messages got into the core: {:?}",
+        drained.accounts
+    );
+    plot.clear().await?;
+    Ok(vec![drained.sample("acequia", count)])
+}
+
+/// Starts so many workers on a plot whose queue has `messages`, and stops them when everything is
+/// promoted that can be.
+///
+/// # Errors
+/// When a worker ends, nothing gets on, or messages are unaccounted for.
+pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::Result<Drained> {
+    let mut owner = plot.owner().await?;
+    let start = || Process::worker::<&str>(plot, &[]);
+    // CPU seconds of the programs begin at nought: they are not there yet.
+    let before = cpu::read(plot.ground.services, &[])?;
+    let mut workers = (0..workers)
+        .map(|_| start())
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let accounts = until_promoted(&mut owner, messages, &mut workers).await?;
+    let drained = finish(plot, before, accounts, &workers)?;
+    for worker in workers {
+        worker.stop().await?;
+    }
+    Ok(drained)
+}
+
+/// Takes time, CPU and memory of programs that have just done their work.
+pub(super) fn finish(
+    plot: &Plot<'_>,
+    before: Cpu,
+    accounts: Accounts,
+    workers: &[Process],
+) -> anyhow::Result<Drained> {
+    let started = workers.iter().map(|worker| worker.started).min();
+    let took = started.context("no worker")?.elapsed();
+    let pids: Vec<u32> = workers.iter().map(|worker| worker.pid).collect();
+    let cpu = cpu::read(plot.ground.services, &pids)? - before;
+    let mut peak = 0.0_f64;
+    for worker in workers {
+        peak = peak.max(worker.peak_memory()?);
+    }
+    Ok(Drained {
+        took,
+        cpu,
+        peak,
+        accounts,
+    })
+}
+
+/// Waits until so many messages were taken and none waits for promotion.
+pub(super) async fn until_promoted(
+    owner: &mut PgConnection,
+    messages: usize,
+    workers: &mut [Process],
+) -> anyhow::Result<Accounts> {
+    let done = |accounts: &Accounts| accounts.staged == 0;
+    until(owner, messages, workers, done).await
+}
+
+/// Waits until so many messages were taken and a condition holds.
+pub(super) async fn until(
+    owner: &mut PgConnection,
+    messages: usize,
+    workers: &mut [Process],
+    done: impl Fn(&Accounts) -> bool,
+) -> anyhow::Result<Accounts> {
+    let domain = load::domain()?;
+    let messages = i64::try_from(messages)?;
+    let mut last = None;
+    let mut progress = tokio::time::Instant::now();
+    loop {
+        let accounts = Accounts::read(owner, domain).await?;
+        if accounts.received >= messages && done(&accounts) {
+            ensure!(
+                accounts.received == messages && accounts.difference == 0,
+                "the accounts are wrong, {messages} messages were sent: {accounts:?}"
+            );
+            return Ok(accounts);
+        }
+        for worker in &mut *workers {
+            worker.check()?;
+        }
+        if last != Some(accounts) {
+            (last, progress) = (Some(accounts), tokio::time::Instant::now());
+        }
+        ensure!(
+            progress.elapsed() < STUCK_AFTER,
+            "nothing got on for {} s: {accounts:?}",
+            STUCK_AFTER.as_secs()
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! Which panels and alerts show a fault, and how soon.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_testkit::rules::rules;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use super::prometheus::Prometheus;
+use super::settings::Hurry;
+use crate::report::Outcome;
+use crate::stage::Stage;
+
+/// What a dashboard shows, and an expression that grows when something is to be seen there.
+const PANELS: &[(&str, &str)] = &[
+    ("Ready", "count(acequia_ready == 0)"),
+    ("Workers up", "count(up{job=\"acequia-worker\"} == 0)"),
+    (
+        "Worker starts",
+        "sum(changes(process_start_time_seconds{job=\"acequia-worker\"}[2m]))",
+    ),
+    ("Targets up", "count(up{job!=\"acequia-worker\"} == 0)"),
+    (
+        "Consuming interrupted",
+        "sum(acequia_amqp_disconnects_total)",
+    ),
+    (
+        "Attempts to connect that failed",
+        "sum(acequia_amqp_connection_attempts_total{outcome=\"failure\"}) \
+         + sum(acequia_database_connection_attempts_total{outcome=\"failure\"})",
+    ),
+    ("Batch retries", "sum(acequia_batch_retries_total)"),
+    ("Failures of loops", "sum(acequia_loop_failures_total)"),
+    (
+        "Redelivered messages",
+        "sum(acequia_redelivered_messages_total)",
+    ),
+    (
+        "Dead letters",
+        "sum(acequia_quarantined_messages_total{code=\"delivery_limit\"})",
+    ),
+    ("Broker's alarms", "sum({__name__=~\"rabbitmq_alarms_.+\"})"),
+    ("PostgreSQL up", "count(pg_up == 0)"),
+    (
+        "State of the database unknown",
+        "count(acequia_database_readable == 0)",
+    ),
+    (
+        "Age of the oldest staged batch above 2 s",
+        "count(acequia_oldest_staged_age_seconds > 2)",
+    ),
+    (
+        "End to end p95 above 1 s",
+        "count(histogram_quantile(0.95, sum by (le) \
+         (rate(acequia_end_to_end_duration_seconds_bucket[20s]))) > 1)",
+    ),
+    (
+        "Refused per second above 10",
+        "count(sum(rate(acequia_quarantined_messages_total[20s])) > 10)",
+    ),
+    (
+        "Duplicates per second above 10",
+        "count(sum(rate(acequia_duplicate_messages_total[20s])) > 10)",
+    ),
+];
+/// Time between two looks.
+const EVERY: Duration = Duration::from_millis(500);
+/// The rules as they are; only looked at more often.
+const HURRY: Hurry = Hurry {
+    pace: 1,
+    every: 1000,
+};
+
+/// What was seen of a fault.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Seen {
+    /// Seconds from the fault to the panel.
+    pub panels: BTreeMap<String, f64>,
+    /// Seconds from the fault until the condition of an alert held.
+    pub alerts: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    values: BTreeMap<String, f64>,
+    struck: Option<(Instant, BTreeMap<String, f64>)>,
+    seen: Seen,
+}
+
+/// Looks at panels and alerts all the time.
+#[derive(Debug)]
+pub struct Observer {
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+impl Observer {
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// When Prometheus does not start.
+    pub async fn over(stage: &Stage, workers: &[String]) -> anyhow::Result<Self> {
+        let prometheus = Prometheus::start(stage, workers, HURRY).await?;
+        let state = Arc::<Mutex<State>>::default();
+        let shared = state.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                look(&prometheus, &shared).await;
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        Ok(Self { state, task })
+    }
+
+    /// The fault begins. Only the first one of a scenario counts.
+    pub fn strike(&self) {
+        let mut state = lock(&self.state);
+        if state.struck.is_none() {
+            state.struck = Some((Instant::now(), state.values.clone()));
+        }
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        lock(&self.state).seen.clone()
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn look(prometheus: &Prometheus, state: &Mutex<State>) {
+    let mut now = BTreeMap::new();
+    for (name, expression) in PANELS {
+        if let Ok(value) = prometheus.value(expression).await {
+            now.insert((*name).to_owned(), value.unwrap_or(0.0));
+        }
+    }
+    let pending = prometheus.alerts("pending").await.unwrap_or_default();
+    let firing = prometheus.alerts("firing").await.unwrap_or_default();
+    let alerts = pending.into_iter().chain(firing);
+    let alerts: BTreeMap<String, f64> = alerts.map(|alert| (alert, 1.0)).collect();
+    let mut state = lock(state);
+    if let Some((begun, before)) = &state.struck {
+        let after = begun.elapsed().as_secs_f64();
+        let new =
+            |(name, value): &(&String, &f64)| **value > before.get(*name).copied().unwrap_or(0.0);
+        let panels: Vec<String> = now
+            .iter()
+            .filter(new)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let alerts: Vec<String> = alerts
+            .iter()
+            .filter(new)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in panels {
+            state.seen.panels.entry(name).or_insert(after);
+        }
+        for name in alerts {
+            state.seen.alerts.entry(name).or_insert(after);
+        }
+    }
+    // A value that is away for a moment has not become less.
+    state.values.extend(now);
+    state.values.retain(|name, _| !name.starts_with("Acequia"));
+    state.values.extend(alerts);
+}
+
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The outcomes as the table of docs/observability.md.
+///
+/// # Errors
+/// When the rules cannot be read.
+pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
+    let rules = rules()?;
+    let mut table = String::from(
+        "| fault | first panels, after | alerts: condition holds after, then `for` |\n|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let Some(seen) = &outcome.seen else { continue };
+        let mut panels: Vec<(&String, &f64)> = seen.panels.iter().collect();
+        panels.sort_by(|a, b| a.1.total_cmp(b.1));
+        let panels: Vec<String> = panels
+            .into_iter()
+            .take(4)
+            .map(|(name, after)| format!("{name} {after:.1} s"))
+            .collect();
+        let mut alerts: Vec<(&String, &f64)> = seen.alerts.iter().collect();
+        alerts.sort_by(|a, b| a.1.total_cmp(b.1));
+        let alerts: Vec<String> = alerts
+            .into_iter()
+            .map(|(name, after)| {
+                let rule = rules.iter().find(|rule| rule.alert.as_ref() == Some(name));
+                let wait = rule.and_then(|rule| rule.wait.as_deref()).unwrap_or("0");
+                format!("{name} {after:.1} s + {wait}")
+            })
+            .collect();
+        let or_none = |list: Vec<String>| match list.len() {
+            0 => "none".to_owned(),
+            _ => list.join("<br>"),
+        };
+        // Writing to a text cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} (`{}`) | {} | {} |",
+            outcome.fault,
+            outcome.name,
+            or_none(panels),
+            or_none(alerts)
+        );
+    }
+    Ok(table)
+}

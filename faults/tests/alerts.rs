@@ -1,0 +1,271 @@
+//! Alerts over real servers: things break, the alerts that are named fire, and clear again.
+//!
+//! Time in rules is divided by 60 (see `observe::settings`), so an alert that waits for five
+//! minutes waits for five seconds.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use acequia_faults::fleet::{Fleet, Orders};
+use acequia_faults::load::{Flow, Load};
+use acequia_faults::observe::{Hurry, Prometheus};
+use acequia_faults::stage::{Stage, signal};
+use acequia_testkit::wait_within;
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+
+const HURRY: Hurry = Hurry {
+    pace: 60,
+    every: 500,
+};
+/// Longest time for an alert to fire or to clear: the longest range is an hour, here a minute.
+const WITHIN: Duration = Duration::from_secs(150);
+
+/// Servers, a worker, a publisher, and who looks on.
+struct Scene {
+    stage: Stage,
+    fleet: Fleet,
+    load: Load,
+    prometheus: Prometheus,
+    fired: BTreeSet<String>,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let stage = Stage::set(true).await.unwrap();
+        // The alerts on what analysts were promised need not wait for a minute.
+        stage
+            .execute("update core.marts set objective = '2 seconds'")
+            .await
+            .unwrap();
+        let options = "--stall-after 3s --check-every 1s --refresh-every 500ms";
+        let orders = Orders {
+            database: stage.database.worker.clone(),
+            broker: stage.broker.url.clone(),
+            options: options.split(' ').map(ToOwned::to_owned).collect(),
+            folder: stage.folder.clone(),
+        };
+        let fleet = Fleet::start(1, &orders, Some("panic:PANIC7c1f")).unwrap();
+        let addresses = [fleet.members[0].http.clone()];
+        let load = Load::start(&stage.broker.url, Flow::new(1, 60.0))
+            .await
+            .unwrap();
+        let prometheus = Prometheus::start(&stage, &addresses, HURRY).await.unwrap();
+        Self {
+            stage,
+            fleet,
+            load,
+            prometheus,
+            fired: BTreeSet::new(),
+        }
+    }
+
+    /// Waits until these alerts have fired.
+    async fn fire(&mut self, alerts: &[&str]) {
+        let begun = Instant::now();
+        let mut missing: Vec<&str> = Vec::new();
+        let fired = wait_within(WITHIN, "alerts that fire", async || {
+            self.look().await;
+            missing = alerts.to_vec();
+            missing.retain(|alert| !self.fired.contains(*alert));
+            Ok(missing.is_empty())
+        });
+        let fired = fired.await.is_ok();
+        println!("{alerts:?} within {:.1} s", begun.elapsed().as_secs_f64());
+        assert!(fired, "these did not fire: {missing:?}");
+    }
+
+    /// Waits until nothing fires.
+    async fn clear(&mut self) {
+        let begun = Instant::now();
+        let mut firing = BTreeSet::new();
+        let clear = wait_within(WITHIN, "alerts that clear", async || {
+            firing = self.look().await;
+            Ok(firing.is_empty())
+        });
+        let clear = clear.await.is_ok();
+        println!("all clear within {:.1} s", begun.elapsed().as_secs_f64());
+        assert!(clear, "these did not clear: {firing:?}");
+    }
+
+    async fn look(&mut self) -> BTreeSet<String> {
+        let firing = self.prometheus.alerts("firing").await.unwrap_or_default();
+        self.fired.extend(firing.iter().cloned());
+        firing
+    }
+
+    /// Publishes bodies straight into a queue or by a routing key.
+    async fn publish(&self, exchange: &str, key: &str, bodies: impl IntoIterator<Item = String>) {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&self.stage.broker.url, properties)
+            .await
+            .unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        for body in bodies {
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let sent = channel.basic_publish(
+                exchange.into(),
+                key.into(),
+                options,
+                body.as_bytes(),
+                properties,
+            );
+            sent.await.unwrap();
+        }
+        connection.close(200, "done".into()).await.unwrap();
+    }
+
+    async fn sql(&self, statements: &str) {
+        self.stage.execute(statements).await.expect(statements);
+    }
+
+    async fn rabbitmqctl(&self, arguments: &[&str]) {
+        self.stage.services().rabbitmqctl(arguments).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_fire_and_clear() {
+    let mut scene = Scene::set().await;
+    // The worker has to start first.
+    scene.clear().await;
+    scene.fired.clear();
+
+    // Messages: refused, given up, lost by nobody, without parents; a decoder that panics.
+    let mark = |student: u32| {
+        format!(
+            r#"{{"id_alumno":{student},"id_grupo":900001,"calificacion":8,"fecha":"2024-01-01"}}"#
+        )
+    };
+    let bad = (0..200).map(|_| r#"{"id_alumno":-1}"#.to_owned());
+    scene.publish("acequia", "academico.alumno", bad).await;
+    scene
+        .publish(
+            "acequia",
+            "academico.calificacion",
+            (0..1100).map(|n| mark(900_000 + n)),
+        )
+        .await;
+    scene
+        .publish("", "acequia.dead", ["given up".to_owned()])
+        .await;
+    scene
+        .publish("acequia", "academico.alumno", ["PANIC7c1f".to_owned()])
+        .await;
+    scene
+        .publish("acequia", "nobody.at.all", ["where to?".to_owned()])
+        .await;
+    // Rules: one fails, one warns, one cannot run. A mart that cannot be refreshed.
+    scene.sql(RULES).await;
+    scene
+        .sql("alter materialized view marts.kpi_materia rename to kpi_materia_away")
+        .await;
+    scene
+        .fire(&[
+            "AcequiaQuarantineGrowing",
+            "AcequiaRejectRatioHigh",
+            "AcequiaDeadLetters",
+            "AcequiaPanic",
+            "RabbitmqUnroutable",
+            "AcequiaDqErrorFailing",
+            "AcequiaDqRuleBroken",
+            "AcequiaMartStale",
+            "AcequiaMartVeryStale",
+            "AcequiaMartGateClosed",
+            "AcequiaPendingBacklog",
+            "AcequiaDqWarnFailing",
+        ])
+        .await;
+    scene
+        .sql("update core.dq_rules set enabled = false where rule like 'planted%'")
+        .await;
+    scene.fire(&["AcequiaRefreshFailing"]).await;
+    scene
+        .sql("alter materialized view marts.kpi_materia_away rename to kpi_materia")
+        .await;
+
+    // The accounts are cooked, and mended.
+    scene.sql(COOK).await;
+    scene.fire(&["AcequiaConservationBroken"]).await;
+    scene
+        .sql("insert into core.pending select * from cooked; drop table cooked")
+        .await;
+    scene.sql(PARENTS).await;
+
+    // A table is locked: promotion stands still.
+    let mut lock = scene.stage.admin().await.unwrap();
+    sqlx::raw_sql("begin; lock table academico.alumnos in access exclusive mode")
+        .execute(&mut lock)
+        .await
+        .unwrap();
+    scene.fire(&["AcequiaNotReady", "AcequiaLoopFailing"]).await;
+    drop(lock);
+
+    // The broker: an alarm, connections that it closes, its end.
+    scene
+        .rabbitmqctl(&["set_vm_memory_high_watermark", "0"])
+        .await;
+    scene.fire(&["RabbitmqAlarm"]).await;
+    scene
+        .rabbitmqctl(&["set_vm_memory_high_watermark", "0.5"])
+        .await;
+    for _ in 0..5 {
+        scene.stage.broker.close_connections().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    scene.fire(&["AcequiaConsumingInterrupted"]).await;
+    signal("KILL", scene.stage.services().pid("rabbitmq").unwrap()).unwrap();
+    scene.fire(&["AcequiaTargetDown"]).await;
+    scene.stage.services().restart().await.unwrap();
+
+    // The database, for so long that messages are late.
+    signal("KILL", scene.stage.services().pid("postgresql").unwrap()).unwrap();
+    let down = Instant::now();
+    scene
+        .fire(&[
+            "PostgresqlDown",
+            "AcequiaDatabaseUnreadable",
+            "AcequiaQueueStalled",
+        ])
+        .await;
+    tokio::time::sleep(Duration::from_secs(35).saturating_sub(down.elapsed())).await;
+    scene.stage.services().restart().await.unwrap();
+    scene.fire(&["AcequiaLatencyBudgetBurnFast"]).await;
+
+    // The worker: started again and again, then gone for a while.
+    for _ in 0..4 {
+        let pid = scene.fleet.members[0].pid();
+        signal("KILL", pid.unwrap()).unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    scene.fire(&["AcequiaWorkerRestarting"]).await;
+    scene.fleet.members[0].signal("STOP").unwrap();
+    scene
+        .fire(&["AcequiaWorkerAbsent", "AcequiaQueueWithoutConsumer"])
+        .await;
+    scene.fleet.members[0].signal("CONT").unwrap();
+
+    scene.clear().await;
+    drop(scene.load);
+    scene.fleet.stop().await.unwrap();
+}
+
+const RULES: &str = "
+insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, threshold)
+values
+('planted_error', 'academico', 'academico', 'calificaciones', 'expression_is_true', 'error', 'd', 'r', 'select 1 as key', 0),
+('planted_warn', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key', 0),
+('planted_broken', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key from nowhere', 0)";
+
+const COOK: &str = "
+create table cooked as select * from core.pending limit 1;
+delete from core.pending p using cooked c where p.message_id = c.message_id and p.entity = c.entity";
+
+/// Orphans are given up rather than waited for: their parents would be a thousand messages more.
+const PARENTS: &str = "select core.expire_pending('academico', interval '0')";

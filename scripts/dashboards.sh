@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Runs every query of the Grafana dashboards against real servers, and the check of the checker.
+#
+# dashboards.sh [--preview [--minutes N]]
+#     Starts private servers and a worker, sends demo data, waits until Prometheus has seen it, then runs
+#     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
+#     has), and with faults planted for each thing it checks. An empty result is a fault where the source of the
+#     dashboard does not say why it may be.
+#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (6) of traffic
+#
+# Needs what `scripts/services.sh install --observability` installs, and python3 with PyYAML.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+preview=no minutes=6
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --preview) preview=yes ;;
+    --minutes) minutes=${2:?--minutes needs a number} && shift ;;
+    -h | --help)
+      print_help
+      exit
+      ;;
+    *) die "unknown option $1, see $0 --help" ;;
+  esac
+  shift
+done
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || die "--minutes needs a number"
+python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "get it with: apt-get install python3-yaml"
+
+# What shows without servers need not wait for them.
+scripts/check_dashboards.py >&2
+
+cargo build --quiet --locked -p acequia-worker -p acequia-publisher >&2
+bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
+dir=$(mktemp -d /tmp/acequia-dashboards-XXXXXX)
+cleanup() {
+  local input=${SERVERS[1]:-}
+  end_process "$dir/traffic" KILL
+  end_process "$dir/worker" KILL
+  # The end of its input ends the servers, and their data with them.
+  if [[ -n $input ]]; then
+    exec {input}>&-
+    wait "$SERVERS_PID" 2>/dev/null || true
+  fi
+  rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+coproc SERVERS { exec "$ROOT/scripts/services.sh" run "$dir/servers" --observability --any-port; }
+read -r line <&"${SERVERS[0]}" || true
+[[ ${line:-} == READY ]] || die "the servers did not start"
+set -a
+# shellcheck disable=SC1091  # written by services.sh
+source "$dir/servers/env"
+set +a
+
+"$bin/worker" migrate >"$dir/migrate.log" 2>&1 || { cat "$dir/migrate.log" >&2 && die "worker migrate failed"; }
+DATABASE_URL=$WORKER_DATABASE_URL HTTP_ADDR=${WORKER_URL#http://} spawn "$dir/worker" "$dir/worker.log" "$bin/worker" run
+disown
+
+# Small loads for as long as this runs: each second one that is a little larger, then smaller again.
+# shellcheck disable=SC2016  # for the inner shell
+spawn "$dir/traffic" "$dir/traffic.log" bash -c '
+  for ((i = 1; ; i++)); do
+    wave=$((i % 40 < 20 ? i % 20 : 20 - i % 20))
+    "$1" generate academico --alumnos $((60 + wave * 6)) --inscripciones $((150 + wave * 15)) \
+      --calificaciones $((300 + wave * 30)) --seed "$i" --invalid 4 --duplicates 2
+    sleep 1
+  done' _ "$bin/publisher"
+disown
+
+# prometheus EXPRESSION: whether it has a result that is not 0.
+prometheus() {
+  curl -sS -f -m 5 -G "$PROMETHEUS_URL/api/v1/query" --data-urlencode "query=($1) > 0" 2>/dev/null | grep -q '"value"'
+}
+wait_for() { # WHAT EXPRESSION
+  local i
+  for ((i = 0; i < 240; i++)); do
+    ! prometheus "$2" || return 0
+    pid_of "$dir/worker" >/dev/null || { tail -n 20 "$dir/worker.log" >&2 && die "the worker stopped"; }
+    sleep 0.5
+  done
+  tail -n 20 "$dir/traffic.log" "$dir/worker.log" >&2
+  die "Prometheus did not see $1 within 2 minutes"
+}
+wait_for "messages of the worker" 'sum(rate(acequia_promoted_rows_total[1m]))'
+wait_for "messages of the broker" 'sum(rate(rabbitmq_global_messages_received_total[1m]))'
+wait_for "rows of the database" 'sum(rate(pg_stat_database_tup_inserted[1m]))'
+wait_for "a refresh" 'sum(increase(acequia_refresh_duration_seconds_count[1m]))'
+wait_for "the recorded budgets" 'count(slo:error_budget_remaining:ratio) == 2'
+wait_for "a check" 'sum(max by (rule) (acequia_dq_passed))'
+
+at=(--prometheus "$PROMETHEUS_URL" --postgres "$ANALYST_DATABASE_URL")
+if [[ $preview == yes ]]; then
+  say "traffic for $minutes minutes"
+  sleep $((minutes * 60))
+  scripts/check_dashboards.py "${at[@]}" --preview docs/dashboards
+else
+  scripts/check_dashboards.py "${at[@]}" --strict --self-test
+fi

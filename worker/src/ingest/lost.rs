@@ -1,0 +1,84 @@
+//! Why a lane stopped consuming, as a word for a metric: errors end in text, which no label holds.
+
+use lapin::ErrorKind;
+
+/// What ends consuming although neither broker nor database said anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The queue was deleted, or its leader is gone.
+    #[error("the broker cancelled the consumer")]
+    Cancelled,
+    /// A dead consumer that nobody has told.
+    #[error("messages are ready in the queue, but none is delivered")]
+    Starved,
+    /// Bodies became much larger than those seen before.
+    #[error(
+        "more than {0} bytes in flight: the messages go back to the queue, fewer are taken at a time"
+    )]
+    Overflow(usize),
+    /// The channel that delivered is not there to acknowledge.
+    #[error("the channel was lost before the acknowledgement; the broker delivers again")]
+    Channel,
+    /// The messages went back to the queue while the database was away.
+    #[error("the database works again; consuming starts anew")]
+    Held,
+}
+
+impl Lost {
+    /// Every reason that there is.
+    pub const REASONS: [&str; 8] = [
+        "connection",
+        "closed",
+        "silence",
+        "cancelled",
+        "starved",
+        "overflow",
+        "database",
+        "other",
+    ];
+
+    /// The reason in an error of a lane.
+    #[must_use]
+    pub fn reason(error: &anyhow::Error) -> &'static str {
+        if let Some(lost) = error.downcast_ref() {
+            return match lost {
+                Self::Cancelled => "cancelled",
+                Self::Starved => "starved",
+                Self::Overflow(_) => "overflow",
+                Self::Channel => "connection",
+                Self::Held => "database",
+            };
+        }
+        if error.is::<sqlx::Error>() {
+            return "database";
+        }
+        if error.is::<tokio::time::error::Elapsed>() {
+            return "silence";
+        }
+        match error.downcast_ref().map(lapin::Error::kind) {
+            Some(ErrorKind::ProtocolError(_)) => "closed",
+            Some(ErrorKind::MissingHeartbeatError) => "silence",
+            Some(_) => "connection",
+            None => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_under_what_was_said_on_top_of_it() {
+        let of = |error: anyhow::Error| Lost::reason(&error);
+        assert_eq!(of(Lost::Starved.into()), "starved");
+        let error = Err::<(), _>(sqlx::Error::WorkerCrashed).context("database");
+        assert_eq!(of(error.unwrap_err().context("more")), "database");
+        let error = lapin::Error::from(ErrorKind::MissingHeartbeatError);
+        assert_eq!(of(anyhow::Error::from(error).context("broker")), "silence");
+        assert_eq!(of(anyhow::anyhow!("text")), "other");
+    }
+}

@@ -1,0 +1,392 @@
+//! From the queue to staging.
+
+use std::time::Duration;
+
+use acequia_contracts::{Code, Domain};
+use acequia_meter::{Maker, observe};
+use chrono::Utc;
+use lapin::message::Delivery;
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use tracing::{info, warn};
+
+use super::{LAG, WORK, create_failures, positive};
+use crate::failure::{Failure, describe};
+use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
+
+/// Messages in a batch.
+const SIZE: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 30000.0,
+];
+
+/// Metrics of the lanes.
+#[derive(Debug)]
+pub struct Ingest {
+    received: IntCounterVec,
+    received_bytes: IntCounterVec,
+    redelivered: IntCounterVec,
+    duplicates: IntCounterVec,
+    staged: IntCounterVec,
+    quarantined: IntCounterVec,
+    unknown_fields: IntCounterVec,
+    in_queue: HistogramVec,
+    batch_messages: HistogramVec,
+    flushes: IntCounterVec,
+    decode_seconds: HistogramVec,
+    stage_seconds: HistogramVec,
+    retries: IntCounterVec,
+    in_flight_messages: IntGaugeVec,
+    in_flight_bytes: IntGaugeVec,
+    prefetch: IntGaugeVec,
+    paused: IntGaugeVec,
+    connected: IntGaugeVec,
+    attempts: IntCounterVec,
+    disconnects: IntCounterVec,
+}
+
+/// What a lane holds of its queue at the moment.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    messages: IntGauge,
+    bytes: IntGauge,
+    prefetch: IntGauge,
+}
+
+impl Flow {
+    /// Messages were delivered.
+    pub fn arrived(&self, messages: usize, bytes: usize) {
+        self.messages.add(signed(messages));
+        self.bytes.add(signed(bytes));
+    }
+
+    /// Messages were acknowledged.
+    pub fn settled(&self, messages: usize, bytes: usize) {
+        self.messages.sub(signed(messages));
+        self.bytes.sub(signed(bytes));
+    }
+
+    /// So many messages may be in flight from now on.
+    pub fn allowed(&self, prefetch: u16) {
+        self.prefetch.set(prefetch.into());
+    }
+
+    /// The consumer is gone, and with it what it held.
+    pub fn reset(&self) {
+        for gauge in [&self.messages, &self.bytes, &self.prefetch] {
+            gauge.set(0);
+        }
+    }
+}
+
+impl Ingest {
+    pub(super) fn new(
+        make: &Maker<'_>,
+        domains: &[&'static Domain],
+        lanes: &[Lane],
+    ) -> Result<Self> {
+        let metrics = Self::register(make)?;
+        for lane in lanes {
+            metrics.create_lane(&lane.queue);
+        }
+        for domain in domains {
+            for code in Code::ALL {
+                metrics.quarantined.with_label_values(&[
+                    domain.name,
+                    code.stage().as_str(),
+                    code.as_str(),
+                ]);
+            }
+            metrics
+                .duplicates
+                .with_label_values(&[domain.name, UNKNOWN]);
+            for entity in &domain.entities {
+                for counter in [
+                    &metrics.duplicates,
+                    &metrics.staged,
+                    &metrics.unknown_fields,
+                ] {
+                    counter.with_label_values(&[domain.name, entity.name]);
+                }
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn register(make: &Maker<'_>) -> Result<Self> {
+        let queue: &[&str] = &["queue"];
+        let entity: &[&str] = &["domain", "entity"];
+        Ok(Self {
+            received: make.counters(
+                "acequia_received_messages_total",
+                "Messages taken from the queue and settled in a committed batch.",
+                queue,
+            )?,
+            received_bytes: make.counters(
+                "acequia_received_bytes_total",
+                "Body bytes of the received messages.",
+                queue,
+            )?,
+            redelivered: make.counters(
+                "acequia_redelivered_messages_total",
+                "Received messages that the broker had delivered before.",
+                queue,
+            )?,
+            duplicates: make.counters(
+                "acequia_duplicate_messages_total",
+                "Messages seen before.",
+                entity,
+            )?,
+            staged: make.counters("acequia_staged_rows_total", "Rows staged.", entity)?,
+            quarantined: make.counters(
+                "acequia_quarantined_messages_total",
+                "Messages put in quarantine, by stage and code.",
+                &["domain", "stage", "code"],
+            )?,
+            unknown_fields: make.counters(
+                "acequia_unknown_fields_total",
+                "Fields of valid messages that the contract does not know.",
+                entity,
+            )?,
+            in_queue: make.histograms(
+                "acequia_queue_duration_seconds",
+                "From publishing to the delivery to a worker; each message counts with the time of the oldest of its batch.",
+                queue,
+                LAG,
+            )?,
+            batch_messages: make.histograms(
+                "acequia_batch_messages",
+                "Messages in a staged batch.",
+                queue,
+                SIZE,
+            )?,
+            flushes: make.counters(
+                "acequia_batch_flushes_total",
+                "Batches taken from the queue, by what ended their collection.",
+                &["queue", "reason"],
+            )?,
+            decode_seconds: make.histograms(
+                "acequia_decode_duration_seconds",
+                "Decoding and validating a batch.",
+                queue,
+                WORK,
+            )?,
+            stage_seconds: make.histograms(
+                "acequia_stage_duration_seconds",
+                "Decoding, validating and staging a batch.",
+                queue,
+                WORK,
+            )?,
+            retries: make.counters(
+                "acequia_batch_retries_total",
+                "Batches that could not be staged at once, by class of failure.",
+                &["queue", "failure"],
+            )?,
+            in_flight_messages: make.int_gauges(
+                "acequia_in_flight_messages",
+                "Messages delivered to the worker and not yet acknowledged.",
+                queue,
+            )?,
+            in_flight_bytes: make.int_gauges(
+                "acequia_in_flight_bytes",
+                "Body bytes delivered to the worker and not yet acknowledged.",
+                queue,
+            )?,
+            prefetch: make.int_gauges(
+                "acequia_prefetch_messages",
+                "Messages that may be in flight; 0 while the lane does not consume.",
+                queue,
+            )?,
+            paused: make.int_gauges(
+                "acequia_ingest_paused",
+                "1 while ingest waits for promotion to catch up.",
+                queue,
+            )?,
+            connected: make.int_gauges(
+                "acequia_amqp_connection_up",
+                "1 while the lane consumes.",
+                queue,
+            )?,
+            attempts: make.counters(
+                "acequia_amqp_connection_attempts_total",
+                "Attempts to connect to the broker and to consume.",
+                &["queue", "outcome"],
+            )?,
+            disconnects: make.counters(
+                "acequia_amqp_disconnects_total",
+                "Times that consuming was interrupted, by reason.",
+                &["queue", "reason"],
+            )?,
+        })
+    }
+
+    fn create_lane(&self, queue: &str) {
+        for counter in [&self.received, &self.received_bytes, &self.redelivered] {
+            counter.with_label_values(&[queue]);
+        }
+        for histogram in [
+            &self.in_queue,
+            &self.batch_messages,
+            &self.decode_seconds,
+            &self.stage_seconds,
+        ] {
+            histogram.with_label_values(&[queue]);
+        }
+        for gauge in [&self.connected, &self.paused] {
+            gauge.with_label_values(&[queue]);
+        }
+        self.flow(queue);
+        create_failures(&self.retries, queue);
+        for outcome in ["success", "failure"] {
+            self.attempts.with_label_values(&[queue, outcome]);
+        }
+        for ended in Ended::ALL {
+            self.flushes.with_label_values(&[queue, ended.as_str()]);
+        }
+        for reason in Lost::REASONS {
+            self.disconnects.with_label_values(&[queue, reason]);
+        }
+    }
+
+    /// What a lane keeps up to date of its messages in flight.
+    pub fn flow(&self, queue: &str) -> Flow {
+        Flow {
+            messages: self.in_flight_messages.with_label_values(&[queue]),
+            bytes: self.in_flight_bytes.with_label_values(&[queue]),
+            prefetch: self.prefetch.with_label_values(&[queue]),
+        }
+    }
+
+    /// A lane consumes.
+    pub fn started(&self, queue: &str) {
+        info!(event = "ingest.started", queue, "consuming");
+        self.connected.with_label_values(&[queue]).set(1);
+        self.attempts.with_label_values(&[queue, "success"]).inc();
+    }
+
+    /// The broker could not be reached, or did not let the lane consume.
+    pub fn not_started(&self, queue: &str) {
+        self.attempts.with_label_values(&[queue, "failure"]).inc();
+    }
+
+    /// A lane lost broker or database, or did not find them.
+    pub fn interrupted(&self, queue: &str, error: &anyhow::Error, retry_in: Duration) {
+        let reason = Lost::reason(error);
+        warn!(
+            event = "ingest.interrupted",
+            queue,
+            reason,
+            error = format!("{error:#}"),
+            retry_in_ms = retry_in.as_millis(),
+            "consuming starts anew"
+        );
+        let connected = self.connected.with_label_values(&[queue]);
+        if connected.get() == 1 {
+            connected.set(0);
+            self.disconnects.with_label_values(&[queue, reason]).inc();
+        }
+    }
+
+    /// A lane waits for promotion, or no longer.
+    pub fn paused(&self, queue: &str, paused: bool) {
+        self.paused
+            .with_label_values(&[queue])
+            .set(i64::from(paused));
+    }
+
+    /// A batch was taken from the queue.
+    pub fn taken(&self, queue: &str, ended: Ended) {
+        self.flushes
+            .with_label_values(&[queue, ended.as_str()])
+            .inc();
+    }
+
+    /// A batch could not be staged at once.
+    pub fn retried(&self, queue: &str, error: &sqlx::Error, messages: usize) {
+        let failure = Failure::of(error);
+        warn!(
+            event = "batch.retried",
+            queue,
+            messages,
+            failure = failure.as_str(),
+            error = describe(error),
+            remedy = failure.remedy(),
+            "batch not staged, its messages wait"
+        );
+        self.retries
+            .with_label_values(&[queue, failure.as_str()])
+            .inc();
+    }
+
+    /// The messages of one domain in a batch were staged and committed; `whole` is the time
+    /// since the batch was there.
+    pub fn staged(&self, queue: &str, sorted: &Sorted, written: &Written, whole: Duration) {
+        let domain = sorted.domain.name;
+        let received: u64 = written
+            .counts
+            .iter()
+            .map(|(_, counts)| positive(counts.received))
+            .sum();
+        self.received.with_label_values(&[queue]).inc_by(received);
+        if let Some(published) = sorted.oldest {
+            let waited = (Utc::now() - published).as_seconds_f64() - whole.as_secs_f64();
+            // A publisher whose clock is ahead must not make time run backwards.
+            let histogram = self.in_queue.with_label_values(&[queue]);
+            observe(&histogram, waited.max(0.0), received);
+        }
+        for (entity, counts) in &written.counts {
+            self.duplicates
+                .with_label_values(&[domain, entity])
+                .inc_by(positive(counts.duplicates));
+            if counts.staged > 0 {
+                self.staged
+                    .with_label_values(&[domain, entity])
+                    .inc_by(positive(counts.staged));
+            }
+        }
+        for rows in sorted.good.iter().filter(|rows| rows.unknown_fields > 0) {
+            self.unknown_fields
+                .with_label_values(&[domain, rows.entity.name])
+                .inc_by(rows.unknown_fields);
+        }
+        for (code, messages) in &written.codes {
+            self.count_quarantined(domain, *code, *messages);
+        }
+    }
+
+    /// All of a batch is committed, after so long, of which decoding took its part.
+    pub fn done(&self, queue: &str, batch: &[Delivery], decoded: Duration, whole: Duration) {
+        let bytes = batch.iter().map(|delivery| delivery.data.len() as u64);
+        let again = batch.iter().filter(|delivery| delivery.redelivered);
+        self.received_bytes
+            .with_label_values(&[queue])
+            .inc_by(bytes.sum());
+        self.redelivered
+            .with_label_values(&[queue])
+            .inc_by(again.count() as u64);
+        for (histogram, value) in [
+            (&self.batch_messages, batch.len() as f64),
+            (&self.decode_seconds, decoded.as_secs_f64()),
+            (&self.stage_seconds, whole.as_secs_f64()),
+        ] {
+            histogram.with_label_values(&[queue]).observe(value);
+        }
+    }
+
+    /// Rows whose parent never came were moved to quarantine.
+    pub fn expired(&self, domain: &str, entity: &str, rows: i64) {
+        info!(
+            event = "pending.expired",
+            domain, entity, rows, "rows without parent moved to quarantine"
+        );
+        self.count_quarantined(domain, Code::Orphan, positive(rows));
+    }
+
+    fn count_quarantined(&self, domain: &str, code: Code, messages: u64) {
+        self.quarantined
+            .with_label_values(&[domain, code.stage().as_str(), code.as_str()])
+            .inc_by(messages);
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,137 @@
+//! The loops and their connections.
+
+use acequia_contracts::Domain;
+use acequia_meter::Maker;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Result};
+use tracing::{error, warn};
+
+use super::create_failures;
+use crate::failure::{Failure, describe};
+use crate::health::LoopReport;
+use crate::ingest::Lane;
+
+/// The loops over the database.
+const LOOPS: [&str; 5] = ["promote", "check", "refresh", "maintain", "deliver"];
+/// Who connects to the database beside them.
+const OTHERS: [&str; 2] = ["ingest", "metrics"];
+
+/// Metrics of the loops.
+#[derive(Debug)]
+pub struct Loops {
+    ready: IntGaugeVec,
+    failures: IntCounterVec,
+    connections: IntGaugeVec,
+    attempts: IntCounterVec,
+}
+
+/// A connection that counts as open for as long as this lives.
+#[derive(Debug)]
+pub struct Open(IntGauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Loops {
+    pub(super) fn new(
+        make: &Maker<'_>,
+        domains: &[&'static Domain],
+        lanes: &[Lane],
+    ) -> Result<Self> {
+        let metrics = Self {
+            ready: make.int_gauges(
+                "acequia_ready",
+                "1 while the loop gets on, as /readyz says.",
+                &["loop", "subject"],
+            )?,
+            failures: make.counters(
+                "acequia_loop_failures_total",
+                "Failed steps of the loops over the database, by class of failure.",
+                &["loop", "failure"],
+            )?,
+            connections: make.int_gauges(
+                "acequia_database_connections",
+                "Connections to PostgreSQL that the process holds, by loop.",
+                &["loop"],
+            )?,
+            attempts: make.counters(
+                "acequia_database_connection_attempts_total",
+                "Attempts to connect to PostgreSQL, by loop.",
+                &["loop", "outcome"],
+            )?,
+        };
+        for lane in lanes {
+            metrics.ready.with_label_values(&["ingest", &lane.queue]);
+        }
+        for name in LOOPS {
+            create_failures(&metrics.failures, name);
+            for domain in domains {
+                metrics.ready.with_label_values(&[name, domain.name]);
+            }
+        }
+        for name in LOOPS.into_iter().chain(OTHERS) {
+            metrics.connections.with_label_values(&[name]);
+            for outcome in ["success", "failure"] {
+                metrics.attempts.with_label_values(&[name, outcome]);
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// What /readyz says.
+    pub fn ready(&self, reports: &[LoopReport]) {
+        for report in reports {
+            self.ready
+                .with_label_values(&[&report.name, &report.subject])
+                .set(i64::from(report.ready));
+        }
+    }
+
+    /// A step of a loop over the database failed.
+    pub fn failed(&self, name: &str, domain: &str, failed: &sqlx::Error) {
+        let failure = Failure::of(failed);
+        if failure == Failure::Broken || failure == Failure::BadData {
+            error!(
+                event = "loop.failed",
+                loop_name = name,
+                domain,
+                failure = failure.as_str(),
+                error = describe(failed),
+                remedy = failure.remedy(),
+                "step failed"
+            );
+        } else {
+            warn!(
+                event = "loop.failed",
+                loop_name = name,
+                domain,
+                failure = failure.as_str(),
+                error = describe(failed),
+                remedy = failure.remedy(),
+                "step failed"
+            );
+        }
+        self.failures
+            .with_label_values(&[name, failure.as_str()])
+            .inc();
+    }
+
+    /// Counts an attempt to connect to the database; a connection with the proof that it is open.
+    ///
+    /// # Errors
+    /// Those of the attempt.
+    pub fn connected<C>(&self, name: &str, attempt: sqlx::Result<C>) -> sqlx::Result<(C, Open)> {
+        let outcome = if attempt.is_ok() {
+            "success"
+        } else {
+            "failure"
+        };
+        self.attempts.with_label_values(&[name, outcome]).inc();
+        let connection = attempt?;
+        let open = self.connections.with_label_values(&[name]);
+        open.inc();
+        Ok((connection, Open(open)))
+    }
+}

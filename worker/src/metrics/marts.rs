@@ -1,0 +1,61 @@
+//! Refreshes of marts. How fresh they are is a gauge of the database.
+
+use std::time::Duration;
+
+use acequia_meter::Maker;
+use prometheus::{HistogramVec, IntCounterVec, Result};
+use tracing::{error, info};
+
+use super::WORK;
+
+/// Metrics of the refresh loop.
+#[derive(Debug)]
+pub struct Marts {
+    seconds: HistogramVec,
+    failures: IntCounterVec,
+}
+
+impl Marts {
+    pub(super) fn new(make: &Maker<'_>) -> Result<Self> {
+        Ok(Self {
+            seconds: make.histograms(
+                "acequia_refresh_duration_seconds",
+                "One refresh of a mart.",
+                &["mart"],
+                WORK,
+            )?,
+            failures: make.counters(
+                "acequia_refresh_failures_total",
+                "Refreshes that failed.",
+                &["mart"],
+            )?,
+        })
+    }
+
+    /// Creates the series of a materialized mart, which only the database knows.
+    pub fn create(&self, mart: &str) {
+        self.seconds.with_label_values(&[mart]);
+        self.failures.with_label_values(&[mart]);
+    }
+
+    /// A mart was refreshed.
+    pub fn refreshed(&self, mart: &str, rows: i64, took: Duration) {
+        let duration_s = took.as_secs_f64();
+        info!(
+            event = "mart.refreshed",
+            mart, rows, duration_s, "refreshed"
+        );
+        self.seconds.with_label_values(&[mart]).observe(duration_s);
+    }
+
+    /// A refresh failed.
+    pub fn failed(&self, mart: &str, failed: &sqlx::Error) {
+        error!(
+            event = "mart.failed",
+            mart,
+            error = crate::failure::describe(failed),
+            "refresh failed"
+        );
+        self.failures.with_label_values(&[mart]).inc();
+    }
+}

@@ -1,0 +1,104 @@
+//! Metrics of the worker. What each is stands in `prometheus/metrics.yml`. Every label value is
+//! from the catalog or from a closed list, and every series exists from the start, so that rates
+//! begin at zero.
+//!
+//! What happens is told once: the methods named after events count them and write their line of
+//! the log, so that the two cannot disagree.
+
+mod database;
+mod ingest;
+mod loops;
+mod marts;
+mod outbox;
+mod promotion;
+mod quality;
+
+use acequia_contracts::Domain;
+use acequia_meter::{Maker, Process};
+use prometheus::{IntCounterVec, Registry};
+
+use crate::failure::Failure;
+use crate::ingest::Lane;
+
+pub use database::DatabaseGauges;
+pub use ingest::{Flow, Ingest};
+pub use loops::{Loops, Open};
+pub use marts::Marts;
+pub use outbox::Outbox;
+pub use promotion::Promotion;
+pub use quality::Quality;
+
+/// Seconds from publishing on; 30 s is the objective and so a bucket's edge.
+const LAG: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0,
+    600.0, 1800.0, 3600.0,
+];
+/// Seconds of work on a batch.
+const WORK: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// The metrics of one process, in a registry of their own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    process: Process,
+    /// From the queue to staging.
+    pub ingest: Ingest,
+    /// From staging to the core.
+    pub promotion: Promotion,
+    /// Data quality.
+    pub quality: Quality,
+    /// Refreshes.
+    pub marts: Marts,
+    /// What the core tells.
+    pub outbox: Outbox,
+    /// Loops and connections.
+    pub loops: Loops,
+    /// State of the database, set at scrape time.
+    pub database: DatabaseGauges,
+}
+
+impl Metrics {
+    /// Registers everything and creates every series of the given domains.
+    ///
+    /// # Errors
+    /// When a metric is registered twice.
+    pub fn new(domains: &[&'static Domain]) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let make = Maker::new(&registry);
+        let lanes = Lane::of(domains);
+        Ok(Self {
+            process: Process::new(&registry, "worker", env!("CARGO_PKG_VERSION"))?,
+            ingest: Ingest::new(&make, domains, &lanes)?,
+            promotion: Promotion::new(&make, domains)?,
+            quality: Quality::new(&make, domains)?,
+            marts: Marts::new(&make)?,
+            outbox: Outbox::new(&make, domains)?,
+            loops: Loops::new(&make, domains, &lanes)?,
+            database: DatabaseGauges::new(&make)?,
+            registry,
+        })
+    }
+
+    /// The page in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn page(&self) -> prometheus::Result<String> {
+        self.process.look();
+        acequia_meter::page(&self.registry)
+    }
+}
+
+/// Creates the series of every class of failure.
+fn create_failures(counters: &IntCounterVec, subject: &str) {
+    for failure in Failure::ALL {
+        counters.with_label_values(&[subject, failure.as_str()]);
+    }
+}
+
+/// A count of rows as a counter takes it.
+fn positive(count: impl TryInto<u64>) -> u64 {
+    count.try_into().unwrap_or(0)
+}
