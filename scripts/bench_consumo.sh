@@ -56,14 +56,19 @@ sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 
 fill() {
   sql "$1" "do \$\$ begin for i in 0..($history / 28 + 1) loop
     perform core.partition_by_month('consumo.lecturas', date '2024-09-01' - i * 28); end loop; end \$\$"
+  # The clients as the publisher will send them again: a clock that became known now would have all days cut anew.
+  sql "$1" "insert into consumo.clientes (propietario_id, nombre, zona, event_at, message_id, batch_id)
+    select 'CLI_' || lpad(c::text, 5, '0'), 'x', case when c % 20 = 0 then 'Atlantic/Canary' else 'Europe/Madrid' end,
+           '2024-01-01', gen_random_uuid(), 0
+    from generate_series(1, $clients) c"
   sql "$1" "insert into consumo.lecturas (propietario_id, instante, hora, consumo_kwh, es_sospechoso, anomalia_esperada,
       event_at, message_id, batch_id)
-    select 'CLI_' || lpad(c::text, 5, '0'), t, extract(hour from t at time zone 'Europe/Madrid'),
-           round((0.1 + 0.6 * random() * (1 - abs(extract(hour from t at time zone 'Europe/Madrid') - 20) / 24.0))::numeric, 3),
+    select c.propietario_id, t, h.hora, round((0.1 + 0.6 * random() * (1 - abs(h.hora - 20) / 24.0))::numeric, 3),
            false, false, t + interval '1 hour', gen_random_uuid(), 0
-    from generate_series(1, $clients) c,
-         generate_series('2024-09-02 00:00 Europe/Madrid'::timestamptz - $history * interval '1 day',
-             '2024-09-01 23:00 Europe/Madrid'::timestamptz, interval '1 hour') t"
+    from consumo.clientes c
+    cross join lateral generate_series('2024-09-02'::timestamp at time zone c.zona - $history * interval '1 day',
+        '2024-09-01 23:00'::timestamp at time zone c.zona, interval '1 hour') t
+    cross join lateral (select extract(hour from t at time zone c.zona)::int as hora) h"
   sql "$1" "insert into consumo.dias
     select l.propietario_id, l.fecha, min(l.instante), 24, array_agg(l.wh order by l.instante) || null::int,
            array_agg((l.hora * 16)::smallint order by l.instante) || null::smallint, count(*), sum(l.wh), sum(l.wh::float8 * l.wh),
@@ -71,8 +76,9 @@ fill() {
            count(*) filter (where l.hora between 18 and 22), sum(l.wh) filter (where l.hora between 18 and 22), 0, 0, 0
     from (
         select x.propietario_id, x.instante, x.hora, (x.consumo_kwh * 1000)::int as wh, x.hora < 6 or x.hora = 23 as noche,
-               (x.instante at time zone 'Europe/Madrid')::date as fecha
+               (x.instante at time zone c.zona)::date as fecha
         from consumo.lecturas x
+        join consumo.clientes c on c.propietario_id = x.propietario_id
     ) l
     group by l.propietario_id, l.fecha"
   # As a worker leaves it that has been at it: the baselines of the day before are there, a seventh are new each day.
