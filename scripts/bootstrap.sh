@@ -183,7 +183,7 @@ show_addresses() {
     cat <<TEXT
 Running:
   worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
-  Prometheus  $PROMETHEUS_URL
+  Prometheus  $PROMETHEUS_URL (alerts: /alerts${ALERTMANAGER_URL:+, Alertmanager $ALERTMANAGER_URL})
   RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER, password in .acequia/env
   PostgreSQL  (source .acequia/env && psql "\$ANALYST_DATABASE_URL")
   Grafana     ${GRAFANA_URL:-not installed; its dashboards: docs/dashboards (pictures), grafana/dashboards (to import)}
@@ -198,7 +198,7 @@ TEXT
 Running:
   Grafana     http://127.0.0.1:${GRAFANA_PORT:-3000}
   worker      http://127.0.0.1:${WORKER_PORT:-9464}/metrics (also /livez, /readyz)
-  Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090}
+  Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090} (alerts: /alerts, Alertmanager http://127.0.0.1:${ALERTMANAGER_PORT:-9093})
   RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
   PostgreSQL  ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
 

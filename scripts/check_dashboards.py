@@ -34,7 +34,9 @@ from dashboards.sources import ROOT, Mistake, Sources  # noqa: E402
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", action="store_true", help="write grafana/dashboards from grafana/src and docs/runbooks")
+    parser.add_argument(
+        "--build", action="store_true", help="write grafana/dashboards from grafana/src and docs/runbooks"
+    )
     parser.add_argument("--prometheus", metavar="URL", help="run the PromQL queries there, as http://127.0.0.1:9090")
     parser.add_argument(
         "--postgres",

@@ -6,7 +6,7 @@
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
 #     has), and with faults planted for each thing it checks. An empty result is a fault where the source of the
 #     dashboard does not say why it may be.
-#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (6) of traffic
+#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (3) of traffic
 #
 # Needs what `scripts/services.sh install --observability` installs, and python3 with PyYAML.
 set -euo pipefail
@@ -14,7 +14,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-preview=no minutes=6
+preview=no minutes=3
 while [[ $# -gt 0 ]]; do
   case $1 in
     --preview) preview=yes ;;
@@ -62,15 +62,17 @@ set +a
 DATABASE_URL=$WORKER_DATABASE_URL HTTP_ADDR=${WORKER_URL#http://} spawn "$dir/worker" "$dir/worker.log" "$bin/worker" run
 disown
 
-# Small loads for as long as this runs: each second one that is a little larger, then smaller again.
+# The demo data of every domain, again and again with another seed, for as long as this runs.
 # shellcheck disable=SC2016  # for the inner shell
 spawn "$dir/traffic" "$dir/traffic.log" bash -c '
+  publisher=$1
+  shift
   for ((i = 1; ; i++)); do
-    wave=$((i % 40 < 20 ? i % 20 : 20 - i % 20))
-    "$1" generate academico --alumnos $((60 + wave * 6)) --inscripciones $((150 + wave * 15)) \
-      --calificaciones $((300 + wave * 30)) --seed "$i" --invalid 4 --duplicates 2
-    sleep 1
-  done' _ "$bin/publisher"
+    for file; do
+      "$publisher" generate $(sed -nE "1{s/^-- demo: *//;s/--seed [0-9]+/--seed $i/;p}" "$file")
+    done
+    sleep 8
+  done' _ "$bin/publisher" sql/demo/*.sql
 disown
 
 # prometheus EXPRESSION: whether it has a result that is not 0.
@@ -92,6 +94,7 @@ wait_for "messages of the broker" 'sum(rate(rabbitmq_global_messages_received_to
 wait_for "rows of the database" 'sum(rate(pg_stat_database_tup_inserted[1m]))'
 wait_for "a refresh" 'sum(increase(acequia_refresh_duration_seconds_count[1m]))'
 wait_for "the recorded budgets" 'count(slo:error_budget_remaining:ratio) == 2'
+wait_for "the recorded shares" 'count(domain:acequia_quarantined_messages:ratio_rate5m)'
 wait_for "a check" 'sum(max by (rule) (acequia_dq_passed))'
 
 at=(--prometheus "$PROMETHEUS_URL" --postgres "$ANALYST_DATABASE_URL")

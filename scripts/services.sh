@@ -7,7 +7,7 @@
 # services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
 #     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
-#     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090, 3000) or the next free ones;
+#     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090, 9093, 3000) or the next free ones;
 #     with --any-port random free ones, so that several can run at once.
 # services.sh stop DIR [--wipe]
 #     Stops what start started, and nothing else. --wipe also deletes the data.
@@ -17,8 +17,9 @@
 # services.sh status DIR
 #     What runs, and where its log is.
 #
-# --observability adds Prometheus and its PostgreSQL exporter, and Grafana where it is installed (Debian has no package
-#     of it, and what tests start has no need for it: not with --any-port).
+# --observability adds Prometheus and its PostgreSQL exporter, Alertmanager where it is installed (install gets it if it can),
+#     and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
+#     --any-port).
 # --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
@@ -63,6 +64,11 @@ missing_packages() {
   fi
 }
 
+# What start does without when it is not there.
+optional_packages() {
+  [[ $observability == no ]] || have prometheus-alertmanager || echo prometheus-alertmanager
+}
+
 require_installed() {
   local missing
   missing=$(missing_packages | paste -sd ' ')
@@ -75,14 +81,16 @@ require_installed() {
 
 install_packages() {
   local missing created=() file
+  local optional
   missing=$(missing_packages | paste -sd ' ')
-  if [[ -z $missing ]]; then
+  optional=$(optional_packages | paste -sd ' ')
+  if [[ -z $missing && ( -z $optional || -z $(command -v apt-get) ) ]]; then
     say "install: everything is there"
     return
   fi
-  have apt-get || die "not installed: $missing, and there is no apt-get here" \
+  have apt-get || [[ -z $missing ]] || die "not installed: $missing, and there is no apt-get here" \
     "install PostgreSQL $MIN_POSTGRES+, RabbitMQ 3.10+ and curl (for --observability also Prometheus and postgres_exporter) yourself"
-  say "install: $missing"
+  say "install: $missing $optional"
 
   # Debian starts a server as soon as it is installed; while these files exist, it does not.
   undo_install() {
@@ -103,12 +111,15 @@ install_packages() {
 
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Options::=--force-confold)
   # shellcheck disable=SC2086  # a list of package names
-  if ! as_root "${apt[@]}" install --no-install-recommends --no-upgrade $missing </dev/null; then
+  if [[ -n $missing ]] && ! as_root "${apt[@]}" install --no-install-recommends --no-upgrade $missing </dev/null; then
     say "install: refreshing the package lists and trying again"
     as_root "${apt[@]}" update </dev/null
     as_root "${apt[@]}" install --no-install-recommends --no-upgrade $missing </dev/null ||
       die "apt-get could not install: $missing"
   fi
+  # shellcheck disable=SC2086  # a list of package names
+  [[ -z $optional ]] || as_root "${apt[@]}" install --no-install-recommends --no-upgrade $optional </dev/null ||
+    say "install: doing without $optional"
   undo_install
   trap - EXIT
   require_installed
@@ -451,12 +462,18 @@ start_observability() {
   fi
 
   rm -rf "$home/config.new"
-  mkdir -p "$home/config.new/rules"
+  mkdir -p "$home/config.new/rules" "$home/config.new/targets"
   cp "$ROOT"/prometheus/rules/*.yml "$home/config.new/rules/"
-  sed -e "s/\"worker:9464\"/\"127.0.0.1:$WORKER_PORT\"/" \
+  cp "$ROOT/prometheus/alertmanager.yml" "$home/config.new/"
+  # Publishers that somebody listed stay.
+  cp "$home/config/targets/publishers.yml" "$home/config.new/targets/" 2>/dev/null || echo '[]' >"$home/config.new/targets/publishers.yml"
+  local without=()
+  have prometheus-alertmanager || without=(-e '/^# begin alertmanager/,/^# end alertmanager/d')
+  sed "${without[@]}" -e "s/\"worker:9464\"/\"127.0.0.1:$WORKER_PORT\"/" \
     -e "s/\"rabbitmq:15692\"/\"127.0.0.1:$RABBITMQ_METRICS_PORT\"/" \
     -e "s/\"postgres-exporter:9187\"/\"127.0.0.1:$POSTGRES_EXPORTER_PORT\"/" \
     -e "s/\"localhost:9090\"/\"127.0.0.1:$PROMETHEUS_PORT\"/" \
+    -e "s/\"alertmanager:9093\"/\"127.0.0.1:$ALERTMANAGER_PORT\"/" \
     "$ROOT/prometheus/prometheus.yml" >"$home/config.new/prometheus.yml"
   local changed=no
   diff -r "$home/config" "$home/config.new" >/dev/null 2>&1 || changed=yes
@@ -465,6 +482,17 @@ start_observability() {
   promtool check config "$home/config/prometheus.yml" >"$home/check.log" 2>&1 || { cat "$home/check.log" >&2; die "the Prometheus settings are not valid"; }
 
   local pid
+  if have prometheus-alertmanager; then
+    if pid=$(pid_of "$STATE/alertmanager"); then
+      [[ $changed == no ]] || kill -HUP "$pid"
+    else
+      # One of one: it needs no port for others of its kind.
+      spawn "$STATE/alertmanager" "$home/alertmanager.log" prometheus-alertmanager \
+        --config.file="$home/config/alertmanager.yml" --storage.path="$home/alertmanager" \
+        --web.listen-address="127.0.0.1:$ALERTMANAGER_PORT" --cluster.listen-address=
+    fi
+    wait_http alertmanager "http://127.0.0.1:$ALERTMANAGER_PORT/-/ready" "$home/alertmanager.log"
+  fi
   if pid=$(pid_of "$STATE/prometheus"); then
     [[ $changed == no ]] || kill -HUP "$pid"
   else
@@ -570,6 +598,7 @@ start() {
   if [[ $observability == yes ]]; then
     port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
     port POSTGRES_EXPORTER_PORT 9187 "$(running pid_of "$STATE/postgres-exporter")"
+    port ALERTMANAGER_PORT 9093 "$(running pid_of "$STATE/alertmanager")"
     ! grafana_wanted || port GRAFANA_PORT 3000 "$(running pid_of "$STATE/grafana")"
   fi
   # Nobody types these two.
@@ -624,6 +653,7 @@ write_env() {
       if [[ $observability == yes ]]; then
         echo "PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT"
         echo "POSTGRES_EXPORTER_URL=http://127.0.0.1:$POSTGRES_EXPORTER_PORT/metrics"
+        ! have prometheus-alertmanager || echo "ALERTMANAGER_URL=http://127.0.0.1:$ALERTMANAGER_PORT"
         ! grafana_wanted || echo "GRAFANA_URL=http://127.0.0.1:$GRAFANA_PORT"
       fi
     } >"$DIR/env.new"
@@ -641,6 +671,7 @@ stop() {
   end_process "$STATE/grafana" &
   end_process "$STATE/prometheus" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" &
   end_process "$STATE/postgres-exporter" &
+  end_process "$STATE/alertmanager" &
   stop_rabbitmq &
   stop_postgres &
   wait
@@ -692,7 +723,8 @@ status() {
   report postgresql "$(pg_pid || true)" "$(pg_base)/server.log"
   report rabbitmq "$(pid_of "$STATE/rabbitmq" || true)" "$DIR/rabbitmq/log"
   if [[ $(setting ports OBSERVABILITY) == yes ]]; then
-    for name in prometheus postgres-exporter; do
+    for name in prometheus postgres-exporter alertmanager; do
+      [[ $name != alertmanager ]] || have prometheus-alertmanager || continue
       pid=$(pid_of "$STATE/$name" || true)
       report "$name" "$pid" "$DIR/prometheus/$name.log"
     done

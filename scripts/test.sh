@@ -82,6 +82,8 @@ shell_scripts() {
 
 prometheus_rules() {
   promtool check config prometheus/prometheus.yml
+  promtool check rules --lint=all --lint-fatal prometheus/rules/*.yml
+  ! have amtool || amtool check-config prometheus/alertmanager.yml
   promtool test rules prometheus/tests/*.yml
 }
 

@@ -46,7 +46,8 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Let Prometheus look on, and write which panels and alerts show each fault, and how soon,
-    /// as a Markdown table to this file (- for standard output)
+    /// as a Markdown table to this file (- for standard output), or to its place in the file if
+    /// that has one
     #[arg(long, value_name = "FILE")]
     observe: Option<PathBuf>,
 }
@@ -137,7 +138,9 @@ impl Run {
             write(file, markdown(outcomes))?;
         }
         if let Some(file) = &self.observe {
-            write(file, observe::table(outcomes)?)?;
+            let table = observe::table(outcomes)?;
+            let page = std::fs::read_to_string(file).unwrap_or_default();
+            write(file, observe::placed(&page, &table))?;
         }
         Ok(())
     }

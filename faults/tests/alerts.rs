@@ -21,7 +21,7 @@ const HURRY: Hurry = Hurry {
     every: 500,
 };
 /// Longest time for an alert to fire or to clear: the longest range is an hour, here a minute.
-const WITHIN: Duration = Duration::from_secs(150);
+const WITHIN: Duration = Duration::from_secs(75);
 
 /// Servers, a worker, a publisher, and who looks on.
 struct Scene {
@@ -47,7 +47,7 @@ impl Scene {
             options: options.split(' ').map(ToOwned::to_owned).collect(),
             folder: stage.folder.clone(),
         };
-        let fleet = Fleet::start(1, &orders, Some("panic:PANIC7c1f")).unwrap();
+        let fleet = Fleet::start(1, &orders, Some(&format!("panic:{PANIC}"))).unwrap();
         let addresses = [fleet.members[0].http.clone()];
         let load = Load::start(&stage.broker.url, Flow::new(1, 60.0))
             .await
@@ -77,12 +77,13 @@ impl Scene {
         assert!(fired, "these did not fire: {missing:?}");
     }
 
-    /// Waits until nothing fires.
+    /// Waits until nothing fires but what looks back over days, here minutes.
     async fn clear(&mut self) {
         let begun = Instant::now();
         let mut firing = BTreeSet::new();
         let clear = wait_within(WITHIN, "alerts that clear", async || {
             firing = self.look().await;
+            firing.retain(|alert| !alert.ends_with("BurnSlow"));
             Ok(firing.is_empty())
         });
         let clear = clear.await.is_ok();
@@ -133,39 +134,55 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_fire_and_clear() {
     let mut scene = Scene::set().await;
-    // The worker has to start first.
+    // The worker has to start first, and to be seen with nothing done.
+    wait_within(WITHIN, "a worker that is ready", async || {
+        let ready = "min(acequia_ready) * min(up) * (count(up) == bool 4)";
+        Ok(scene.prometheus.value(ready).await.unwrap_or_default() == Some(1.0))
+    })
+    .await
+    .unwrap();
     scene.clear().await;
-    scene.fired.clear();
+    messages_and_rules(&mut scene).await;
+    accounts_and_locks(&mut scene).await;
+    broker(&mut scene).await;
+    database(&mut scene).await;
+    worker(&mut scene).await;
+    scene.clear().await;
+    drop(scene.load);
+    scene.fleet.stop().await.unwrap();
+}
 
-    // Messages: refused, given up, lost by nobody, without parents; a decoder that panics.
-    let mark = |student: u32| {
+/// Messages that are refused, given up, without parents or without a queue; a decoder that
+/// panics; rules that fail and one that cannot run; a mart that cannot be refreshed.
+async fn messages_and_rules(scene: &mut Scene) {
+    let mark = |number: u32| {
+        let student = 900_000 + number;
         format!(
             r#"{{"id_alumno":{student},"id_grupo":900001,"calificacion":8,"fecha":"2024-01-01"}}"#
         )
     };
-    let bad = (0..200).map(|_| r#"{"id_alumno":-1}"#.to_owned());
-    scene.publish("acequia", "academico.alumno", bad).await;
+    let orphans = (0..1300).map(mark);
     scene
-        .publish(
-            "acequia",
-            "academico.calificacion",
-            (0..1100).map(|n| mark(900_000 + n)),
-        )
+        .publish("acequia", "academico.calificacion", orphans)
         .await;
-    scene
-        .publish("", "acequia.dead", ["given up".to_owned()])
-        .await;
-    scene
-        .publish("acequia", "academico.alumno", ["PANIC7c1f".to_owned()])
-        .await;
-    scene
-        .publish("acequia", "nobody.at.all", ["where to?".to_owned()])
-        .await;
-    // Rules: one fails, one warns, one cannot run. A mart that cannot be refreshed.
+    for (exchange, key, body) in [
+        ("", "acequia.dead", "given up"),
+        ("acequia", "academico.alumno", PANIC),
+        ("acequia", "nobody.at.all", "where to?"),
+    ] {
+        scene.publish(exchange, key, [body.to_owned()]).await;
+    }
     scene.sql(RULES).await;
     scene
         .sql("alter materialized view marts.kpi_materia rename to kpi_materia_away")
         .await;
+    // Refused ones for a quarter of a minute: one burst is no pattern.
+    for second in 0..15 {
+        let bad = (0..25).map(|number| format!(r#"{{"id_alumno":-{second}{number:02}}}"#));
+        scene.publish("acequia", "academico.alumno", bad).await;
+        scene.look().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     scene
         .fire(&[
             "AcequiaQuarantineGrowing",
@@ -182,6 +199,7 @@ async fn alerts_fire_and_clear() {
             "AcequiaDqWarnFailing",
         ])
         .await;
+    // Nothing holds the mart any more, but it is not there.
     scene
         .sql("update core.dq_rules set enabled = false where rule like 'planted%'")
         .await;
@@ -189,25 +207,27 @@ async fn alerts_fire_and_clear() {
     scene
         .sql("alter materialized view marts.kpi_materia_away rename to kpi_materia")
         .await;
+}
 
-    // The accounts are cooked, and mended.
+/// Accounts that are cooked, and mended; a table that is locked, so that promotion stands still.
+async fn accounts_and_locks(scene: &mut Scene) {
     scene.sql(COOK).await;
     scene.fire(&["AcequiaConservationBroken"]).await;
     scene
         .sql("insert into core.pending select * from cooked; drop table cooked")
         .await;
-    scene.sql(PARENTS).await;
-
-    // A table is locked: promotion stands still.
+    scene.sql(GIVE_ORPHANS_UP).await;
     let mut lock = scene.stage.admin().await.unwrap();
     sqlx::raw_sql("begin; lock table academico.alumnos in access exclusive mode")
         .execute(&mut lock)
         .await
         .unwrap();
-    scene.fire(&["AcequiaNotReady", "AcequiaLoopFailing"]).await;
-    drop(lock);
+    scene.fire(&["AcequiaNotReady"]).await;
+}
 
-    // The broker: an alarm, connections that it closes, its end.
+/// An alarm, connections that are closed, its end.
+async fn broker(scene: &mut Scene) {
+    scene.fired.clear();
     scene
         .rabbitmqctl(&["set_vm_memory_high_watermark", "0"])
         .await;
@@ -223,25 +243,31 @@ async fn alerts_fire_and_clear() {
     signal("KILL", scene.stage.services().pid("rabbitmq").unwrap()).unwrap();
     scene.fire(&["AcequiaTargetDown"]).await;
     scene.stage.services().restart().await.unwrap();
+}
 
-    // The database, for so long that messages are late.
+/// Away for so long that messages are late.
+async fn database(scene: &mut Scene) {
+    scene.fired.clear();
     signal("KILL", scene.stage.services().pid("postgresql").unwrap()).unwrap();
     let down = Instant::now();
     scene
         .fire(&[
             "PostgresqlDown",
             "AcequiaDatabaseUnreadable",
+            "AcequiaLoopFailing",
             "AcequiaQueueStalled",
         ])
         .await;
     tokio::time::sleep(Duration::from_secs(35).saturating_sub(down.elapsed())).await;
     scene.stage.services().restart().await.unwrap();
     scene.fire(&["AcequiaLatencyBudgetBurnFast"]).await;
+}
 
-    // The worker: started again and again, then gone for a while.
+/// Killed again and again, then stopped for a while.
+async fn worker(scene: &mut Scene) {
+    scene.fired.clear();
     for _ in 0..4 {
-        let pid = scene.fleet.members[0].pid();
-        signal("KILL", pid.unwrap()).unwrap();
+        scene.fleet.members[0].signal("KILL").unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     scene.fire(&["AcequiaWorkerRestarting"]).await;
@@ -250,11 +276,10 @@ async fn alerts_fire_and_clear() {
         .fire(&["AcequiaWorkerAbsent", "AcequiaQueueWithoutConsumer"])
         .await;
     scene.fleet.members[0].signal("CONT").unwrap();
-
-    scene.clear().await;
-    drop(scene.load);
-    scene.fleet.stop().await.unwrap();
 }
+
+/// A message that holds this text makes the decoder panic.
+const PANIC: &str = "PANIC7c1f";
 
 const RULES: &str = "
 insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, threshold)
@@ -267,5 +292,5 @@ const COOK: &str = "
 create table cooked as select * from core.pending limit 1;
 delete from core.pending p using cooked c where p.message_id = c.message_id and p.entity = c.entity";
 
-/// Orphans are given up rather than waited for: their parents would be a thousand messages more.
-const PARENTS: &str = "select core.expire_pending('academico', interval '0')";
+/// Their parents would be a thousand messages more.
+const GIVE_ORPHANS_UP: &str = "select core.expire_pending('academico', interval '0')";

@@ -1,7 +1,8 @@
-"""grafana/src/<folder>/<uid>.yml becomes grafana/dashboards/<folder>/<uid>.json, docs/runbooks/<Alert>.md a dashboard of
-its own in folder runbooks."""
+"""grafana/src/<folder>/<uid>.yml becomes grafana/dashboards/<folder>/<uid>.json, and docs/runbooks/<Alert>.md a dashboard
+of its own in folder runbooks."""
 
 import json
+import re
 
 from .panels import POSTGRES, PROMETHEUS, SIZES, dashboard_link, panel_json
 from .sources import Mistake, Source, title_of
@@ -202,6 +203,12 @@ def dashboard(source, common, titles, abouts):
     }
 
 
+def links_in_grafana(text):
+    """Links between pages of docs/runbooks become links between dashboards; of other files the path is enough."""
+    text = re.sub(r"\]\((\w+)\.md\)", r"](/d/runbook-\1)", text)
+    return re.sub(r"\[([^\]]+)\]\(\.\./([^)#]+)[^)]*\)", r"\1 (docs/\2)", text)
+
+
 def runbook(name, text, alert):
     """A runbook as a dashboard, so that whoever comes from an alert list stays in Grafana."""
     heading, _, body = text.partition("\n")
@@ -220,7 +227,7 @@ def runbook(name, text, alert):
                 "panels": [
                     {
                         "state-timeline": "When it was pending and when it fired",
-                        "about": "Each line is one thing that the alert speaks of. Empty when it was quiet all the time.",
+                        "about": "Each line is one thing that the alert speaks of; none when it was quiet.",
                         "unit": "none",
                         "thresholds": "orange, 2 red",
                         "no_value": "quiet all the time",
@@ -231,7 +238,12 @@ def runbook(name, text, alert):
                             f' or 2 * ALERTS{{alertname="{name}",alertstate="firing"}})'
                         ),
                     },
-                    {"text": "What to do", "about": f"docs/runbooks/{name}.md.", "size": "24x18", "markdown": body.strip()},
+                    {
+                        "text": "What to do",
+                        "about": f"docs/runbooks/{name}.md.",
+                        "size": "24x18",
+                        "markdown": links_in_grafana(body.strip()),
+                    },
                 ],
             }
         ],

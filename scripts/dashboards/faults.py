@@ -34,18 +34,44 @@ ALERT = "\n  - {alert: AcequiaNew, expr: up == 0}\n"
 FILES = [
     ("source that was not built", replace(OVERVIEW, "title: ", "title: New "), "is not current"),
     ("dashboard without a source", lambda root: (root / "grafana/src/domains/academico.yml").unlink(), "has no source"),
-    ("dashboard that was not built", lambda root: (root / "grafana/dashboards/platform/rabbitmq.json").unlink(), "is not there"),
+    (
+        "dashboard that was not built",
+        lambda root: (root / "grafana/dashboards/platform/rabbitmq.json").unlink(),
+        "is not there",
+    ),
     ("dashboard outside a folder", lambda root: (root / "grafana/dashboards/x.json").write_text("{}"), "subfolder"),
     ("file that is no JSON", append("grafana/dashboards/platform/rabbitmq.json", "}"), "not valid JSON"),
     ("slip in a source", replace(OVERVIEW, "    unit: short", "    unti: short"), "unknown unti"),
     ("source that is no YAML", append(OVERVIEW, "\n\t- {"), "pipeline-overview.yml"),
-    ("reason for a panel without a query", replace(OVERVIEW, "    size: 8x7", "    size: 8x7\n    may_be_empty: x"), "which has no query"),
-    ("wrong metric name in a rule", append("prometheus/rules/alerts.yml", "\n# acequia_comment is none\n  - {alert: X, expr: acequia_nowhere > 0}\n"), "acequia_nowhere is not in"),
+    (
+        "reason for a panel without a query",
+        replace(OVERVIEW, "    size: 8x7", "    size: 8x7\n    may_be_empty: x"),
+        "which has no query",
+    ),
+    (
+        "wrong metric name in a rule",
+        append(
+            "prometheus/rules/alerts.yml", "\n# acequia_comment is none\n  - {alert: X, expr: acequia_nowhere > 0}\n"
+        ),
+        "acequia_nowhere is not in",
+    ),
     ("alert without a panel", append("prometheus/rules/alerts.yml", ALERT), "AcequiaNew is explained by no panel"),
     ("alert without a runbook", append("prometheus/rules/alerts.yml", ALERT), "AcequiaNew has no runbook"),
-    ("alert that leads nowhere", replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/x"), "leads to no dashboard"),
-    ("alert that leads astray", replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/academico"), "where no panel explains it"),
-    ("panel of an alert that is gone", replace(OVERVIEW, r"alerts: \[", "alerts: [AcequiaGone, "), "AcequiaGone, which is not in"),
+    (
+        "alert that leads nowhere",
+        replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/x"),
+        "leads to no dashboard",
+    ),
+    (
+        "alert that leads astray",
+        replace("prometheus/rules/alerts.yml", "dashboard_url: /d/marts", "dashboard_url: /d/academico"),
+        "where no panel explains it",
+    ),
+    (
+        "panel of an alert that is gone",
+        replace(OVERVIEW, r"alerts: \[", "alerts: [AcequiaGone, "),
+        "AcequiaGone, which is not in",
+    ),
 ]
 
 
@@ -54,7 +80,11 @@ def messages(*modules):
     for module in modules:
         file = Path(__file__).parent / module
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "here", "ValueError") and node.args:
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") in ("say", "here", "ValueError")
+                and node.args
+            ):
                 parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
                 parts = [part for part in parts if isinstance(part, str)]
                 if parts:

@@ -5,12 +5,10 @@ import re
 
 from .build import SCHEMA_VERSION, build
 from .lint_queries import lint_query
-from .model import PLUGINS, Project, name_of, panels_of, queries_of, strings_in, variables_in
+from .model import PLUGINS, name_of, panels_of, queries_of, strings_in, variables_in
 from .sources import Mistake
 
-PANEL_TYPES = set(
-    "alertlist barchart bargauge gauge heatmap row stat state-timeline table text timeseries".split()
-)
+PANEL_TYPES = set("alertlist barchart gauge heatmap row stat state-timeline table text timeseries".split())
 WITHOUT_FIELDS = {"alertlist", "text"}
 # Grafana shows any other text behind the number, so a slip would go unnoticed.
 UNITS = set(
@@ -22,8 +20,8 @@ UNITS = set(
 )
 # Grafana ignores what it does not know, so a slip would go unnoticed here, too.
 KEYS = {
-    "dashboard": """uid id title description tags schemaVersion version editable graphTooltip fiscalYearStartMonth timezone
-        weekStart refresh time timepicker links annotations templating panels""",
+    "dashboard": """uid id title description tags schemaVersion version editable graphTooltip fiscalYearStartMonth
+        timezone weekStart refresh time timepicker links annotations templating panels""",
     "panel": """id type title description gridPos datasource targets fieldConfig options links transformations collapsed
         panels""",
     "target": "refId editorMode expr legendFormat instant range format rawQuery rawSql",
@@ -52,7 +50,7 @@ def lint(project):
         if file.parent == folder:
             say("must be in a subfolder: it becomes the folder in Grafana")
         lint_frame(dashboard, say)
-        lint_panels(dashboard, say)
+        lint_panels(dashboard, project, say)
         lint_grid(dashboard, say)
         lint_variables(dashboard, project, say)
         for query in queries_of(dashboard):
@@ -96,7 +94,7 @@ def lint_frame(dashboard, say):
             say(f"names a host: {host}")
 
 
-def lint_panels(dashboard, say):
+def lint_panels(dashboard, project, say):
     ids, titles = [], []
     for panel in panels_of(dashboard):
         here = lambda text, panel=panel: say(f"{name_of(panel)}: {text}")  # noqa: E731
@@ -116,6 +114,11 @@ def lint_panels(dashboard, say):
             here("has no description: what, why it matters, what to do")
         elif len(re.findall(r"[.!?](?=\s|$)", panel["description"])) > 3:
             here("its description has more than three sentences")
+        if kind == "alertlist" and panel.get("options", {}).get("datasource") not in project.datasource_names:
+            here("its datasource must be the name of a provisioned one")
+        if kind == "text":
+            for link in re.findall(r"\]\((?!/d/)([^)]*)\)", panel["options"]["content"]):
+                here(f"links to {link}, which is no page of Grafana")
         if kind in WITHOUT_FIELDS:
             continue
         lint_fields(panel, here)
@@ -224,10 +227,15 @@ def lint_variables(dashboard, project, say):
                 annotation.get("datasource"), lambda text, a=annotation: say(f"annotation {a.get('name')}: {text}")
             )
     # What stands in a text panel is not asked: Grafana leaves what it does not know.
-    asked = [{**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")} for panel in panels_of(dashboard)]
+    asked = [
+        {**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")}
+        for panel in panels_of(dashboard)
+    ]
     used = {
         name
-        for text in strings_in([asked, dashboard.get("templating"), dashboard.get("annotations"), dashboard.get("links")])
+        for text in strings_in(
+            [asked, dashboard.get("templating"), dashboard.get("annotations"), dashboard.get("links")]
+        )
         for name, _ in variables_in(text)
     }
     for name in sorted(used - set(declared)):

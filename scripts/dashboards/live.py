@@ -111,7 +111,7 @@ class Runner:
         for name, column_type in checked:
             if not Postgres.TYPES.match(column_type):
                 raise ValueError(f"column {name} has type {column_type}: cast it (numeric to float8, others to text)")
-        if kind in ("stat", "gauge", "bargauge", "timeseries", "barchart") and not any(
+        if kind in ("stat", "gauge", "timeseries", "barchart") and not any(
             re.search(r"int|double|real", column_type) for _, column_type in checked
         ):
             raise ValueError(f"a {kind} needs a column of numbers, it has {checked}")
@@ -148,7 +148,9 @@ def displayed(panel, names):
         options = transformation["options"]
         spoken_of = set(options["renameByName"]) | set(options["excludeByName"])
         if spoken_of - set(names):
-            raise ValueError(f"it speaks of the column {', '.join(sorted(spoken_of - set(names)))}: there is {sorted(names)}")
+            raise ValueError(
+                f"it speaks of the column {', '.join(sorted(spoken_of - set(names)))}: there is {sorted(names)}"
+            )
         return {
             name: options["renameByName"].get(name, name) for name in names if not options["excludeByName"].get(name)
         }

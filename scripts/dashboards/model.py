@@ -24,6 +24,7 @@ class Project:
     # Everybody may read the system's catalogs.
     readable: set = field(default_factory=lambda: {"pg_catalog.pg_stat_user_tables"})
     datasources: dict = field(default_factory=dict)
+    datasource_names: set = field(default_factory=set)
     sources: Sources = None
     mistakes: list = field(default_factory=list)
 
@@ -46,6 +47,7 @@ class Project:
         for file in sorted((self.root / "grafana/provisioning/datasources").glob("*.yaml")):
             for datasource in load(file.read_text())["datasources"]:
                 self.datasources[datasource["uid"]] = datasource["type"]
+                self.datasource_names.add(datasource["name"])
 
     def rules(self):
         return sorted((self.root / "prometheus/rules").glob("*.yml"))

@@ -10,7 +10,6 @@ SIZES = {
     "stat": (4, 4),
     "gauge": (4, 4),
     "timeseries": (12, 8),
-    "bargauge": (12, 8),
     "heatmap": (12, 8),
     "table": (12, 8),
     "barchart": (12, 8),
@@ -20,8 +19,8 @@ SIZES = {
 }
 # What a panel may say, besides its type with its title. A word that is not here is a slip.
 WORDS = set(
-    """about unit decimals thresholds no_value promql sql size stack bars log min max columns mappings link alerts
-    may_be_empty may_be_absent x horizontal markdown sort spread""".split()
+    """about unit decimals thresholds no_value promql sql size stack bars min max columns mappings link alerts
+    may_be_empty may_be_absent x horizontal markdown sort""".split()
 )
 COLUMN_WORDS = set("as unit decimals thresholds width mappings link hide background".split())
 
@@ -82,11 +81,6 @@ def dashboard_link(title, url, tooltip=""):
     }
 
 
-def letters():
-    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        yield letter
-
-
 def targets(panel, kind):
     """Datasource and targets. `promql` is one expression or a mapping of legends to expressions, `sql` one query."""
     if ("promql" in panel) == ("sql" in panel):
@@ -100,9 +94,9 @@ def targets(panel, kind):
     if not isinstance(asked, dict):
         asked = {"": asked}
     made = []
-    for ref, (legend, expression) in zip(letters(), asked.items()):
+    for ref, (legend, expression) in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", asked.items()):
         target = {"refId": ref, "editorMode": "code", "expr": expression.strip(), "legendFormat": legend or "__auto"}
-        if kind in ("stat", "gauge", "bargauge", "table", "barchart"):
+        if kind in ("stat", "gauge", "table", "barchart"):
             target.update({"instant": True, "range": False})
         if kind == "table":
             target["format"] = "table"
@@ -137,20 +131,11 @@ def custom_and_options(panel, kind):
             "colorMode": "value",
             "graphMode": "none",
             "justifyMode": "center",
-            # Several values need their names.
-            "textMode": "value_and_name" if panel.get("spread") else "value",
-            "reduceOptions": {**reduce_options(), "values": bool(panel.get("spread"))},
+            "textMode": "value",
+            "reduceOptions": reduce_options(),
         }
     if kind == "gauge":
         return None, {"reduceOptions": reduce_options(), "showThresholdLabels": False, "showThresholdMarkers": True}
-    if kind == "bargauge":
-        return None, {
-            "displayMode": "basic",
-            "orientation": "horizontal",
-            "reduceOptions": {**reduce_options(), "values": "sql" in panel},
-            "showUnfilled": True,
-            "valueMode": "color",
-        }
     if kind == "timeseries":
         bars, stack, limit = panel.get("bars"), panel.get("stack"), "," in str(panel.get("thresholds", ""))
         custom = {
@@ -162,8 +147,6 @@ def custom_and_options(panel, kind):
             "stacking": {"mode": "normal" if stack else "none", "group": "A"},
             "thresholdsStyle": {"mode": "dashed" if limit else "off"},
         }
-        if panel.get("log"):
-            custom["scaleDistribution"] = {"type": "log", "log": 10}
         return custom, {
             "legend": legend(panel, number_of_series(panel) > 4),
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -255,9 +238,7 @@ def table_columns(columns, prometheus, titles):
         if "link" in words:
             properties.append({"id": "links", "value": [data_link(words["link"], titles)]})
         if properties:
-            overrides.append(
-                {"matcher": {"id": "byName", "options": words.get("as", name)}, "properties": properties}
-            )
+            overrides.append({"matcher": {"id": "byName", "options": words.get("as", name)}, "properties": properties})
     organize = {"excludeByName": hidden, "indexByName": {}, "renameByName": renamed}
     if prometheus:
         organize["indexByName"] = {name: index for index, name in enumerate(columns)}
@@ -274,9 +255,18 @@ def alert_list(panel):
         "dashboardAlerts": False,
         "alertName": "",
         "alertInstanceLabelFilter": "",
-        "datasource": "prometheus",
+        # This panel wants the name, not the uid.
+        "datasource": "Prometheus",
         "folder": None,
-        "stateFilter": {"firing": True, "pending": True, "noData": False, "normal": False, "error": True},
+        "showInactiveAlerts": False,
+        "stateFilter": {
+            "firing": True,
+            "pending": True,
+            "recovering": True,
+            "noData": False,
+            "normal": False,
+            "error": True,
+        },
     }
 
 
@@ -308,7 +298,7 @@ def panel_json(panel, titles):
         series = kind in ("timeseries", "barchart")
         threshold_colours = kind != "timeseries" and not (kind == "barchart" and "thresholds" not in panel)
         defaults["color"] = {"mode": "thresholds" if threshold_colours else "palette-classic"}
-        if series and not panel.get("log"):
+        if series:
             defaults["min"] = 0
         for key in ("decimals", "min", "max"):
             if key in panel:

@@ -91,6 +91,22 @@ def all_value_in_sql(dashboard):
     raise LookupError("no variable for SQL with All")
 
 
+def alert_list_source(dashboard):
+    for one in panels_of(dashboard):
+        if one["type"] == "alertlist":
+            one["options"]["datasource"] = "prometheus"
+            return
+    raise LookupError("no list of alerts")
+
+
+def link_to_a_file(dashboard):
+    for one in panels_of(dashboard):
+        if one["type"] == "text":
+            one["options"]["content"] += "[x](../x.md)"
+            return
+    raise LookupError("no text")
+
+
 def annotation_source(dashboard):
     dashboard["annotations"]["list"][1]["datasource"] = {"type": "loki", "uid": "x"}
 
@@ -132,9 +148,14 @@ STATIC = [
     ("variable without a label", lambda d: variable(d).pop("label"), "has no label"),
     ("variable that is not read again", lambda d: variable(d).update(refresh=1), "refresh must be 2"),
     ("variable without an order", lambda d: variable(d).pop("sort"), "sort is missing"),
-    ("default that is not provisioned", lambda d: variable(d, "datasource")["current"].update(value="x"), "is no provisioned"),
+    (
+        "default that is not provisioned",
+        lambda d: variable(d, "datasource")["current"].update(value="x"),
+        "is no provisioned",
+    ),
     ("datasource by its name", lambda d: panel(d)["datasource"].update(uid="prometheus"), "must be the variable"),
     ("datasource of another type", lambda d: panel(d)["datasource"].update(type="loki"), "datasource type 'loki'"),
+    ("list of alerts from elsewhere", alert_list_source, "must be the name of a provisioned one"),
     ("annotation from elsewhere", annotation_source, "annotation Firing alerts: datasource type"),
     ("rate with a fixed window", promql(r"rate\((.*?)\[\$__rate_interval\]", r"rate(\1[5m]"), "the window must be"),
     ("rate of a gauge", promql(r"^", "rate(acequia_ready[$__rate_interval]) + "), "not a counter"),
@@ -155,6 +176,7 @@ STATIC = [
     ("SQL: time series without order", sql(r"order by .*", "", "timeseries"), "ordered by time"),
     ("link to nowhere", link("/d/nowhere"), "which is no dashboard"),
     ("link with a variable that is not there", link("/d/rabbitmq?var-nowhere=1"), "sets variable nowhere"),
+    ("link to a file", link_to_a_file, "which is no page of Grafana"),
     ("link by a tag that nobody has", lambda d: d["links"][0].update(tags=["nobody"]), "finds no other dashboard"),
     ("link to a host", link("http://grafana.internal/d/x"), "names a host"),
     ("another uid than the file", lambda d: d.update(uid="other"), "the file's name says"),
@@ -189,7 +211,11 @@ LIVE = [
     ("SQL: a function that writes", sql(r"(?s)^.+$", "select nextval('core.batch_id')"), "ERROR"),
     ("SQL: a query that takes too long", sql(r"(?s)^.+$", "select 1 from pg_sleep(30)"), "statement timeout"),
     ("SQL: numeric without a cast", sql(r"::float8", "::numeric"), "cast it"),
-    ("SQL: time is not the first column", sql(r"select (\$__\w+\([^)]*\)), (\w+) as metric", r"select \2 as metric, \1", "timeseries"), "as its first column"),
+    (
+        "SQL: time is not the first column",
+        sql(r"select (\$__\w+\([^)]*\)), (\w+) as metric", r"select \2 as metric, \1", "timeseries"),
+        "as its first column",
+    ),
     ("SQL: a number that is none", sql(r"(?s)^.+$", "select 'x' as x", "stat"), "needs a column of numbers"),
     ("override of a column that is not there", spoil_override, "its options name the column nowhere"),
     ("renamed column that is not there", rename_nothing, "it speaks of the column nowhere"),

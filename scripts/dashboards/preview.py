@@ -11,6 +11,7 @@ from .svg import DIM, GRID, TEXT, Panel, box, label
 
 COLUMN, UNIT, MARGIN, HEAD = 40, 24, 10, 62
 LIMIT = 60_000
+FONT = "Helvetica, Arial, sans-serif"
 NOTE = "Preview, not Grafana: drawn by scripts/dashboards.sh --preview from the results of every query in a demo run."
 
 
@@ -41,7 +42,7 @@ def draw(dashboard, results, values, now):
     width = 24 * COLUMN + 2 * MARGIN
     bottom = max(y + panel["gridPos"]["h"] for panel, y in placed) * UNIT + HEAD + MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom}" font-family="Helvetica, Arial, sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom}" font-family="{FONT}">',
         f"<title>{dashboard['title']}: preview, not Grafana</title>",
         box(0, 0, width, bottom, "#111217"),
         label(MARGIN, 24, dashboard["title"], 17, TEXT, bold=True),

@@ -46,9 +46,9 @@ class Prometheus:
         if instant:
             result = self.get("/api/v1/query", query=expression, time=now)["result"]
         else:
-            result = self.get("/api/v1/query_range", query=expression, start=now - self.seconds, end=now, step=self.step)[
-                "result"
-            ]
+            result = self.get(
+                "/api/v1/query_range", query=expression, start=now - self.seconds, end=now, step=self.step
+            )["result"]
         if result and not isinstance(result[0], dict):  # a scalar
             return [({}, [(float(result[0]), float(result[1]))])]
         return [

@@ -113,7 +113,10 @@ class Panel:
     def legends(self, names, colours):
         made, width = [], (self.w - 16) / 3
         for index, (name, colour) in enumerate(list(zip(names, colours))[:9]):
-            x, y = self.x + 8 + index % 3 * width, self.y + self.h - 8 - (min((len(names) + 2) // 3, 3) - 1 - index // 3) * 14
+            x, y = (
+                self.x + 8 + index % 3 * width,
+                self.y + self.h - 8 - (min((len(names) + 2) // 3, 3) - 1 - index // 3) * 14,
+            )
             made += [box(x, y - 6, 8, 3, colour), label(x + 12, y, cut(name, width - 16, 9), 9, DIM)]
         return made
 
@@ -158,7 +161,7 @@ class Panel:
         def place(at, value):
             return x + w * (at - first) / (last - first), y + h - h * min(max(value / top, 0), 1)
 
-        for (name, points), colour in reversed(list(zip(lines, colours))):
+        for (_, points), colour in reversed(list(zip(lines, colours))):
             spots = [place(*point) for point in points]
             if bars:
                 made += [box(px - 2, py, 4, y + h - py, colour) for px, py in spots if y + h - py > 0.5]
@@ -281,9 +284,6 @@ class Panel:
         rest = len(columns[0][2]) - room
         return made + ([label(self.x + self.w - 8, self.y + 16, f"{rest} more", 9, DIM, "end")] if rest > 0 else [])
 
-    def bargauge(self):
-        return None
-
     def barchart(self):
         field = self.panel["options"]["xField"]
         columns = {name: texts for name, _, texts in self.columns()}
@@ -318,7 +318,9 @@ class Panel:
                 side = spot + each * 0.1 + (0 if stacked else lane * thick)
                 if column[index]:
                     made.append(
-                        box(x + start, side, long, thick, colour) if flat else box(side, y + h - start - long, thick, long, colour)
+                        box(x + start, side, long, thick, colour)
+                        if flat
+                        else box(side, y + h - start - long, thick, long, colour)
                     )
                 if flat and lanes == 1 and not stacked:
                     text = shown(column[index], self.unit, self.decimals, self.now)

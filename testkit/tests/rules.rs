@@ -101,3 +101,23 @@ fn rules_use_metrics_that_exist() {
         }
     }
 }
+
+/// An inhibition of an alert that is gone would never be noticed.
+#[test]
+fn inhibitions_name_alerts_that_exist() {
+    let names: BTreeSet<String> = alerts().into_iter().map(|(alert, _)| alert).collect();
+    let file = root().join("prometheus/alertmanager.yml");
+    let settings: serde_json::Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let inhibitions = settings["inhibit_rules"].as_array().unwrap();
+    assert!(!inhibitions.is_empty());
+    for inhibition in inhibitions {
+        for key in ["source_matchers", "target_matchers"] {
+            let matcher = inhibition[key][0].as_str().unwrap();
+            let listed = matcher.split(['"', '|']).skip(1);
+            for name in listed.filter(|name| !name.is_empty()) {
+                assert!(names.contains(name), "{matcher}");
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use crate::amqp::{self, EXCHANGE};
 use crate::ingest::Lane;
-use crate::{db, migrate};
+use crate::{db, migrate, promote};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -191,6 +191,17 @@ async fn examine_database(
         );
     } else {
         findings.add("role", Verdict::Ok, role, "");
+    }
+    let fast: bool =
+        sqlx::query_scalar("select has_parameter_privilege('session_replication_role', 'set')")
+            .fetch_one(&mut *connection)
+            .await?;
+    if fast {
+        let found = "foreign keys are checked per statement";
+        findings.add("promotion", Verdict::Ok, found, "");
+    } else {
+        let found = "foreign keys are checked row by row, which takes about twice as long";
+        findings.add("promotion", Verdict::Warn, found, promote::SLOW_REMEDY);
     }
     let missing: Vec<String> = sqlx::query_scalar(
         "select staging from core.entities e where not has_table_privilege(e.staging, 'insert') order by 1",

@@ -37,7 +37,7 @@ left join (
 const MARTS: &str = "
 select mart, kind = 'materialized', extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
        extract(epoch from complete_through)::float8, missing::float8,
-       coalesce(extract(epoch from now() - behind_since), 0)::float8, extract(epoch from objective)::float8,
+       greatest(coalesce(extract(epoch from now() - behind_since), 0), 0)::float8, extract(epoch from objective)::float8,
        (gate = 'closed')::int::float8, trusted::int::float8
 from marts.freshness";
 

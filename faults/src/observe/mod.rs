@@ -7,4 +7,4 @@ mod signs;
 
 pub use prometheus::Prometheus;
 pub use settings::{Hurry, hurried};
-pub use signs::{Observer, Seen, table};
+pub use signs::{Observer, Seen, placed, table};

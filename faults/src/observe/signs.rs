@@ -179,6 +179,20 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A page with the table in its place, which two comments mark; without them, the table alone.
+#[must_use]
+pub fn placed(page: &str, table: &str) -> String {
+    const BEGIN: &str =
+        "<!-- faults: written by scripts/faults.sh --observe docs/observability.md -->\n";
+    const END: &str = "<!-- /faults -->";
+    let parts = page.split_once(BEGIN);
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    match parts {
+        Some((before, after)) => format!("{before}{BEGIN}{table}{END}{after}"),
+        None => table.to_owned(),
+    }
+}
+
 /// The outcomes as the table of docs/observability.md.
 ///
 /// # Errors
@@ -222,4 +236,21 @@ pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
         );
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::placed;
+
+    #[test]
+    fn the_table_goes_to_its_place() {
+        let page = include_str!("../../../docs/observability.md");
+        let new = placed(page, "| new |\n");
+        assert!(
+            new.len() > 1000 && new.contains("| new |"),
+            "no place in the page"
+        );
+        assert_eq!(placed(&new, "| new |\n"), new);
+        assert_eq!(placed("", "| new |\n"), "| new |\n");
+    }
 }

@@ -7,6 +7,7 @@ use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{error, info};
 
 use super::WORK;
+use crate::failure::describe;
 
 /// Metrics of the refresh loop.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Marts {
         error!(
             event = "mart.failed",
             mart,
-            error = crate::failure::describe(failed),
+            error = describe(failed),
             "refresh failed"
         );
         self.failures.with_label_values(&[mart]).inc();

@@ -22,6 +22,7 @@ mod oracle;
 mod pending;
 mod permutations;
 mod quarantine;
+mod references;
 mod replay;
 mod replay_faults;
 mod retention;
