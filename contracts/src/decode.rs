@@ -49,9 +49,14 @@ pub fn decode<T: Message>(
     context: &Context,
     columns: &mut [Values],
 ) -> Result<Envelope, Vec<Violation>> {
-    let Ok(Wire { payload, envelope }) = serde_json::from_str::<Wire<T>>(body) else {
+    let Ok(Wire {
+        payload,
+        mut envelope,
+    }) = serde_json::from_str::<Wire<T>>(body)
+    else {
         return Err(report::<T>(body));
     };
+    envelope.ts = envelope.ts.or_else(|| payload.version());
     let mut violations = match payload.validate_with_args(context) {
         Ok(()) => Vec::new(),
         Err(errors) => flatten(&errors),

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 pub mod academico;
 mod catalog;
+pub mod consumo;
 mod decode;
 mod field;
 pub mod fixtures;
@@ -26,7 +27,8 @@ pub use violation::{Code, Stage, Violation, broken, flatten};
 /// The largest body that is taken, in bytes. Larger ones go to quarantine unread.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-static CATALOG: LazyLock<Vec<Domain>> = LazyLock::new(|| vec![academico::domain()]);
+static CATALOG: LazyLock<Vec<Domain>> =
+    LazyLock::new(|| vec![academico::domain(), consumo::domain()]);
 
 /// Every domain of the platform.
 #[must_use]

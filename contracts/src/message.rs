@@ -1,5 +1,6 @@
 //! What a message type is to the engine: a name, its columns, a way to decode it.
 
+use chrono::{DateTime, Utc};
 use validator::ValidateArgs;
 
 use crate::field::{Field, Kind, Values};
@@ -52,6 +53,9 @@ pub trait Message:
     /// The columns, in the order of the fields.
     const COLUMNS: &'static [Column];
 
+    /// The event time when the message has no `ts`: a field of its own, if one is named.
+    fn version(&self) -> Option<DateTime<Utc>>;
+
     /// Appends the fields to the columns.
     fn append(self, columns: &mut [Values]);
 
@@ -83,7 +87,7 @@ pub trait Message:
 macro_rules! message {
     (
         entity $entity:literal, staging $staging:literal, merge $merge:literal, core $core:literal,
-        key [$($key:literal),+] $(, aliases [$($alias:expr),*])?;
+        key [$($key:literal),+] $(, aliases [$($alias:expr),*])? $(, version $version:ident)?;
         $(#[$meta:meta])*
         pub struct $name:ident {
             $($(#[$fmeta:meta])* pub $field:ident : $type:ty),* $(,)?
@@ -105,6 +109,10 @@ macro_rules! message {
             const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
             const COLUMNS: &'static [$crate::Column] =
                 &[$($crate::Column::of::<$type>(stringify!($field))),*];
+
+            fn version(&self) -> Option<::chrono::DateTime<::chrono::Utc>> {
+                [None, $(self.$version)?].into_iter().flatten().next()
+            }
 
             fn append(self, columns: &mut [$crate::Values]) {
                 let mut columns = columns.iter_mut();

@@ -64,6 +64,17 @@ pub fn event_time(instant: &DateTime<Utc>, context: &Context) -> Result<(), Vali
     }
 }
 
+/// [`event_time`] of a field that may be absent.
+///
+/// # Errors
+/// As [`event_time`].
+pub fn optional_event_time(
+    instant: &Option<DateTime<Utc>>,
+    context: &Context,
+) -> Result<(), ValidationError> {
+    instant.map_or(Ok(()), |instant| event_time(&instant, context))
+}
+
 /// A number within limits with at most `scale` decimals.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ use tracing::warn;
 
 /// The exchange that publishers send to.
 pub const EXCHANGE: &str = "acequia";
+/// The exchange that messages of the core's own go to; whoever wants them binds a queue to it.
+pub const ALERTS: &str = "acequia.alerts";
 /// Where the broker puts messages that it gave up.
 pub const DEAD_QUEUE: &str = "acequia.dead";
 /// Deliveries after which the broker gives a message up. A lost connection counts for every
@@ -97,10 +99,33 @@ pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Re
         .with_context(|| format!("binding of {name}"))?;
     }
     answer(channel.close(200, "declared".into())).await?;
+    declare_alerts(connection).await?;
     for legacy in domains.iter().filter_map(|domain| domain.legacy_queue) {
         declare_legacy(connection, legacy).await?;
     }
     Ok(())
+}
+
+/// Declares the exchange of the core's own messages.
+///
+/// # Errors
+/// When the broker refuses.
+pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
+    let channel = answer(connection.create_channel()).await?;
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declared = channel.exchange_declare(
+        ALERTS.into(),
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
+    answer(declared)
+        .await
+        .with_context(|| format!("exchange {ALERTS}"))?;
+    answer(channel.close(200, "declared".into())).await
 }
 
 /// Declared as the old publishers declare it: another type would be refused to them. Such a queue

@@ -2,8 +2,8 @@
 //! is installed, none of this exists.
 //!
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
-//! acknowledgement; `after_confirms:1` dies the first time between the confirms of a replay and its
-//! commit; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
+//! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
+//! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
 //! there.
 
 #[cfg(debug_assertions)]
@@ -45,7 +45,7 @@ pub fn after_commit() {
     armed::pass("after_commit");
 }
 
-/// Between the confirms of replayed messages and the commit that marks them.
+/// Between the confirms of messages that the worker published and the commit that marks them.
 pub fn after_confirms() {
     #[cfg(debug_assertions)]
     armed::pass("after_confirms");

@@ -1,10 +1,11 @@
-//! How messages move: ingest, promote, check, refresh. No domain is named here; what a message
+//! How messages move: ingest, promote, check, refresh, deliver. No domain is named here; what a message
 //! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
 
 pub mod amqp;
 pub mod check;
 pub mod config;
 pub mod db;
+mod deliver;
 pub mod doctor;
 mod failpoint;
 pub mod failure;

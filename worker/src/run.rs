@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::check::Check;
 use crate::config::{LoopArgs, SecretUrl};
+use crate::deliver::Deliver;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::ingest::{self, Lane};
@@ -122,6 +123,12 @@ pub async fn run(
         ));
         loops.spawn(worker_loop::run(
             Refresh::default(),
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+        loops.spawn(worker_loop::run(
+            Deliver::default(),
             domain,
             shared.clone(),
             stop.clone(),

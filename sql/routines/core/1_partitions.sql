@@ -45,3 +45,32 @@ begin
 end
 $$;
 comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead; returns how many were missing';
+
+create or replace function core.partition_by_month(p_table text, p_month date) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_schema text := split_part(p_table, '.', 1);
+    v_name text := split_part(p_table, '.', 2);
+    v_from date := date_trunc('month', p_month::timestamp)::date;
+    v_to date := (v_from + interval '1 month')::date;
+    v_partition text := v_name || to_char(v_from, '"_m"YYYYMM');
+    v_key text;
+begin
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
+        return false;
+    end if;
+    -- The column it is partitioned by; months are of UTC.
+    select a.attname into strict v_key
+    from pg_partitioned_table t
+    join pg_attribute a on a.attrelid = t.partrelid and a.attnum = t.partattrs[0]
+    where t.partrelid = format('%I.%I', v_schema, v_name)::regclass;
+    execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
+        v_schema, v_partition, v_schema, v_name);
+    execute format('with moved as (delete from %I.%I where %I >= %L and %I < %L returning *) insert into %I.%I select * from moved',
+        v_schema, v_name || '_default', v_key, v_from || ' 00:00+00', v_key, v_to || ' 00:00+00', v_schema, v_partition);
+    execute format('alter table %I.%I attach partition %I.%I for values from (%L) to (%L)',
+        v_schema, v_name, v_schema, v_partition, v_from || ' 00:00+00', v_to || ' 00:00+00');
+    return true;
+end
+$$;
+comment on function core.partition_by_month(text, date) is 'Makes the partition of one month of a table partitioned by an instant; false when it is there already';

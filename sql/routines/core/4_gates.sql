@@ -11,6 +11,8 @@ select m.mart, m.domain, m.kind, r.rule, r.schema_name || '.' || r.table_name <>
 from core.marts m
 join core.dq_rules r on r.enabled and r.severity = 'error' and (
     r.schema_name || '.' || r.table_name = any (m.depends_on)
+    or exists (select from core.derived_tables t
+        where t.table_name = r.schema_name || '.' || r.table_name and t.core_table = any (m.depends_on))
     or r.schema_name || '.' || r.table_name = m.mart
     or (r.domain = m.domain and r.schema_name in ('core', 'raw', 'stg')));
 comment on view core.mart_rules is 'The rules of severity error that a mart''s trust depends on: on the tables that it reads, on the mart itself, and on the platform''s own tables for its domain';

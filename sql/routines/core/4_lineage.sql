@@ -12,10 +12,12 @@ with recursive reads as (
     join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = w.oid
         and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.relation
 ), sources as (
-    select distinct r.mart, n.nspname || '.' || c.relname as core_table
+    -- Who reads what a merge keeps beside a core table, reads what the core table says.
+    select distinct r.mart, coalesce(t.core_table, n.nspname || '.' || c.relname) as core_table
     from reads r
     join pg_catalog.pg_class c on c.oid = r.relation and c.relkind in ('r', 'p', 'f')
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join core.derived_tables t on t.table_name = n.nspname || '.' || c.relname
 )
 select coalesce(e.domain, m.domain) as domain, e.domain || '.' || e.entity as message_type, e.staging as staging_table,
        e.merge as merge_function, coalesce(e.core_table, s.core_table) as core_table, s.mart, m.kind as mart_kind

@@ -136,6 +136,12 @@ begin
         return next;
     end if;
 
+    what := 'core.outbox';
+    delete from core.outbox o where o.published_at < now() - p_logs;
+    get diagnostics removed = row_count;
+    if removed > 0 then
+        return next;
+    end if;
     what := 'core.etl_run_log';
     delete from core.etl_run_log l where l.started_at < now() - p_logs;
     get diagnostics removed = row_count;

@@ -13,7 +13,8 @@ grant insert (who, action, quarantine_ids, filters, reason) on core.audit_log to
 grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
 grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
-revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date), core.drop_days(text, date)
+revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
+    core.partition_by_month(text, date), core.drop_days(text, date)
 from acequia_worker;
 
 grant usage on schema core, marts to acequia_analyst;

@@ -11,7 +11,7 @@ use crate::health::LoopReport;
 use crate::ingest::Lane;
 
 /// The loops over the database.
-const LOOPS: [&str; 4] = ["promote", "check", "refresh", "maintain"];
+const LOOPS: [&str; 5] = ["promote", "check", "refresh", "maintain", "deliver"];
 /// Who connects to the database beside them.
 const OTHERS: [&str; 2] = ["ingest", "metrics"];
 

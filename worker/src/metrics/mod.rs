@@ -9,6 +9,7 @@ mod database;
 mod ingest;
 mod loops;
 mod marts;
+mod outbox;
 mod promotion;
 mod quality;
 
@@ -23,6 +24,7 @@ pub use database::DatabaseGauges;
 pub use ingest::{Flow, Ingest};
 pub use loops::{Loops, Open};
 pub use marts::Marts;
+pub use outbox::Outbox;
 pub use promotion::Promotion;
 pub use quality::Quality;
 
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub quality: Quality,
     /// Refreshes.
     pub marts: Marts,
+    /// What the core tells.
+    pub outbox: Outbox,
     /// Loops and connections.
     pub loops: Loops,
     /// State of the database, set at scrape time.
@@ -70,6 +74,7 @@ impl Metrics {
             promotion: Promotion::new(&make, domains)?,
             quality: Quality::new(&make, domains)?,
             marts: Marts::new(&make)?,
+            outbox: Outbox::new(&make, domains)?,
             loops: Loops::new(&make, domains, &lanes)?,
             database: DatabaseGauges::new(&make)?,
             registry,

@@ -134,7 +134,15 @@ mod tests {
         }
         for entity in catalog().iter().flat_map(|domain| &domain.entities) {
             let name = format!("{}.{}", entity.domain, entity.name);
-            let key = vec!["1"; entity.key.len()];
+            let a_value = |name: &&str| {
+                let column = entity.columns.iter().find(|column| column.name == *name);
+                match column.unwrap().kind {
+                    Kind::Date => "2024-01-01",
+                    Kind::Timestamp => "2024-01-01T00:00:00Z",
+                    _ => "1",
+                }
+            };
+            let key: Vec<_> = entity.key.iter().map(a_value).collect();
             assert!(matches!(parse(&name, &key), Ok(Target::Key(..))), "{name}");
         }
     }

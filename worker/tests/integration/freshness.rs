@@ -66,7 +66,7 @@ impl Platform {
         PgConnection::connect(&self.database.analyst).await.unwrap()
     }
 
-    /// Waits until the rows of `marts.freshness`, by mart, are as wanted, as an analyst sees them.
+    /// Waits until the rows of `marts.freshness` of the school, by mart, are as wanted, as an analyst sees them.
     pub async fn freshness(
         &self,
         what: &str,
@@ -99,7 +99,7 @@ pub fn all_are(rows: &BTreeMap<String, Fresh>, status: &str) -> bool {
     !rows.is_empty() && rows.values().all(is)
 }
 
-/// Message types that each mart shows, from the database's own dependencies.
+/// Message types that each mart of the school shows, from the database's own dependencies.
 async fn types(platform: &Platform) -> BTreeMap<String, BTreeSet<String>> {
     let mut analyst = platform.analyst().await;
     let pairs: Vec<(String, String)> = sqlx::query_as(

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod bounds;
 mod conservation;
+mod consumo;
 mod delivery;
 mod drift;
 mod freshness;

@@ -578,7 +578,7 @@ async fn run_rules(connection: &mut PgConnection) -> BTreeMap<String, Kept> {
     .unwrap();
     // Exactly one result for every rule that is switched on, and the answer says the same.
     let rules: Vec<String> = sqlx::query_scalar(
-        "select rule from core.dq_rules where enabled order by rule collate \"C\"",
+        "select rule from core.dq_rules where enabled and domain = 'academico' order by rule collate \"C\"",
     )
     .fetch_all(connection)
     .await

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use acequia_contracts::{Code, catalog};
+use acequia_contracts::{Code, Entity, Kind, catalog};
 use acequia_worker::ingest::Identity;
 use acequia_worker::trace::staged;
 use chrono::NaiveDate;
@@ -550,7 +550,7 @@ async fn nothing_known_and_wrong_usage_and_wrong_role() {
         let name = staged::full_name(entity);
         let arguments: Vec<_> = [name.as_str()]
             .into_iter()
-            .chain(entity.key.iter().map(|_| "1"))
+            .chain(entity.key.iter().map(|key| a_value_of(entity, key)))
             .collect();
         let done = trace_by(worker, &arguments).await;
         assert_eq!(done.status.code(), Some(1), "{name}: {}", done.stderr);
@@ -584,6 +584,17 @@ async fn nothing_known_and_wrong_usage_and_wrong_role() {
     assert!(done.stderr.contains(clear), "{}", done.stderr);
     let done = trace_by(&platform.database.owner, &[&unknown]).await;
     assert_eq!(done.status.code(), Some(1), "{}", done.stderr);
+}
+
+/// A text that a key column takes.
+fn a_value_of(entity: &Entity, key: &str) -> &'static str {
+    let column = entity.columns.iter().find(|column| column.name == key);
+    match column.unwrap().kind {
+        Kind::Date => "2024-01-01",
+        Kind::Timestamp => "2024-01-01T00:00:00Z",
+        Kind::Bool => "true",
+        _ => "1",
+    }
 }
 
 /// The longest look is limited, and says what to do.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::dice::Dice;
+use crate::generate::Dice;
 
 /// The half years that have groups.
 pub(super) const PERIODS: [Period; 4] = [

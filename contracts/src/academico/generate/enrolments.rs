@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::calendar::PERIODS;
-use super::dice::{Dice, Purpose};
 use super::message;
+use super::purpose::Purpose;
 use super::school::School;
+use crate::generate::Dice;
 use crate::generate::Synthetic;
 
 /// The students of a period in random order. Each group takes the next ones, going round, so

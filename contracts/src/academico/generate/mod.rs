@@ -6,9 +6,9 @@
 //! beyond the enrolments are corrections: later versions of earlier marks.
 
 mod calendar;
-mod dice;
 mod enrolments;
 mod names;
+mod purpose;
 mod school;
 #[cfg(test)]
 mod tests;
@@ -20,10 +20,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use self::calendar::PERIODS;
-use self::dice::{Dice, Purpose};
 use self::enrolments::{enrolments, marks};
+use self::purpose::Purpose;
 use self::school::{Counts, School, area_of_teacher};
-use crate::generate::{Generator, Synthetic};
+use crate::generate::{Dice, Generator, Synthetic};
 
 /// The domain's source of synthetic messages.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Names of people and subjects.
 
-use super::dice::Dice;
+use crate::generate::Dice;
 
 #[rustfmt::skip]
 const WOMEN: [&str; 48] = [

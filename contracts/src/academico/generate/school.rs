@@ -4,8 +4,9 @@
 use std::ops::Range;
 
 use super::calendar::PERIODS;
-use super::dice::{Dice, Purpose};
 use super::names::{AREAS, area};
+use super::purpose::Purpose;
+use crate::generate::Dice;
 
 /// How many of each there are.
 #[derive(Clone, Copy, Debug)]

@@ -3,66 +3,39 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-/// What chance decides. Each purpose draws from a stream of its own, so that a change to one
-/// leaves the others as they are.
-#[derive(Clone, Copy)]
-pub(super) enum Purpose {
-    Teachers,
-    Subjects,
-    Groups,
-    Students,
-    Abilities,
-    Enrolments,
-    /// Marks of the period of this number.
-    Marks(u8),
-    /// Order of the students in the period of this number.
-    Roll(u8),
-}
-
-impl Purpose {
-    fn stream(self) -> u64 {
-        match self {
-            Self::Teachers => 1,
-            Self::Subjects => 2,
-            Self::Groups => 3,
-            Self::Students => 4,
-            Self::Abilities => 5,
-            Self::Enrolments => 6,
-            Self::Marks(period) => 200 + u64::from(period),
-            Self::Roll(period) => 100 + u64::from(period),
-        }
-    }
-}
-
 /// A seeded source of chance.
-pub(super) struct Dice(ChaCha8Rng);
+#[derive(Debug)]
+pub struct Dice(ChaCha8Rng);
 
 impl Dice {
-    pub(super) fn new(seed: u64, purpose: Purpose) -> Self {
+    /// Chance for one purpose: each draws from a stream of its own, so that a change to one leaves
+    /// the others as they are.
+    #[must_use]
+    pub fn new(seed: u64, purpose: impl Into<u64>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(purpose.stream());
+        rng.set_stream(purpose.into());
         Self(rng)
     }
 
     /// A number from 0 to `bound - 1`; 0 when the bound is 0.
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub fn below(&mut self, bound: u32) -> u32 {
         let scaled = u64::from(self.0.next_u32()) * u64::from(bound);
         u32::try_from(scaled >> 32).unwrap_or(0)
     }
 
     /// One of a list that is not empty.
-    pub(super) fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(u32::try_from(list.len()).unwrap_or(u32::MAX)) as usize]
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, share: u32) -> bool {
+    pub fn percent(&mut self, share: u32) -> bool {
         self.below(100) < share
     }
 
     /// A number around 0 with the given standard deviation, nearly normal: the sum of four
     /// even ones. It never exceeds 3.5 deviations.
-    pub(super) fn bell(&mut self, deviation: i32) -> i32 {
+    pub fn bell(&mut self, deviation: i32) -> i32 {
         const MEAN: i64 = 2 * 65_535;
         const DEVIATION: i64 = 37_837;
         let bits = self.0.next_u64();
@@ -71,7 +44,7 @@ impl Dice {
     }
 
     /// The numbers from 0 to `count - 1` in random order.
-    pub(super) fn order(&mut self, count: u32) -> Vec<u32> {
+    pub fn order(&mut self, count: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..count).collect();
         for last in (1..count).rev() {
             order.swap(last as usize, self.below(last + 1) as usize);

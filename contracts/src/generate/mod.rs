@@ -1,8 +1,12 @@
 //! Synthetic data: what a domain offers so that the publisher can make messages for it.
 
+mod dice;
+
 use chrono::{DateTime, Utc};
 use clap::{ArgMatches, Command};
 use std::fmt;
+
+pub use dice::Dice;
 
 /// One synthetic message.
 #[derive(Debug, Clone, PartialEq)]

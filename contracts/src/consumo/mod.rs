@@ -1,0 +1,167 @@
+//! Electricity consumption: the hours of clients' meters, and the clients.
+
+#[cfg(feature = "generate")]
+mod generate;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
+use validator::ValidationError;
+
+use crate::rules::{decimal, event_time, optional_event_time, trimmed};
+use crate::{Code, Context, Domain, Exact, broken, choice, message};
+
+/// The domain. A reading does not wait for its client: what is known of the client stands beside
+/// it as soon as it comes.
+#[must_use]
+pub fn domain() -> Domain {
+    let domain = Domain::new("consumo")
+        .entity::<Cliente>()
+        .entity::<Lectura>();
+    #[cfg(feature = "generate")]
+    let domain = domain.generator(&generate::Consumo);
+    domain
+}
+
+choice! {
+    /// What a publisher that knows the truth says of a reading.
+    pub enum TipoAnomalia {
+        /// Sustained load at night.
+        Plantacion = "plantacion_cannabis",
+        /// A peak far above what is usual.
+        Pico = "pico_anomalo",
+        /// A meter that shows the same in every hour.
+        Constante = "consumo_constante_anomalo",
+        /// A meter that shows a fraction from a day on.
+        Caida = "consumo_caida_anomalo",
+    }
+}
+
+choice! {
+    /// The clock on a client's wall. Their offsets are whole hours, so that an hour of the meter is an
+    /// hour of the clock.
+    pub enum Zona {
+        /// Peninsula and Balearic Islands.
+        Madrid = "Europe/Madrid",
+        /// Canary Islands.
+        Canarias = "Atlantic/Canary",
+        /// Ceuta and Melilla.
+        Ceuta = "Africa/Ceuta",
+        /// Portugal.
+        Lisboa = "Europe/Lisbon",
+        /// Colombia.
+        Bogota = "America/Bogota",
+        /// Mexico.
+        Mexico = "America/Mexico_City",
+        /// No zone at all.
+        Utc = "UTC",
+    }
+}
+
+choice! {
+    /// Tariff of the contract.
+    pub enum Tarifa {
+        /// Homes and small shops.
+        DosCero = "2.0TD",
+        /// Low voltage above 15 kW.
+        TresCero = "3.0TD",
+        /// High voltage.
+        SeisUno = "6.1TD",
+    }
+}
+
+message! {
+    entity "cliente", staging "stg.consumo_cliente", merge "consumo.merge_clientes",
+    core "consumo.clientes", key ["propietario_id"];
+
+    /// A client, with what readings are grouped by.
+    pub struct Cliente {
+        /// Code of the client, as `CLI_00001`.
+        #[validate(custom(function = "propietario"))]
+        pub propietario_id: String,
+        /// Name.
+        #[serde(deserialize_with = "trimmed")]
+        #[validate(length(min = 1, max = 200))]
+        pub nombre: String,
+        /// Tariff.
+        pub tarifa: Option<Tarifa>,
+        /// District.
+        #[validate(length(min = 1, max = 100))]
+        pub distrito: Option<String>,
+        /// Clock of the client; that of Madrid when absent.
+        pub zona: Option<Zona>,
+    }
+}
+
+message! {
+    entity "lectura", staging "stg.consumo_lectura", merge "consumo.merge_lecturas",
+    core "consumo.lecturas", key ["propietario_id", "timestamp"], version timestamp_procesado;
+
+    /// The consumption of a client in an hour.
+    pub struct Lectura {
+        /// Code of the client, as `CLI_00001`.
+        #[validate(custom(function = "propietario"))]
+        pub propietario_id: String,
+        /// The hour, by its beginning. An instant inside the hour counts as its beginning.
+        #[serde(deserialize_with = "hour_of")]
+        #[validate(custom(function = "measured_at", use_context))]
+        pub timestamp: DateTime<Utc>,
+        /// The hour on the client's clock, as the publisher has it.
+        #[validate(range(min = 0, max = 23))]
+        pub hora: i32,
+        /// Consumption in the hour, kWh, three decimals.
+        #[validate(custom(function = "kwh"))]
+        pub consumo_kwh: Exact,
+        /// Whether the publisher suspects the client.
+        pub es_sospechoso: Option<bool>,
+        /// Ground truth: whether an anomaly is to be found.
+        pub anomalia_esperada: Option<bool>,
+        /// Ground truth: which one.
+        pub tipo_anomalia: Option<TipoAnomalia>,
+        /// When the publisher made the reading: the event time when there is no `ts`.
+        #[validate(custom(function = "optional_event_time", use_context))]
+        pub timestamp_procesado: Option<DateTime<Utc>>,
+    }
+}
+
+/// `CLI_` and at least five digits; no more than the reference's column holds.
+fn propietario(code: &str) -> Result<(), ValidationError> {
+    match code.strip_prefix("CLI_") {
+        Some(number)
+            if (5..=46).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            Ok(())
+        }
+        _ => Err(broken(
+            Code::InvalidFormat,
+            "must be CLI_ and at least five digits",
+        )),
+    }
+}
+
+/// Offsets are whole hours, so the hour of the meter does not depend on the zone.
+fn hour_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    let instant = DateTime::<Utc>::deserialize(deserializer)?.trunc_subsecs(0);
+    let past = TimeDelta::seconds((instant.minute() * 60 + instant.second()).into());
+    Ok(instant - past)
+}
+
+/// Smart meters are of this century; a reading from before it is an error of a clock, and would be
+/// kept for ever in a month of its own.
+fn measured_at(instant: &DateTime<Utc>, context: &Context) -> Result<(), ValidationError> {
+    if instant.timestamp() < 946_684_800 {
+        return Err(broken(Code::InvalidDate, "must not be before 2000-01-01"));
+    }
+    event_time(instant, context)
+}
+
+fn kwh(kwh: &Exact) -> Result<(), ValidationError> {
+    decimal(
+        *kwh,
+        Decimal::ZERO,
+        Decimal::ONE_THOUSAND,
+        3,
+        "must be between 0 and 1000",
+        "must have at most three decimals",
+    )
+}

@@ -1,0 +1,49 @@
+-- What a judge found takes the place of what was there, and the difference is told.
+
+create or replace function consumo.anotar(
+    p_modo text, p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_halladas consumo.anomalias[]
+) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+with found as (
+    select f.* from unnest(p_halladas) f
+),
+gone as (
+    delete from consumo.anomalias a
+    using unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
+    where a.propietario_id = s.cliente and a.modo = p_modo and a.instante >= s.desde and a.instante <= s.hasta
+      and not exists (select from found f
+          where f.propietario_id = a.propietario_id and f.instante = a.instante and f.ambito = a.ambito)
+    returning a.*
+),
+-- What is as it was is left alone: judging twice has no second effect.
+kept as (
+    insert into consumo.anomalias as a (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score,
+        severidad, es_sospechoso, evidencia)
+    select f.propietario_id, f.modo, f.instante, f.ambito, f.fecha, f.hora, f.consumo_kwh, f.tipos, f.score,
+           f.severidad, f.es_sospechoso, f.evidencia
+    from found f
+    on conflict (propietario_id, modo, instante, ambito) do update
+    set fecha = excluded.fecha, hora = excluded.hora, consumo_kwh = excluded.consumo_kwh, tipos = excluded.tipos,
+        score = excluded.score, severidad = excluded.severidad, es_sospechoso = excluded.es_sospechoso,
+        evidencia = excluded.evidencia
+    where (a.fecha, a.hora, a.consumo_kwh, a.tipos, a.score, a.severidad, a.es_sospechoso, a.evidencia)
+        is distinct from (excluded.fecha, excluded.hora, excluded.consumo_kwh, excluded.tipos, excluded.score,
+            excluded.severidad, excluded.es_sospechoso, excluded.evidencia)
+    returning a.*
+)
+insert into core.outbox (domain, routing_key, body)
+select 'consumo', 'consumo.anomalia', jsonb_build_object(
+    'entity', 'anomalia', 'estado', t.estado, 'propietario_id', t.propietario_id, 'modo', t.modo, 'ambito', t.ambito,
+    'timestamp_consumo', t.instante, 'timestamp_deteccion', t.detectada_at, 'consumo_kwh', t.consumo_kwh, 'hora', t.hora,
+    'tipos_anomalia', t.tipos, 'score_anomalia', t.score, 'severidad', t.severidad,
+    'es_sospechoso_cliente', t.es_sospechoso, 'evidencia', t.evidencia)
+from (
+    select k.*, 'vigente' as estado from kept k
+    union all
+    select g.*, 'retirada' from gone g
+) t
+join consumo.modos m on m.modo = t.modo and m.avisa;
+end
+$$;
+comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; what differs goes to core.outbox if the way of judging alerts';

@@ -1,0 +1,121 @@
+-- The reference system's detector: its rules and constants, and nothing better.
+--
+-- It looks at the 24 last records of a client, the judged one among them, by their count and not by their
+-- age. So a reading that comes late changes the verdict of the 23 after it: all of these are judged again.
+
+create or replace function consumo.juzgar_original(
+    p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[], p_ultima date[]
+) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_cliente text[];
+    v_desde timestamptz[];
+    v_hasta timestamptz[];
+    v_halladas consumo.anomalias[];
+begin
+with spans as (
+    select s.*
+    from unnest(p_cliente, p_desde, p_hasta, p_primera, p_ultima) as s (cliente, desde, hasta, primera, ultima)
+),
+-- The changed hours, and the 23 after them.
+hours as (
+    select s.cliente, h.*
+    from spans s
+    cross join lateral (
+        (
+            select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m
+            from consumo.dias d
+            cross join lateral (
+                select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first,
+                       (date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1 as last
+            ) p
+            cross join lateral unnest(d.wh[p.first:p.last], d.marcas[p.first:p.last]) with ordinality u (v, m, j)
+            where d.propietario_id = s.cliente and d.fecha between s.primera and s.ultima and u.v is not null
+        )
+        union all
+        (
+            select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m
+            from consumo.dias d
+            cross join lateral (
+                select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
+            ) p
+            cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
+            where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
+            order by d.fecha, u.j
+            limit 23
+        )
+    ) h
+),
+-- The records before it: those of its day and of the last day before it that has any, which are enough
+-- when that day is whole; else as many days as it takes.
+windows as (
+    select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros
+    from hours h
+    left join lateral (
+        select d.wh, d.n
+        from consumo.dias d
+        where d.propietario_id = h.cliente and d.fecha < h.fecha
+        order by d.fecha desc
+        limit 1
+    ) y on true
+    cross join lateral (
+        select case when y.n is null or y.n >= 23 then array_remove(y.wh, null) else (
+            select array_agg(x.v order by x.fecha, x.k)
+            from (
+                select d.fecha, u.k, u.v
+                from consumo.dias d
+                cross join lateral unnest(d.wh) with ordinality u (v, k)
+                where d.propietario_id = h.cliente and d.fecha < h.fecha and u.v is not null
+                order by d.fecha desc, u.k desc
+                limit 23
+            ) x
+        ) end || array_remove(h.wh[:h.k], null) as registros
+    ) w
+),
+-- Watt-hours are whole numbers and their sums exact, so the order of arrival leaves no trace.
+measured as (
+    select w.*, s.n, s.suma / s.n as media, sqrt(greatest(s.cuadrados / s.n - (s.suma / s.n) ^ 2, 0)) as desviacion
+    from windows w
+    cross join lateral (
+        select count(*) as n, sum(r)::float8 as suma, sum(r::float8 * r) as cuadrados from unnest(w.registros) r
+    ) s
+),
+ruled as (
+    select m.*, c.hora,
+           -- The reference adds a millionth of a kWh to the deviation.
+           (m.v - m.media) / (m.desviacion + 0.001) as z,
+           (m.v - m.media) / m.media * 100 as exceso,
+           (m.v - m.media) / (m.desviacion + 0.001) > 3 as pico,
+           (m.v - m.media) / m.media * 100 > 150 as elevado,
+           (c.hora < 6 or c.hora = 23) and m.v > 2 * m.media as noche
+    from measured m
+    -- The hour as the publisher has it, as the reference does.
+    cross join lateral (select (m.m >> 4)::smallint as hora) c
+    where m.media > 0 and m.v > m.media
+),
+scored as (
+    select r.*, r.pico::int * 0.4 + r.elevado::int * 0.3 + r.noche::int * 0.3 as score
+    from ruled r
+    where r.pico or r.elevado or r.noche
+),
+judged as (
+    select m.cliente, min(m.instante) as desde, max(m.instante) as hasta from measured m group by m.cliente
+)
+select (select array_agg(j.cliente) from judged j), (select array_agg(j.desde) from judged j),
+       (select array_agg(j.hasta) from judged j),
+       array_agg(row(s.cliente, 'original', s.instante, 'hora', s.fecha, s.hora, s.v / 1000.0,
+           array_remove(array[case when s.pico then 'pico_anomalo' end, case when s.elevado then 'consumo_elevado' end,
+               case when s.noche then 'consumo_noche_anomalo' end], null),
+           s.score, case when s.score > 0.7 then 'crítica' when s.score > 0.5 then 'alta' else 'media' end,
+           s.m & 8 > 0,
+           jsonb_build_object('registros', s.n, 'media', round(s.media::numeric / 1000, 3),
+               'desviacion', round(s.desviacion::numeric / 1000, 3), 'z', round(s.z::numeric, 2),
+               'exceso_pct', round(s.exceso::numeric, 1)),
+           null)::consumo.anomalias)
+into v_cliente, v_desde, v_hasta, v_halladas
+from scored s;
+
+perform consumo.anotar('original', v_cliente, v_desde, v_hasta, coalesce(v_halladas, '{}'));
+end
+$$;
+comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';

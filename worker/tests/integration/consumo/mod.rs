@@ -1,0 +1,128 @@
+//! The domain of electricity consumption: how readings become days, days verdicts, verdicts alerts.
+
+mod alerts;
+mod arrival;
+mod clocks;
+mod detection;
+mod original;
+
+use acequia_contracts::Context;
+use acequia_publisher::{Ids, messages};
+use acequia_worker::config::SecretUrl;
+use acequia_worker::ingest::{Purpose, Sorted, Store};
+use acequia_worker::{db, promote};
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::support::Platform;
+
+const DOMAIN: &str = "consumo";
+const QUEUE: &str = "acequia.consumo";
+
+/// A message: its identity, its entity and its body.
+#[derive(Debug, Clone)]
+struct Sent {
+    id: Uuid,
+    entity: &'static str,
+    body: Vec<u8>,
+}
+
+impl Sent {
+    fn new(entity: &'static str, body: &Value) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            entity,
+            body: body.to_string().into_bytes(),
+        }
+    }
+
+    /// A reading in watt-hours; `at` and the version are RFC 3339.
+    fn reading(client: &str, at: &str, hour: u32, wh: i64, ts: &str) -> Self {
+        let kwh = format!("{}.{:03}", wh / 1000, wh % 1000);
+        let kwh: serde_json::Number = serde_json::from_str(&kwh).unwrap();
+        Self::new(
+            "lectura",
+            &json!({"propietario_id": client, "timestamp": at, "hora": hour, "consumo_kwh": kwh, "ts": ts}),
+        )
+    }
+}
+
+/// The messages of the domain's generator.
+fn generated(options: &str) -> Vec<Sent> {
+    let options: Vec<_> = options.split_whitespace().collect();
+    let made = messages(DOMAIN, &options, Ids::Fresh).unwrap();
+    let entity = |label: &str| {
+        let entities = &acequia_contracts::domain(DOMAIN).unwrap().entities;
+        let name = label.rsplit('.').next().unwrap();
+        entities
+            .iter()
+            .find(|entity| entity.name == name)
+            .unwrap()
+            .name
+    };
+    made.into_iter()
+        .map(|message| Sent {
+            id: message.id.unwrap(),
+            entity: entity(&message.route.label),
+            body: message.body,
+        })
+        .collect()
+}
+
+/// The worker's own way from a delivery to the core, without the broker.
+struct Feed {
+    connection: PgConnection,
+    store: Store,
+}
+
+impl Feed {
+    async fn new(platform: &Platform) -> Self {
+        let domain = acequia_contracts::domain(DOMAIN).unwrap();
+        let url = SecretUrl::parse(&platform.database.worker, &["postgres"]).unwrap();
+        Self {
+            connection: db::connect(&url, "test").await.unwrap(),
+            store: Store::new("test", &[domain]),
+        }
+    }
+
+    /// Stages one batch.
+    async fn stage<'a>(&mut self, batch: impl IntoIterator<Item = &'a Sent>) {
+        let deliveries: Vec<Delivery> = (1..)
+            .zip(batch)
+            .map(|(tag, sent)| {
+                let key = format!("{DOMAIN}.{}", sent.entity);
+                let mut delivery =
+                    Delivery::mock(tag, "acequia".into(), key.into(), false, sent.body.clone());
+                delivery.properties =
+                    BasicProperties::default().with_message_id(sent.id.to_string().into());
+                delivery
+            })
+            .collect();
+        let mut sorted = Sorted::new(acequia_contracts::domain(DOMAIN).unwrap());
+        for (position, delivery) in deliveries.iter().enumerate() {
+            sorted.add(position, delivery, QUEUE, &Context::now());
+        }
+        let connection = &mut self.connection;
+        self.store
+            .write(connection, QUEUE, &sorted, &deliveries, Purpose::Keep)
+            .await
+            .unwrap();
+    }
+
+    /// Promotes batches of up to so many rows until nothing is left.
+    async fn promote(&mut self, max_rows: i32) {
+        while !promote::promote(&mut self.connection, DOMAIN, max_rows)
+            .await
+            .unwrap()
+            .is_empty()
+        {}
+    }
+
+    async fn send(&mut self, messages: &[Sent]) {
+        self.stage(messages).await;
+        self.promote(20_000).await;
+    }
+}
