@@ -67,7 +67,7 @@ pub async fn collect<'a>(
 ) -> anyhow::Result<()> {
     let Writer { lane, stop, .. } = writer;
     let settings = &writer.shared.settings;
-    let mut seen = (0, false);
+    let mut before_was_suspicious = false;
     loop {
         let most = usize::from(settings.batch_max.min(window.size()));
         let batch = tokio::select! {
@@ -78,9 +78,10 @@ pub async fn collect<'a>(
             return Ok(());
         };
         writer.shared.metrics.ingest.taken(&lane.queue, batch.ended);
-        let now = (batch.largest(), batch.suspicious);
+        window.saw(batch.largest());
+        let suspicious = batch.suspicious;
         // A suspect is looked at when nothing else could suffer from it.
-        let alone = if batch.suspicious {
+        let alone = if suspicious {
             Some(turn.take().await?)
         } else {
             None
@@ -90,11 +91,10 @@ pub async fn collect<'a>(
             Some(permit) => permit,
             None => turn.take().await?,
         };
-        window.saw(seen.0);
-        if window.adapt(seen.1) {
+        if window.adapt(before_was_suspicious) {
             source.resize(window.size()).await?;
         }
-        seen = now;
+        before_was_suspicious = suspicious;
         if hand_over.send((load, permit)).await.is_err() {
             return Ok(());
         }
