@@ -1,5 +1,7 @@
 //! How the database differs from what must be in it.
 
+mod derived;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -64,6 +66,7 @@ pub async fn compare(database: &mut PgConnection, sent: &[Sent]) -> anyhow::Resu
     );
     findings.core(database, &expected).await?;
     findings.books(database, expected.core.len()).await?;
+    findings.derived(database).await?;
     let marks: HashMap<Uuid, &Row> = good
         .filter(|(_, row)| row.kind.name == "calificacion")
         .collect();

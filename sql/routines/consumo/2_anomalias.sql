@@ -3,7 +3,9 @@
 create or replace function consumo.anotar(
     p_modo text, p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_halladas consumo.anomalias[]
 ) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- How many clients and anomalies there are differs from call to call, and with it the way to go.
+set plan_cache_mode = force_custom_plan as $$
 begin
 with found as (
     select f.* from unnest(p_halladas) f
@@ -12,6 +14,8 @@ gone as (
     delete from consumo.anomalias a
     using unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
     where a.propietario_id = s.cliente and a.modo = p_modo and a.instante >= s.desde and a.instante <= s.hasta
+      -- Other times are not looked at: there are ever more of them.
+      and a.instante >= (select min(d) from unnest(p_desde) d) and a.instante <= (select max(h) from unnest(p_hasta) h)
       and not exists (select from found f
           where f.propietario_id = a.propietario_id and f.instante = a.instante and f.ambito = a.ambito)
     returning a.*

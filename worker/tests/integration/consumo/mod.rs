@@ -4,6 +4,7 @@ mod alerts;
 mod arrival;
 mod clocks;
 mod detection;
+mod oracle;
 mod original;
 
 use acequia_contracts::Context;
