@@ -2,10 +2,10 @@
 # How fast readings of domain consumo are drained from a full queue, judged and in the marts; and how much slower that
 # is when the database is full of earlier readings.
 #
-# bench_consumo.sh [--clients N] [--history DAYS] [--promote-max N] [--runs N] [--keep]
+# bench_consumo.sh [--clients N] [--history DAYS,...] [--promote-max N] [--runs N] [--keep]
 #     --clients N     clients; each sends the 24 readings of a day, hour by hour (default 10000)
-#     --history DAYS  each run drains the same readings twice: into a database without earlier readings, and into one
-#                     that has as many days of every client (default 0: once, without)
+#     --history DAYS  each run drains the same readings into a database without earlier readings, and into one for each of
+#                     these that has so many days of every client (default: only without)
 #     --promote-max N rows of one promotion, as PROMOTE_MAX of the worker (default 20000, that of the worker)
 #     --runs N        how often, each time on a database of its own; medians are reported (default 3)
 #     --keep          leave the servers' folder for a look
@@ -14,20 +14,20 @@
 # the worker until everything is promoted: the marts are views, and show it at once. The time in core.promote alone is
 # taken from core.etl_run_log. Compare figures of one run only.
 #
-# The earlier days are each client's own day told again with other noise, put there set-based; the last of them is judged, so
-# that the baselines are there that a worker leaves. The day that is drained is the last of a month, so that it meets a
-# partition that is full; one client in ten does then what he never did before.
+# The earlier days are each client's own day told again with other noise, put there set-based; one client in ten does in the last
+# three what it never did before, and goes on on the day that is drained. That is the last of a month, so that it meets a
+# partition that is full. The day before is judged, so that the baselines are there that a worker leaves.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly DAY=2024-09-30
 
-clients=10000 history=0 runs=3 promote_max=20000 keep=no
+clients=10000 history='' runs=3 promote_max=20000 keep=no
 while [[ $# -gt 0 ]]; do
   case $1 in
     --clients) clients=${2:?--clients needs a number} && shift ;;
-    --history) history=${2:?--history needs a number} && shift ;;
+    --history) history=${2:?--history needs numbers} && shift ;;
     --runs) runs=${2:?--runs needs a number} && shift ;;
     --promote-max) promote_max=${2:?--promote-max needs a number} && shift ;;
     --keep) keep=yes ;;
@@ -98,19 +98,26 @@ copy() {
     psql --no-psqlrc --quiet --dbname "$owner/$2" --command "copy ${4:-$3} from stdin" >&2
 }
 
-# fill DATABASE PATTERN: the days before DAY, made from the one day of each client that is in PATTERN.
+# fill DAYS PATTERN NEAR: puts the days before DAY into database before_DAYS, made from the one day of each client that is in
+# PATTERN; the last three from that in NEAR.
 fill() {
+  local database=before_$1
   # The clients too: a clock that became known now would have all days cut anew.
-  copy "$2" "$1" consumo.clientes
-  sql "$1" 'create table public.patron (like consumo.dias)'
-  copy "$2" "$1" consumo.dias public.patron
-  sql "$1" "select setseed(0.5);
-    select core.partition_by_month('consumo.lecturas', (date '$DAY' - i * 28)) from generate_series(0, $history / 28 + 1) i" >/dev/null
-  sql "$1" "insert into consumo.dias
+  copy "$2" "$database" consumo.clientes
+  sql "$database" 'create table public.patron (like consumo.dias); create table public.patron_near (like consumo.dias)'
+  copy "$2" "$database" consumo.dias public.patron
+  copy "$3" "$database" consumo.dias public.patron_near
+  sql "$database" "select setseed(0.5);
+    select core.partition_by_month('consumo.lecturas', (date '$DAY' - i * 28)) from generate_series(0, $1 / 28 + 1) i" >/dev/null
+  sql "$database" "insert into consumo.dias
     select p.propietario_id, p.fecha - i, p.inicio - i * interval '1 day', 24, s.wh || null::int, s.marcas || null::smallint, 24, s.suma,
            s.cuadrados, s.minimo, s.maximo, 7, s.noche_suma, 5, s.punta_suma, 0, 0, 0
-    from public.patron p
-    cross join generate_series($history, 1, -1) i
+    from generate_series($1, 1, -1) i
+    join (
+        select p.*, false as near from public.patron p
+        union all
+        select p.*, true from public.patron_near p
+    ) p on p.near = (i <= 3)
     cross join lateral (
         select array_agg(x.v order by x.k) as wh, array_agg((x.k * 16)::smallint order by x.k) as marcas, sum(x.v) as suma,
                sum(x.v::float8 * x.v) as cuadrados, min(x.v) as minimo, max(x.v) as maximo,
@@ -120,7 +127,7 @@ fill() {
         ) x
     ) s"
   # Without its index while it is filled.
-  sql "$1" "alter table consumo.lecturas drop constraint lecturas_pkey;
+  sql "$database" "alter table consumo.lecturas drop constraint lecturas_pkey;
     insert into consumo.lecturas (propietario_id, instante, hora, consumo_kwh, es_sospechoso, anomalia_esperada,
         event_at, message_id, batch_id)
     select d.propietario_id, d.inicio + (u.k - 1) * interval '1 hour', u.k - 1, u.v / 1000.0, false, false,
@@ -128,31 +135,35 @@ fill() {
     from consumo.dias d
     cross join lateral unnest(d.wh) with ordinality u (v, k)
     where u.v is not null;
-    alter table consumo.lecturas add primary key (propietario_id, instante)"
-  sql "$1" "select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias where fecha = date '$DAY' - 1" >/dev/null
-  sql "$1" 'drop table public.patron'
-  sql "$1" 'vacuum (analyze, freeze) consumo.clientes, consumo.lecturas, consumo.dias, consumo.bases'
+    -- As full as an index that has grown.
+    alter table consumo.lecturas add primary key (propietario_id, instante) with (fillfactor = 70)"
+  sql "$database" "select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias where fecha = date '$DAY' - 1" >/dev/null
+  sql "$database" 'drop table public.patron, public.patron_near'
+  sql "$database" 'vacuum (analyze, freeze) consumo.clientes, consumo.lecturas, consumo.dias, consumo.bases'
 }
 
 psql --no-psqlrc --quiet --dbname "$ADMIN_DATABASE_URL" --command 'create database before_0 owner app' >&2
 # Rights of a role's settings hold in the database in which worker migrate gave them.
 DATABASE_URL=$owner/before_0 ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD "$bin/worker" --log warn migrate >&2
-cases=(0)
-if ((history > 0)); then
-  say "putting $history days of $clients clients into a database"
-  began=$SECONDS
-  clone before_0 pattern
-  drain pattern 0 >/dev/null
-  clone before_0 "before_$history"
-  fill "before_$history" pattern
-  say "  $(sql "before_$history" 'select count(*) from consumo.lecturas') readings, $((SECONDS - began)) s"
-  cases+=("$history")
+IFS=, read -ra histories <<<"$history"
+if [[ ${#histories[@]} -gt 0 ]]; then
+  for percent in 0 10; do
+    clone before_0 "pattern_$percent"
+    drain "pattern_$percent" "$percent" >/dev/null
+  done
 fi
+for before in "${histories[@]}"; do
+  say "putting $before days of $clients clients into a database"
+  began=$SECONDS
+  clone before_0 "before_$before"
+  fill "$before" pattern_0 pattern_10
+  say "  $(sql "before_$before" 'select count(*) from consumo.lecturas') readings, $((SECONDS - began)) s"
+done
 
 : >"$dir/runs"
 for ((run = 1; run <= runs; run++)); do
   say "run $run of $runs"
-  for before in "${cases[@]}"; do
+  for before in 0 "${histories[@]}"; do
     clone "before_$before" "run_${run}_$before"
     printf '%s %s\n' "$before" "$(drain "run_${run}_$before" 10)" >>"$dir/runs"
     tail -n 1 "$dir/runs" | awk '{ printf "  %d days before: %.1f s, %d readings/s; core.promote %.1f s\n", $1, $2, $4 / $2, $3 }' >&2
@@ -172,5 +183,6 @@ awk -v clients="$clients" -v promote="$promote_max" -v runs="$runs" '
       for (i = 1; i <= runs; i++) { d[i] = drained[order[c], i]; m[i] = merged[order[c], i] }
       printf "| %d | %d | %d | %d | %.0f | %.0f |\n", clients, order[c], promote, runs, D[c] = median(d, runs), M[c] = median(m, runs)
     }
-    if (cases > 1) printf "\nWith the days before: the whole is %.0f %% slower, core.promote %.0f %%.\n", (D[1] / D[2] - 1) * 100, (M[1] / M[2] - 1) * 100
+    for (c = 2; c <= cases; c++)
+      printf "\n%d days before: the whole is %.0f %% slower, core.promote %.0f %%.\n", order[c], (D[1] / D[c] - 1) * 100, (M[1] / M[c] - 1) * 100
   }' "$dir/runs"

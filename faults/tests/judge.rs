@@ -31,11 +31,11 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     };
     let stage = Stage::set(false).await.unwrap();
     let setup = Setup {
-        rate: 1000.0,
+        rate: 2000.0,
         ..Setup::default()
     };
     let mut trial = Trial::on(stage, &game, &setup).await.unwrap();
-    trial.flows(4000).await.unwrap();
+    trial.flows(8000).await.unwrap();
     let sent = trial.settle_all().await.unwrap();
     trial.fleet.stop().await.unwrap();
     let mut database = trial.stage.admin().await.unwrap();

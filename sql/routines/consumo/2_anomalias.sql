@@ -10,14 +10,27 @@ begin
 with found as (
     select f.* from unnest(p_halladas) f
 ),
+-- Span by span, and then all at once: what it costs grows with what is judged, not with what is there.
+there as materialized (
+    select a.*
+    from unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
+    cross join lateral (
+        select a.propietario_id, a.instante, a.ambito
+        from consumo.anomalias a
+        -- As rows, which only the primary key can find: by the time alone it would be everybody's.
+        where (a.propietario_id, a.modo, a.instante) >= (s.cliente, p_modo, s.desde)
+          and (a.propietario_id, a.modo, a.instante) <= (s.cliente, p_modo, s.hasta)
+        offset 0
+    ) a
+),
 gone as (
     delete from consumo.anomalias a
-    using unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
-    where a.propietario_id = s.cliente and a.modo = p_modo and a.instante >= s.desde and a.instante <= s.hasta
-      -- Other times are not looked at: there are ever more of them.
-      and a.instante >= (select min(d) from unnest(p_desde) d) and a.instante <= (select max(h) from unnest(p_hasta) h)
-      and not exists (select from found f
-          where f.propietario_id = a.propietario_id and f.instante = a.instante and f.ambito = a.ambito)
+    using (
+        select t.propietario_id, t.instante, t.ambito from there t
+        except
+        select f.propietario_id, f.instante, f.ambito from found f
+    ) g
+    where a.propietario_id = g.propietario_id and a.modo = p_modo and a.instante = g.instante and a.ambito = g.ambito
     returning a.*
 ),
 -- What is as it was is left alone: judging twice has no second effect.

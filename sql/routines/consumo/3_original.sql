@@ -27,7 +27,7 @@ hours as (
                    y.wh as ayer, y.n as ayer_n
             from consumo.dias d
             left join lateral (
-                select y.wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
+                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
             ) y on true
             cross join lateral (
                 select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first,
@@ -51,7 +51,7 @@ hours as (
                 limit 23
             ) x
             left join lateral (
-                select y.wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < x.fecha order by y.fecha desc limit 1
+                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < x.fecha order by y.fecha desc limit 1
             ) y on true
         )
     ) h
@@ -62,7 +62,7 @@ windows as (
     select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros
     from hours h
     cross join lateral (
-        select case when h.ayer_n is null or h.ayer_n >= 23 then array_remove(h.ayer, null) else (
+        select case when h.ayer_n is null or h.ayer_n >= 23 then h.ayer else (
             select array_agg(x.v order by x.fecha, x.k)
             from (
                 select d.fecha, u.k, u.v

@@ -16,53 +16,59 @@ declare
     -- How far a day reaches: into the baselines of six weeks, each good for seven days.
     c_reach constant integer := 48;
     v_cliente text[];
-    v_fecha date[];
-    v_desde date[];
+    v_begin timestamptz[];
+    v_end timestamptz[];
     -- The days that have to be looked at closely, and whether the medians are missing that it takes.
     v_cerca text[];
     v_cerca_fecha date[];
     v_cerca_desde date[];
-    v_faltan boolean[];
-    v_begin timestamptz[];
-    v_end timestamptz[];
+    v_falta boolean[];
+    -- Baselines that are missing.
+    v_nueva text[];
+    v_nueva_desde date[];
     v_halladas consumo.anomalias[];
 begin
 delete from consumo.bases b
 using unnest(p_cliente, p_fecha) as c (cliente, fecha)
 where b.propietario_id = c.cliente and b.desde > c.fecha and b.desde <= c.fecha + 42;
 
-select array_agg(x.cliente), array_agg(x.fecha),
-       -- The client's own week.
-       array_agg(x.fecha - (x.fecha - date '1990-01-01' + right(x.cliente, 3)::int) % 7),
-       array_agg(x.inicio), array_agg(x.inicio + (x.horas - 1) * interval '1 hour')
-into v_cliente, v_fecha, v_desde, v_begin, v_end
-from (
-    select distinct d.propietario_id as cliente, d.fecha, d.inicio, d.horas
-    from unnest(p_cliente, p_fecha) as c (cliente, fecha)
-    join consumo.dias d on d.propietario_id = c.cliente and d.fecha between c.fecha and c.fecha + c_reach
-) x;
-
-perform consumo.formar_bases(array_agg(m.cliente), array_agg(m.desde))
-from (
-    select distinct w.cliente, w.desde from unnest(v_cliente, v_desde) as w (cliente, desde)
-) m;
--- What each rule needs, told from the sums of the day and of the days before: few days go on from here.
-select array_agg(d.propietario_id), array_agg(d.fecha), array_agg(b.desde),
-       array_agg(b.mediana = '{}' and (d.maximo > 2.5 * b.alto or (d.n >= 20 and d.suma / d.n < b.total / 2)))
-into v_cerca, v_cerca_fecha, v_cerca_desde, v_faltan
-from unnest(v_cliente, v_fecha, v_desde) as w (cliente, fecha, desde)
-join consumo.dias d on d.propietario_id = w.cliente and d.fecha = w.fecha
-join consumo.bases b on b.propietario_id = w.cliente and b.desde = w.desde
-where b.dias >= 7
-  and (d.maximo > 2.5 * b.alto
-       or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
-       or (d.n >= 20 and d.suma / d.n < b.total / 2)
-       or (d.n >= 20 and d.cuadrados::float8 / d.n - (d.suma::float8 / d.n) ^ 2 < (0.06 * d.suma / d.n) ^ 2));
+-- Once, and once more where baselines had to be made.
+loop
+    select array_agg(x.cliente), array_agg(x.inicio), array_agg(x.inicio + (x.horas - 1) * interval '1 hour'),
+           array_agg(x.cliente) filter (where x.cerca), array_agg(x.fecha) filter (where x.cerca),
+           array_agg(x.desde) filter (where x.cerca), array_agg(x.falta) filter (where x.cerca),
+           array_agg(x.cliente) filter (where x.dias is null), array_agg(x.desde) filter (where x.dias is null)
+    into v_cliente, v_begin, v_end, v_cerca, v_cerca_fecha, v_cerca_desde, v_falta, v_nueva, v_nueva_desde
+    from (
+        select d.propietario_id as cliente, d.fecha, d.inicio, d.horas, w.desde, b.dias,
+               b.mediana = '{}' and (d.maximo > 2.5 * b.alto or (d.n >= 20 and d.suma / d.n < b.total / 2)) as falta,
+               -- What each rule needs, told from the sums of the day and of the days before: few days go on from here.
+               b.dias >= 7 and (d.maximo > 2.5 * b.alto
+                   or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
+                   or (d.n >= 20 and d.suma / d.n < b.total / 2)
+                   or (d.n >= 20 and d.cuadrados::float8 / d.n - (d.suma::float8 / d.n) ^ 2 < (0.06 * d.suma / d.n) ^ 2)) as cerca
+        from (
+            -- Each day once: what a day reaches ends where the next one begins.
+            select g.cliente, g.fecha,
+                   least(g.fecha + c_reach, lead(g.fecha) over (partition by g.cliente order by g.fecha) - 1) as hasta
+            from unnest(p_cliente, p_fecha) as g (cliente, fecha)
+        ) c
+        join consumo.dias d on d.propietario_id = c.cliente and d.fecha between c.fecha and c.hasta
+        -- The client's own week.
+        cross join lateral (
+            select d.fecha - (d.fecha - date '1990-01-01' + right(d.propietario_id, 3)::int) % 7 as desde
+        ) w
+        left join consumo.bases b on b.propietario_id = d.propietario_id and b.desde = w.desde
+    ) x;
+    exit when v_nueva is null;
+    perform consumo.formar_bases(array_agg(m.cliente), array_agg(m.desde))
+    from (select distinct n.cliente, n.desde from unnest(v_nueva, v_nueva_desde) as n (cliente, desde)) m;
+end loop;
 
 -- A peak and a drop are told by the hours of other days.
 perform consumo.completar_bases(array_agg(m.cliente), array_agg(m.desde))
 from (
-    select distinct c.cliente, c.desde from unnest(v_cerca, v_cerca_desde, v_faltan) as c (cliente, desde, faltan) where c.faltan
+    select distinct c.cliente, c.desde from unnest(v_cerca, v_cerca_desde, v_falta) as c (cliente, desde, falta) where c.falta
 ) m;
 
 with days as materialized (

@@ -6,6 +6,7 @@ mod clocks;
 mod detection;
 mod oracle;
 mod original;
+mod quality;
 
 use acequia_contracts::Context;
 use acequia_publisher::{Ids, messages};
