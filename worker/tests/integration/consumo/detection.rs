@@ -26,12 +26,14 @@ struct Row {
 async fn the_seasonal_mode_meets_its_targets() {
     // Another seed than the one the limits were found with.
     let seeds = std::env::var("DETECTION_SEEDS").unwrap_or_else(|_| "42".to_owned());
-    for seed in seeds.split(',') {
-        detect(seed).await;
+    let seeds = seeds.split(',').map(ToOwned::to_owned);
+    let detected: Vec<_> = seeds.map(|seed| tokio::spawn(detect(seed))).collect();
+    for detected in detected {
+        detected.await.unwrap();
     }
 }
 
-async fn detect(seed: &str) {
+async fn detect(seed: String) {
     let platform = Platform::new().await;
     let mut feed = Feed::new(&platform).await;
     let messages = generated(&format!(
