@@ -29,9 +29,14 @@ use crate::run::Shared;
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(2);
 /// A batch waits for more messages for this share of the time that its first one is under way
-/// already, or half as long as a write takes: fresh messages are not held up, a backlog goes in
-/// large batches, and so does what comes faster than small batches can be written.
+/// already, or for a time that grows with the batch before: fresh messages are not held up, a
+/// backlog goes in large batches, and so does what comes faster than small batches can be written.
 const LINGER_SHARE: u32 = 20;
+/// What each message of the batch before adds. At 1,000 messages a second that is next to nothing,
+/// at 20,000 batches grow until what each of them costs by itself does not matter.
+const LINGER_EACH: Duration = Duration::from_micros(40);
+/// ... up to this.
+const LINGER_MORE: Duration = Duration::from_millis(50);
 
 /// What ended the collection of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,8 @@ pub struct Source {
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
     budget: usize,
+    /// Messages of the last batch.
+    collected: u32,
     /// The queue counts how often it delivers a message.
     counted: bool,
 }
@@ -116,6 +123,7 @@ impl Source {
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
+            collected: 0,
         };
         source.outlet.flow().reset();
         source.consume(window).await?;
@@ -191,7 +199,7 @@ impl Source {
         };
         let counted = self.counted;
         let again = |delivery: &Delivery| delivery.redelivered && !counted;
-        let enough = Instant::now() + linger(&first, turn.took(), settings.batch_wait);
+        let enough = Instant::now() + linger(&first, self.collected, settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
@@ -233,6 +241,7 @@ impl Source {
             bytes += delivery.data.len();
             batch.deliveries.push(delivery);
         }
+        self.collected = u32::try_from(batch.deliveries.len()).unwrap_or(u32::MAX);
         Ok(Some(batch))
     }
 
@@ -295,12 +304,12 @@ impl Drop for Source {
     }
 }
 
-/// How long a batch that begins with a message waits for more, where the batch before took so
-/// long to be written.
-fn linger(first: &Delivery, took: Duration, longest: Duration) -> Duration {
+/// How long a batch that begins with a message waits for more, where the batch before had so many.
+fn linger(first: &Delivery, before: u32, longest: Duration) -> Duration {
     let now = Utc::now();
     let age = published_at(&first.properties, now)
         .and_then(|published| (now - published).to_std().ok())
         .unwrap_or_default();
-    (age / LINGER_SHARE).max(took / 2).max(LINGER).min(longest)
+    let more = LINGER_EACH.saturating_mul(before).min(LINGER_MORE);
+    (age / LINGER_SHARE).max(more).max(LINGER).min(longest)
 }
