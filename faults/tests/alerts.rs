@@ -19,6 +19,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 const HURRY: Hurry = Hurry {
     pace: 60,
     every: 500,
+    workers: 500,
 };
 /// Longest time for an alert to fire or to clear: the longest range is an hour, here a minute.
 const WITHIN: Duration = Duration::from_secs(75);
