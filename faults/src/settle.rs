@@ -80,10 +80,10 @@ impl Trial {
         let sent = self.settle_all().await?;
         self.stays_calm();
         let told = std::mem::take(&mut self.told);
-        self.outcome.seen = self.observer.take().map(|observer| Seen {
-            told,
-            ..observer.seen()
-        });
+        if let Some(observer) = self.observer.take() {
+            let seen = observer.seen().await;
+            self.outcome.seen = Some(Seen { told, ..seen });
+        }
         self.fleet.stop().await?;
         let left = self.left_in_queues().await?;
         self.demand(left == 0, format!("{left} messages are left in the queues"));

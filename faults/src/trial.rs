@@ -86,14 +86,21 @@ impl Trial {
         }
         let members = fleet.members.iter();
         let addresses: Vec<String> = members.map(|member| member.http.clone()).collect();
-        let observer = match game.observe {
-            true => Some(Observer::over(&stage, &addresses).await?),
-            false => None,
-        };
-        let watch = Watch::over(addresses);
         let mut flow = Flow::new(game.seed, setup.rate);
         flow.copies = setup.copies.unwrap_or(flow.copies);
-        let load = Load::start(&stage.broker.url, flow).await?;
+        let observer = async |flows| match game.observe {
+            true => anyhow::Ok(Some(Observer::over(&stage, &addresses, flows).await?)),
+            false => Ok(None),
+        };
+        // What the load alone looks like is seen before the fault, unless the load brings it.
+        let (load, observer) = if setup.begin_ready {
+            let load = Load::start(&stage.broker.url, flow).await?;
+            (load, observer(true).await?)
+        } else {
+            let observer = observer(false).await?;
+            (Load::start(&stage.broker.url, flow).await?, observer)
+        };
+        let watch = Watch::over(addresses);
         let mut trial = Self {
             stage,
             fleet,

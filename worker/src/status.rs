@@ -135,7 +135,10 @@ async fn read(
         Some(connection) => connection,
         None => {
             let attempt = db::connect(database, "metrics").await;
-            connection.insert(metrics.loops.connected("metrics", attempt)?)
+            let open = connection.insert(metrics.loops.connected("metrics", attempt)?);
+            // A new session is slow to answer its first question; that says nothing of the server.
+            open.0.ping().await?;
+            open
         }
     };
     let asked = Instant::now();

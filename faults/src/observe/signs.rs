@@ -53,14 +53,14 @@ const PANELS: &[(&str, &str, &str)] = &[
     (
         "Answers of the servers",
         "broker above 50 ms",
-        "count(max(rate(acequia_broker_answer_duration_seconds_sum[20s]) \
-         / rate(acequia_broker_answer_duration_seconds_count[20s])) > 0.05)",
+        "count(max(rate(acequia_broker_answer_duration_seconds_sum[10s]) \
+         / (rate(acequia_broker_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Answers of the servers",
         "database above 50 ms",
-        "count(max(rate(acequia_database_answer_duration_seconds_sum[20s]) \
-         / rate(acequia_database_answer_duration_seconds_count[20s])) > 0.05)",
+        "count(max(rate(acequia_database_answer_duration_seconds_sum[10s]) \
+         / (rate(acequia_database_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Retries and failures",
@@ -109,8 +109,12 @@ const PANELS: &[(&str, &str, &str)] = &[
         "count(sum(rate(acequia_quarantined_messages_total[20s])) > 10)",
     ),
 ];
+/// Has a value when messages were taken between two scrapes.
+const FLOWS: &str = "sum(rate(acequia_received_messages_total[20s])) > 0";
 /// How long a start may take.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
+/// How long is looked at least: two scrapes of workers, and what follows from them.
+const LOOKS_FOR: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// The rules as they are; only looked at more often.
@@ -147,16 +151,19 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins to look.
+    /// Begins to look, when all is well and, if messages flow already, Prometheus has seen them.
     ///
     /// # Errors
-    /// When Prometheus does not start.
-    pub async fn over(stage: &Stage, workers: &[String]) -> anyhow::Result<Self> {
+    /// When Prometheus does not start, or not all is well.
+    pub async fn over(stage: &Stage, workers: &[String], flows: bool) -> anyhow::Result<Self> {
         let prometheus = Prometheus::start(stage, workers, HURRY).await?;
         // What is wrong while everything starts is not the fault's.
         let begun = Instant::now();
         loop {
-            let calm = prometheus.value("min(acequia_ready) * min(up)").await?;
+            let mut calm = prometheus.value("min(acequia_ready) * min(up)").await?;
+            if flows && prometheus.value(FLOWS).await?.is_none() {
+                calm = None;
+            }
             let pending = prometheus.alerts("pending").await?;
             if calm == Some(1.0) && pending.is_empty() {
                 break;
@@ -183,9 +190,12 @@ impl Observer {
         }
     }
 
-    /// What was seen so far.
-    #[must_use]
-    pub fn seen(&self) -> Seen {
+    /// What was seen, of a fault that is over soon in the scrapes after it.
+    pub async fn seen(&self) -> Seen {
+        let struck = lock(&self.state).struck.as_ref().map(|(at, _)| *at);
+        if let Some(struck) = struck {
+            tokio::time::sleep(LOOKS_FOR.saturating_sub(struck.elapsed())).await;
+        }
         lock(&self.state).seen.clone()
     }
 }
