@@ -93,7 +93,7 @@ impl Trial {
             false => Ok(None),
         };
         // What the load alone looks like is seen before the fault, unless the load brings it.
-        let (load, observer) = if setup.begin_ready {
+        let (load, observer) = if setup.begin_ready && setup.copies.is_none() {
             let load = Load::start(&stage.broker.url, flow).await?;
             (load, observer(true).await?)
         } else {
