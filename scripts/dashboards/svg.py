@@ -1,6 +1,8 @@
 """Panels as SVG, from what their queries gave."""
 
+import datetime
 import math
+import re
 from html import escape
 
 from .values import COLOURS, PALETTE, cell, legend, mapped, nice, shown, threshold_colour
@@ -17,6 +19,14 @@ def label(x, y, text, size=11, colour=TEXT, anchor="start", bold=False):
 
 def box(x, y, w, h, fill, extra=""):
     return f'<rect x="{x:.0f}" y="{y:.0f}" width="{max(w, 0.5):.1f}" height="{max(h, 0.5):.1f}" fill="{fill}"{extra}/>'
+
+
+def moment(text):
+    """Seconds since 1970 of a number, or of a time as psql writes it."""
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", text)).timestamp()
 
 
 def cut(text, width, size=11):
@@ -65,7 +75,7 @@ class Panel:
                 for index, name in enumerate(names[1:], 1):
                     if index != metric and row[index]:
                         key = row[metric] if metric is not None else name
-                        lines.setdefault(key, []).append((float(row[0]), float(row[index])))
+                        lines.setdefault(key, []).append((moment(row[0]), float(row[index])))
             made += list(lines.items())
         return made
 
