@@ -1,5 +1,6 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
+mod answers;
 mod flow;
 mod identity;
 mod insert;

@@ -8,15 +8,14 @@ use acequia_link::broker;
 use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::answers::{ready_messages, watch};
 use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
@@ -94,6 +93,8 @@ pub struct Source {
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
+    /// Ends with the source, as the pump does.
+    _watch: AbortOnDropHandle<()>,
     arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
@@ -114,12 +115,15 @@ impl Source {
         let connected = broker::connect(&shared.broker, &name).await?;
         declare(&connected.connection, &shared.domains).await?;
         let channel = answer(connected.connection.create_channel()).await?;
+        let watched = answer(connected.connection.create_channel()).await?;
+        let took = shared.metrics.ingest.broker_answers(&lane.queue);
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
             outlet: Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue)),
             tag: String::new(),
             pump: None,
+            _watch: AbortOnDropHandle::new(tokio::spawn(watch(watched, lane.queue.clone(), took))),
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
@@ -268,27 +272,12 @@ impl Source {
                 }
                 () = tokio::time::sleep(look_every) => {}
             }
-            passed_over = if self.ready_messages().await? > 0 {
-                passed_over + 1
-            } else {
-                0
-            };
+            let ready = ready_messages(self.outlet.channel(), &self.queue).await?;
+            passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {
                 return Err(Lost::Starved.into());
             }
         }
-    }
-
-    /// Messages in the queue that are ready to be delivered.
-    async fn ready_messages(&self) -> anyhow::Result<u32> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let name = self.queue.as_str().into();
-        let channel = self.outlet.channel();
-        let queue = answer(channel.queue_declare(name, options, FieldTable::default())).await?;
-        Ok(queue.message_count())
     }
 
     /// The way back to the broker.
