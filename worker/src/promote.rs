@@ -41,12 +41,11 @@ impl Promoted {
     }
 }
 
-/// Pause for each row of a small promotion. A promotion costs about 1.3 ms beside its rows: at
-/// 1,000 rows a second there is time for that as often as rows come, at 20,000 there is not, and
-/// the pauses grow up to the longest.
+/// Pause after a promotion: for each of its rows, at least and at most. A promotion costs 1 to 2 ms
+/// beside its rows: the more come, the more of them go together.
 const REST: Duration = Duration::from_micros(50);
-/// Longest pause after a small promotion.
-const LONGEST_REST: Duration = Duration::from_millis(50);
+const SHORTEST_REST: Duration = Duration::from_millis(3);
+const LONGEST_REST: Duration = Duration::from_millis(30);
 
 /// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
 ///
@@ -181,9 +180,10 @@ impl Work for Promote {
         });
         // What comes meanwhile goes with the next.
         let rows: i64 = promoted.iter().map(Promoted::rows).sum();
-        if rows < shared.settings.batch_max.into() {
+        if rows < most.into() {
             let rows = u32::try_from(rows).unwrap_or_default();
-            tokio::time::sleep(REST.saturating_mul(rows).min(LONGEST_REST)).await;
+            let rest = REST.saturating_mul(rows);
+            tokio::time::sleep(rest.clamp(SHORTEST_REST, LONGEST_REST)).await;
         }
         Ok(Step::Again)
     }

@@ -26,7 +26,7 @@ use crate::config::LoopArgs;
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(4);
 /// A batch waits for more messages for this share of the time that its first one is under way
 /// already, or for a time that grows with the batch before: fresh messages are not held up, a
 /// backlog goes in large batches, and so does what comes faster than small batches can be written.
@@ -35,7 +35,7 @@ const LINGER_SHARE: u32 = 20;
 /// at 20,000 batches grow until what each of them costs by itself does not matter.
 const LINGER_EACH: Duration = Duration::from_micros(40);
 /// ... up to this.
-const LINGER_MORE: Duration = Duration::from_millis(50);
+const LINGER_MORE: Duration = Duration::from_millis(20);
 
 /// What ended the collection of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
