@@ -7,7 +7,7 @@ use acequia_meter::CountEvents;
 use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{check, db, gate, migrate, quarantine, refresh, run, trace};
+use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +101,12 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
+    /// Move closed partitions of tables with a policy to the object store; list and verify them
+    Archive(archive::ArchiveArgs),
+    /// Bring archived partitions back into the database
+    Restore(archive::RestoreArgs),
+    /// Give archived partitions up for good
+    Purge(archive::PurgeArgs),
     /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
@@ -261,6 +267,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
+        Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
+        Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,
+        Command::Purge(args) => archive::purge(args, stop_on_signal()?).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }

@@ -7,8 +7,9 @@ declare
     v_name text := split_part(p_table, '.', 2);
     v_partition text := v_name || to_char(p_day, '"_p"YYYYMMDD');
 begin
-    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
-        return false;
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null
+        or exists (select from core.archives a where a.partition_name = v_schema || '.' || v_partition and a.state in ('archived', 'purged')) then
+        return false; -- an archived day comes back by a restore only
     end if;
     execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
         v_schema, v_partition, v_schema, v_name);
@@ -56,8 +57,9 @@ declare
     v_partition text := v_name || to_char(v_from, '"_m"YYYYMM');
     v_key text;
 begin
-    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
-        return false;
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null
+        or exists (select from core.archives a where a.partition_name = v_schema || '.' || v_partition and a.state in ('archived', 'purged')) then
+        return false; -- an archived month comes back by a restore only
     end if;
     -- The column it is partitioned by; months are of UTC.
     select a.attname into strict v_key
