@@ -189,6 +189,14 @@ pub struct ArchiveUrl {
 }
 
 impl ArchiveUrl {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.archive_url
+            .as_deref()
+            .is_some_and(|url| !url.is_empty())
+    }
+
     /// Opens the store.
     ///
     /// # Errors

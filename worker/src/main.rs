@@ -4,7 +4,9 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use acequia_meter::CountEvents;
-use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
+use acequia_worker::config::{
+    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration,
+};
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
 use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
@@ -74,6 +76,8 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         broker: BrokerArgs,
+        #[command(flatten)]
+        archive: ArchiveUrl,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -207,10 +211,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor {
             database,
             broker,
+            archive,
             json,
         } => {
             let domains = run::domains_of(&[])?;
-            let findings = doctor::examine(&database.url()?, &broker.url()?, &domains).await;
+            let findings =
+                doctor::examine(&database.url()?, &broker.url()?, &domains, &archive).await;
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {

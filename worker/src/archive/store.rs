@@ -55,7 +55,7 @@ impl Store {
                 // One of several may be there: rustls does not choose by itself. Set already is as good.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let variables = std::env::vars()
-                    .filter(|(name, _)| name.starts_with("AWS_"))
+                    .filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty())
                     .map(|(name, value)| (name.to_lowercase(), value));
                 let (objects, prefix) =
                     object_store::parse_url_opts(&parsed, variables).context("ARCHIVE_URL")?;
