@@ -180,7 +180,7 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Where archives are.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ArchiveUrl {
     /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
     /// variables

@@ -50,6 +50,12 @@ pub struct Archive {
     pub manifest_path: String,
     /// Rows; none before it is verified.
     pub row_count: Option<i64>,
+    /// Least value of the time column.
+    pub first_at: Option<DateTime<Utc>>,
+    /// Greatest value of the time column.
+    pub last_at: Option<DateTime<Utc>>,
+    /// Version of the schema when it was written.
+    pub schema_version: Option<i32>,
     /// Checksum of the rows.
     pub checksum: Option<String>,
     /// SHA-256 of the file.

@@ -96,10 +96,15 @@ async fn examine(store: &Store, archive: &Archive) -> anyhow::Result<()> {
     let manifest: Manifest = serde_json::from_slice(&text).context("the manifest is damaged")?;
     let rows = i64::try_from(manifest.rows)?;
     ensure!(
-        manifest.partition == archive.partition_name
-            && manifest.table == archive.table_name
+        (manifest.manifest, &manifest.partition, &manifest.table)
+            == (1, &archive.partition_name, &archive.table_name)
             && (manifest.from, manifest.to) == (archive.from_at, archive.to_at)
+            && (manifest.first, manifest.last) == (archive.first_at, archive.last_at)
+            && archive
+                .object_path
+                .ends_with(&format!("/{}", manifest.file))
             && Some(rows) == archive.row_count
+            && Some(manifest.schema_version) == archive.schema_version
             && Some(&manifest.checksum) == archive.checksum.as_ref()
             && Some(&manifest.sha256) == archive.object_sha256.as_ref()
             && Some(&manifest.columns) == archive.columns.as_ref()

@@ -62,7 +62,7 @@ async fn purge_wants_a_range_and_a_yes_and_keeps_what_the_policy_keeps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_a_flipped_byte_and_a_missing_file() {
-    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-02 --suspicious 0").await;
     archive.done("archive").await;
     archive.done("archive verify").await;
     for kind in [".parquet", ".json"] {
@@ -107,7 +107,7 @@ async fn verify_finds_a_flipped_byte_and_a_missing_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing_and_says_what_it_would_do() {
-    let archive = Archive::of("--clients 2 --days 40 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 2 --days 40 --start 2024-09-02 --suspicious 0").await;
     let everything = archive.readings().await;
     let report = archive.json("archive --dry-run").await;
     assert_eq!(
@@ -131,7 +131,7 @@ async fn a_dry_run_changes_nothing_and_says_what_it_would_do() {
 /// One at a time, across processes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_turned_away() {
-    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-02 --suspicious 0").await;
     let mut first = archive.platform.connect().await;
     sqlx::query("select pg_advisory_lock(hashtextextended('acequia.archive', 0))")
         .execute(&mut first)

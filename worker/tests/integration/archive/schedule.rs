@@ -9,7 +9,7 @@ const OFTEN: &str = "* * * * * *";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_archive_once() {
-    let archive = Archive::of("--clients 3 --days 40 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 3 --days 40 --start 2024-09-02 --suspicious 0").await;
     let platform = &archive.platform;
     let url = archive.depot.url();
     let options = ["--archive-url", url.as_str(), "--archive-schedule", OFTEN];
@@ -40,7 +40,7 @@ async fn two_workers_archive_once() {
 /// A store that cannot be written is told: /readyz, the run, and the other loops go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_is_told() {
-    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 2 --days 20 --start 2024-09-02 --suspicious 0").await;
     let platform = &archive.platform;
     let everything = archive.readings().await;
     std::fs::create_dir_all(&archive.depot.0).unwrap();
@@ -77,7 +77,7 @@ async fn a_store_that_fails_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_are_refused() {
-    let archive = Archive::of("--clients 2 --days 2 --start 2024-09-01 --suspicious 0").await;
+    let archive = Archive::of("--clients 2 --days 2 --start 2024-09-02 --suspicious 0").await;
     let refused = archive
         .platform
         .worker(&["--archive-schedule", OFTEN])

@@ -31,7 +31,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    fn new(entity: &'static str, body: &Value) -> Self {
+    pub fn new(entity: &'static str, body: &Value) -> Self {
         Self {
             id: Uuid::now_v7(),
             entity,
