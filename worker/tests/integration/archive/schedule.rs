@@ -55,8 +55,14 @@ async fn a_store_that_fails_is_told() {
         "--stall-after",
         "1s",
     ]);
-    let reason = worker.not_ready("archive").await;
-    assert!(reason.contains("archive"), "{reason}");
+    wait_for("a reason that names the partition", async || {
+        Ok(worker
+            .not_ready("archive")
+            .await
+            .contains("consumo.lecturas_m"))
+    })
+    .await
+    .unwrap();
     let failed =
         "select count(*) from core.archive_runs where status = 'failed' and error is not null";
     wait_for("the failed run", async || {
