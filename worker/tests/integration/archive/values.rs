@@ -13,7 +13,6 @@ create table consumo.todo (
     dia date not null, id bigint not null, b boolean, i2 smallint, i4 integer, i8 bigint, f4 real, f8 double precision,
     n9 numeric(9,3), n18 numeric(18,0), n38 numeric(38,10), n0 numeric(3,3), n numeric, neg numeric(5,-2), t text, v varchar(40), c char(7), u uuid, x bytea,
     d date, ts timestamp, tz timestamptz, j jsonb, a integer[], ta text[], iv interval, e consumo.color, ip inet,
-    doble bigint generated always as (id * 2) stored,
     primary key (dia, id)
 ) partition by range (dia);
 create table consumo.todo_default partition of consumo.todo default;
