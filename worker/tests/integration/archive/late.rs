@@ -47,6 +47,18 @@ async fn late_readings_bring_their_month_back() {
         ),
         Sent::reading(CLIENT, &today, 0, 500, &today),
     ];
+    // What became of an archived key is told.
+    let trace = archive
+        .json(&format!("trace consumo.lectura {CLIENT} {AT}"))
+        .await;
+    assert_eq!(
+        (
+            &trace["versions"][0]["outcome"],
+            &trace["archived"]["partition"]
+        ),
+        (&"archived".into(), &"consumo.lecturas_m202409".into()),
+        "{trace}"
+    );
     let before = account(&archive).await;
     let mut feed = Feed::new(platform).await;
     feed.send(&late).await;
