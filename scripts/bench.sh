@@ -3,6 +3,7 @@
 #
 # bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--rows N,...] [--seed N] [--json]
 #          [--output FILE] [--write FILE] [--keep]
+#          [--set NAME=VALUE]... [--statements]
 #     --scenario NAMES  these, separated by commas (default drain,limits); `bench.sh --list` names those there are
 #     --all             all but the very long ones
 #     --messages N      messages in the queue (default 500000)
@@ -14,6 +15,8 @@
 #     --output FILE     also write JSON to FILE, after every run
 #     --write FILE      put the tables between the lines <!-- bench:begin --> and <!-- bench:end --> of FILE
 #     --keep            leave the programs' logs behind
+#     --set NAME=VALUE  a setting of the workers (docs/operations.md), to see what it does; may be repeated
+#     --statements      say after each drain what PostgreSQL spent its time on; costs a few percent
 # bench.sh --guard [--record]
 #     --guard           compare the CPU that a small drain costs with bench/recorded.json; fails when it has grown by much
 #     --record          write the costs of now to that file
@@ -30,8 +33,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 command=run options=() record=()
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --all | --json | --keep) options+=("$1") ;;
-    --scenario | --messages | --runs | --seconds | --seed | --rows | --output | --write)
+    --all | --json | --keep | --statements) options+=("$1") ;;
+    --scenario | --messages | --runs | --seconds | --seed | --rows | --output | --write | --set)
       if [[ -z ${2:-} ]]; then
         say "error: $1 needs a value"
         exit 2

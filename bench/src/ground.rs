@@ -28,6 +28,10 @@ pub struct Size {
     pub seed: u64,
     /// Rows that are in the core before a drain, for the scenario `growth`.
     pub rows: Vec<u64>,
+    /// Whether each drain tells what PostgreSQL spent its time on.
+    pub statements: bool,
+    /// Settings of the workers that differ from the default: name and value of the environment variable.
+    pub settings: Vec<(String, String)>,
 }
 
 /// Servers, settings, and what is made once for all runs.

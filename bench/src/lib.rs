@@ -14,6 +14,7 @@ pub mod process;
 pub mod report;
 pub mod sample;
 pub mod scenarios;
+pub mod statements;
 pub mod targets;
 pub mod watch;
 

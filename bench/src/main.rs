@@ -87,6 +87,19 @@ struct Run {
     /// Leave the programs' logs behind
     #[arg(long)]
     keep: bool,
+    /// Say after each drain what PostgreSQL spent its time on; costs a few percent
+    #[arg(long)]
+    statements: bool,
+    /// A setting of the workers, to see what it does
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write NAME=VALUE, as BATCH_MAX=5000")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[tokio::main]
@@ -155,6 +168,8 @@ impl Run {
             seconds: self.seconds,
             seed: self.seed,
             rows: self.rows.clone(),
+            statements: self.statements,
+            settings: self.set.clone(),
         };
         let ground = Ground::new(services, size, folder);
         let mut report = Report {
@@ -196,8 +211,13 @@ impl Run {
         } else {
             format!("--scenario {}", names.join(","))
         };
+        let set: String = self
+            .set
+            .iter()
+            .map(|(name, value)| format!(" --set {name}={value}"))
+            .collect();
         format!(
-            "scripts/bench.sh {what} --messages {} --runs {}",
+            "scripts/bench.sh {what} --messages {} --runs {}{set}",
             self.messages, self.runs
         )
     }
@@ -234,6 +254,7 @@ async fn guard(file: &Path, record: bool) -> anyhow::Result<ExitCode> {
         seconds: 0,
         seed: 1,
         rows: Vec::new(),
+        statements: false,
     };
     on_servers(false, async |services, folder| {
         let ground = Ground::new(services, size, folder);

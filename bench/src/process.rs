@@ -66,7 +66,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `worker run` with its default settings on a plot.
+    /// Starts `worker run` on a plot, with its default settings but for those that were given.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -75,6 +75,7 @@ impl Process {
         command
             .arg("run")
             .args(options)
+            .envs(plot.ground.size.settings.iter().cloned())
             .env("HTTP_ADDR", format!("127.0.0.1:{}", free_port()?));
         Self::start(command, plot, "worker")
     }

@@ -12,6 +12,7 @@ use crate::ground::{Accounts, Ground, Plot, Size};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
+use crate::statements;
 
 /// How often the accounts are looked at: seldom enough to cost nothing, often enough to be no
 /// error to speak of.
@@ -77,6 +78,9 @@ async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Re
 pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::Result<Drained> {
     let mut owner = plot.owner().await?;
     let start = || Process::worker::<&str>(plot, &[]);
+    if plot.ground.size.statements {
+        statements::begin(plot).await?;
+    }
     // CPU seconds of the programs begin at nought: they are not there yet.
     let before = cpu::read(plot.ground.services, &[])?;
     let mut workers = (0..workers)
@@ -86,6 +90,9 @@ pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::
     let drained = finish(plot, before, accounts, &workers)?;
     for worker in workers {
         worker.stop().await?;
+    }
+    if plot.ground.size.statements {
+        statements::tell(plot, messages).await?;
     }
     Ok(drained)
 }

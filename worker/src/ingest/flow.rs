@@ -78,7 +78,7 @@ pub async fn collect<'a>(
             return Ok(());
         };
         writer.shared.metrics.ingest.taken(&lane.queue, batch.ended);
-        window.saw(batch.largest());
+        window.saw(batch.sizes());
         let suspicious = batch.suspicious;
         // A suspect is looked at when nothing else could suffer from it.
         let alone = if suspicious {

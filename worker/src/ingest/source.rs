@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
-use super::window::is_suspect;
+use super::window::{Sizes, is_suspect};
 use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, answer, declare};
 use crate::config::LoopArgs;
@@ -75,11 +75,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Bytes of the largest body.
+    /// Sizes of the bodies.
     #[must_use]
-    pub fn largest(&self) -> usize {
-        let sizes = self.deliveries.iter().map(|delivery| delivery.data.len());
-        sizes.max().unwrap_or(0)
+    pub fn sizes(&self) -> Sizes {
+        Sizes::of(self.deliveries.iter().map(|delivery| delivery.data.len()))
     }
 }
 

@@ -14,24 +14,75 @@ const SUSPECT_AFTER: i64 = 3;
 /// The window grows by this factor.
 const GROWTH: u16 = 8;
 
+/// Sizes of bodies, as far as a window must know them. What was seen once weighs a quarter less
+/// with each batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sizes {
+    /// Bytes of the largest body.
+    largest: f64,
+    /// Mean.
+    mean: f64,
+    /// Mean of the squares.
+    square: f64,
+}
+
+impl Sizes {
+    /// Those of some bodies.
+    #[must_use]
+    pub fn of(bodies: impl IntoIterator<Item = usize>) -> Self {
+        let (mut count, mut sizes) = (0.0_f64, Self::default());
+        for bytes in bodies {
+            let bytes = u32::try_from(bytes).map_or(f64::from(u32::MAX), f64::from);
+            count += 1.0;
+            sizes.largest = sizes.largest.max(bytes);
+            sizes.mean += bytes;
+            sizes.square += bytes * bytes;
+        }
+        sizes.mean /= count.max(1.0);
+        sizes.square /= count.max(1.0);
+        sizes
+    }
+
+    fn saw(&mut self, new: Self) {
+        const KEPT: f64 = 0.75;
+        self.largest = new.largest.max(self.largest * KEPT);
+        self.mean = new.mean.max(self.mean * KEPT);
+        self.square = new.square.max(self.square * KEPT);
+    }
+
+    /// How many bodies fit into a budget of bytes: so many that they would if all were as large
+    /// as the largest, or that their sum stays below it by [`DEVIATIONS`]. Of mixed sizes that is
+    /// many more, since not all are large at once.
+    fn that_fit(&self, budget: f64) -> f64 {
+        // n * mean + DEVIATIONS * sqrt(n) * deviation = budget, solved for sqrt(n).
+        let mean = self.mean.max(1.0);
+        let spread = DEVIATIONS * (self.square - self.mean * self.mean).max(0.0).sqrt();
+        let root = (spread.mul_add(spread, 4.0 * mean * budget).sqrt() - spread) / (2.0 * mean);
+        (root * root).max(budget / self.largest.max(1.0))
+    }
+}
+
+/// Standard deviations that the sum of the bodies in flight stays below the budget.
+const DEVIATIONS: f64 = 4.0;
+
 /// Size of the window of one lane.
 #[derive(Debug)]
 pub struct Window {
     size: u16,
     most: u16,
-    budget: usize,
-    largest: usize,
+    budget: f64,
+    sizes: Sizes,
 }
 
 impl Window {
-    /// A window for up to `most` messages that together have at most `budget` bytes.
+    /// A window for up to `most` messages that together have about `budget` bytes at most.
     #[must_use]
-    pub const fn new(most: u16, budget: usize) -> Self {
+    pub fn new(most: u16, budget: usize) -> Self {
         Self {
             size: 1,
             most,
-            budget,
-            largest: 0,
+            budget: u32::try_from(budget).map_or(f64::from(u32::MAX), f64::from),
+            sizes: Sizes::default(),
         }
     }
 
@@ -46,17 +97,17 @@ impl Window {
         self.size
     }
 
-    /// Learns from the bodies of a batch. The largest one decides; its weight fades by a quarter
-    /// a batch.
-    pub fn saw(&mut self, largest: usize) {
-        self.largest = largest.max(self.largest - self.largest / 4);
+    /// Learns from the bodies of a batch.
+    pub fn saw(&mut self, sizes: Sizes) {
+        self.sizes.saw(sizes);
     }
 
     /// Chooses the size anew after a batch that went well; `true` when it changed. Small changes
     /// are not worth a question to the broker.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped before
     pub fn adapt(&mut self, suspicious: bool) -> bool {
-        let fits = u16::try_from(self.budget / self.largest.max(1)).unwrap_or(u16::MAX);
-        let fits = fits.clamp(1, self.most);
+        let fits = self.sizes.that_fit(self.budget).floor();
+        let fits = fits.clamp(1.0, f64::from(self.most)) as u16;
         let next = if suspicious {
             1
         } else if fits < self.size / 2 {
@@ -101,10 +152,10 @@ fn deliveries_before(delivery: &Delivery) -> i64 {
 mod tests {
     use super::*;
 
-    fn sizes(window: &mut Window, largest: usize, batches: usize) -> Vec<u16> {
+    fn sizes(window: &mut Window, bytes: usize, batches: usize) -> Vec<u16> {
         (0..batches)
             .map(|_| {
-                window.saw(largest);
+                window.saw(Sizes::of([bytes; 3]));
                 window.adapt(false);
                 window.size()
             })
@@ -127,15 +178,41 @@ mod tests {
     fn large_bodies_never_fill_more_than_the_budget() {
         let mut window = Window::new(10_000, 64 << 20);
         sizes(&mut window, 100, 6);
-        window.saw(10 << 20);
+        window.saw(Sizes::of([10 << 20]));
         assert!(window.adapt(false));
         assert_eq!(window.size(), 6);
         // A body larger than the budget is still taken, alone.
-        window.saw(100 << 20);
+        window.saw(Sizes::of([100 << 20]));
         assert!(window.adapt(false));
         assert_eq!(window.size(), 1);
         // Long after the last large one it is as wide as before.
         assert_eq!(sizes(&mut window, 100, 200).last(), Some(&10_000));
+    }
+
+    #[test]
+    fn mixed_sizes_are_taken_for_what_they_are() {
+        // One body in a thousand is of 64 KiB: were all so large, a thousand would fit.
+        let batch = || (0..1000).map(|place| if place == 0 { 64 << 10 } else { 400 });
+        let mut window = Window::new(60_000, 64 << 20);
+        for _ in 0..10 {
+            window.saw(Sizes::of(batch()));
+            window.adapt(false);
+        }
+        assert_eq!(window.size(), 60_000);
+        let together: usize = batch().sum::<usize>() * 60;
+        assert!(together < 64 << 20, "{together} bytes");
+        // Mixed and many: no more than the budget has room for.
+        let mut window = Window::new(60_000, 4 << 20);
+        for _ in 0..10 {
+            window.saw(Sizes::of(batch()));
+            window.adapt(false);
+        }
+        let together = batch().sum::<usize>() * usize::from(window.size()) / 1000;
+        assert!(
+            (2 << 20..4 << 20).contains(&together),
+            "{} messages of {together} bytes",
+            window.size()
+        );
     }
 
     #[test]
