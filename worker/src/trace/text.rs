@@ -42,7 +42,11 @@ pub fn message(trace: &MessageTrace) -> String {
         let _ = writeln!(text, "  made of {}", printable(&trace.asked));
     }
     for row in &trace.rows {
-        let Merged { staged, core } = row;
+        let Merged {
+            staged,
+            core,
+            archived,
+        } = row;
         let _ = writeln!(
             text,
             "\n{} {}: {}",
@@ -63,6 +67,10 @@ pub fn message(trace: &MessageTrace) -> String {
         promoted(&mut line, staged);
         if let Some(core) = core {
             in_core(&mut line, core, staged.outcome == Outcome::Current);
+        }
+        if let Some(away) = archived {
+            let text = format!("{} is {}, see {}", away.partition, away.state, away.object);
+            line.add(None, "core", text);
         }
         line.write(&mut text);
         if let Some(values) = &staged.values {
