@@ -68,6 +68,7 @@ begin
     end if;
     v_folder := p_table || to_char(v_day, '"/y="YYYY"/m="MM') || case v_policy.granularity when 'day' then to_char(v_day, '"/d="DD') else '' end;
 
+    perform set_config('lock_timeout', '1s', true);
     -- Takes along what is in the default partition; does nothing when the partition is there.
     if v_policy.granularity = 'month' then
         perform core.partition_by_month(p_table, v_day);

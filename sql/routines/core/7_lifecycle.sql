@@ -59,6 +59,15 @@ begin
     -- One run at a time, so what is still running was killed.
     update core.archive_runs r set status = 'interrupted', finished_at = clock_timestamp(), error = 'the process ended'
     where r.status = 'running';
+    -- An attempt that follows a failed one is the same run.
+    update core.archive_runs r
+    set status = 'running', worker = p_worker, finished_at = null, error = null
+    where p_scheduled is null and r.status = 'failed' and r.scheduled_for is null
+      and r.run_id = (select max(l.run_id) from core.archive_runs l where l.domain = p_domain and l.kind = p_kind)
+    returning r.run_id into v_run;
+    if found then
+        return v_run;
+    end if;
     insert into core.archive_runs as r (kind, domain, scheduled_for, worker, who)
     values (p_kind, p_domain, p_scheduled, p_worker, coalesce(p_who, session_user))
     on conflict (domain, scheduled_for) where scheduled_for is not null do update

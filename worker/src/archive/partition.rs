@@ -21,7 +21,7 @@ use crate::failpoint;
 const ATTEMPTS: u32 = 3;
 
 /// How long a failed attempt may take to put in order what it began.
-const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(10);
+const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What lies beside each file, for those who have the file and no database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

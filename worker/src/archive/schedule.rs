@@ -1,7 +1,8 @@
 //! The archive loop of `worker run`: archives by schedule, and brings back what late rows wait for.
 
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use chrono::{DateTime, Utc};
@@ -19,6 +20,11 @@ use crate::worker_loop::{Step, Work};
 
 /// Time between two looks for late rows and at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Pause after a failed attempt, doubled by each further one up to the longest: an attempt may copy a
+/// whole partition in vain.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Who the audit names.
 const NAME_OF_SCHEDULE: &str = "schedule";
 
@@ -41,6 +47,14 @@ pub struct Archiver {
     schedule: Option<Cron>,
     started: DateTime<Utc>,
     stop: CancellationToken,
+    failed: Mutex<Option<Failed>>,
+}
+
+/// The last attempt, if it failed.
+struct Failed {
+    pause: Duration,
+    until: Instant,
+    error: String,
 }
 
 impl Archiver {
@@ -66,6 +80,7 @@ impl Archiver {
             schedule,
             started: Utc::now(),
             stop,
+            failed: Mutex::default(),
         })
     }
 
@@ -91,6 +106,29 @@ impl Archiver {
         Ok((last > done.unwrap_or(self.started)).then_some(last))
     }
 
+    /// Remembers a failure, or that there is none.
+    fn remember(&self, error: Option<&anyhow::Error>) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = error.map(|error| {
+            let before = failed.as_ref().map(|failed| failed.pause);
+            let pause = before.map_or(FIRST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
+            Failed {
+                pause,
+                until: Instant::now() + pause,
+                error: format!("archive: {error:#}"),
+            }
+        });
+    }
+
+    /// What the last attempt failed by, while it is too early for another one.
+    fn still_failed(&self) -> Option<sqlx::Error> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed
+            .as_ref()
+            .filter(|failed| failed.until > Instant::now())?;
+        Some(sqlx::Error::Io(std::io::Error::other(failed.error.clone())))
+    }
+
     /// A run under the lock, when no other process has it.
     async fn work(
         &self,
@@ -99,12 +137,12 @@ impl Archiver {
         wanted: &[i64],
         due: Option<DateTime<Utc>>,
         shared: &Shared,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<()> {
         let who = Some(NAME_OF_SCHEDULE.to_owned());
         let Some(mut session) =
             Session::open(&shared.database, store.clone(), who, self.stop.clone()).await?
         else {
-            return Ok(false);
+            return Ok(()); // the next look finds what is left to do
         };
         if !wanted.is_empty() {
             session.begin("restore", Some(domain.name), None).await?;
@@ -161,7 +199,7 @@ impl Archiver {
                 .ended(domain.name, "archive", &outcome);
             outcome?;
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -194,8 +232,18 @@ impl Work for Archiver {
             );
             return Ok(Step::Idle(LOOK_EVERY * 12));
         };
-        match self.work(store, domain, &wanted, due, shared).await {
-            Ok(_) => Ok(Step::Idle(LOOK_EVERY)),
+        if let Some(error) = self.still_failed() {
+            return Err(error);
+        }
+        let worked = self.work(store, domain, &wanted, due, shared).await;
+        self.remember(
+            worked
+                .as_ref()
+                .err()
+                .filter(|error| !error.is::<Interrupted>()),
+        );
+        match worked {
+            Ok(()) => Ok(Step::Idle(LOOK_EVERY)),
             Err(error) if error.is::<Interrupted>() => Ok(Step::Idle(LOOK_EVERY)),
             // For this loop the object store is a dependency as the database is.
             Err(error) => Err(match error.downcast::<sqlx::Error>() {

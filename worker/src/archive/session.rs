@@ -27,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: u32 = 60;
 
 /// How long the end of a run may take to be written down.
-const END_WITHIN: Duration = Duration::from_secs(10);
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A row of `core.archives`.
 #[derive(Debug, Clone, FromRow, Serialize)]
