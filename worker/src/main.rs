@@ -105,7 +105,7 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
-    /// Move closed partitions of tables with a policy to the object store; list and verify them
+    /// Move closed partitions to the object store; list and verify archives
     Archive(archive::ArchiveArgs),
     /// Bring archived partitions back into the database
     Restore(archive::RestoreArgs),

@@ -87,7 +87,7 @@ begin
 
     insert into core.archives (table_name, domain, partition_name, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
     values (p_table, v_policy.domain, v_archive.partition_name, v_policy.granularity, p_from, v_archive.to_at,
-        v_folder || '/part-' || p_object || '.parquet', v_folder || '/part-' || p_object || '.json',
+        v_folder || '/part-' || p_object || '.parquet', v_folder || '/_part-' || p_object || '.json',
         pg_total_relation_size(v_archive.partition_name::regclass))
     returning * into v_archive;
     perform core.archive_note(v_archive, p_run, 'begun', p_who,

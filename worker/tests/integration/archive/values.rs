@@ -198,7 +198,7 @@ async fn every_value_comes_back_as_it_was() {
              select core.partition_by_day('consumo.todo', '2024-03-01')",
         )
         .await;
-    let all = "select t::text from consumo.todo t order by dia, id";
+    let all = "select fila::text from consumo.todo fila order by dia, id";
     let before = platform.texts(all).await;
     assert_eq!(before.len(), 453);
     let structure = "select string_agg(pg_get_indexdef(i.indexrelid) || ' ' || pg_get_expr(c.relpartbound, c.oid), '' order by 1)
