@@ -74,8 +74,7 @@ pub async fn examine(
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
                 encryption::of_database(&mut connection, database, &mut findings).await?;
-                examine_database(&mut connection, &mut findings).await?;
-                archive::examine(&mut connection, archive, &mut findings).await
+                examine_database(&mut connection, archive, &mut findings).await
             };
             if let Err(error) = examined.await {
                 findings.add(
@@ -131,6 +130,7 @@ pub async fn examine(
 
 async fn examine_database(
     connection: &mut PgConnection,
+    archive: &ArchiveUrl,
     findings: &mut Findings,
 ) -> sqlx::Result<()> {
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
@@ -247,7 +247,7 @@ async fn examine_database(
         format!("{} messages unaccounted for", difference.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
-    Ok(())
+    archive::examine(connection, archive, findings).await
 }
 
 async fn examine_broker(

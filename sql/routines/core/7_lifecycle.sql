@@ -93,6 +93,7 @@ create or replace function core.archive_unwatch(p_partition text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if to_regclass(p_partition) is not null then
+        perform set_config('lock_timeout', '1s', true);
         execute format('drop trigger if exists archive_watch on %s', p_partition);
         execute format('drop trigger if exists archive_watch_truncate on %s', p_partition);
     end if;

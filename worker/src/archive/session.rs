@@ -186,12 +186,17 @@ impl Session {
     /// # Errors
     /// When database or store do not answer.
     pub async fn sweep(&mut self) -> anyhow::Result<()> {
-        let files: Vec<(i64, String, String)> =
-            sqlx::query_as("select * from core.archive_recover($1, $2)")
+        let mut attempts = 0;
+        let files: Vec<(i64, String, String)> = loop {
+            let recovered = sqlx::query_as("select * from core.archive_recover($1, $2)")
                 .bind(self.run)
                 .bind(&self.who)
                 .fetch_all(&mut self.connection)
-                .await?;
+                .await;
+            if let Some(files) = self.unless_locked(recovered, &mut attempts).await? {
+                break files;
+            }
+        };
         for (archive, object, manifest) in files {
             // The manifest first: without it nobody takes the file for an archive.
             self.store.delete(&manifest).await?;

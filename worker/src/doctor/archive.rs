@@ -12,13 +12,6 @@ pub(super) async fn examine(
     url: &ArchiveUrl,
     findings: &mut Findings,
 ) -> sqlx::Result<()> {
-    let there: bool =
-        sqlx::query_scalar("select to_regclass('core.lifecycle_policies') is not null")
-            .fetch_one(&mut *connection)
-            .await?;
-    if !there {
-        return Ok(()); // that the schema is older is told by another check
-    }
     let (policies, archives): (i64, i64) = sqlx::query_as(
         "select (select count(*) from core.lifecycle_policies),
                 (select count(*) from core.archives where state in ('archived', 'restored'))",

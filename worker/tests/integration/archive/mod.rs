@@ -1,5 +1,6 @@
 //! The life cycle of data: archived, restored and purged by the real program, killed at every step.
 
+mod doctor;
 mod late;
 mod purge;
 mod schedule;

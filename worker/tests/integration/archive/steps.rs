@@ -178,6 +178,22 @@ async fn it_waits_for_those_who_use_the_table_and_lets_them_pass() {
             .execute(&format!("begin; {insert}; rollback"))
             .await;
     }
+    // Told to stop, it stops.
+    let pid = child.id().unwrap();
+    let told = std::process::Command::new("kill")
+        .arg(pid.to_string())
+        .status();
+    assert!(told.unwrap().success());
+    assert_eq!(child.wait().await.unwrap().code(), Some(2));
+    let mut child = archive.command("archive").spawn().unwrap();
+    acequia_testkit::wait_for("the second copy", async || {
+        Ok(
+            platform.number("select count(*) from core.archives").await == 2
+                && platform.number(refused).await == 1,
+        )
+    })
+    .await
+    .unwrap();
     child.kill().await.unwrap();
     assert_eq!(archive.readings().await, everything);
     sqlx::raw_sql("rollback")
