@@ -186,11 +186,14 @@ async fn it_waits_for_those_who_use_the_table_and_lets_them_pass() {
     assert!(told.unwrap().success());
     assert_eq!(child.wait().await.unwrap().code(), Some(2));
     let mut child = archive.command("archive").spawn().unwrap();
-    acequia_testkit::wait_for("the second copy", async || {
-        Ok(
-            platform.number("select count(*) from core.archives").await == 2
-                && platform.number(refused).await == 1,
-        )
+    // The next one waits for the reader, too, before it puts in order what the first left.
+    acequia_testkit::wait_for("the second run", async || {
+        let runs = "select count(*) from core.archive_runs where status = 'running'";
+        Ok(platform.number(runs).await == 1
+            && platform
+                .number("select count(*) from core.archive_runs")
+                .await
+                == 2)
     })
     .await
     .unwrap();
