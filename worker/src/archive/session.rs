@@ -23,6 +23,10 @@ use crate::{db, failpoint};
 const SILENCE: Duration = Duration::from_secs(900);
 /// Time between two lines of the log about a long copy.
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Attempts to get the lock of the archive.
+const LOCK_ATTEMPTS: u32 = 6;
+/// Pause between them.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to get a lock on a table that others work with, a second each, with as long a pause.
 const PATIENCE: u32 = 60;
 
@@ -140,12 +144,22 @@ impl Session {
         .execute(&mut connection)
         .await
         .context("database")?;
-        let locked: bool = sqlx::query_scalar(
-            "select pg_try_advisory_lock(hashtextextended('acequia.archive', 0))",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .context("database")?;
+        // The server may not have seen yet that a process which has just ended is gone.
+        let mut locked = false;
+        for attempt in 0..LOCK_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            locked = one(
+                &mut connection,
+                "select pg_try_advisory_lock(hashtextextended('acequia.archive', 0))",
+            )
+            .await
+            .context("database")?;
+            if locked {
+                break;
+            }
+        }
         Ok(locked.then_some(Self {
             connection,
             store,
