@@ -59,7 +59,7 @@ fn schema(columns: &[ColumnSpec]) -> anyhow::Result<Type> {
             Form::Decimal(digits, scale) => (
                 match digits {
                     ..=9 => Physical::INT32,
-                    ..=18 => Physical::INT64,
+                    10..=18 => Physical::INT64,
                     _ => Physical::FIXED_LEN_BYTE_ARRAY,
                 },
                 Some(LogicalType::decimal(scale.into(), digits.into())),

@@ -323,7 +323,9 @@ impl Session {
             Ok(done) => return Ok(Some(done)),
             Err(error) => error,
         };
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         *attempts += 1;
         if !matches!(code.as_deref(), Some("55P03" | "40P01")) || *attempts >= PATIENCE {
             return Err(error.into());

@@ -151,7 +151,7 @@ async fn what_comes_for_a_purged_month_goes_to_quarantine() {
         "2025-01-01T00:00:00Z",
     );
     let mut feed = Feed::new(platform).await;
-    feed.send(&[late.clone()]).await;
+    feed.send(std::slice::from_ref(&late)).await;
     let worker = platform.worker(&["--orphan-ttl", "1h"]);
     let quarantined = "select count(*) from raw.quarantine where code = 'purged' and stage = 'merge' and entity = 'lectura'";
     platform
