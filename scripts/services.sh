@@ -272,8 +272,9 @@ start_postgres() {
     if [[ ! -e $base/data/PG_VERSION ]]; then
       as_pg rm -rf "$base/data"
       as_pg tee "$base/pwfile" <<<"$POSTGRES_SUPERUSER_PASSWORD" >/dev/null # in a folder of mode 700
+      # Texts in the order of their bytes, by comparing bytes: C.UTF-8 gives the same order by asking the C library.
       as_pg env LC_ALL=C.UTF-8 "$bin/initdb" --pgdata "$base/data.new" --username postgres --pwfile "$base/pwfile" \
-        --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 --no-sync >"$STATE/initdb.log" 2>&1 9>&- ||
+        --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 --lc-collate C --no-sync >"$STATE/initdb.log" 2>&1 9>&- ||
         { tail -n 20 "$STATE/initdb.log" >&2; die "initdb failed"; }
       as_pg rm "$base/pwfile"
       printf "\ninclude '%s'\n" "$base/postgresql.conf" "$base/private.conf" |

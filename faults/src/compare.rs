@@ -1,5 +1,7 @@
 //! How the database differs from what must be in it.
 
+mod derived;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -64,6 +66,7 @@ pub async fn compare(database: &mut PgConnection, sent: &[Sent]) -> anyhow::Resu
     );
     findings.core(database, &expected).await?;
     findings.books(database, expected.core.len()).await?;
+    findings.derived(database).await?;
     let marks: HashMap<Uuid, &Row> = good
         .filter(|(_, row)| row.kind.name == "calificacion")
         .collect();
@@ -139,7 +142,8 @@ async fn core_rows(
                 id: row.try_get(2)?,
                 values: row.try_get(3)?,
             };
-            Ok(((kind.name, row.try_get(0)?), version))
+            let key: Vec<String> = row.try_get(0)?;
+            Ok(((kind.name, seen(kind.key, &key)), version))
         })
         .collect()
 }
@@ -312,17 +316,19 @@ impl Findings {
     }
 }
 
+/// Values as the comparison sees them.
+fn seen(columns: &[(&str, &str)], values: &[String]) -> Vec<String> {
+    std::iter::zip(columns, values)
+        .map(|((field, _), value)| text(field, &value.as_str().into()))
+        .collect()
+}
+
 fn same(key: &Key, found: &Version, expected: &Version) -> bool {
     let Some(kind) = kind(key.0) else {
         return false;
     };
-    let plain = |values: &[String]| -> Vec<String> {
-        std::iter::zip(kind.values, values)
-            .map(|((field, _), value)| text(field, &value.as_str().into()))
-            .collect()
-    };
     (found.event_at, found.id) == (expected.event_at, expected.id)
-        && plain(&found.values) == plain(&expected.values)
+        && seen(kind.values, &found.values) == seen(kind.values, &expected.values)
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// The domain whose messages are sent.
+/// The domain whose queue the scenarios break.
 pub const DOMAIN: &str = "academico";
+/// Another domain, whose messages flow beside them.
+pub const OTHER: &str = "consumo";
 
-/// An entity of the domain.
+/// An entity of a domain.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
+    /// Its domain.
+    pub domain: &'static str,
     /// Its name.
     pub name: &'static str,
     /// Staging table.
@@ -25,8 +29,9 @@ pub struct Kind {
 }
 
 /// All of them, parents first.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 8] = [
     Kind {
+        domain: DOMAIN,
         name: "maestro",
         staging: "stg.maestros_upsert",
         core: "academico.maestros",
@@ -35,6 +40,7 @@ pub const KINDS: [Kind; 6] = [
         values: &[("nombre", "nombre"), ("especialidad", "especialidad")],
     },
     Kind {
+        domain: DOMAIN,
         name: "materia",
         staging: "stg.materias_upsert",
         core: "academico.materias",
@@ -43,6 +49,7 @@ pub const KINDS: [Kind; 6] = [
         values: &[("nombre", "nombre"), ("creditos", "creditos")],
     },
     Kind {
+        domain: DOMAIN,
         name: "grupo",
         staging: "stg.grupos_upsert",
         core: "academico.grupos",
@@ -55,6 +62,7 @@ pub const KINDS: [Kind; 6] = [
         ],
     },
     Kind {
+        domain: DOMAIN,
         name: "alumno",
         staging: "stg.alumnos_upsert",
         core: "academico.alumnos",
@@ -63,6 +71,7 @@ pub const KINDS: [Kind; 6] = [
         values: &[("nombre", "nombre"), ("edad", "edad"), ("genero", "genero")],
     },
     Kind {
+        domain: DOMAIN,
         name: "inscripcion",
         staging: "stg.inscripciones_event",
         core: "academico.inscripciones",
@@ -71,6 +80,7 @@ pub const KINDS: [Kind; 6] = [
         values: &[],
     },
     Kind {
+        domain: DOMAIN,
         name: "calificacion",
         staging: "stg.calificaciones_event",
         core: "academico.calificaciones",
@@ -78,12 +88,44 @@ pub const KINDS: [Kind; 6] = [
         parents: &[("id_alumno", "alumno"), ("id_grupo", "grupo")],
         values: &[("calificacion", "calificacion")],
     },
+    Kind {
+        domain: OTHER,
+        name: "cliente",
+        staging: "stg.consumo_cliente",
+        core: "consumo.clientes",
+        key: &[("propietario_id", "propietario_id")],
+        parents: &[],
+        values: &[
+            ("nombre", "nombre"),
+            ("tarifa", "tarifa"),
+            ("distrito", "distrito"),
+            ("zona", "zona"),
+        ],
+    },
+    Kind {
+        domain: OTHER,
+        name: "lectura",
+        staging: "stg.consumo_lectura",
+        core: "consumo.lecturas",
+        key: &[
+            ("propietario_id", "propietario_id"),
+            ("timestamp", "instante"),
+        ],
+        parents: &[],
+        values: &[
+            ("hora", "hora"),
+            ("consumo_kwh", "consumo_kwh"),
+            ("es_sospechoso", "es_sospechoso"),
+            ("anomalia_esperada", "anomalia_esperada"),
+            ("tipo_anomalia", "tipo_anomalia"),
+        ],
+    },
 ];
 
 /// The kind of a name.
 #[must_use]
 pub fn kind(name: &str) -> Option<&'static Kind> {
-    static ALL: [Kind; 6] = KINDS;
+    static ALL: [Kind; 8] = KINDS;
     ALL.iter().find(|kind| kind.name == name)
 }
 
@@ -129,18 +171,26 @@ impl Row {
     }
 }
 
-/// A value as the comparison sees it: marks have two decimals, absent is empty.
+/// A value as the comparison sees it: marks have two decimals, consumption three, hours are instants of UTC, absent is empty.
 #[must_use]
 pub fn text(field: &str, value: &Value) -> String {
-    let number = |text: &str| {
-        text.parse::<f64>()
-            .map_or_else(|_| text.to_owned(), |number| format!("{number:.2}"))
-    };
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) if field == "calificacion" => number(text),
+    let plain = match value {
+        Value::Null => return String::new(),
         Value::String(text) => text.clone(),
-        other if field == "calificacion" => number(&other.to_string()),
         other => other.to_string(),
-    }
+    };
+    let rounded = |decimals: usize| {
+        let number = plain.parse::<f64>().ok();
+        number.map(|number| format!("{number:.decimals$}"))
+    };
+    let seen = match field {
+        "calificacion" => rounded(2),
+        "consumo_kwh" => rounded(3),
+        "timestamp" => ["%+", "%F %T%#z"]
+            .into_iter()
+            .find_map(|form| DateTime::parse_from_str(&plain, form).ok())
+            .map(|instant| instant.to_utc().to_rfc3339()),
+        _ => None,
+    };
+    seen.unwrap_or(plain)
 }

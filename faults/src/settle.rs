@@ -6,7 +6,7 @@ use anyhow::bail;
 use tokio::time::sleep;
 
 use crate::compare::compare;
-use crate::kinds::DOMAIN;
+use crate::kinds::{DOMAIN, OTHER};
 use crate::oracle::Sent;
 use crate::report::Outcome;
 use crate::trial::Trial;
@@ -98,8 +98,8 @@ impl Trial {
     /// Messages in the queues, once the broker knows that the workers are gone.
     async fn left_in_queues(&self) -> anyhow::Result<u64> {
         let mut left = 0;
-        for queue in [format!("acequia.{DOMAIN}"), "acequia.dead".to_owned()] {
-            left += queue_length(&self.stage.broker.url, &queue).await?;
+        for queue in [DOMAIN, OTHER, "dead"] {
+            left += queue_length(&self.stage.broker.url, &format!("acequia.{queue}")).await?;
         }
         Ok(left)
     }

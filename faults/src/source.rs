@@ -13,19 +13,20 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use uuid::{Builder, Uuid};
 
-use crate::kinds::{DOMAIN, KINDS, Row, kind};
+use crate::kinds::{DOMAIN, KINDS, OTHER, Row, kind};
 use crate::load::{Flow, Shared, lock};
 use crate::oracle::{Sent, Verdict};
 
 /// Messages in a thousand that break their contract.
 const BAD: u32 = 30;
 
-/// The endless stream of messages: a generated school, told again and again with new ids, later
-/// event times and other values.
+/// The endless stream of messages: a generated school and the meters of two homes, by turns, told again
+/// and again with new ids, later event times and other values.
 pub(crate) struct Source {
     shared: Arc<Shared>,
     rng: ChaCha8Rng,
-    school: Vec<Outgoing>,
+    /// Of each domain.
+    worlds: [Vec<Outgoing>; 2],
     bad: Vec<(Arc<Route>, &'static [u8])>,
     recent: VecDeque<Outgoing>,
     gap: Duration,
@@ -55,18 +56,31 @@ impl Source {
             "--shuffle",
         ];
         let school = messages(DOMAIN, &options, Ids::Fresh)?;
+        // Days enough for anomalies of both ways of judging.
+        let options = [
+            "--seed",
+            &seed,
+            "--clients",
+            "2",
+            "--days",
+            "16",
+            "--suspicious",
+            "100",
+            "--shuffle",
+        ];
+        let homes = messages(OTHER, &options, Ids::Fresh)?;
         let bad = KINDS
             .iter()
-            .filter_map(|kind| Some((kind, Arc::new(Route::topic(DOMAIN, Some(kind.name))?))))
+            .filter_map(|kind| Some((kind, Arc::new(Route::topic(kind.domain, Some(kind.name))?))))
             .flat_map(|(kind, route)| {
-                let samples = fixtures::invalid(DOMAIN, kind.name).into_iter();
+                let samples = fixtures::invalid(kind.domain, kind.name).into_iter();
                 samples.map(move |sample| (route.clone(), sample.body))
             })
             .collect();
         Ok(Self {
             shared,
             rng: ChaCha8Rng::seed_from_u64(flow.seed),
-            school,
+            worlds: [school, homes],
             bad,
             recent: VecDeque::new(),
             gap: Duration::from_secs_f64(1.0 / flow.rate),
@@ -96,10 +110,11 @@ impl Source {
             };
             return Some((outgoing, Verdict::Bad));
         }
-        let place = self.told % self.school.len();
-        let round = self.told / self.school.len();
+        let world = &self.worlds[self.told % self.worlds.len()];
+        let turn = self.told / self.worlds.len();
+        let (place, round) = (turn % world.len(), turn / world.len());
         self.told += 1;
-        let mut outgoing = self.school[place].clone();
+        let mut outgoing = world[place].clone();
         outgoing.id = Some(id);
         if round > 0 {
             outgoing.body = later(&outgoing.body, place, round)?;
@@ -122,6 +137,10 @@ fn later(body: &[u8], place: usize, round: usize) -> Option<Vec<u8>> {
     if body.get("calificacion").is_some() {
         let hundredths = (place * 7 + round * 13) % 1001;
         body["calificacion"] = (hundredths as f64 / 100.0).into();
+    }
+    if let Some(kwh) = body.get("consumo_kwh").and_then(Value::as_f64) {
+        let watt_hours = (kwh * 1000.0) as usize + (place * 7 + round * 13) % 500;
+        body["consumo_kwh"] = (watt_hours as f64 / 1000.0).into();
     }
     serde_json::to_vec(&body).ok()
 }

@@ -31,11 +31,11 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     };
     let stage = Stage::set(false).await.unwrap();
     let setup = Setup {
-        rate: 1000.0,
+        rate: 2000.0,
         ..Setup::default()
     };
     let mut trial = Trial::on(stage, &game, &setup).await.unwrap();
-    trial.flows(4000).await.unwrap();
+    trial.flows(8000).await.unwrap();
     let sent = trial.settle_all().await.unwrap();
     trial.fleet.stop().await.unwrap();
     let mut database = trial.stage.admin().await.unwrap();
@@ -67,9 +67,31 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     for change in [
         "update academico.alumnos set edad = edad + 1 where id = (select min(id) from academico.alumnos)",
         "update academico.alumnos set message_id = gen_random_uuid() where id = (select min(id) from academico.alumnos)",
+        "update consumo.clientes set nombre = 'x' where propietario_id = 'CLI_00001'",
     ] {
         let found = after(&mut database, &sent, change).await;
         assert_eq!(found.failures.len(), 1, "{found:?}");
+    }
+
+    // A reading with another value: the row, and the day that is not its sum any more.
+    let change = "update consumo.lecturas set consumo_kwh = consumo_kwh + 1
+        where (propietario_id, instante) = (select propietario_id, min(instante) from consumo.lecturas group by 1 limit 1)";
+    let found = after(&mut database, &sent, change).await;
+    assert_eq!(found.failures.len(), 2, "{found:?}");
+
+    // An anomaly that is gone, one that is another, an alert that nobody took back.
+    for (modo, change, failures) in [
+        ("original", "delete from consumo.anomalias", 1),
+        ("original", "update consumo.anomalias set score = 0.99", 1),
+        // Nobody knows of it, and the last that was told of it is not true.
+        ("estacional", "delete from consumo.anomalias", 2),
+    ] {
+        let change = format!(
+            "{change} where (propietario_id, modo, instante, ambito) =
+             (select propietario_id, modo, instante, ambito from consumo.anomalias where modo = '{modo}' order by 1, 3 limit 1)"
+        );
+        let found = after(&mut database, &sent, &change).await;
+        assert_eq!(found.failures.len(), failures, "{modo}: {found:?}");
     }
 
     // A message counted twice: once more as received.

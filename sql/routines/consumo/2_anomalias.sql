@@ -3,17 +3,34 @@
 create or replace function consumo.anotar(
     p_modo text, p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_halladas consumo.anomalias[]
 ) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- How many clients and anomalies there are differs from call to call, and with it the way to go.
+set plan_cache_mode = force_custom_plan as $$
 begin
 with found as (
     select f.* from unnest(p_halladas) f
 ),
+-- Span by span, and then all at once: what it costs grows with what is judged, not with what is there.
+there as materialized (
+    select a.*
+    from unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
+    cross join lateral (
+        select a.propietario_id, a.instante, a.ambito
+        from consumo.anomalias a
+        -- As rows, which only the primary key can find: by the time alone it would be everybody's.
+        where (a.propietario_id, a.modo, a.instante) >= (s.cliente, p_modo, s.desde)
+          and (a.propietario_id, a.modo, a.instante) <= (s.cliente, p_modo, s.hasta)
+        offset 0
+    ) a
+),
 gone as (
     delete from consumo.anomalias a
-    using unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
-    where a.propietario_id = s.cliente and a.modo = p_modo and a.instante >= s.desde and a.instante <= s.hasta
-      and not exists (select from found f
-          where f.propietario_id = a.propietario_id and f.instante = a.instante and f.ambito = a.ambito)
+    using (
+        select t.propietario_id, t.instante, t.ambito from there t
+        except
+        select f.propietario_id, f.instante, f.ambito from found f
+    ) g
+    where a.propietario_id = g.propietario_id and a.modo = p_modo and a.instante = g.instante and a.ambito = g.ambito
     returning a.*
 ),
 -- What is as it was is left alone: judging twice has no second effect.

@@ -17,14 +17,18 @@ with spans as (
     select s.*
     from unnest(p_cliente, p_desde, p_hasta, p_primera, p_ultima) as s (cliente, desde, hasta, primera, ultima)
 ),
--- The changed hours, and the 23 after them.
+-- The changed hours, and the 23 after them; with each the last day before its own that has any.
 hours as (
     select s.cliente, h.*
     from spans s
     cross join lateral (
         (
-            select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m
+            select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m,
+                   y.wh as ayer, y.n as ayer_n
             from consumo.dias d
+            left join lateral (
+                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
+            ) y on true
             cross join lateral (
                 select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first,
                        (date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1 as last
@@ -34,32 +38,31 @@ hours as (
         )
         union all
         (
-            select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m
-            from consumo.dias d
-            cross join lateral (
-                select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
-            ) p
-            cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
-            where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
-            order by d.fecha, u.j
-            limit 23
+            select x.*, y.wh, y.n
+            from (
+                select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m
+                from consumo.dias d
+                cross join lateral (
+                    select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
+                ) p
+                cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
+                where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
+                order by d.fecha, u.j
+                limit 23
+            ) x
+            left join lateral (
+                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < x.fecha order by y.fecha desc limit 1
+            ) y on true
         )
     ) h
 ),
--- The records before it: those of its day and of the last day before it that has any, which are enough
--- when that day is whole; else as many days as it takes.
+-- The records before it: those of its day and of that last day, which are enough when that day is whole; else those of
+-- as many days as it takes.
 windows as (
     select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros
     from hours h
-    left join lateral (
-        select d.wh, d.n
-        from consumo.dias d
-        where d.propietario_id = h.cliente and d.fecha < h.fecha
-        order by d.fecha desc
-        limit 1
-    ) y on true
     cross join lateral (
-        select case when y.n is null or y.n >= 23 then array_remove(y.wh, null) else (
+        select case when h.ayer_n is null or h.ayer_n >= 23 then h.ayer else (
             select array_agg(x.v order by x.fecha, x.k)
             from (
                 select d.fecha, u.k, u.v

@@ -10,47 +10,73 @@
 -- in the weeks after it: the days for which it counts are judged again.
 
 create or replace function consumo.juzgar_estacional(p_cliente text[], p_fecha date[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan as $$
 declare
     -- How far a day reaches: into the baselines of six weeks, each good for seven days.
     c_reach constant integer := 48;
     v_cliente text[];
-    v_fecha date[];
-    v_desde date[];
     v_begin timestamptz[];
     v_end timestamptz[];
+    -- The days that have to be looked at closely, and whether the medians are missing that it takes.
+    v_cerca text[];
+    v_cerca_fecha date[];
+    v_cerca_desde date[];
+    v_falta boolean[];
+    -- Baselines that are missing.
+    v_nueva text[];
+    v_nueva_desde date[];
     v_halladas consumo.anomalias[];
 begin
 delete from consumo.bases b
 using unnest(p_cliente, p_fecha) as c (cliente, fecha)
 where b.propietario_id = c.cliente and b.desde > c.fecha and b.desde <= c.fecha + 42;
 
-select array_agg(x.cliente), array_agg(x.fecha), array_agg(consumo.base_de(x.cliente, x.fecha)), array_agg(x.inicio),
-       array_agg(x.inicio + (x.horas - 1) * interval '1 hour')
-into v_cliente, v_fecha, v_desde, v_begin, v_end
-from (
-    select distinct d.propietario_id as cliente, d.fecha, d.inicio, d.horas
-    from unnest(p_cliente, p_fecha) as c (cliente, fecha)
-    join consumo.dias d on d.propietario_id = c.cliente and d.fecha between c.fecha and c.fecha + c_reach
-) x;
+-- Once, and once more where baselines had to be made.
+loop
+    select array_agg(x.cliente), array_agg(x.inicio), array_agg(x.inicio + (x.horas - 1) * interval '1 hour'),
+           array_agg(x.cliente) filter (where x.cerca), array_agg(x.fecha) filter (where x.cerca),
+           array_agg(x.desde) filter (where x.cerca), array_agg(x.falta) filter (where x.cerca),
+           array_agg(x.cliente) filter (where x.dias is null), array_agg(x.desde) filter (where x.dias is null)
+    into v_cliente, v_begin, v_end, v_cerca, v_cerca_fecha, v_cerca_desde, v_falta, v_nueva, v_nueva_desde
+    from (
+        select d.propietario_id as cliente, d.fecha, d.inicio, d.horas, w.desde, b.dias,
+               b.mediana = '{}' and (d.maximo > 2.5 * b.alto or (d.n >= 20 and d.suma / d.n < b.total / 2)) as falta,
+               -- What each rule needs, told from the sums of the day and of the days before: few days go on from here.
+               b.dias >= 7 and (d.maximo > 2.5 * b.alto
+                   or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
+                   or (d.n >= 20 and d.suma / d.n < b.total / 2)
+                   or (d.n >= 20 and d.cuadrados::float8 / d.n - (d.suma::float8 / d.n) ^ 2 < (0.06 * d.suma / d.n) ^ 2)) as cerca
+        from (
+            -- Each day once: what a day reaches ends where the next one begins.
+            select g.cliente, g.fecha,
+                   least(g.fecha + c_reach, lead(g.fecha) over (partition by g.cliente order by g.fecha) - 1) as hasta
+            from unnest(p_cliente, p_fecha) as g (cliente, fecha)
+        ) c
+        join consumo.dias d on d.propietario_id = c.cliente and d.fecha between c.fecha and c.hasta
+        -- The client's own week.
+        cross join lateral (
+            select d.fecha - (d.fecha - date '1990-01-01' + right(d.propietario_id, 3)::int) % 7 as desde
+        ) w
+        left join consumo.bases b on b.propietario_id = d.propietario_id and b.desde = w.desde
+    ) x;
+    exit when v_nueva is null;
+    perform consumo.formar_bases(array_agg(m.cliente), array_agg(m.desde))
+    from (select distinct n.cliente, n.desde from unnest(v_nueva, v_nueva_desde) as n (cliente, desde)) m;
+end loop;
 
-perform consumo.formar_bases(array_agg(m.cliente), array_agg(m.desde))
+-- A peak and a drop are told by the hours of other days.
+perform consumo.completar_bases(array_agg(m.cliente), array_agg(m.desde))
 from (
-    select distinct w.cliente, w.desde from unnest(v_cliente, v_desde) as w (cliente, desde)
+    select distinct c.cliente, c.desde from unnest(v_cerca, v_cerca_desde, v_falta) as c (cliente, desde, falta) where c.falta
 ) m;
 
 with days as materialized (
     select d.*, b.dias as base_dias, b.mediana, b.escala, b.alto, b.noche, b.noche_escala, b.total, b.variacion,
            b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150) as limite_noche
-    from unnest(v_cliente, v_fecha, v_desde) as w (cliente, fecha, desde)
+    from unnest(v_cerca, v_cerca_fecha, v_cerca_desde) as w (cliente, fecha, desde)
     join consumo.dias d on d.propietario_id = w.cliente and d.fecha = w.fecha
     join consumo.bases b on b.propietario_id = w.cliente and b.desde = w.desde
-    where b.dias >= 7
-      -- What each rule needs, told from the sums of the day: few days go on from here.
-      and (d.maximo > 2.5 * b.alto
-           or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
-           or (d.n >= 20 and d.suma / d.n < b.total / 2)
-           or (d.n >= 20 and d.cuadrados::float8 / d.n - (d.suma::float8 / d.n) ^ 2 < (0.06 * d.suma / d.n) ^ 2))
 ),
 hours as materialized (
     select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, c.h, u.v, u.m & 8 > 0 as sospechoso,
@@ -64,7 +90,8 @@ hours as materialized (
     cross join lateral (
         select d.mediana[case when d.base_dias >= 21 then (extract(isodow from d.fecha)::int - 1) * 24 else 0 end + c.h + 1] as mediana
     ) med
-    where u.v is not null
+    -- Of the other days no hour is asked.
+    where u.v is not null and d.mediana <> '{}'
 ),
 peaks as (
     select h.*, (h.v - h.mediana)::float8 / h.escala as z, 2.5 * h.alto as limite
@@ -72,16 +99,16 @@ peaks as (
     where h.v > 2.5 * h.alto and h.v > h.mediana + 8 * h.escala and h.v > h.mediana + 500
 ),
 shapes as (
-    select h.propietario_id, h.fecha, round(corr(h.v, h.mediana)::numeric, 4) as forma, bool_or(h.sospechoso) as sospechoso
+    select h.propietario_id, h.fecha, round(corr(h.v, h.mediana)::numeric, 4) as forma
     from hours h
     group by h.propietario_id, h.fecha
 ),
 -- A day and the two before it, in the same terms.
 runs as (
-    select d.propietario_id, d.fecha, d.inicio, d.suma, d.noche, d.noche_escala, d.total, s.forma, s.sospechoso,
+    select d.propietario_id, d.fecha, d.inicio, d.suma, d.noche, d.noche_escala, d.total, s.forma, d.sospechosas > 0 as sospechoso,
            r.noches, r.constantes, r.caidas, r.noche_media, r.media, r.cv, d.limite_noche
     from days d
-    join shapes s on s.propietario_id = d.propietario_id and s.fecha = d.fecha
+    left join shapes s on s.propietario_id = d.propietario_id and s.fecha = d.fecha
     cross join lateral (
         select count(*) filter (where p.noche_n >= 5 and p.noche_suma / p.noche_n > d.limite_noche) as noches,
                count(*) filter (where p.fecha >= d.fecha - 1 and p.n >= 20 and p.suma / p.n >= 30 and m.cv < 0.06

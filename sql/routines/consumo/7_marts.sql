@@ -24,9 +24,7 @@ select d.propietario_id, d.fecha, c.distrito, c.tarifa, d.horas, d.n as lecturas
 from consumo.dias d
 left join consumo.clientes c on c.propietario_id = d.propietario_id
 left join (
-    select a.propietario_id, a.fecha, count(*) as anomalias, count(*) filter (where a.severidad = 'crítica') as criticas,
-           count(*) filter (where a.severidad = 'alta') as altas, count(*) filter (where a.severidad = 'media') as medias,
-           max(a.score) as max_score, sum(a.score) as suma_score
+    select a.propietario_id, a.fecha, count(*) as anomalias, max(a.score) as max_score
     from consumo.anomalias a
     join consumo.modos m on m.modo = a.modo and m.principal
     group by a.propietario_id, a.fecha
@@ -72,17 +70,11 @@ from (
 ) d
 left join consumo.clientes c on c.propietario_id = d.propietario_id
 left join (
-    select y.propietario_id, date_trunc('month', y.fecha::timestamp)::date as mes, sum(y.anomalias) as anomalias,
-           sum(y.criticas) as criticas, sum(y.altas) as altas, sum(y.medias) as medias, max(y.max_score) as max_score,
-           sum(y.suma_score) as suma_score
-    from (
-    select a.propietario_id, a.fecha, count(*) as anomalias, count(*) filter (where a.severidad = 'crítica') as criticas,
-               count(*) filter (where a.severidad = 'alta') as altas, count(*) filter (where a.severidad = 'media') as medias,
-               max(a.score) as max_score, sum(a.score) as suma_score
-        from consumo.anomalias a
-        join consumo.modos m on m.modo = a.modo and m.principal
-        group by a.propietario_id, a.fecha
-    ) y
+    select a.propietario_id, date_trunc('month', a.fecha::timestamp)::date as mes, count(*) as anomalias,
+           count(*) filter (where a.severidad = 'crítica') as criticas, count(*) filter (where a.severidad = 'alta') as altas,
+           count(*) filter (where a.severidad = 'media') as medias, max(a.score) as max_score, sum(a.score) as suma_score
+    from consumo.anomalias a
+    join consumo.modos m on m.modo = a.modo and m.principal
     group by 1, 2
 ) a on a.propietario_id = d.propietario_id and a.mes = d.mes;
 comment on view marts.consumo_mensual is 'Each month of each client, with the reference systems columns. Made from days, which stay when readings are archived';

@@ -4,7 +4,9 @@ mod alerts;
 mod arrival;
 mod clocks;
 mod detection;
+mod oracle;
 mod original;
+mod quality;
 
 use acequia_contracts::Context;
 use acequia_publisher::{Ids, messages};

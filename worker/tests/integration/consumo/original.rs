@@ -85,6 +85,49 @@ fn cases() -> Vec<Case> {
             6,
             Some(("pico_anomalo,consumo_elevado", "0.70", alta)),
         ),
+        case(
+            "ten at night clocks show 22, which is day",
+            flat(10),
+            11_000,
+            22,
+            Some(("pico_anomalo,consumo_elevado", "0.70", alta)),
+        ),
+        case(
+            "midnight is night",
+            flat(10),
+            11_000,
+            0,
+            Some((
+                "pico_anomalo,consumo_elevado,consumo_noche_anomalo",
+                "1.00",
+                critica,
+            )),
+        ),
+        case(
+            "two rules without the peak: 0.6 is alta",
+            flat(9),
+            11_000,
+            3,
+            Some(("consumo_elevado,consumo_noche_anomalo", "0.60", alta)),
+        ),
+        // Mean (9 + 3) / 10 = 1.2: 3 is 150 % above it.
+        case("150 % is not above 150 %", flat(9), 3000, 12, None),
+        case(
+            "a watt-hour more is",
+            flat(9),
+            3001,
+            12,
+            Some(("consumo_elevado", "0.30", media)),
+        ),
+        // Mean (9 + 2.25) / 10 = 1.125.
+        case("twice the mean is not above it", flat(9), 2250, 3, None),
+        case(
+            "a watt-hour more at night is",
+            flat(9),
+            2251,
+            3,
+            Some(("consumo_noche_anomalo", "0.30", media)),
+        ),
         // Mean (23 + 2.2) / 24 = 1.05: 2.2 is above 2.1, 109 % above the mean, z 4.8.
         case(
             "a small step after a flat night",

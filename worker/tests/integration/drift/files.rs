@@ -1,0 +1,162 @@
+//! What the project's folder must have for each domain, and for no other. Every function returns what is amiss, in words.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use acequia_contracts::Domain;
+
+/// The page that says what a domain is made of.
+pub(super) const PAGE: &str = "docs/adding-a-domain.md";
+/// Its section about the domain that came after the platform.
+const SECTION: &str = "## What the second domain added";
+/// Folders with a piece for each domain, and what is in them besides.
+const FOLDERS: [(&str, &str); 6] = [
+    ("sql/routines", "core"),
+    ("sql/rules", ""),
+    ("sql/demo", ""),
+    ("contracts/fixtures", ""),
+    ("grafana/src/domains", ""),
+    ("grafana/dashboards/domains", ""),
+];
+/// Where the pieces of domains are.
+pub(super) const PLACES: [&str; 7] = [
+    "contracts",
+    "docs",
+    "grafana",
+    "prometheus",
+    "scripts",
+    "sql",
+    "worker/tests",
+];
+
+/// Everything that is amiss.
+pub(super) fn amiss(root: &Path, domains: &[&Domain]) -> Vec<String> {
+    let mut amiss = Vec::new();
+    for domain in domains {
+        amiss.extend(pieces(root, domain));
+    }
+    let known: BTreeSet<&str> = domains.iter().map(|domain| domain.name).collect();
+    for (folder, not_a_domain) in FOLDERS {
+        for file in std::fs::read_dir(root.join(folder)).into_iter().flatten() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            if !known.contains(name.as_str()) && name != not_a_domain {
+                amiss.push(format!("of no domain: {folder}/{name}"));
+            }
+        }
+    }
+    if let Some(second) = domains.get(1) {
+        amiss.extend(listed(root, second.name));
+    }
+    amiss
+}
+
+fn text(root: &Path, file: &str) -> String {
+    std::fs::read_to_string(root.join(file)).unwrap_or_default()
+}
+
+/// All files below a folder.
+pub(super) fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_in(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The pieces that are named after the domain and its entities.
+fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
+    let name = domain.name;
+    let mut missing = Vec::new();
+    let mut demand = |there: bool, piece: String| {
+        if !there {
+            missing.push(format!("missing: {piece}"));
+        }
+    };
+    for file in [
+        format!("contracts/src/{name}/mod.rs"),
+        format!("sql/routines/{name}"),
+        format!("sql/rules/{name}.sql"),
+        // scripts/check_dashboards.py sees to it that the one is made from the other.
+        format!("grafana/src/domains/{name}.yml"),
+        format!("grafana/dashboards/domains/{name}.json"),
+    ] {
+        demand(root.join(&file).exists(), file);
+    }
+    let demo = format!("sql/demo/{name}.sql");
+    let first = text(root, &demo).lines().next().unwrap_or("").to_owned();
+    demand(
+        first.starts_with(&format!("-- demo: {name}")) && domain.generator.is_some(),
+        format!("{demo} with its messages, or the generator"),
+    );
+    let sql = |folder: &str| {
+        let files = files_in(&root.join(folder));
+        let texts = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap());
+        texts.collect::<String>()
+    };
+    let (migrations, routines) = (sql("sql/migrations"), sql(&format!("sql/routines/{name}")));
+    let page = text(root, "docs/contracts.md");
+    demand(
+        page.lines().any(|line| line == format!("## {name}")),
+        format!("docs/contracts.md, section {name}"),
+    );
+    for entity in &domain.entities {
+        let what = format!("{name}.{}", entity.name);
+        for verdict in ["valid", "invalid"] {
+            let folder = format!("contracts/fixtures/{name}/{}/{verdict}", entity.name);
+            demand(!files_in(&root.join(&folder)).is_empty(), folder);
+        }
+        let record = format!("contracts/tests/snapshots/fixtures__{what}.snap");
+        demand(root.join(&record).exists(), record);
+        for table in [entity.staging, entity.core] {
+            let made = migrations.contains(&format!("create table {table} ("));
+            demand(made, format!("a migration of {what} that makes {table}"));
+        }
+        let made = routines.contains(&format!("create or replace function {}(", entity.merge));
+        demand(made, format!("a file with {}", entity.merge));
+        demand(
+            page.contains(&format!("`{}`", entity.name)),
+            format!("docs/contracts.md, {what}"),
+        );
+    }
+    missing
+}
+
+/// The page's list of what the domain added is what is there: every path it names exists, and every file that is named after
+/// the domain is in a path that it names.
+fn listed(root: &Path, domain: &str) -> Vec<String> {
+    let page = text(root, PAGE);
+    let section = page.split(SECTION).nth(1).unwrap_or("");
+    let section = section.split("\n## ").next().unwrap_or("");
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    // Every second part is between backticks.
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    let paths: Vec<&str> = quoted.filter(|text| text.contains('/')).collect();
+
+    let files: Vec<String> = PLACES
+        .iter()
+        .flat_map(|place| files_in(&root.join(place)))
+        .map(|file| file.strip_prefix(root).unwrap().display().to_string())
+        .collect();
+    let covers = |path: &str, file: &str| match path.split_once('*') {
+        Some((before, _)) => file.starts_with(before),
+        None => file == path || file.starts_with(&format!("{path}/")),
+    };
+    let mut amiss: Vec<String> = paths
+        .iter()
+        .filter(|path| !files.iter().any(|file| covers(path, file)))
+        .map(|path| format!("missing: {path}, which {PAGE} lists"))
+        .collect();
+    let unlisted = files
+        .iter()
+        .filter(|file| file.contains(domain) && !paths.iter().any(|path| covers(path, file)));
+    amiss.extend(unlisted.map(|file| format!("{PAGE} does not list {file}")));
+    amiss
+}
