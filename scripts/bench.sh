@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # How fast messages get into the core, in one run with what bounds that and with what else could do it.
 #
-# bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--rows N,...] [--seed N] [--json]
-#          [--output FILE] [--write FILE] [--keep]
+# bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--rows N,...] [--rates N,...] [--seed N]
+#          [--json] [--output FILE] [--write FILE] [--keep]
 #          [--set NAME=VALUE]... [--statements]
 #     --scenario NAMES  these, separated by commas (default drain,limits); `bench.sh --list` names those there are
 #     --all             all but the very long ones
@@ -10,13 +10,14 @@
 #     --runs N          how often each is played, each time on a new database; medians are reported (default 5)
 #     --seconds S       length of each load with a fixed rate (default 60)
 #     --rows N,...      rows in the core before the drains of scenario growth (default 1000000,5000000,20000000)
+#     --rates N,...     messages per second of the loads of scenario latency (default 100,1000,5000,20000)
 #     --seed N          other messages (default 1)
 #     --json            print JSON instead of Markdown tables
 #     --output FILE     also write JSON to FILE, after every run
 #     --write FILE      put the tables between the lines <!-- bench:begin --> and <!-- bench:end --> of FILE
 #     --keep            leave the programs' logs behind
 #     --set NAME=VALUE  a setting of the workers (docs/operations.md), to see what it does; may be repeated
-#     --statements      say after each drain what PostgreSQL spent its time on; costs a few percent
+#     --statements      say after each run what PostgreSQL spent its time on; costs a few percent
 # bench.sh --guard [--record]
 #     --guard           compare the CPU that a small drain costs with bench/recorded.json; fails when it has grown by much
 #     --record          write the costs of now to that file
@@ -34,7 +35,7 @@ command=run options=() record=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --all | --json | --keep | --statements) options+=("$1") ;;
-    --scenario | --messages | --runs | --seconds | --seed | --rows | --output | --write | --set)
+    --scenario | --messages | --runs | --seconds | --seed | --rows | --rates | --output | --write | --set)
       if [[ -z ${2:-} ]]; then
         say "error: $1 needs a value"
         exit 2

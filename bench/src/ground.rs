@@ -28,7 +28,9 @@ pub struct Size {
     pub seed: u64,
     /// Rows that are in the core before a drain, for the scenario `growth`.
     pub rows: Vec<u64>,
-    /// Whether each drain tells what PostgreSQL spent its time on.
+    /// Messages per second of the loads of the scenario `latency`.
+    pub rates: Vec<u32>,
+    /// Whether each run tells what PostgreSQL spent its time on.
     pub statements: bool,
     /// Settings of the workers that differ from the default: name and value of the environment variable.
     pub settings: Vec<(String, String)>,

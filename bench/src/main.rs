@@ -72,6 +72,14 @@ struct Run {
         value_name = "N,..."
     )]
     rows: Vec<u64>,
+    /// Messages per second of the loads of the scenario latency
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "100,1000,5000,20000",
+        value_name = "N,..."
+    )]
+    rates: Vec<u32>,
     /// Seed of the messages
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -87,7 +95,7 @@ struct Run {
     /// Leave the programs' logs behind
     #[arg(long)]
     keep: bool,
-    /// Say after each drain what PostgreSQL spent its time on; costs a few percent
+    /// Say after each run what PostgreSQL spent its time on; costs a few percent
     #[arg(long)]
     statements: bool,
     /// A setting of the workers, to see what it does
@@ -168,6 +176,7 @@ impl Run {
             seconds: self.seconds,
             seed: self.seed,
             rows: self.rows.clone(),
+            rates: self.rates.clone(),
             statements: self.statements,
             settings: self.set.clone(),
         };
@@ -254,7 +263,9 @@ async fn guard(file: &Path, record: bool) -> anyhow::Result<ExitCode> {
         seconds: 0,
         seed: 1,
         rows: Vec::new(),
+        rates: Vec::new(),
         statements: false,
+        settings: Vec::new(),
     };
     on_servers(false, async |services, folder| {
         let ground = Ground::new(services, size, folder);

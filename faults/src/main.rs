@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use acequia_faults::{Game, Outcome, Scenario, all, find, markdown, observe, play};
+use acequia_telemetry::LogArgs;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 /// Breaks processes, servers and connections while messages flow, and counts what arrives.
 #[derive(Parser)]
@@ -14,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Subcommand)]
@@ -53,14 +55,19 @@ struct Run {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    // What the publisher and the clients say: RUST_LOG=info, or more.
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    match Cli::parse().command {
-        Command::List { json } => list(json)?,
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    execute(&cli).await.unwrap_or_else(|error| {
+        cli.log.failed(&error);
+        ExitCode::from(2)
+    })
+}
+
+async fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
+    // What the publisher and the clients say: ACEQUIA_LOG=info, or more.
+    cli.log.start("error", false, std::io::stderr)?;
+    match &cli.command {
+        Command::List { json } => list(*json)?,
         Command::Run(run) => return run.run().await,
     }
     Ok(ExitCode::SUCCESS)
@@ -92,7 +99,7 @@ fn list(json: bool) -> anyhow::Result<()> {
 }
 
 impl Run {
-    async fn run(self) -> anyhow::Result<ExitCode> {
+    async fn run(&self) -> anyhow::Result<ExitCode> {
         let mut scenarios = Vec::new();
         for name in &self.names {
             let found = find(name).with_context(|| {

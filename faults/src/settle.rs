@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::compare::compare;
 use crate::kinds::{DOMAIN, OTHER};
+use crate::observe::Seen;
 use crate::oracle::Sent;
 use crate::report::Outcome;
 use crate::trial::Trial;
@@ -78,7 +79,11 @@ impl Trial {
     pub async fn finish(mut self) -> anyhow::Result<Outcome> {
         let sent = self.settle_all().await?;
         self.stays_calm();
-        self.outcome.seen = self.observer.take().map(|observer| observer.seen());
+        let told = std::mem::take(&mut self.told);
+        if let Some(observer) = self.observer.take() {
+            let seen = observer.seen().await;
+            self.outcome.seen = Some(Seen { told, ..seen });
+        }
         self.fleet.stop().await?;
         let left = self.left_in_queues().await?;
         self.demand(left == 0, format!("{left} messages are left in the queues"));

@@ -13,6 +13,11 @@ use crate::setup::{Game, Setup};
 use crate::stage::Stage;
 use crate::watch::Watch;
 
+/// Rules on data warn of what the load is, random values in random order, told again with others.
+/// A worker runs them when it starts, so they would look like signs of its death.
+const PLATFORM_RULES_ONLY: &str =
+    "update core.dq_rules set enabled = false where severity = 'warn' and schema_name <> 'core'";
+
 /// A scenario at work.
 #[derive(Debug)]
 pub struct Trial {
@@ -34,6 +39,7 @@ pub struct Trial {
     pub(crate) calm_since: Option<Instant>,
     pub(crate) struck: Instant,
     pub(crate) outcome: Outcome,
+    pub(crate) told: Vec<String>,
     pub(crate) extra: Vec<Sent>,
 }
 
@@ -75,16 +81,26 @@ impl Trial {
             folder: stage.folder.clone(),
         };
         let fleet = Fleet::start(setup.workers, &orders, setup.failpoint.as_deref())?;
+        if game.observe {
+            stage.execute(PLATFORM_RULES_ONLY).await?;
+        }
         let members = fleet.members.iter();
         let addresses: Vec<String> = members.map(|member| member.http.clone()).collect();
-        let observer = match game.observe {
-            true => Some(Observer::over(&stage, &addresses).await?),
-            false => None,
-        };
-        let watch = Watch::over(addresses);
         let mut flow = Flow::new(game.seed, setup.rate);
         flow.copies = setup.copies.unwrap_or(flow.copies);
-        let load = Load::start(&stage.broker.url, flow).await?;
+        let observer = async |flows| match game.observe {
+            true => anyhow::Ok(Some(Observer::over(&stage, &addresses, flows).await?)),
+            false => Ok(None),
+        };
+        // What the load alone looks like is seen before the fault, unless the load brings it.
+        let (load, observer) = if setup.begin_ready && setup.copies.is_none() {
+            let load = Load::start(&stage.broker.url, flow).await?;
+            (load, observer(true).await?)
+        } else {
+            let observer = observer(false).await?;
+            (Load::start(&stage.broker.url, flow).await?, observer)
+        };
+        let watch = Watch::over(addresses);
         let mut trial = Self {
             stage,
             fleet,
@@ -98,6 +114,7 @@ impl Trial {
             calm_since: None,
             struck: Instant::now(),
             outcome: Outcome::default(),
+            told: Vec::new(),
             extra: Vec::new(),
         };
         if setup.begin_ready {
@@ -138,6 +155,11 @@ impl Trial {
             observer.strike();
         }
         self.outcome.injections += 1;
+    }
+
+    /// What people see of the fault who do not look at Prometheus.
+    pub fn sees(&mut self, words: impl Into<String>) {
+        self.told.push(words.into());
     }
 
     /// The fault happened so often.

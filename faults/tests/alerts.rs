@@ -19,6 +19,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 const HURRY: Hurry = Hurry {
     pace: 60,
     every: 500,
+    workers: 500,
 };
 /// Longest time for an alert to fire or to clear: the longest range is an hour, here a minute.
 const WITHIN: Duration = Duration::from_secs(75);
@@ -227,13 +228,21 @@ async fn accounts_and_locks(scene: &mut Scene) {
     scene.fire(&["AcequiaNotReady"]).await;
 }
 
-/// An alarm, connections that are closed, its end.
+/// An alarm, an alert of the core that waits meanwhile, connections that are closed, its end.
 async fn broker(scene: &mut Scene) {
     scene.fired.clear();
     scene
         .rabbitmqctl(&["set_vm_memory_high_watermark", "0"])
         .await;
     scene.fire(&["RabbitmqAlarm"]).await;
+    // A broker that takes nothing takes no alert of the core either.
+    scene
+        .sql(
+            "insert into core.outbox (domain, routing_key, body, created_at)
+             values ('academico', 'academico.told', '{}', now() - interval '1 hour')",
+        )
+        .await;
+    scene.fire(&["AcequiaOutboxStuck"]).await;
     scene
         .rabbitmqctl(&["set_vm_memory_high_watermark", "0.5"])
         .await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use acequia_contracts::{Domain, catalog};
 use acequia_link::{AllowPlaintext, BrokerTls, SecretUrl, broker};
+use acequia_telemetry::LogArgs;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
@@ -176,7 +177,7 @@ pub fn command() -> Command {
              whose event_id is a UUID of version 7 is sent under this id, so that sending it again \
              does no harm.",
         );
-    Command::new("publisher")
+    LogArgs::augment_args(Command::new("publisher"))
         .about("Sends messages and makes sure that the broker has them")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)

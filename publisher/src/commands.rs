@@ -2,22 +2,17 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use acequia_meter::CountEvents;
-use acequia_telemetry::Traces;
+use acequia_telemetry::{LogArgs, LogFormat, Traces};
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::warn;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing::{info, warn};
 
 use crate::cli::{Broker, Input, Output, Report};
 use crate::ids::Ids;
@@ -39,21 +34,22 @@ const REPORTED_LINES: usize = 20;
 /// Runs the command that was typed.
 #[must_use]
 pub fn execute(matches: &ArgMatches) -> ExitCode {
+    let log = LogArgs::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
     let result = match matches.subcommand() {
-        Some(("generate", matches)) => generate(matches),
-        Some((_, matches)) => send(matches),
+        Some(("generate", matches)) => generate(matches, &log),
+        Some((_, matches)) => send(matches, &log),
         None => Ok(UNUSABLE),
     };
     result.map_or_else(
         |error| {
-            eprintln!("error: {error:#}");
+            log.failed(&error);
             ExitCode::from(UNUSABLE)
         },
         ExitCode::from,
     )
 }
 
-fn generate(matches: &ArgMatches) -> anyhow::Result<u8> {
+fn generate(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
     let (name, matches) = matches.subcommand().context("no domain")?;
     let domain = acequia_contracts::domain(name).context("no such domain")?;
     let mix = Mix::from_arg_matches(matches)?;
@@ -61,13 +57,20 @@ fn generate(matches: &ArgMatches) -> anyhow::Result<u8> {
     let report = Report::from_arg_matches(matches)?;
     let messages = plan(domain, matches, &mix, Ids::Fresh).unwrap_or_else(|error| error.exit());
     if let Some(path) = output {
-        return write(messages, &path, &report);
+        return write(messages, &path, &report, log);
     }
     let total = Some(messages.size_hint().0 as u64);
-    transmit(matches, &report, messages, total, !mix.legacy, None)
+    let what = Plan {
+        messages,
+        total,
+        exchange: !mix.legacy,
+        bad_lines: None,
+    };
+    transmit(matches, &report, log, what)
 }
 
-fn write(messages: Messages, path: &Path, report: &Report) -> anyhow::Result<u8> {
+fn write(messages: Messages, path: &Path, report: &Report, log: &LogArgs) -> anyhow::Result<u8> {
+    log.start(&filter(report.quiet), true, io::stderr)?;
     let result = if path == Path::new("-") {
         write_lines(messages, BufWriter::new(io::stdout().lock()))
     } else {
@@ -75,8 +78,13 @@ fn write(messages: Messages, path: &Path, report: &Report) -> anyhow::Result<u8>
     };
     match result {
         Ok(count) => {
-            if !report.quiet {
-                eprintln!("wrote {count} messages to {}", path.display());
+            let path = path.display();
+            match log.log_format {
+                LogFormat::Json => {
+                    info!(event = "publisher.wrote", messages = count, %path, "written");
+                }
+                LogFormat::Text if report.quiet => {}
+                LogFormat::Text => eprintln!("wrote {count} messages to {path}"),
             }
             Ok(0)
         }
@@ -86,7 +94,7 @@ fn write(messages: Messages, path: &Path, report: &Report) -> anyhow::Result<u8>
     }
 }
 
-fn send(matches: &ArgMatches) -> anyhow::Result<u8> {
+fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
     let Input { file, domain } = Input::from_arg_matches(matches)?;
     let report = Report::from_arg_matches(matches)?;
     let domain = domain.and_then(|name| acequia_contracts::domain(&name));
@@ -97,22 +105,37 @@ fn send(matches: &ArgMatches) -> anyhow::Result<u8> {
     };
     let (bad, bad_lines) = channel();
     let messages = Lines::new(BufReader::new(input), domain, bad);
-    transmit(matches, &report, messages, None, true, Some(bad_lines))
+    let what = Plan {
+        messages,
+        total: None,
+        exchange: true,
+        bad_lines: Some(bad_lines),
+    };
+    transmit(matches, &report, log, what)
+}
+
+/// What is to be sent.
+struct Plan<M> {
+    messages: M,
+    /// How many, if that is known.
+    total: Option<u64>,
+    /// To the exchange, not to the queues of old.
+    exchange: bool,
+    /// Where lines that are no messages are told.
+    bad_lines: Option<Receiver<BadLine>>,
 }
 
 /// Sends messages, shows how it goes, and tells the exit status.
 fn transmit(
     matches: &ArgMatches,
     report: &Report,
-    messages: impl Iterator<Item = Outgoing> + Send + 'static,
-    total: Option<u64>,
-    exchange: bool,
-    bad_lines: Option<Receiver<BadLine>>,
+    log: &LogArgs,
+    what: Plan<impl Iterator<Item = Outgoing> + Send + 'static>,
 ) -> anyhow::Result<u8> {
     let broker = Broker::from_arg_matches(matches)?;
     let url = broker.url(matches)?;
-    let mut progress = Progress::new(report.quiet, total);
-    start_log(&progress, report.quiet);
+    let mut progress = Progress::new(report.quiet, log.log_format, what.total);
+    log.start(&filter(report.quiet), true, progress.writer())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -124,12 +147,12 @@ fn transmit(
         Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
         None => None,
     });
-    let mut bad = BadLines::new(bad_lines, meter.clone());
+    let mut bad = BadLines::new(what.bad_lines, meter.clone());
     let summary = runtime.block_on(async {
         if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
             serve(address, metrics.clone()).await?;
         }
-        let attempt = Publisher::connect_with(url, broker.settings(exchange)).await;
+        let attempt = Publisher::connect_with(url, broker.settings(what.exchange)).await;
         meter.with(|metrics| metrics.attempted(attempt.is_ok()));
         let mut publisher = attempt?.with_traces(traces.clone());
         if let Some(metrics) = &meter.0 {
@@ -137,7 +160,7 @@ fn transmit(
         }
         let signals = signals(&interrupted)?;
         let summary = publisher
-            .send_until(messages, signals, |summary| {
+            .send_until(what.messages, signals, |summary| {
                 bad.report();
                 progress.show(summary);
             })
@@ -151,7 +174,7 @@ fn transmit(
     }
     let summary = summary?;
     bad.report();
-    tell(&summary, bad.count, report)?;
+    tell(&summary, bad.count, report, log)?;
     Ok(match interrupted.get() {
         0 if summary.is_complete() && bad.count == 0 => 0,
         0 => INCOMPLETE,
@@ -171,28 +194,11 @@ fn signals(number: &Cell<u8>) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// At its trace level lapin logs every byte it sends, passwords included.
-const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
-
-/// Our own messages only, unless `RUST_LOG` says otherwise: lapin logs whole bodies.
-fn start_log(progress: &Progress, quiet: bool) {
+/// Our own messages only, unless somebody chooses: lapin logs whole bodies.
+fn filter(quiet: bool) -> String {
     let level = if quiet { "warn" } else { "info" };
-    let ours = format!("off,{}={level}", env!("CARGO_CRATE_NAME"));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(ours));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(progress.writer())
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .without_time();
-    // Only the first log of a process counts.
-    let log = log.finish().with(CountEvents).with(MOST_DETAIL);
-    let _ = log.try_init();
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        acequia_meter::panicked();
-        report(panic);
-    }));
+    let ours = env!("CARGO_CRATE_NAME");
+    format!("off,{ours}={level},acequia_telemetry={level}")
 }
 
 /// Lines that could not be sent, as they come in from the reader.
@@ -217,8 +223,10 @@ impl BadLines {
             self.count += 1;
             self.meter.with(Metrics::bad_line);
             match self.count {
-                ..=REPORTED_LINES => warn!("{line}"),
-                count if count == REPORTED_LINES + 1 => warn!("more lines cannot be sent"),
+                ..=REPORTED_LINES => warn!(event = "publisher.bad_line", "{line}"),
+                count if count == REPORTED_LINES + 1 => {
+                    warn!(event = "publisher.bad_line", "more lines cannot be sent");
+                }
                 _ => {}
             }
         }
@@ -226,7 +234,45 @@ impl BadLines {
 }
 
 /// The result, for people and for programs.
-fn tell(summary: &Summary, bad_lines: usize, report: &Report) -> anyhow::Result<()> {
+fn tell(summary: &Summary, bad_lines: usize, report: &Report, log: &LogArgs) -> anyhow::Result<()> {
+    match log.log_format {
+        LogFormat::Text => tell_people(summary, bad_lines, report),
+        LogFormat::Json => log_result(summary, bad_lines),
+    }
+    if report.json {
+        let mut result = serde_json::to_value(summary)?;
+        result["bad_lines"] = bad_lines.into();
+        writeln!(io::stdout(), "{result}")?;
+    }
+    Ok(())
+}
+
+/// As lines of a log that programs read.
+fn log_result(summary: &Summary, bad_lines: usize) {
+    for (reason, messages) in &summary.reasons {
+        warn!(
+            event = "publisher.unconfirmed",
+            messages, reason, "given up"
+        );
+    }
+    if let Some(reason) = &summary.stopped {
+        warn!(event = "publisher.stopped", reason, "before the end");
+    }
+    info!(
+        event = "publisher.done",
+        confirmed = summary.confirmed,
+        failed = summary.failed,
+        returned = summary.returned,
+        nacked = summary.nacked,
+        retried = summary.retried,
+        reconnects = summary.reconnects,
+        bad_lines,
+        duration_s = summary.seconds,
+        "sent"
+    );
+}
+
+fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
     for (reason, count) in &summary.reasons {
         eprintln!("{count} not confirmed: {reason}");
     }
@@ -245,10 +291,4 @@ fn tell(summary: &Summary, bad_lines: usize, report: &Report) -> anyhow::Result<
     if !report.quiet {
         eprintln!("{summary}");
     }
-    if report.json {
-        let mut result = serde_json::to_value(summary)?;
-        result["bad_lines"] = bad_lines.into();
-        writeln!(io::stdout(), "{result}")?;
-    }
-    Ok(())
 }

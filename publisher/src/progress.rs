@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
+use acequia_telemetry::LogFormat;
 use indicatif::{ProgressBar, ProgressStyle};
+use tracing::info;
 
 use crate::summary::Summary;
 
@@ -15,18 +17,26 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 pub(crate) enum Progress {
     Quiet,
     Bar(ProgressBar),
-    Lines { last: Instant, total: Option<u64> },
+    Lines {
+        last: Instant,
+        total: Option<u64>,
+        format: LogFormat,
+    },
 }
 
 impl Progress {
     /// For so many messages, if that is known.
-    pub(crate) fn new(quiet: bool, total: Option<u64>) -> Self {
+    pub(crate) fn new(quiet: bool, format: LogFormat, total: Option<u64>) -> Self {
         if quiet {
             return Self::Quiet;
         }
-        if !io::stderr().is_terminal() {
+        if format == LogFormat::Json || !io::stderr().is_terminal() {
             let last = Instant::now();
-            return Self::Lines { last, total };
+            return Self::Lines {
+                last,
+                total,
+                format,
+            };
         }
         let template = match total {
             Some(_) => "{bar:30} {human_pos}/{human_len} {msg} {eta}",
@@ -47,11 +57,22 @@ impl Progress {
                 bar.set_message(format!("{:.0} msg/s", summary.rate));
                 bar.tick();
             }
-            Self::Lines { last, total } => {
+            Self::Lines {
+                last,
+                total,
+                format,
+            } => {
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
-                    let of = total.map_or(String::new(), |total| format!(" of {total}"));
                     let (confirmed, rate) = (summary.confirmed, summary.rate);
+                    if *format == LogFormat::Json {
+                        info!(
+                            event = "publisher.progress",
+                            confirmed, total, rate, "sending"
+                        );
+                        return;
+                    }
+                    let of = total.map_or(String::new(), |total| format!(" of {total}"));
                     eprintln!("confirmed {confirmed}{of}, {rate:.0} msg/s");
                 }
             }

@@ -249,9 +249,15 @@ impl<'a> Run<'a> {
             return;
         }
         if self.reported.is_empty() {
-            warn!("a message for `{key}` came back: {UNROUTABLE}");
+            warn!(
+                event = "publisher.returned",
+                "a message for `{key}` came back: {UNROUTABLE}"
+            );
         } else {
-            warn!("a message for `{key}` came back, too");
+            warn!(
+                event = "publisher.returned",
+                "a message for `{key}` came back, too"
+            );
         }
         self.reported.insert(key.to_owned());
     }
@@ -260,12 +266,18 @@ impl<'a> Run<'a> {
     fn listen(&mut self, lane: &mut Lane) {
         match lane.news() {
             Some(Some(reason)) => {
-                warn!("the broker takes no messages at the moment: {reason}");
+                warn!(
+                    event = "publisher.blocked",
+                    "the broker takes no messages at the moment: {reason}"
+                );
                 self.stalled.get_or_insert_with(Instant::now);
                 self.blocked = Some(reason);
             }
             Some(None) => {
-                info!("the broker takes messages again");
+                info!(
+                    event = "publisher.unblocked",
+                    "the broker takes messages again"
+                );
                 self.stalled = None;
                 self.blocked = None;
                 lane.extend(Instant::now() + self.settings.confirm_timeout);
@@ -297,7 +309,7 @@ impl<'a> Run<'a> {
 
     /// Takes a broken lane apart and decides whether to go on.
     async fn lose(&mut self, lane: Lane, loss: Loss) -> Result<(), String> {
-        warn!("{loss}");
+        warn!(event = "publisher.interrupted", "{loss}");
         self.meter.with(|metrics| metrics.lost(&loss));
         self.stalled.get_or_insert_with(Instant::now);
         self.blocked = None;
@@ -334,12 +346,12 @@ impl<'a> Run<'a> {
                 .with(|metrics| metrics.attempted(attempt.is_ok()));
             match attempt {
                 Ok(link) => {
-                    info!("connected again");
+                    info!(event = "publisher.connected", "connected again");
                     self.summary.reconnects += 1;
                     return Ok(link);
                 }
                 Err(error) if self.why_stop().is_some() => return Err(error.to_string()),
-                Err(error) => info!("{error}"),
+                Err(error) => info!(event = "publisher.waiting", "{error}"),
             }
         }
     }

@@ -8,7 +8,7 @@ from .lint_queries import lint_query
 from .model import PLUGINS, name_of, panels_of, queries_of, strings_in, variables_in
 from .sources import Mistake
 
-PANEL_TYPES = set("alertlist barchart gauge heatmap row stat state-timeline table text timeseries".split())
+PANEL_TYPES = set("alertlist barchart gauge heatmap piechart row stat state-timeline table text timeseries".split())
 WITHOUT_FIELDS = {"alertlist", "text"}
 # Grafana shows any other text behind the number, so a slip would go unnoticed.
 UNITS = set(

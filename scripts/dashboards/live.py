@@ -111,7 +111,7 @@ class Runner:
         for name, column_type in checked:
             if not Postgres.TYPES.match(column_type):
                 raise ValueError(f"column {name} has type {column_type}: cast it (numeric to float8, others to text)")
-        if kind in ("stat", "gauge", "timeseries", "barchart") and not any(
+        if kind in ("stat", "gauge", "timeseries", "barchart", "piechart") and not any(
             re.search(r"int|double|real", column_type) for _, column_type in checked
         ):
             raise ValueError(f"a {kind} needs a column of numbers, it has {checked}")

@@ -13,6 +13,7 @@ SIZES = {
     "heatmap": (12, 8),
     "table": (12, 8),
     "barchart": (12, 8),
+    "piechart": (8, 8),
     "state-timeline": (12, 8),
     "alertlist": (12, 8),
     "text": (12, 8),
@@ -20,7 +21,7 @@ SIZES = {
 # What a panel may say, besides its type with its title. A word that is not here is a slip.
 WORDS = set(
     """about unit decimals thresholds no_value promql sql size stack bars min max columns mappings link alerts
-    may_be_empty may_be_absent x horizontal markdown sort""".split()
+    may_be_empty may_be_absent x horizontal markdown sort points colours""".split()
 )
 COLUMN_WORDS = set("as unit decimals thresholds width mappings link hide background".split())
 
@@ -195,6 +196,15 @@ def custom_and_options(panel, kind):
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "none"},
         }
+    if kind == "piechart":
+        # One row, a slice for each column.
+        return None, {
+            "pieType": "pie",
+            "displayLabels": ["value"],
+            "reduceOptions": reduce_options(),
+            "legend": {"displayMode": "table", "placement": "right", "showLegend": True, "values": ["value", "percent"]},
+            "tooltip": {"mode": "single", "sort": "none"},
+        }
     if kind == "state-timeline":
         return {"fillOpacity": 70, "lineWidth": 0}, {
             "alignValue": "left",
@@ -205,6 +215,20 @@ def custom_and_options(panel, kind):
             "tooltip": {"mode": "single", "sort": "none"},
         }
     raise Mistake(f"type {kind!r} is not known")
+
+
+def series_overrides(panel):
+    """Series with a colour of their own (`colours`), and those drawn as points (`points`): marks in a line."""
+    properties = {name: [] for name in [*panel.get("colours", {}), *panel.get("points", [])]}
+    for name, colour in panel.get("colours", {}).items():
+        properties[name].append({"id": "color", "value": {"mode": "fixed", "fixedColor": colour}})
+    for name in panel.get("points", []):
+        properties[name] += [
+            {"id": "custom.drawStyle", "value": "points"},
+            {"id": "custom.showPoints", "value": "always"},
+            {"id": "custom.pointSize", "value": 9},
+        ]
+    return [{"matcher": {"id": "byName", "options": name}, "properties": items} for name, items in properties.items()]
 
 
 def table_columns(columns, prometheus, titles):
@@ -296,7 +320,7 @@ def panel_json(panel, titles):
             "thresholds": thresholds(panel.get("thresholds")),
         }
         series = kind in ("timeseries", "barchart")
-        threshold_colours = kind != "timeseries" and not (kind == "barchart" and "thresholds" not in panel)
+        threshold_colours = kind not in ("timeseries", "piechart") and not (kind == "barchart" and "thresholds" not in panel)
         defaults["color"] = {"mode": "thresholds" if threshold_colours else "palette-classic"}
         if series:
             defaults["min"] = 0
@@ -314,7 +338,7 @@ def panel_json(panel, titles):
             defaults["links"] = [data_link(panel["link"], titles)]
         if custom:
             defaults["custom"] = custom
-        overrides, transformations = [], []
+        overrides, transformations = series_overrides(panel), []
         if kind == "table":
             overrides, transformations = table_columns(panel.get("columns", {}), "promql" in panel, titles)
         made["fieldConfig"] = {"defaults": defaults, "overrides": overrides}

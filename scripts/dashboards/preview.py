@@ -10,7 +10,7 @@ from .sources import Mistake
 from .svg import DIM, GRID, TEXT, Panel, box, label
 
 COLUMN, UNIT, MARGIN, HEAD = 40, 24, 10, 62
-LIMIT = 60_000
+LIMIT = 80_000
 FONT = "Helvetica, Arial, sans-serif"
 NOTE = "Preview, not Grafana: drawn by scripts/dashboards.sh --preview from the results of every query in a demo run."
 

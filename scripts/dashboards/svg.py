@@ -1,5 +1,8 @@
 """Panels as SVG, from what their queries gave."""
 
+import datetime
+import math
+import re
 from html import escape
 
 from .values import COLOURS, PALETTE, cell, legend, mapped, nice, shown, threshold_colour
@@ -16,6 +19,14 @@ def label(x, y, text, size=11, colour=TEXT, anchor="start", bold=False):
 
 def box(x, y, w, h, fill, extra=""):
     return f'<rect x="{x:.0f}" y="{y:.0f}" width="{max(w, 0.5):.1f}" height="{max(h, 0.5):.1f}" fill="{fill}"{extra}/>'
+
+
+def moment(text):
+    """Seconds since 1970 of a number, or of a time as psql writes it."""
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", text)).timestamp()
 
 
 def cut(text, width, size=11):
@@ -64,7 +75,7 @@ class Panel:
                 for index, name in enumerate(names[1:], 1):
                     if index != metric and row[index]:
                         key = row[metric] if metric is not None else name
-                        lines.setdefault(key, []).append((float(row[0]), float(row[index])))
+                        lines.setdefault(key, []).append((moment(row[0]), float(row[index])))
             made += list(lines.items())
         return made
 
@@ -138,7 +149,7 @@ class Panel:
             return None
         lines.sort(key=lambda line: -max(value for _, value in line[1]))
         lines = lines[:MAX_SERIES]
-        custom = self.defaults.get("custom", {})
+        custom, chosen, marks = self.defaults.get("custom", {}), self.colours(), self.marks()
         stacked, bars = custom["stacking"]["mode"] == "normal", custom["drawStyle"] == "bars"
         limits = [s["value"] for s in self.defaults["thresholds"]["steps"] if s["value"] is not None]
         limits = limits if custom["thresholdsStyle"]["mode"] == "dashed" else []
@@ -156,13 +167,16 @@ class Panel:
         top = nice(max(value for _, points in lines for _, value in points))
         area = x, y, w, h = self.plot(lines)
         made = self.axes(area, top, (self.now - first) / 60)
-        colours = [PALETTE[index % len(PALETTE)] for index in range(len(lines))]
+        colours = [chosen.get(name, PALETTE[index % len(PALETTE)]) for index, (name, _) in enumerate(lines)]
 
         def place(at, value):
             return x + w * (at - first) / (last - first), y + h - h * min(max(value / top, 0), 1)
 
-        for (_, points), colour in reversed(list(zip(lines, colours))):
+        for (name, points), colour in reversed(list(zip(lines, colours))):
             spots = [place(*point) for point in points]
+            if name in marks:
+                made += [f'<circle cx="{px:.0f}" cy="{py:.0f}" r="4" fill="{colour}"/>' for px, py in spots]
+                continue
             if bars:
                 made += [box(px - 2, py, 4, y + h - py, colour) for px, py in spots if y + h - py > 0.5]
                 continue
@@ -176,6 +190,45 @@ class Panel:
                 at = place(first, limit)[1]
                 made.append(f'<path d="M{x:.0f} {at:.0f}h{w:.0f}" stroke="{COLOURS["red"]}" stroke-dasharray="5 4"/>')
         return made + self.legends([name for name, _ in lines], colours)
+
+    def overrides(self, wanted):
+        """name -> value of one property of series."""
+        return {
+            override["matcher"]["options"]: item["value"]
+            for override in self.panel["fieldConfig"]["overrides"]
+            for item in override["properties"]
+            if item["id"] == wanted
+        }
+
+    def colours(self):
+        return {name: COLOURS[value["fixedColor"]] for name, value in self.overrides("color").items()}
+
+    def marks(self):
+        return {name for name, value in self.overrides("custom.drawStyle").items() if value == "points"}
+
+    def piechart(self):
+        slices = [(name, float(texts[0] or 0)) for name, _, texts in self.columns() if texts]
+        total, chosen = sum(value for _, value in slices), self.colours()
+        if not total:
+            return None
+        x, y, r = self.x + self.w * 0.3, self.y + self.h / 2 + 8, min(self.w * 0.25, self.h / 2 - 20)
+        made, turned = [], 0.0
+        for index, (name, value) in enumerate(slices):
+            share, colour = value / total, chosen.get(name, PALETTE[index % len(PALETTE)])
+            if share == 1:
+                made.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{r:.0f}" fill="{colour}"/>')
+            elif share:
+                from_, to = (
+                    (x + r * math.sin(turn * math.tau), y - r * math.cos(turn * math.tau))
+                    for turn in (turned, turned + share)
+                )
+                arc = f"A{r:.0f} {r:.0f} 0 {int(share > 0.5)} 1 {to[0]:.1f} {to[1]:.1f}"
+                made.append(f'<path d="M{x:.0f} {y:.0f}L{from_[0]:.1f} {from_[1]:.1f}{arc}Z" fill="{colour}"/>')
+            turned += share
+            row = self.y + 50 + index * 18
+            made.append(box(self.x + self.w * 0.62, row - 7, 8, 8, colour))
+            made.append(label(self.x + self.w * 0.62 + 14, row, f"{name} {value:.0f} ({share:.0%})", 10, DIM))
+        return made
 
     def heatmap(self):
         rows = []

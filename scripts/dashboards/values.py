@@ -6,6 +6,7 @@ import re
 
 COLOURS = {
     "green": "#73bf69",
+    "yellow": "#fade2a",
     "orange": "#ff9830",
     "red": "#f2495c",
     "blue": "#5794f2",

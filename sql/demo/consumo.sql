@@ -1,4 +1,4 @@
--- demo: consumo --clients 30 --days 45 --suspicious 20 --profile realistic --seed 1 --invalid 0.5 --duplicates 1
+-- demo: consumo --clients 30 --days 45 --start 45d --suspicious 20 --profile realistic --seed 1 --invalid 0.5 --duplicates 1
 \echo
 \echo 'Clients with anomalies (marts.consumo_top_clientes)'
 select propietario_id, nombre, total_anomalias, anomalias_criticas, max_score from marts.consumo_top_clientes limit 5;

@@ -1,8 +1,11 @@
-//! Traces: from the publisher, through broker and worker, to the marts. Off, and costing nothing, unless
+//! What programs say of themselves: the log, and traces.
+//!
+//! Traces go from the publisher, through broker and worker, to the marts. Off, and costing nothing, unless
 //! the usual variables of OpenTelemetry name a collector.
 
 mod carrier;
 mod export;
+mod log;
 
 use std::time::SystemTime;
 
@@ -13,6 +16,7 @@ use opentelemetry::trace::{
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 pub use carrier::{extract, inject, of_text, to_text};
+pub use log::{LogArgs, LogFormat};
 pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::{SpanContext, SpanKind, Status};
 

@@ -1,9 +1,8 @@
 //! The `worker` command.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use acequia_meter::CountEvents;
+use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
     ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration,
 };
@@ -11,12 +10,8 @@ use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
 use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Moves messages from RabbitMQ to marts in PostgreSQL, and accounts for every one.
 #[derive(Debug, Parser)]
@@ -27,26 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Form of the log on standard error
-    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
-    log_format: LogFormat,
-    /// What is logged, as info or acequia_worker=debug
-    #[arg(
-        long,
-        env = "ACEQUIA_LOG",
-        default_value = "info,lapin=off",
-        global = true,
-        value_name = "FILTER"
-    )]
-    log: String,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,54 +106,20 @@ enum Command {
     },
 }
 
-/// Exit status of programs whose reader went away, as a shell tells it (128 + SIGPIPE).
-const CLOSED_PIPE: i32 = 141;
+/// What is logged unless somebody chooses.
+const LOG: &str = "info,lapin=off";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = start_log(&cli) {
-        eprintln!("error: {error:#}");
-        return ExitCode::from(2);
-    }
-    match execute(cli.command).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// At its trace level lapin logs every byte it sends, passwords and bodies included.
-const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
-
-fn start_log(cli: &Cli) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&cli.log).context("ACEQUIA_LOG")?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Text => log.finish().with(CountEvents).with(MOST_DETAIL).init(),
-        LogFormat::Json => {
-            let log = log.json().flatten_event(true).with_span_list(false);
-            let log = log.finish();
-            log.with(CountEvents).with(MOST_DETAIL).init();
-        }
-    }
-    // The text of a panic may hold part of a message: only the place is told.
-    std::panic::set_hook(Box::new(|panic| {
-        let text = panic.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to stdout") {
-            // Whoever reads our output has seen enough, as `head` does: that is no defect.
-            std::process::exit(CLOSED_PIPE);
-        }
-        acequia_meter::panicked();
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(event = "panic", place, "a defect: please report the place");
-    }));
-    Ok(())
+    let outcome = match cli.log.start(LOG, false, std::io::stderr) {
+        Ok(()) => execute(cli.command).await,
+        Err(error) => Err(error),
+    };
+    outcome.unwrap_or_else(|error| {
+        cli.log.failed(&error);
+        ExitCode::from(2)
+    })
 }
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {

@@ -31,10 +31,15 @@ const HISTORY: &str = "core.refinery_schema_history";
 /// Advisory lock of the whole of `worker migrate`; any number that nobody else uses.
 const LOCK: i64 = 0x0ace_4d1a;
 
-/// PostgreSQL lets everybody fill the disk with temporary tables. Said each time: rights on a
-/// database are in no dump of it, and no copy has them.
-const NO_TEMPORARY_TABLES: &str = "do $$ begin \
-    execute format('revoke temporary on database %I from public', current_database()); end $$";
+/// PostgreSQL lets everybody fill the disk with temporary tables, and run a statement for ever: one
+/// that an analyst has forgotten, or that Grafana no longer waits for, takes a processor from
+/// promotion and keeps vacuum from its work. A default, not a limit: who needs longer says so in
+/// the session. Said each time: what belongs to a database from outside is in no dump of it, and no
+/// copy has it.
+const OF_THE_DATABASE: &str = "do $$ begin \
+    execute format('revoke temporary on database %I from public', current_database()); \
+    execute format('alter role acequia_analyst in database %I set statement_timeout = %L', current_database(), '60s'); \
+    end $$";
 
 /// What `migrate` did.
 #[derive(Debug, Default, serde::Serialize)]
@@ -126,7 +131,7 @@ async fn apply(
     for (role, password) in passwords {
         set_password(connection, role, password).await?;
     }
-    sqlx::raw_sql(NO_TEMPORARY_TABLES)
+    sqlx::raw_sql(OF_THE_DATABASE)
         .execute(&mut *connection)
         .await
         .context("rights on the database")?;

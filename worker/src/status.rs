@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
@@ -17,8 +17,10 @@ const WITHIN: Duration = Duration::from_secs(3);
 
 const DOMAINS: &str = "
 select d.domain,
-       coalesce(s.rows, 0)::float8, coalesce(s.age, 0)::float8,
-       coalesce(p.rows, 0)::float8, coalesce(q.rows, 0)::float8, coalesce(c.difference, 0)::float8
+       coalesce(s.rows, 0)::float8 as staged, coalesce(s.age, 0)::float8 as staged_age,
+       coalesce(p.rows, 0)::float8 as pending, coalesce(q.rows, 0)::float8 as quarantine,
+       coalesce(c.difference, 0)::float8 as difference,
+       coalesce(o.rows, 0)::float8 as told, coalesce(o.age, 0)::float8 as told_age
 from (select distinct domain from core.entities) d
 left join (
     select b.domain, sum(e.staged) as rows, extract(epoch from now() - min(b.received_at)) as age
@@ -28,11 +30,28 @@ left join (
     select split_part(entity, '.', 1) as domain, count(*) as rows from core.pending group by 1
 ) p using (domain)
 left join (
-    select domain, count(*) as rows from raw.quarantine where status = 'open' group by domain
+    select domain, count(*) as rows from core.quarantine_open group by domain
 ) q using (domain)
 left join (
     select domain, sum(abs(difference)) as difference from core.conservation group by domain
-) c using (domain)";
+) c using (domain)
+left join (
+    select domain, count(*) as rows, extract(epoch from now() - min(created_at)) as age
+    from core.outbox where published_at is null group by domain
+) o using (domain)";
+
+/// A domain.
+#[derive(FromRow)]
+struct DomainRow {
+    domain: String,
+    staged: f64,
+    staged_age: f64,
+    pending: f64,
+    quarantine: f64,
+    difference: f64,
+    told: f64,
+    told_age: f64,
+}
 
 const MARTS: &str = "
 select mart, kind = 'materialized', extract(epoch from refreshed_at)::float8, extract(epoch from data_as_of)::float8,
@@ -42,7 +61,7 @@ select mart, kind = 'materialized', extract(epoch from refreshed_at)::float8, ex
 from marts.freshness";
 
 /// A row of `marts.freshness`; times in Unix seconds.
-#[derive(sqlx::FromRow)]
+#[derive(FromRow)]
 struct MartRow(
     String,
     bool,
@@ -140,11 +159,16 @@ async fn read(
         Some(connection) => connection,
         None => {
             let attempt = db::connect(database, "metrics").await;
-            connection.insert(metrics.loops.connected("metrics", attempt)?)
+            let open = connection.insert(metrics.loops.connected("metrics", attempt)?);
+            // A new session is slow to answer its first question; that says nothing of the server.
+            open.0.ping().await?;
+            open
         }
     };
-    let domains: Vec<(String, f64, f64, f64, f64, f64)> =
-        sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
+    let asked = Instant::now();
+    connection.ping().await?;
+    gauges.answers.observe(asked.elapsed().as_secs_f64());
+    let domains: Vec<DomainRow> = sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
     let marts: Vec<MartRow> = sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
     let rules: Vec<RuleRow> = sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
     let archives: Vec<(String, f64, f64, f64)> =
@@ -167,19 +191,19 @@ async fn read(
         gauges.archive_failed.with_label_values(&domain).set(failed);
         gauges.archive_late.with_label_values(&domain).set(late);
     }
-    for (domain, staged, age, pending, quarantine, difference) in domains {
-        let domain = [domain.as_str()];
-        gauges.staged_rows.with_label_values(&domain).set(staged);
-        gauges.oldest_staged.with_label_values(&domain).set(age);
-        gauges.pending_rows.with_label_values(&domain).set(pending);
-        gauges
-            .quarantine_open
-            .with_label_values(&domain)
-            .set(quarantine);
-        gauges
-            .conservation
-            .with_label_values(&domain)
-            .set(difference);
+    for row in domains {
+        let domain = [row.domain.as_str()];
+        for (gauge, value) in [
+            (&gauges.staged_rows, row.staged),
+            (&gauges.oldest_staged, row.staged_age),
+            (&gauges.pending_rows, row.pending),
+            (&gauges.quarantine_open, row.quarantine),
+            (&gauges.conservation, row.difference),
+            (&gauges.outbox_waiting, row.told),
+            (&gauges.outbox_oldest, row.told_age),
+        ] {
+            gauge.with_label_values(&domain).set(value);
+        }
     }
     for row in marts {
         let MartRow(mart, materialized, refreshed, as_of, complete, missing, ..) = &row;

@@ -19,24 +19,28 @@ use crate::ground::Ground;
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
+use crate::statements;
 use crate::watch::Watch;
 
-/// Messages per second, and the name of the case.
-const RATES: [(u32, &str); 4] = [
-    (100, "100/s"),
-    (1_000, "1,000/s"),
-    (5_000, "5,000/s"),
-    (20_000, "20,000/s"),
-];
 /// Students who are there before the load begins.
 const STUDENTS: usize = 10_000;
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for (rate, case) in RATES {
-        samples.push(at(ground, rate, case).await?);
+    for &rate in &ground.size.rates {
+        samples.push(at(ground, rate, &case(rate)).await?);
     }
     Ok(samples)
+}
+
+/// Name of the case of a rate, as 1,000/s.
+fn case(rate: u32) -> String {
+    let (thousands, rest) = (rate / 1000, rate % 1000);
+    if thousands == 0 {
+        format!("{rest}/s")
+    } else {
+        format!("{thousands},{rest:03}/s")
+    }
 }
 
 async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample> {
@@ -56,11 +60,17 @@ async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample
         .await?;
     let pids = [workers[0].pid];
     let before = cpu::read(ground.services, &pids)?;
+    if ground.size.statements {
+        statements::begin(&plot).await?;
+    }
     let begun = std::time::Instant::now();
     load::send(&plot.amqp()?, Arc::new(load), Some(f64::from(rate))).await?;
     let took = begun.elapsed();
     drain::until_promoted(&mut owner, all, &mut workers).await?;
     let cpu = cpu::read(ground.services, &pids)? - before;
+    if ground.size.statements {
+        statements::tell(&plot, count).await?;
+    }
     until_refreshed(&mut owner).await?;
 
     let marts = mart_times(&mut owner, first).await?;
@@ -171,7 +181,15 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::percentile;
+    use super::{case, percentile};
+
+    #[test]
+    fn rates_are_named_as_people_write_them() {
+        assert_eq!(
+            [100, 1_000, 20_050].map(case),
+            ["100/s", "1,000/s", "20,050/s"]
+        );
+    }
 
     #[test]
     fn percentiles_are_values_that_occurred() {

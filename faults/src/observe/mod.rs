@@ -2,6 +2,7 @@
 //! workers, the broker and the database of a stage, in a hurry.
 
 mod prometheus;
+mod remedies;
 mod settings;
 mod signs;
 

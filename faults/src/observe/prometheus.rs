@@ -61,13 +61,15 @@ impl Prometheus {
             write(folder.join("rules").join(name), &rules)?;
         }
         let address = format!("127.0.0.1:{}", free_port()?);
+        let look_back = (2 * hurry.workers + 1000).max(5000);
         let watching = spawn(
             Command::new("prometheus")
                 .arg(format!("--web.listen-address={address}"))
                 .arg("--config.file=prometheus.yml")
                 .arg("--storage.tsdb.path=data")
-                // A look back of five minutes would show what is gone.
-                .arg("--query.lookback-delta=5s")
+                // A look back of five minutes would show what is gone. A page that takes as long as it
+                // may comes two of these times after the one before.
+                .arg(format!("--query.lookback-delta={look_back}ms"))
                 .current_dir(&folder),
             &folder.join("prometheus.log"),
         )?;

@@ -19,6 +19,8 @@ pub struct Hurry {
     pub pace: u32,
     /// Milliseconds between scrapes and between evaluations.
     pub every: u32,
+    /// Milliseconds between scrapes of workers, and how long one may take.
+    pub workers: u32,
 }
 
 /// Every rule file, by name, with its lengths of time divided.
@@ -71,6 +73,10 @@ pub(super) fn settings(
             return false;
         };
         job["static_configs"] = json!([{ "targets": targets }]);
+        if job["job_name"] == "acequia-worker" {
+            job["scrape_interval"] = json!(format!("{}ms", hurry.workers));
+            job["scrape_timeout"] = json!(format!("{}ms", hurry.workers));
+        }
         // Its exporter thinks for a second before it says that the database is away.
         if job["job_name"] == "postgresql" {
             job["scrape_interval"] = json!("2500ms");
@@ -179,6 +185,7 @@ mod tests {
         let files = hurried(Hurry {
             pace: 60,
             every: 500,
+            workers: 500,
         })
         .unwrap();
         assert!(files.len() >= 2);

@@ -10,70 +10,119 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use super::prometheus::Prometheus;
+use super::remedies::remedy_of;
 use super::settings::Hurry;
 use crate::report::Outcome;
 use crate::stage::Stage;
 
-/// What a dashboard shows, and an expression that grows when something is to be seen there.
-const PANELS: &[(&str, &str)] = &[
-    ("Ready", "count(acequia_ready == 0)"),
-    ("Workers up", "count(up{job=\"acequia-worker\"} == 0)"),
+/// A panel of the overview, what is to be seen in it, and an expression that grows when it is.
+const PANELS: &[(&str, &str, &str)] = &[
+    ("Ready", "not ready", "count(acequia_ready == 0)"),
     (
-        "Worker starts",
+        "Workers up",
+        "one is away",
+        "count(up{job=\"acequia-worker\"} == 0)",
+    ),
+    (
+        "Interruptions",
+        "worker starts",
         "sum(changes(process_start_time_seconds{job=\"acequia-worker\"}[2m]))",
     ),
-    ("Targets up", "count(up{job!=\"acequia-worker\"} == 0)"),
     (
-        "Consuming interrupted",
+        "Interruptions",
+        "consuming interrupted",
         "sum(acequia_amqp_disconnects_total)",
     ),
     (
-        "Attempts to connect that failed",
+        "Interruptions",
+        "connections that failed",
         "sum(acequia_amqp_connection_attempts_total{outcome=\"failure\"}) \
          + sum(acequia_database_connection_attempts_total{outcome=\"failure\"})",
     ),
-    ("Batch retries", "sum(acequia_batch_retries_total)"),
-    ("Failures of loops", "sum(acequia_loop_failures_total)"),
     (
-        "Redelivered messages",
-        "sum(acequia_redelivered_messages_total)",
+        "Who answers",
+        "a server does not",
+        "count(up{job!=\"acequia-worker\"} == 0)",
     ),
+    ("Who answers", "PostgreSQL does not", "count(pg_up == 0)"),
     (
-        "Dead letters",
-        "sum(acequia_quarantined_messages_total{code=\"delivery_limit\"})",
-    ),
-    ("Broker's alarms", "sum({__name__=~\"rabbitmq_alarms_.+\"})"),
-    ("PostgreSQL up", "count(pg_up == 0)"),
-    (
-        "State of the database unknown",
+        "Who answers",
+        "state of the database unknown",
         "count(acequia_database_readable == 0)",
     ),
     (
-        "Age of the oldest staged batch above 2 s",
+        "Answers of the servers",
+        "broker above 50 ms",
+        "count(max(rate(acequia_broker_answer_duration_seconds_sum[10s]) \
+         / (rate(acequia_broker_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+    ),
+    (
+        "Answers of the servers",
+        "database above 50 ms",
+        "count(max(rate(acequia_database_answer_duration_seconds_sum[10s]) \
+         / (rate(acequia_database_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+    ),
+    (
+        "Retries and failures",
+        "staging",
+        "sum(acequia_batch_retries_total)",
+    ),
+    (
+        "Retries and failures",
+        "loops",
+        "sum(acequia_loop_failures_total)",
+    ),
+    (
+        "Duplicates and redeliveries",
+        "redelivered",
+        "sum(acequia_redelivered_messages_total)",
+    ),
+    (
+        "Duplicates and redeliveries",
+        "more than 10 duplicates a second",
+        "count(sum(rate(acequia_duplicate_messages_total[20s])) > 10)",
+    ),
+    (
+        "Dead-lettered",
+        "one",
+        "sum(acequia_quarantined_messages_total{code=\"delivery_limit\"})",
+    ),
+    (
+        "Broker's alarms",
+        "one",
+        "sum({__name__=~\"rabbitmq_alarms_.+\"})",
+    ),
+    (
+        "Oldest staged batch",
+        "above 2 s",
         "count(acequia_oldest_staged_age_seconds > 2)",
     ),
     (
-        "End to end p95 above 1 s",
+        "End-to-end p95",
+        "above 1 s",
         "count(histogram_quantile(0.95, sum by (le) \
          (rate(acequia_end_to_end_duration_seconds_bucket[20s]))) > 1)",
     ),
     (
-        "Refused per second above 10",
+        "Quarantined by code",
+        "more than 10 a second",
         "count(sum(rate(acequia_quarantined_messages_total[20s])) > 10)",
     ),
-    (
-        "Duplicates per second above 10",
-        "count(sum(rate(acequia_duplicate_messages_total[20s])) > 10)",
-    ),
 ];
+/// Has a value when messages were taken between two scrapes.
+const FLOWS: &str = "sum(rate(acequia_received_messages_total[20s])) > 0";
 /// How long a start may take.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
+/// How long is looked at least: two scrapes of workers, and what follows from them.
+const LOOKS_FOR: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// The rules as they are; only looked at more often.
 const HURRY: Hurry = Hurry {
     pace: 1,
     every: 1000,
+    // A page comes within 3 s, however the database is.
+    workers: 3500,
 };
 
 /// What was seen of a fault.
@@ -83,6 +132,8 @@ pub struct Seen {
     pub panels: BTreeMap<String, f64>,
     /// Seconds from the fault until the condition of an alert held.
     pub alerts: BTreeMap<String, f64>,
+    /// What people see who do not look at Prometheus.
+    pub told: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -100,16 +151,19 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins to look.
+    /// Begins to look, when all is well and, if messages flow already, Prometheus has seen them.
     ///
     /// # Errors
-    /// When Prometheus does not start.
-    pub async fn over(stage: &Stage, workers: &[String]) -> anyhow::Result<Self> {
+    /// When Prometheus does not start, or not all is well.
+    pub async fn over(stage: &Stage, workers: &[String], flows: bool) -> anyhow::Result<Self> {
         let prometheus = Prometheus::start(stage, workers, HURRY).await?;
         // What is wrong while everything starts is not the fault's.
         let begun = Instant::now();
         loop {
-            let calm = prometheus.value("min(acequia_ready) * min(up)").await?;
+            let mut calm = prometheus.value("min(acequia_ready) * min(up)").await?;
+            if flows && prometheus.value(FLOWS).await?.is_none() {
+                calm = None;
+            }
             let pending = prometheus.alerts("pending").await?;
             if calm == Some(1.0) && pending.is_empty() {
                 break;
@@ -136,9 +190,12 @@ impl Observer {
         }
     }
 
-    /// What was seen so far.
-    #[must_use]
-    pub fn seen(&self) -> Seen {
+    /// What was seen, of a fault that is over soon in the scrapes after it.
+    pub async fn seen(&self) -> Seen {
+        let struck = lock(&self.state).struck.as_ref().map(|(at, _)| *at);
+        if let Some(struck) = struck {
+            tokio::time::sleep(LOOKS_FOR.saturating_sub(struck.elapsed())).await;
+        }
         lock(&self.state).seen.clone()
     }
 }
@@ -151,9 +208,9 @@ impl Drop for Observer {
 
 async fn look(prometheus: &Prometheus, state: &Mutex<State>) {
     let mut now = BTreeMap::new();
-    for (name, expression) in PANELS {
+    for (panel, sign, expression) in PANELS {
         if let Ok(value) = prometheus.value(expression).await {
-            now.insert((*name).to_owned(), value.unwrap_or(0.0));
+            now.insert(format!("{panel}: {sign}"), value.unwrap_or(0.0));
         }
     }
     let pending = prometheus.alerts("pending").await.unwrap_or_default();
@@ -212,17 +269,18 @@ pub fn placed(page: &str, table: &str) -> String {
 pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
     let rules = rules()?;
     let mut table = String::from(
-        "| fault | first panels, after | alerts: condition holds after, then `for` |\n|---|---|---|\n",
+        "| fault | on the overview, after | alerts: condition holds after, then `for` | what to do |\n\
+         |---|---|---|---|\n",
     );
     for outcome in outcomes {
         let Some(seen) = &outcome.seen else { continue };
         let mut panels: Vec<(&String, &f64)> = seen.panels.iter().collect();
         panels.sort_by(|a, b| a.1.total_cmp(b.1));
-        let panels: Vec<String> = panels
+        let panels = panels
             .into_iter()
             .take(4)
-            .map(|(name, after)| format!("{name} {after:.1} s"))
-            .collect();
+            .map(|(name, after)| format!("{name}, {after:.1} s"));
+        let panels: Vec<String> = panels.chain(seen.told.iter().cloned()).collect();
         let mut alerts: Vec<(&String, &f64)> = seen.alerts.iter().collect();
         alerts.sort_by(|a, b| a.1.total_cmp(b.1));
         let alerts: Vec<String> = alerts
@@ -240,11 +298,12 @@ pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
         // Writing to a text cannot fail.
         let _ = writeln!(
             table,
-            "| {} (`{}`) | {} | {} |",
+            "| {} (`{}`) | {} | {} | {} |",
             outcome.fault,
             outcome.name,
             or_none(panels),
-            or_none(alerts)
+            or_none(alerts),
+            remedy_of(&outcome.name)
         );
     }
     Ok(table)
@@ -252,7 +311,23 @@ pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::placed;
+    use std::collections::BTreeSet;
+
+    use super::{PANELS, placed};
+
+    /// The table promises that the overview alone is enough.
+    #[test]
+    fn every_panel_is_on_the_overview() {
+        let source = include_str!("../../../grafana/src/pipeline/pipeline-overview.yml");
+        let titles: BTreeSet<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("  - ")?.split_once(": "))
+            .map(|(_, title)| title)
+            .collect();
+        for (panel, _, _) in PANELS {
+            assert!(titles.contains(panel), "{panel} is not one of {titles:?}");
+        }
+    }
 
     #[test]
     fn the_table_goes_to_its_place() {

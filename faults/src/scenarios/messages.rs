@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
@@ -211,7 +212,7 @@ fn skewed(rng: &mut ChaCha8Rng, number: u32) -> anyhow::Result<(Raw, Verdict)> {
 /// Four processes that migrate the same empty database at once.
 pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
     let races = game.pick(5, 1);
-    let mut evidence = Vec::new();
+    let (mut evidence, mut told) = (Vec::new(), Vec::new());
     let mut stage = Stage::set(false).await?;
     for _ in 0..races {
         stage = stage.with_empty_database().await?;
@@ -231,6 +232,12 @@ pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
             let output = output?;
             let words = String::from_utf8_lossy(&output.stderr);
             anyhow::ensure!(output.status.success(), "worker migrate: {words}");
+            // What its last line says: one applied everything, the others found nothing to do.
+            let last = words.lines().rfind(|line| line.contains("migrate.done"));
+            let applied =
+                last.and_then(|line| line.split_once(" migrations=")?.1.split(' ').next());
+            let applied = applied.context("no line migrate.done")?.to_owned();
+            told.push((ended - begun, applied));
             first_end = first_end.min(ended - begun);
         }
         let twice = stage
@@ -250,6 +257,13 @@ pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
             trial.strike();
             trial.proof(true, words);
         }
+        let (took, applied): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let took = took.into_iter().max().unwrap_or_default().as_secs_f64();
+        trial.sees(format!(
+            "No pipeline runs yet. `worker migrate`: exit status 0 of each, the last after {took:.1} s; \
+             last lines `migrate.done`, migrations {}",
+            applied.join(", ")
+        ));
         trial.flows(200).await?;
         trial.healed().await
     })

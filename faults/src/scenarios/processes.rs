@@ -82,8 +82,13 @@ pub async fn after_commit(game: Game) -> anyhow::Result<Outcome> {
     let crashes = game.pick(30, 5);
     trial(&game, &setup, async |trial| {
         let begun = std::time::Instant::now();
+        let mut struck = false;
         while trial.fleet.ended_by(SIGABRT) < crashes && begun.elapsed() < Duration::from_secs(300)
         {
+            if !struck && trial.fleet.ended_by(SIGABRT) > 0 {
+                trial.strike();
+                struck = true;
+            }
             sleep(Duration::from_millis(20)).await;
         }
         trial.fleet.members[0].failpoint(None);

@@ -13,7 +13,8 @@ pub fn publisher(arguments: &[&str]) -> Command {
         "AMQP_URL",
         "AMQP_URL_FILE",
         "ALLOW_PLAINTEXT",
-        "RUST_LOG",
+        "ACEQUIA_LOG",
+        "LOG_FORMAT",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     ] {
@@ -106,6 +107,62 @@ async fn lines_that_cannot_be_sent_are_reported_and_end_in_1() {
         (Some(0), "")
     );
     assert_eq!(broker.drain("all").await.len(), 3);
+}
+
+/// Whoever collects logs reads every line of a program, its last words included.
+#[tokio::test]
+async fn as_json_every_line_is_an_object_that_names_its_event() {
+    let broker = Broker::start().await;
+    broker.bind("all", &[&all_keys()]).await;
+    let file = temporary("lines.ndjson");
+    let path = file.to_str().unwrap();
+    let mut writing = publisher(&["generate", domain().name, "--output", path]);
+    writing.env("LOG_FORMAT", "json");
+    let written = run(writing).await;
+    assert_eq!(events(&written), ["publisher.wrote"]);
+
+    let mut bad = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .unwrap();
+    writeln!(bad, "no JSON").unwrap();
+    let mut sending = publisher(&["send", path, "--log-format", "json"]);
+    sending.env("AMQP_URL", broker.url());
+    let sent = run(sending).await;
+    assert_eq!(sent.status.code(), Some(1), "{}", stderr(&sent));
+    let told = events(&sent);
+    for event in ["publisher.bad_line", "publisher.done"] {
+        assert!(told.contains(&event.to_owned()), "{told:?}");
+    }
+    let last: serde_json::Value =
+        serde_json::from_str(stderr(&sent).lines().last().unwrap()).unwrap();
+    let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+    assert_eq!(last["confirmed"], lines - 1, "{last}");
+    assert_eq!(last["bad_lines"], 1, "{last}");
+
+    let nobody = acequia_testkit::free_port().unwrap();
+    let mut command = publisher(&["send", path, "--retry-for", "1"]);
+    command.env("LOG_FORMAT", "json").env(
+        "AMQP_URL",
+        format!("amqp://app:s3cret@127.0.0.1:{nobody}/%2f"),
+    );
+    let refused = run(command).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(events(&refused), ["program.failed"]);
+    assert!(!stderr(&refused).contains("s3cret"));
+}
+
+/// The events of a log whose lines are JSON objects.
+fn events(output: &Output) -> Vec<String> {
+    let event = |line: &str| {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        for field in ["timestamp", "level", "message"] {
+            assert!(line[field].is_string(), "{field} of {line}");
+        }
+        line["event"].as_str().unwrap().to_owned()
+    };
+    stderr(output).lines().map(event).collect()
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ async fn refused(url: &str, settings: &[(&str, &str)]) -> String {
     let mut command = publisher(&["generate", domain().name]);
     command
         .env("AMQP_URL", url)
-        .env("RUST_LOG", "trace")
+        .env("ACEQUIA_LOG", "trace")
         .envs(settings.iter().copied());
     let output = run(command).await;
     let said = stderr(&output);

@@ -43,7 +43,11 @@ verdict as materialized (
                     is not distinct from (c.calificacion, c.fecha_registro) then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
-    left join academico.calificaciones c on c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
+    -- Looked up row by row: the planner takes one look into eight partitions for eight, and would rather
+    -- read the whole table, which grows.
+    left join lateral (
+        select * from academico.calificaciones t where t.id_alumno = n.id_alumno and t.id_grupo = n.id_grupo offset 0
+    ) c on true
 ),
 written as (
     insert into academico.calificaciones (id_alumno, id_grupo, calificacion, fecha_registro, event_at, message_id, batch_id)

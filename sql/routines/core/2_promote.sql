@@ -7,12 +7,14 @@ returns table (
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    c_few constant bigint := 500; -- rows
     v_started timestamptz := clock_timestamp();
     v_batches bigint[];
     v_entities text[];
     v_oldest timestamptz;
     v_entity record;
     v_done record;
+    v_staged bigint;
     v_changed bigint := 0;
     v_rows bigint := 0;
     v_parked bigint := 0;
@@ -38,9 +40,14 @@ begin
     ) b
     where coalesce(b.before, 0) < p_max_rows;
 
-    select array_agg(distinct e.entity) into v_entities
+    select array_agg(distinct e.entity), coalesce(sum(e.staged), 0) into v_entities, v_staged
     from core.batch_entities e
     where e.batch_id = any (v_batches) and e.staged > 0;
+
+    -- To plan a merge costs more than to merge a few rows: those go by a plan that the session keeps.
+    -- Many rows are worth a plan of their own.
+    perform set_config('plan_cache_mode',
+        case when v_staged < c_few then 'force_generic_plan' else 'force_custom_plan' end, true);
 
     for v_entity in
         select c.entity, c.merge from core.entities c where c.domain = p_domain order by c.position

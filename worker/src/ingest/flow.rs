@@ -1,8 +1,5 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
 use anyhow::Context as _;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -21,7 +18,6 @@ use crate::run::Shared;
 #[derive(Debug)]
 pub struct Turn {
     free: Semaphore,
-    took_us: AtomicU64,
 }
 
 impl Turn {
@@ -30,7 +26,6 @@ impl Turn {
     pub const fn new() -> Self {
         Self {
             free: Semaphore::const_new(1),
-            took_us: AtomicU64::new(0),
         }
     }
 
@@ -40,16 +35,6 @@ impl Turn {
     /// Never: it is not closed.
     pub async fn take(&self) -> anyhow::Result<SemaphorePermit<'_>> {
         Ok(self.free.acquire().await?)
-    }
-
-    /// How long the last batch took to be written and acknowledged.
-    pub fn took(&self) -> Duration {
-        Duration::from_micros(self.took_us.load(Ordering::Relaxed))
-    }
-
-    fn took_since(&self, begun: Instant) {
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.took_us.store(micros, Ordering::Relaxed);
     }
 }
 
@@ -107,7 +92,6 @@ pub async fn write(
     writer: &Writer<'_>,
     connection: &mut (PgConnection, Open),
     outlet: &Outlet,
-    turn: &Turn,
     mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
     let mut acknowledged = false;
@@ -118,7 +102,6 @@ pub async fn write(
             let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
-            let begun = Instant::now();
             writer.health.working();
             if load.batch.again
                 && let Some(domain) = lane.legacy_of()
@@ -132,7 +115,6 @@ pub async fn write(
             outlet.acknowledge(load.batch).await?;
             acknowledged = true;
             writer.health.succeeded();
-            turn.took_since(begun);
             drop(permit);
         }
     };

@@ -1,5 +1,6 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
+mod answers;
 mod flow;
 mod identity;
 mod insert;
@@ -145,7 +146,7 @@ async fn consume(
     let outlet = source.outlet().clone();
     let (collected, (written, acknowledged)) = tokio::join!(
         collect(writer, window, &mut source, &turn, hand_over),
-        write(writer, &mut connection, &outlet, &turn, loads)
+        write(writer, &mut connection, &outlet, loads)
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();

@@ -8,15 +8,14 @@ use acequia_link::broker;
 use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::answers::{ready_messages, watch};
 use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
@@ -27,11 +26,16 @@ use crate::config::LoopArgs;
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(4);
 /// A batch waits for more messages for this share of the time that its first one is under way
-/// already, or half as long as a write takes: fresh messages are not held up, a backlog goes in
-/// large batches, and so does what comes faster than small batches can be written.
+/// already, or for a time that grows with the batch before: fresh messages are not held up, a
+/// backlog goes in large batches, and so does what comes faster than small batches can be written.
 const LINGER_SHARE: u32 = 20;
+/// What each message of the batch before adds. At 1,000 messages a second that is next to nothing,
+/// at 20,000 batches grow until what each of them costs by itself does not matter.
+const LINGER_EACH: Duration = Duration::from_micros(40);
+/// ... up to this.
+const LINGER_MORE: Duration = Duration::from_millis(20);
 
 /// What ended the collection of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +93,14 @@ pub struct Source {
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
+    /// Ends with the source, as the pump does.
+    _watch: AbortOnDropHandle<()>,
     arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
     budget: usize,
+    /// Messages of the last batch.
+    collected: u32,
     /// The queue counts how often it delivers a message.
     counted: bool,
 }
@@ -107,15 +115,19 @@ impl Source {
         let connected = broker::connect(&shared.broker, &name).await?;
         declare(&connected.connection, &shared.domains).await?;
         let channel = answer(connected.connection.create_channel()).await?;
+        let watched = answer(connected.connection.create_channel()).await?;
+        let took = shared.metrics.ingest.broker_answers(&lane.queue);
         let mut source = Self {
             queue: lane.queue.clone(),
             counted: lane.legacy_of().is_none(),
             outlet: Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue)),
             tag: String::new(),
             pump: None,
+            _watch: AbortOnDropHandle::new(tokio::spawn(watch(watched, lane.queue.clone(), took))),
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
+            collected: 0,
         };
         source.outlet.flow().reset();
         source.consume(window).await?;
@@ -191,7 +203,7 @@ impl Source {
         };
         let counted = self.counted;
         let again = |delivery: &Delivery| delivery.redelivered && !counted;
-        let enough = Instant::now() + linger(&first, turn.took(), settings.batch_wait);
+        let enough = Instant::now() + linger(&first, self.collected, settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
@@ -233,6 +245,7 @@ impl Source {
             bytes += delivery.data.len();
             batch.deliveries.push(delivery);
         }
+        self.collected = u32::try_from(batch.deliveries.len()).unwrap_or(u32::MAX);
         Ok(Some(batch))
     }
 
@@ -259,27 +272,12 @@ impl Source {
                 }
                 () = tokio::time::sleep(look_every) => {}
             }
-            passed_over = if self.ready_messages().await? > 0 {
-                passed_over + 1
-            } else {
-                0
-            };
+            let ready = ready_messages(self.outlet.channel(), &self.queue).await?;
+            passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {
                 return Err(Lost::Starved.into());
             }
         }
-    }
-
-    /// Messages in the queue that are ready to be delivered.
-    async fn ready_messages(&self) -> anyhow::Result<u32> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let name = self.queue.as_str().into();
-        let channel = self.outlet.channel();
-        let queue = answer(channel.queue_declare(name, options, FieldTable::default())).await?;
-        Ok(queue.message_count())
     }
 
     /// The way back to the broker.
@@ -295,12 +293,12 @@ impl Drop for Source {
     }
 }
 
-/// How long a batch that begins with a message waits for more, where the batch before took so
-/// long to be written.
-fn linger(first: &Delivery, took: Duration, longest: Duration) -> Duration {
+/// How long a batch that begins with a message waits for more, where the batch before had so many.
+fn linger(first: &Delivery, before: u32, longest: Duration) -> Duration {
     let now = Utc::now();
     let age = published_at(&first.properties, now)
         .and_then(|published| (now - published).to_std().ok())
         .unwrap_or_default();
-    (age / LINGER_SHARE).max(took / 2).max(LINGER).min(longest)
+    let more = LINGER_EACH.saturating_mul(before).min(LINGER_MORE);
+    (age / LINGER_SHARE).max(more).max(LINGER).min(longest)
 }

@@ -1,7 +1,9 @@
 //! Gauges that describe the database: the same from every worker, read when Prometheus asks.
 
 use acequia_meter::Maker;
-use prometheus::{Gauge, GaugeVec};
+use prometheus::{Gauge, GaugeVec, Histogram};
+
+use super::ANSWER;
 
 /// Gauges that describe the database, not the process: the same from every worker.
 #[derive(Debug)]
@@ -10,6 +12,8 @@ pub struct DatabaseGauges {
     pub up: Gauge,
     /// How long it took, seconds.
     pub read_seconds: Gauge,
+    /// How long it takes to answer a question that costs it nothing, seconds.
+    pub answers: Histogram,
     /// Rows that wait for promotion, per domain.
     pub staged_rows: GaugeVec,
     /// Age of the oldest of them, seconds.
@@ -20,6 +24,10 @@ pub struct DatabaseGauges {
     pub quarantine_open: GaugeVec,
     /// Messages unaccounted for; must be 0.
     pub conservation: GaugeVec,
+    /// Messages of the core's own that wait for the broker.
+    pub outbox_waiting: GaugeVec,
+    /// Age of the oldest of them, seconds.
+    pub outbox_oldest: GaugeVec,
     /// Last refresh, Unix seconds, per mart.
     pub mart_refreshed: GaugeVec,
     /// Newest publish time of what the mart shows, Unix seconds.
@@ -75,6 +83,11 @@ impl DatabaseGauges {
                 "acequia_database_read_duration_seconds",
                 "How long the last reading of the gauges that describe the database took.",
             )?,
+            answers: make.histogram(
+                "acequia_database_answer_duration_seconds",
+                "From a question that costs nothing to PostgreSQL's answer, one before each reading of the gauges that describe it.",
+                ANSWER,
+            )?,
             staged_rows: make.gauges(
                 "acequia_staged_rows",
                 "Rows that wait for promotion.",
@@ -98,6 +111,16 @@ impl DatabaseGauges {
             conservation: make.gauges(
                 "acequia_conservation_difference",
                 "Messages that are not accounted for; must be 0.",
+                &["domain"],
+            )?,
+            outbox_waiting: make.gauges(
+                "acequia_outbox_waiting_messages",
+                "Messages of the core's own that wait for the broker.",
+                &["domain"],
+            )?,
+            outbox_oldest: make.gauges(
+                "acequia_outbox_oldest_age_seconds",
+                "Age of the oldest message of the core's own that waits for the broker.",
                 &["domain"],
             )?,
             mart_refreshed: make.gauges(
@@ -206,6 +229,8 @@ impl DatabaseGauges {
             &self.pending_rows,
             &self.quarantine_open,
             &self.conservation,
+            &self.outbox_waiting,
+            &self.outbox_oldest,
             &self.mart_refreshed,
             &self.mart_data_as_of,
             &self.mart_complete_through,

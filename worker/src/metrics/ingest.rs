@@ -6,10 +6,10 @@ use acequia_contracts::{Code, Domain};
 use acequia_meter::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{info, warn};
 
-use super::{LAG, WORK, create_failures, positive};
+use super::{ANSWER, LAG, WORK, create_failures, positive};
 use crate::failure::{Failure, describe};
 use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
 
@@ -41,6 +41,7 @@ pub struct Ingest {
     connected: IntGaugeVec,
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
+    broker_answers: HistogramVec,
 }
 
 /// What a lane holds of its queue at the moment.
@@ -215,6 +216,12 @@ impl Ingest {
                 "Times that consuming was interrupted, by reason.",
                 &["queue", "reason"],
             )?,
+            broker_answers: make.histograms(
+                "acequia_broker_answer_duration_seconds",
+                "From a question about the queue to the broker's answer, one every five seconds.",
+                queue,
+                ANSWER,
+            )?,
         })
     }
 
@@ -227,6 +234,7 @@ impl Ingest {
             &self.batch_messages,
             &self.decode_seconds,
             &self.stage_seconds,
+            &self.broker_answers,
         ] {
             histogram.with_label_values(&[queue]);
         }
@@ -253,6 +261,11 @@ impl Ingest {
             bytes: self.in_flight_bytes.with_label_values(&[queue]),
             prefetch: self.prefetch.with_label_values(&[queue]),
         }
+    }
+
+    /// How long the broker takes to answer questions about a queue.
+    pub fn broker_answers(&self, queue: &str) -> Histogram {
+        self.broker_answers.with_label_values(&[queue])
     }
 
     /// A lane consumes.

@@ -127,6 +127,12 @@ async fn the_analyst_reads_marts_quality_and_accounts_and_nothing_else() {
             "{statement}"
         );
     }
+    // A statement that nobody waits for any more ends by itself.
+    let limit: String = sqlx::query_scalar("show statement_timeout")
+        .fetch_one(&mut analyst)
+        .await
+        .unwrap();
+    assert_eq!(limit, "1min");
     // Functions of the platform do things; those of the marts only read.
     let callable = platform
         .texts("select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use acequia_contracts::{Code, catalog};
-use acequia_testkit::metrics::{Page, Sources, Spec};
+use acequia_testkit::metrics::{Page, Series, Sources, Spec};
 use acequia_testkit::{Proxy, root, wait_for};
 use acequia_worker::ingest::{Lane, UNKNOWN};
 use lapin::BasicProperties;
@@ -158,6 +158,95 @@ async fn the_page_comes_without_a_database_too() {
     wait_for("the gauges", async || Ok(readable().await == Some(1.0)))
         .await
         .unwrap();
+    worker.stop().await;
+}
+
+/// What waits in the outbox and in quarantine is counted without a look at quarantine's partitions:
+/// there is one for each day that messages were refused on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_counted_without_reading_quarantine() {
+    const DEAD: &str = acequia_worker::amqp::DEAD_QUEUE;
+    let platform = Platform::new().await;
+    // Nobody takes from the outbox after the first look.
+    let worker = platform.worker(&["--poll-every", "1h"]);
+    worker.ready().await;
+    platform
+        .publish_all(&[Message::straight(DEAD, "given up").with_id("dead")])
+        .await;
+    wait_for("a message in quarantine", async || {
+        let open = "select count(*) from core.quarantine_open";
+        Ok(platform.number(open).await == 1)
+    })
+    .await
+    .unwrap();
+    let mut other = platform.connect().await;
+    sqlx::raw_sql("begin; lock table raw.quarantine in access exclusive mode")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    platform
+        .execute(
+            "insert into core.outbox (domain, routing_key, body, created_at)
+             select domain, 'told', '{}', now() - interval '1 hour' from core.quarantine_open",
+        )
+        .await;
+    let sum = |page: &Page, name: &str| {
+        let series = page.families[name].series.iter();
+        series.map(|series| series.value).sum::<f64>()
+    };
+    wait_for("a page that counts both", async || {
+        let page = Page::parse(&worker.metrics().await).unwrap();
+        let readable = page.value("acequia_database_readable", &[]);
+        assert_eq!(readable, Some(1.0), "the page waits for quarantine");
+        Ok(sum(&page, "acequia_quarantine_open_rows") == 1.0
+            && sum(&page, "acequia_outbox_waiting_messages") == 1.0
+            && sum(&page, "acequia_outbox_oldest_age_seconds") >= 3600.0)
+    })
+    .await
+    .unwrap();
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    worker.stop().await;
+}
+
+/// A server that answers late is told from one that has much to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_answers_of_the_servers_are_measured() {
+    let platform = Platform::new().await;
+    let database = Proxy::to(&platform.database.worker).await.unwrap();
+    let broker = Proxy::to(&platform.broker.url).await.unwrap();
+    let worker = platform.worker_by(
+        &database.url(&platform.database.worker).unwrap(),
+        &broker.url(&platform.broker.url).unwrap(),
+        &[],
+    );
+    worker.ready().await;
+    // Answers that took more than a second.
+    let late = async |name: &str| {
+        let page = Page::parse(&worker.metrics().await).unwrap();
+        let count = |series: &&Series| series.name.ends_with("_count");
+        let prompt = |series: &&Series| series.labels.get("le").is_some_and(|le| le == "1");
+        let sum = |some: &dyn Fn(&&Series) -> bool| {
+            let series = page.families[name].series.iter().filter(some);
+            series.map(|series| series.value).sum::<f64>()
+        };
+        sum(&count) - sum(&prompt)
+    };
+    let (of_broker, of_database) = (
+        "acequia_broker_answer_duration_seconds",
+        "acequia_database_answer_duration_seconds",
+    );
+    for (proxy, slow, quick) in [
+        (&broker, of_broker, of_database),
+        (&database, of_database, of_broker),
+    ] {
+        let before = (late(slow).await, late(quick).await);
+        proxy.delay(Duration::from_millis(1200));
+        wait_for("a late answer", async || Ok(late(slow).await > before.0))
+            .await
+            .unwrap();
+        assert!(late(quick).await <= before.1, "{quick}");
+        proxy.delay(Duration::ZERO);
+    }
     worker.stop().await;
 }
 

@@ -85,8 +85,8 @@ impl Generator for Consumo {
                 Arg::new("start")
                     .long("start")
                     .value_name("DATE")
-                    .value_parser(value_parser!(NaiveDate))
-                    .help("First day; by default 2024-09-02, or so that continuous hours begin today"),
+                    .value_parser(first_day)
+                    .help("First day, as 2024-09-02 or 45d for 45 days ago; by default 2024-09-02, or so that continuous hours begin today"),
             )
             .arg(
                 Arg::new("mode")
@@ -138,6 +138,16 @@ impl Generator for Consumo {
             seed,
         })))
     }
+}
+
+/// A date, or one so many days ago.
+fn first_day(text: &str) -> Result<NaiveDate, String> {
+    let ago = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    match ago {
+        Some(days) => Utc::now().date_naive().checked_sub_days(Days::new(days)),
+        None => text.parse().ok(),
+    }
+    .ok_or_else(|| "neither a date, as 2024-09-02, nor days ago, as 45d".to_owned())
 }
 
 fn number(

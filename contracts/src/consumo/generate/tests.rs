@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Command;
 use serde_json::Value;
 
-use super::{Consumo, percent, suspicious};
+use super::{Consumo, first_day, percent, suspicious};
 use crate::generate::{Generator, Synthetic};
 use crate::{Context, domain};
 
@@ -28,6 +28,19 @@ fn readings(options: &str) -> Vec<Value> {
     readings
         .map(|message| serde_json::from_slice(&message.body).unwrap())
         .collect()
+}
+
+#[test]
+fn the_first_day_is_a_date_or_days_ago() {
+    let date = "2024-09-02".parse().unwrap();
+    assert_eq!(first_day("2024-09-02"), Ok(date));
+    let today = || chrono::Utc::now().date_naive();
+    let (before, ago, after) = (today(), first_day("45d").unwrap(), today());
+    let days = chrono::Days::new(45);
+    assert!((before..=after).contains(&(ago + days)), "{ago}");
+    for wrong in ["", "d", "-1d", "45", "yesterday", "99999999999d"] {
+        assert!(first_day(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

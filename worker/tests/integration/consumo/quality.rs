@@ -94,7 +94,7 @@ fn troubles(readings: &[Sent]) -> Vec<(&'static str, Trouble)> {
             "lecturas_contradicted",
             Trouble::Said(
                 again("2024-09-10", LATER, &|body| {
-                    body["consumo_kwh"] = 0.5.into()
+                    body["consumo_kwh"] = 0.5.into();
                 }),
                 // The truth again, and nothing else: what was received stays received.
                 vec![],

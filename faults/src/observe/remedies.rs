@@ -1,0 +1,180 @@
+//! What a person does about each fault, and the runbooks that say how.
+
+/// What is known of a fault before it happens.
+#[derive(Debug)]
+pub struct Remedy {
+    /// The scenario.
+    pub scenario: &'static str,
+    /// What to do, in a sentence or two.
+    pub words: &'static str,
+    /// Pages of docs/runbooks, by the names of their alerts.
+    pub runbooks: &'static [&'static str],
+}
+
+const fn remedy(
+    scenario: &'static str,
+    words: &'static str,
+    runbooks: &'static [&'static str],
+) -> Remedy {
+    Remedy {
+        scenario,
+        words,
+        runbooks,
+    }
+}
+
+/// Of every scenario.
+pub static REMEDIES: &[Remedy] = &[
+    remedy(
+        "worker-kill",
+        "Nothing for one start. For three in 15 minutes: who kills it, or what is the last line of its log?",
+        &["AcequiaWorkerRestarting"],
+    ),
+    remedy(
+        "worker-stop",
+        "Continue it or kill it; the service manager starts another.",
+        &["AcequiaWorkerAbsent", "AcequiaTargetDown"],
+    ),
+    remedy(
+        "crash-after-commit",
+        "Nothing for one start. For three in 15 minutes: the last line of its log. Copies are recognised.",
+        &["AcequiaWorkerRestarting"],
+    ),
+    remedy(
+        "broker-kill",
+        "Start the broker. Workers and publishers come back by themselves.",
+        &["AcequiaTargetDown", "AcequiaNotReady"],
+    ),
+    remedy(
+        "memory-alarm",
+        "Let workers drain the queues, or give the broker memory. Publishers go on by themselves.",
+        &["RabbitmqAlarm"],
+    ),
+    remedy(
+        "disk-alarm",
+        "Free the broker's disk. Publishers go on by themselves.",
+        &["RabbitmqAlarm"],
+    ),
+    remedy(
+        "connections-closed",
+        "Nothing for once. If it goes on: who closes them, as the broker's log says?",
+        &["AcequiaConsumingInterrupted"],
+    ),
+    remedy(
+        "queue-deleted",
+        "The worker declares it again; let publishers send again what came back to them.",
+        &["RabbitmqUnroutable", "AcequiaConsumingInterrupted"],
+    ),
+    remedy(
+        "database-crash",
+        "Start PostgreSQL. Workers come back by themselves.",
+        &["PostgresqlDown", "AcequiaLoopFailing"],
+    ),
+    remedy(
+        "database-freeze",
+        "Find what stops the server: its disk, its machine. Workers come back by themselves.",
+        &["AcequiaNotReady", "AcequiaDatabaseUnreadable"],
+    ),
+    remedy(
+        "backends-ended",
+        "Nothing for once. If it goes on: who ends them, as the server's log says?",
+        &["AcequiaLoopFailing", "AcequiaBatchRetries"],
+    ),
+    remedy(
+        "lock-held",
+        "End who holds the lock: the PostgreSQL dashboard names it.",
+        &["AcequiaNotReady", "PostgresqlLongTransaction"],
+    ),
+    remedy(
+        "disk-full",
+        "Make room where PostgreSQL's data lies; /readyz has the server's words.",
+        &["AcequiaNotReady", "AcequiaBatchRetries"],
+    ),
+    remedy(
+        "broker-cut",
+        "Mend the network. Workers come back by themselves.",
+        &["AcequiaNotReady", "AcequiaQueueWithoutConsumer"],
+    ),
+    remedy(
+        "database-cut",
+        "Mend the network. Workers come back by themselves.",
+        &["AcequiaNotReady", "AcequiaDatabaseUnreadable"],
+    ),
+    remedy(
+        "broker-latency",
+        "It is the broker or the way to it, not the worker: look at its disk, its load, the network.",
+        &["AcequiaBrokerSlow"],
+    ),
+    remedy(
+        "database-latency",
+        "It is the database or the way to it, not the worker: look at its load, its disk, the network.",
+        &["AcequiaDatabaseSlow"],
+    ),
+    remedy(
+        "poison",
+        "Nothing at once: the broker gives the message up. Then look at it in quarantine (`delivery_limit`) and mend the worker.",
+        &["AcequiaWorkerRestarting", "AcequiaDeadLetters"],
+    ),
+    remedy(
+        "four-workers",
+        "Nothing: copies are dropped. Ask the publisher why it sends twice.",
+        &["AcequiaRedeliveries"],
+    ),
+    remedy(
+        "clock-skew",
+        "Tell the publisher that its clock is wrong: what is from the future is in quarantine.",
+        &["AcequiaQuarantineGrowing"],
+    ),
+    remedy(
+        "migration-race",
+        "Nothing. On exit status 2 read the line `error:` and run `worker migrate` again: it does no harm.",
+        &[],
+    ),
+    remedy(
+        "hostile",
+        "Tell the publisher code and field; replay or discard what is in quarantine.",
+        &["AcequiaQuarantineGrowing", "AcequiaRejectRatioHigh"],
+    ),
+    remedy(
+        "cluster-node-kill",
+        "Bring the node back. The queue has a new leader meanwhile.",
+        &["AcequiaNotReady", "AcequiaConsumingInterrupted"],
+    ),
+];
+
+/// What to do about the fault of a scenario, in Markdown that stands in docs.
+#[must_use]
+pub fn remedy_of(scenario: &str) -> String {
+    let Some(remedy) = REMEDIES.iter().find(|known| known.scenario == scenario) else {
+        return String::new();
+    };
+    let links = remedy.runbooks.iter();
+    let links: Vec<String> = links
+        .map(|name| format!("[{name}](runbooks/{name}.md)"))
+        .collect();
+    match links.len() {
+        0 => remedy.words.to_owned(),
+        _ => format!("{} {}", remedy.words, links.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acequia_testkit::root;
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_one_and_every_runbook_is_there() {
+        for scenario in crate::all() {
+            let known = REMEDIES.iter();
+            let known = known.filter(|remedy| remedy.scenario == scenario.name);
+            assert_eq!(known.count(), 1, "{}", scenario.name);
+        }
+        assert_eq!(REMEDIES.len(), crate::all().len());
+        for name in REMEDIES.iter().flat_map(|remedy| remedy.runbooks) {
+            let page = root().join(format!("docs/runbooks/{name}.md"));
+            assert!(page.is_file(), "{name}");
+        }
+    }
+}
