@@ -14,6 +14,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/ /usr/local/bin/
+# A volume that is mounted here takes the folder's owner.
+RUN install -d -o 10001 -g 10001 /var/lib/acequia/archive
 USER 10001:10001
 EXPOSE 9464
 CMD ["worker", "run"]

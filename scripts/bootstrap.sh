@@ -59,7 +59,9 @@ native_up() {
   say "migrating the database"
   DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
     ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
-  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}")
+  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
+    "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
+  set_value "$RUN_DIR/env" ARCHIVE_URL "${ARCHIVE_URL:-file://$RUN_DIR/archive}"
   native_worker
 }
 

@@ -2,7 +2,7 @@
 # Stops what scripts/bootstrap.sh started, and nothing else.
 #
 # down.sh [--wipe]
-#     --wipe also deletes the data: queues, database, metrics.
+#     --wipe also deletes the data: queues, database, metrics, archives.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -42,6 +42,7 @@ esac
 
 if [[ ${#wipe[@]} -gt 0 ]]; then
   rm -f "$RUN_DIR"/mode "$RUN_DIR"/worker.*
+  rm -rf "$RUN_DIR/archive"
   rmdir "$RUN_DIR" 2>/dev/null || true
 else
   set_value "$RUN_DIR/mode" MODE ""

@@ -52,13 +52,15 @@ pub enum Code {
     RefusedByDatabase,
     /// The row it refers to did not arrive in time.
     Orphan,
+    /// It came for a range that was archived and purged.
+    Purged,
     /// The broker gave the message up after too many deliveries.
     DeliveryLimit,
 }
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
@@ -79,6 +81,7 @@ impl Code {
         Self::Inconsistent,
         Self::RefusedByDatabase,
         Self::Orphan,
+        Self::Purged,
         Self::DeliveryLimit,
     ];
 
@@ -106,6 +109,7 @@ impl Code {
             Self::Inconsistent => "inconsistent",
             Self::RefusedByDatabase => "refused_by_database",
             Self::Orphan => "orphan",
+            Self::Purged => "purged",
             Self::DeliveryLimit => "delivery_limit",
         }
     }
@@ -121,7 +125,7 @@ impl Code {
             | Self::DecoderFailed
             | Self::UnknownEntity => Stage::Decode,
             Self::RefusedByDatabase => Stage::Load,
-            Self::Orphan => Stage::Merge,
+            Self::Orphan | Self::Purged => Stage::Merge,
             Self::DeliveryLimit => Stage::Broker,
             _ => Stage::Contract,
         }

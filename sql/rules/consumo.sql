@@ -36,6 +36,13 @@ insert into core.derived_tables (table_name, core_table) values
 ('consumo.anomalias', 'consumo.lecturas'),
 ('consumo.anomalias', 'consumo.clientes');
 
+-- Marts read days, so readings may leave when no correction is to be expected any more.
+delete from core.lifecycle_policies where domain = 'consumo' and table_name not in ('consumo.lecturas');
+insert into core.lifecycle_policies (table_name, domain, time_column, granularity, keep_hot, keep_archive) values
+('consumo.lecturas', 'consumo', 'instante', 'month', '90 days', '6 years')
+on conflict (table_name) do update set domain = excluded.domain, time_column = excluded.time_column,
+    granularity = excluded.granularity, keep_hot = excluded.keep_hot, keep_archive = excluded.keep_archive;
+
 update core.dq_rules set enabled = false where domain = 'consumo';
 
 insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, measure, threshold) values

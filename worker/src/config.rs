@@ -9,6 +9,8 @@ use acequia_link::{AllowPlaintext, BrokerTls, broker};
 use anyhow::Context;
 use clap::Args;
 
+use crate::archive::cron;
+use crate::archive::store::Store;
 use crate::db;
 
 pub use acequia_link::SecretUrl;
@@ -177,6 +179,36 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
     Ok(password.to_owned())
 }
 
+/// Where archives are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ArchiveUrl {
+    /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
+    /// variables
+    #[arg(long, env = "ARCHIVE_URL", value_name = "URL")]
+    archive_url: Option<String>,
+}
+
+impl ArchiveUrl {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.archive_url
+            .as_deref()
+            .is_some_and(|url| !url.is_empty())
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// When no URL is given, or it is wrong.
+    pub fn open(&self) -> anyhow::Result<Store> {
+        let url = self.archive_url.as_deref().filter(|url| !url.is_empty());
+        Store::open(url.context(
+            "say where archives are: --archive-url or ARCHIVE_URL, as file:///var/lib/acequia/archive or s3://bucket/prefix",
+        )?)
+    }
+}
+
 /// How the loops run.
 #[derive(Debug, Clone, Args)]
 pub struct LoopArgs {
@@ -239,6 +271,17 @@ pub struct LoopArgs {
     /// How long runs, refreshes and data quality results are kept
     #[arg(long, env = "LOG_KEEP", default_value = "90d", value_parser = duration)]
     pub log_keep: Duration,
+    /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
+    /// variables
+    #[arg(long, env = "ARCHIVE_URL", value_name = "URL")]
+    pub archive_url: Option<String>,
+    /// When closed partitions are archived, as a cron expression in UTC: 30 3 * * * is each day at
+    /// 03:30; never when empty
+    #[arg(long, env = "ARCHIVE_SCHEDULE", default_value = "", value_parser = cron, value_name = "CRON")]
+    pub archive_schedule: String,
+    /// How long a partition that was brought back for late rows stays
+    #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_parser = duration)]
+    pub archive_hold: Duration,
     /// /readyz turns bad when a loop makes no progress for this long
     #[arg(long, env = "STALL_AFTER", default_value = "30s", value_parser = duration)]
     pub stall_after: Duration,

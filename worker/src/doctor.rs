@@ -1,5 +1,6 @@
 //! `worker doctor`: looks at everything the worker needs and says what to do.
 
+mod archive;
 mod encryption;
 
 use acequia_contracts::Domain;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::amqp::{self, EXCHANGE};
+use crate::config::ArchiveUrl;
 use crate::ingest::Lane;
 use crate::{db, migrate, promote};
 
@@ -64,6 +66,7 @@ pub async fn examine(
     database: &SecretUrl,
     broker: &SecretUrl,
     domains: &[&'static Domain],
+    archive: &ArchiveUrl,
 ) -> Vec<Finding> {
     let mut findings = Findings::default();
     match db::connect(database, "doctor").await {
@@ -71,7 +74,7 @@ pub async fn examine(
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
                 encryption::of_database(&mut connection, database, &mut findings).await?;
-                examine_database(&mut connection, &mut findings).await
+                examine_database(&mut connection, archive, &mut findings).await
             };
             if let Err(error) = examined.await {
                 findings.add(
@@ -127,6 +130,7 @@ pub async fn examine(
 
 async fn examine_database(
     connection: &mut PgConnection,
+    archive: &ArchiveUrl,
     findings: &mut Findings,
 ) -> sqlx::Result<()> {
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
@@ -243,7 +247,7 @@ async fn examine_database(
         format!("{} messages unaccounted for", difference.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
-    Ok(())
+    archive::examine(connection, archive, findings).await
 }
 
 async fn examine_broker(

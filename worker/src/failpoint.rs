@@ -4,7 +4,8 @@
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
 //! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
 //! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
-//! there.
+//! there; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
+//! standard error, until it is killed.
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -24,6 +25,17 @@ mod armed {
             && (PASSED.fetch_add(1, Ordering::Relaxed) + 1).to_string() == *times
         {
             std::process::abort();
+        }
+    }
+
+    pub fn hold(place: &str) {
+        if let Some((name, _)) = &*ORDER
+            && name == place
+        {
+            eprintln!("held at {place}");
+            loop {
+                std::thread::park();
+            }
         }
     }
 
@@ -49,6 +61,14 @@ pub fn after_commit() {
 pub fn after_confirms() {
     #[cfg(debug_assertions)]
     armed::pass("after_confirms");
+}
+
+/// A step of archiving, restoring or purging is done.
+pub fn pass(place: &str) {
+    #[cfg(debug_assertions)]
+    armed::hold(place);
+    #[cfg(not(debug_assertions))]
+    let _ = place;
 }
 
 /// Before a message is decoded.

@@ -30,7 +30,7 @@ pub struct LoopHealth {
 /// What /readyz says of a loop.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoopReport {
-    /// ingest, promote, check, refresh or maintain.
+    /// ingest, promote, check, refresh, maintain, deliver or archive.
     #[serde(rename = "loop")]
     pub name: String,
     /// Queue or domain it works for.

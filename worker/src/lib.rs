@@ -2,6 +2,7 @@
 //! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
 
 pub mod amqp;
+pub mod archive;
 pub mod check;
 pub mod config;
 pub mod db;

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use acequia_telemetry::LogArgs;
-use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration};
+use acequia_worker::config::{
+    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration,
+};
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{check, db, gate, migrate, quarantine, refresh, run, trace};
+use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,8 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         broker: BrokerArgs,
+        #[command(flatten)]
+        archive: ArchiveUrl,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -78,6 +82,12 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
+    /// Move closed partitions to the object store; list and verify archives
+    Archive(archive::ArchiveArgs),
+    /// Bring archived partitions back into the database
+    Restore(archive::RestoreArgs),
+    /// Give archived partitions up for good
+    Purge(archive::PurgeArgs),
     /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
@@ -144,10 +154,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor {
             database,
             broker,
+            archive,
             json,
         } => {
             let domains = run::domains_of(&[])?;
-            let findings = doctor::examine(&database.url()?, &broker.url()?, &domains).await;
+            let findings =
+                doctor::examine(&database.url()?, &broker.url()?, &domains, &archive).await;
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {
@@ -204,6 +216,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
+        Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
+        Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,
+        Command::Purge(args) => archive::purge(args, stop_on_signal()?).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }

@@ -21,7 +21,8 @@ pub async fn ensure_partitions(connection: &mut PgConnection) -> sqlx::Result<i3
         .await
 }
 
-/// Moves rows that waited too long for their parent to quarantine; returns them per entity.
+/// Moves rows that waited too long for their parent, or for a range that was purged, to quarantine;
+/// returns them per entity and code.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
@@ -29,7 +30,7 @@ pub async fn expire_pending(
     connection: &mut PgConnection,
     domain: &str,
     older_than: Duration,
-) -> sqlx::Result<Vec<(String, i64)>> {
+) -> sqlx::Result<Vec<(String, String, i64)>> {
     sqlx::query_as("select * from core.expire_pending($1, $2)")
         .bind(domain)
         .bind(interval(older_than))
@@ -54,7 +55,9 @@ pub async fn retain(
         .await
 }
 
-fn interval(duration: Duration) -> PgInterval {
+/// A time span as PostgreSQL takes it.
+#[must_use]
+pub fn interval(duration: Duration) -> PgInterval {
     PgInterval {
         microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
         ..PgInterval::default()
@@ -82,8 +85,11 @@ impl Work for Maintain {
                 "partitions made ahead"
             );
         }
-        for (entity, rows) in expire_pending(connection, domain.name, time_to_live).await? {
-            shared.metrics.ingest.expired(domain.name, &entity, rows);
+        for (entity, code, rows) in expire_pending(connection, domain.name, time_to_live).await? {
+            shared
+                .metrics
+                .ingest
+                .expired(domain.name, &entity, &code, rows);
         }
         for (what, removed) in retain(connection, &shared.settings).await? {
             info!(

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::archive::Archiver;
 use crate::check::Check;
 use crate::config::{LoopArgs, SecretUrl};
 use crate::deliver::Deliver;
@@ -78,6 +79,12 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let domains = domains_of(&settings.domains)?;
+    let archivers = (domains.iter())
+        .map(|_| {
+            let url = settings.archive_url.as_deref();
+            Archiver::new(url, &settings.archive_schedule, stop.clone())
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let shared = Arc::new(Shared {
         worker: format!("{}:{}", hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
@@ -129,6 +136,14 @@ pub async fn run(
         ));
         loops.spawn(worker_loop::run(
             Deliver::default(),
+            domain,
+            shared.clone(),
+            stop.clone(),
+        ));
+    }
+    for (domain, archiver) in domains.iter().copied().zip(archivers) {
+        loops.spawn(worker_loop::run(
+            archiver,
             domain,
             shared.clone(),
             stop.clone(),
@@ -222,7 +237,9 @@ async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
     }
 }
 
-fn hostname() -> String {
+/// Name of this machine.
+#[must_use]
+pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
 }

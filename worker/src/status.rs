@@ -85,6 +85,30 @@ cross join lateral (
 ) l
 where r.enabled";
 
+const ARCHIVES: &str = "
+select p.table_name, coalesce(sum(a.row_count), 0)::float8, coalesce(sum(a.bytes_hot), 0)::float8,
+       coalesce(sum(a.bytes_archived), 0)::float8
+from core.lifecycle_policies p
+left join core.archives a on a.table_name = p.table_name and a.state = 'archived'
+group by p.table_name";
+
+const ARCHIVE_RUNS: &str = "
+select d.domain, coalesce(extract(epoch from ok.finished_at), 0)::float8, coalesce((last.status = 'failed')::int, 0)::float8,
+       coalesce(w.rows, 0)::float8
+from (select distinct domain from core.entities) d
+left join lateral (
+    select max(r.finished_at) as finished_at from core.archive_runs r
+    where r.domain = d.domain and r.scheduled_for is not null and r.status = 'ok'
+) ok on true
+left join lateral (
+    select r.status from core.archive_runs r
+    where r.domain = d.domain and r.finished_at is not null order by r.finished_at desc limit 1
+) last on true
+left join lateral (
+    select count(*) as rows from core.pending p
+    where p.parent = 'core.archives' and not p.ready and split_part(p.entity, '.', 1) = d.domain
+) w on true";
+
 /// Rule, severity, failing rows, passed, broken, last run, its duration.
 type RuleRow = (String, String, f64, f64, f64, f64, f64);
 
@@ -147,7 +171,26 @@ async fn read(
     let domains: Vec<DomainRow> = sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
     let marts: Vec<MartRow> = sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
     let rules: Vec<RuleRow> = sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
+    let archives: Vec<(String, f64, f64, f64)> =
+        sqlx::query_as(ARCHIVES).fetch_all(&mut *connection).await?;
+    let runs: Vec<(String, f64, f64, f64)> = sqlx::query_as(ARCHIVE_RUNS)
+        .fetch_all(&mut *connection)
+        .await?;
     gauges.reset();
+    for (table, rows, hot, bytes) in archives {
+        gauges.archived_rows.with_label_values(&[&table]).set(rows);
+        gauges.archived_hot.with_label_values(&[&table]).set(hot);
+        gauges
+            .archived_bytes
+            .with_label_values(&[&table])
+            .set(bytes);
+    }
+    for (domain, last, failed, late) in runs {
+        let domain = [domain.as_str()];
+        gauges.archive_last_run.with_label_values(&domain).set(last);
+        gauges.archive_failed.with_label_values(&domain).set(failed);
+        gauges.archive_late.with_label_values(&domain).set(late);
+    }
     for row in domains {
         let domain = [row.domain.as_str()];
         for (gauge, value) in [

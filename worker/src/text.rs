@@ -38,6 +38,26 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// A number of bytes, to three digits.
+pub fn size(bytes: i64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = if value < 9.995 {
+        2
+    } else {
+        usize::from(value < 99.95)
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
 /// An instant to the second.
 pub fn time(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -46,6 +66,15 @@ pub fn time(instant: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let shown = [0, 999, 1000, 12_345, 999_499, 999_500, 123_456_789_000].map(size);
+        let expected = [
+            "0 B", "999 B", "1.00 kB", "12.3 kB", "999 kB", "1.00 MB", "123 GB",
+        ];
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

@@ -28,6 +28,12 @@ pub trait Work: Send + Sync {
     const NAME: &'static str;
     /// Whether a step is short by design, so that one that goes on for long makes no progress.
     const SHORT: bool = true;
+    /// How long a step may take.
+    const WITHIN: Duration = if Self::SHORT {
+        SHORT_WITHIN
+    } else {
+        LONG_WITHIN
+    };
 
     /// Sets up a new connection.
     ///
@@ -88,15 +94,12 @@ pub async fn run<W: Work>(
             // A step that is given up takes its connection with it: nobody meets what is left of
             // its transaction, which the server rolls back.
             Some((connection, _)) => {
-                let within = if W::SHORT {
+                if W::SHORT {
                     health.working();
-                    SHORT_WITHIN
-                } else {
-                    LONG_WITHIN
-                };
-                tokio::time::timeout(within, work.step(connection, domain, &shared))
+                }
+                tokio::time::timeout(W::WITHIN, work.step(connection, domain, &shared))
                     .await
-                    .unwrap_or_else(|_| Err(db::no_answer(within)))
+                    .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
             }
             None => match connect(&work, subject, &shared).await {
                 Ok(new) => {

@@ -39,26 +39,54 @@ declare
     v_instante timestamptz[];
     v_wh integer[];
     v_marca smallint[];
+    v_meses timestamptz[];
+    v_ready boolean;
 begin
-perform consumo.meses(array_agg(x.mes))
+-- A statement of its own: those that follow see every month that left before it.
+lock table consumo.lecturas in row exclusive mode;
+v_ready := exists (select from core.pending p where p.entity = 'consumo.lectura' and p.ready);
+select array_agg(x.mes) into v_meses
 from (
     select distinct date_trunc('month', s.timestamp, 'UTC') as mes
     from stg.consumo_lectura s where s.batch_id = any (p_batches)
+    union
+    select date_trunc('month', s.timestamp, 'UTC')
+    from core.pending p
+    join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
+    where v_ready and p.entity = 'consumo.lectura' and p.ready
 ) x;
+perform consumo.meses(v_meses);
 
-with ranked as (
-    select s.message_id, s.batch_id, s.event_at, s.propietario_id, s.timestamp as instante, s.hora::smallint as hora, s.consumo_kwh,
-           coalesce(s.es_sospechoso, false) as es_sospechoso,
-           coalesce(s.anomalia_esperada, s.tipo_anomalia is not null) as anomalia_esperada,
-           s.tipo_anomalia, s.timestamp_procesado,
-           row_number() over (partition by s.propietario_id, s.timestamp order by s.event_at desc, s.message_id desc) as age
+-- The staged rows, and those that waited for a month that has come back.
+with candidate as (
+    select s.*, false as waited
     from stg.consumo_lectura s
     where s.batch_id = any (p_batches)
+    union all
+    select s.*, true
+    from core.pending p
+    join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
+    where v_ready and p.entity = 'consumo.lectura' and p.ready
+),
+-- Months that are archived: which version is the newer one cannot be told before they are back.
+away as materialized (
+    select a.* from core.archived('consumo.lecturas', (select min(m) from unnest(v_meses) m),
+        (select max(m) + interval '1 month' from unnest(v_meses) m)) a
+),
+ranked as (
+    select s.message_id, s.day, s.batch_id, s.event_at, s.propietario_id, s.timestamp as instante, s.hora::smallint as hora, s.consumo_kwh,
+           coalesce(s.es_sospechoso, false) as es_sospechoso,
+           coalesce(s.anomalia_esperada, s.tipo_anomalia is not null) as anomalia_esperada,
+           s.tipo_anomalia, s.timestamp_procesado, s.waited, a.parent_key,
+           row_number() over (partition by s.propietario_id, s.timestamp order by s.event_at desc, s.message_id desc) as age
+    from candidate s
+    left join away a on s.timestamp >= a.from_at and s.timestamp < a.to_at
 ),
 -- What becomes of each row, seen against the core.
 verdict as materialized (
     select n.*,
-           case when n.age > 1 then 'stale'
+           case when n.parent_key is not null then 'pending'
+                when n.age > 1 then 'stale'
                 when c.propietario_id is null then 'inserted'
                 when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
                 when (n.hora, n.consumo_kwh, n.es_sospechoso, n.anomalia_esperada, n.tipo_anomalia, n.timestamp_procesado)
@@ -86,10 +114,26 @@ rewritten as (
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.propietario_id = n.propietario_id and c.instante = n.instante
 ),
+parked as (
+    insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
+    select 'consumo.lectura', n.message_id, n.day, n.batch_id, 'core.archives', n.parent_key
+    from verdict n
+    where n.outcome = 'pending'
+    on conflict (entity, message_id, day) do update
+    set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
+),
+released as (
+    delete from core.pending p
+    using verdict n
+    where v_ready and n.waited and n.outcome <> 'pending'
+      and p.entity = 'consumo.lectura' and p.message_id = n.message_id and p.day = n.day
+),
 counted as (
-    select row(n.batch_id, count(*)::int, (count(*) filter (where n.outcome = 'inserted'))::int,
+    select row(n.batch_id, (count(*) filter (where not n.waited))::int, (count(*) filter (where n.outcome = 'inserted'))::int,
         (count(*) filter (where n.outcome = 'updated'))::int, (count(*) filter (where n.outcome = 'unchanged'))::int,
-        (count(*) filter (where n.outcome = 'stale'))::int, 0)::core.merge_outcome as outcome
+        (count(*) filter (where n.outcome = 'stale'))::int,
+        (count(*) filter (where n.outcome = 'pending' and not n.waited)
+            - count(*) filter (where n.waited and n.outcome <> 'pending'))::int)::core.merge_outcome as outcome
     from verdict n
     group by n.batch_id
 ),
@@ -111,4 +155,4 @@ end if;
 return query select o.* from unnest(v_outcomes) o;
 end
 $$;
-comment on function consumo.merge_lecturas(bigint[]) is 'Merges staged readings of the given batches, newer wins, and judges what changed; one row of counts per batch';
+comment on function consumo.merge_lecturas(bigint[]) is 'Merges staged readings of the given batches, newer wins, and judges what changed; readings of archived months wait until these are back; one row of counts per batch';

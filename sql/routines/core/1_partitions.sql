@@ -6,18 +6,28 @@ declare
     v_schema text := split_part(p_table, '.', 1);
     v_name text := split_part(p_table, '.', 2);
     v_partition text := v_name || to_char(p_day, '"_p"YYYYMMDD');
+    v_from text;
+    v_to text;
+    v_key text;
 begin
-    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
-        return false;
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null
+        or exists (select from core.archives a where a.partition_name = v_schema || '.' || v_partition and a.state in ('archived', 'purged')) then
+        return false; -- an archived day comes back by a restore only
     end if;
+    select a.attname into strict v_key
+    from pg_partitioned_table t
+    join pg_attribute a on a.attrelid = t.partrelid and a.attnum = t.partattrs[0]
+    where t.partrelid = format('%I.%I', v_schema, v_name)::regclass;
+    v_from := core.archive_bound(p_table, p_day::timestamp at time zone 'UTC');
+    v_to := core.archive_bound(p_table, (p_day + 1)::timestamp at time zone 'UTC');
     execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
         v_schema, v_partition, v_schema, v_name);
     -- Rows of that day that came while there was no partition for them (a publisher whose clock
     -- is ahead) move over; attaching would refuse while they are in the default partition.
-    execute format('with moved as (delete from %I.%I where day = %L returning *) insert into %I.%I select * from moved',
-        v_schema, v_name || '_default', p_day, v_schema, v_partition);
+    execute format('with moved as (delete from %I.%I where %I >= %L and %I < %L returning *) insert into %I.%I select * from moved',
+        v_schema, v_name || '_default', v_key, v_from, v_key, v_to, v_schema, v_partition);
     execute format('alter table %I.%I attach partition %I.%I for values from (%L) to (%L)',
-        v_schema, v_name, v_schema, v_partition, p_day, p_day + 1);
+        v_schema, v_name, v_schema, v_partition, v_from, v_to);
     return true;
 end
 $$;
@@ -56,8 +66,9 @@ declare
     v_partition text := v_name || to_char(v_from, '"_m"YYYYMM');
     v_key text;
 begin
-    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null then
-        return false;
+    if to_regclass(format('%I.%I', v_schema, v_partition)) is not null
+        or exists (select from core.archives a where a.partition_name = v_schema || '.' || v_partition and a.state in ('archived', 'purged')) then
+        return false; -- an archived month comes back by a restore only
     end if;
     -- The column it is partitioned by; months are of UTC.
     select a.attname into strict v_key

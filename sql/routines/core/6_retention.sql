@@ -148,6 +148,14 @@ begin
     if removed > 0 then
         return next;
     end if;
+    what := 'core.archive_runs';
+    delete from core.archive_runs r where r.finished_at < now() - p_logs
+        and exists (select from core.archive_runs n where n.domain is not distinct from r.domain and n.kind = r.kind
+            and n.run_id > r.run_id and n.status = 'ok');
+    get diagnostics removed = row_count;
+    if removed > 0 then
+        return next;
+    end if;
     what := 'core.mart_refresh_log';
     delete from core.mart_refresh_log l where l.started_at < now() - p_logs
         and exists (select from core.mart_refresh_log n where n.mart = l.mart and n.id > l.id and n.status = 'ok');

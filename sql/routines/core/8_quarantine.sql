@@ -1,7 +1,8 @@
 -- What becomes of rows whose parent never comes.
 
-create or replace function core.expire_pending(p_domain text, p_older_than interval)
-returns table (entity text, expired bigint)
+drop function if exists core.expire_pending(text, interval);
+create function core.expire_pending(p_domain text, p_older_than interval)
+returns table (entity text, code text, expired bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_entity record;
@@ -10,11 +11,15 @@ begin
     for v_entity in
         select c.entity, c.staging, c.fields from core.entities c where c.domain = p_domain order by c.position
     loop
-        execute format($sql$
+        return query execute format($sql$
             with expired as (
                 delete from core.pending p
-                where p.entity = $1 and not p.ready and p.since < now() - $2
-                returning p.*
+                where p.entity = $1 and not p.ready
+                  -- What waits for an archive waits as long as it takes, unless the archive was purged.
+                  and case when p.parent = 'core.archives'
+                      then exists (select from core.archives a where a.partition_name = p.parent_key and a.state = 'purged')
+                      else p.since < now() - $2 end
+                returning p.*, case when p.parent = 'core.archives' then 'purged' else 'orphan' end as code
             ), unstaged as (
                 -- It leaves staging: a replay must be staged again, not be taken for a copy.
                 delete from %s s using expired x
@@ -22,7 +27,12 @@ begin
                 returning s.*
             ), rebuilt as (
                 -- The original bytes were acknowledged long ago: the body is made from the columns.
-                select x.message_id, x.day, x.batch_id, x.parent, b.queue,
+                select x.message_id, x.day, x.batch_id, b.queue, x.code,
+                       case x.code when 'orphan' then x.parent end as path,
+                       case x.code when 'orphan' then format('refers to %%s, which did not arrive within %%s', x.parent, $2)
+                           else format('belongs to %%s, which was archived and purged', x.parent_key) end as reason,
+                       case x.code when 'orphan' then 'the row it refers to did not arrive in time'
+                           else 'it came for a range that was archived and purged' end as explanation,
                        convert_to((jsonb_build_object('entity', $4, 'ts', s.event_at)
                            || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5)))::text, 'UTF8') as body
                 from expired x
@@ -31,12 +41,10 @@ begin
             ), kept as (
                 insert into raw.quarantine as q (message_id, day, batch_id, domain, entity, queue, stage, code, field_path,
                     message, violations, body, properties, fingerprint)
-                select r.message_id, r.day, r.batch_id, $3, $4, r.queue, 'merge', 'orphan', r.parent,
-                       format('refers to %%s, which did not arrive within %%s', r.parent, $2),
-                       jsonb_build_array(jsonb_build_object('code', 'orphan', 'path', r.parent,
-                           'message', 'the row it refers to did not arrive in time')),
+                select r.message_id, r.day, r.batch_id, $3, $4, r.queue, 'merge', r.code, r.path, r.reason,
+                       jsonb_build_array(jsonb_build_object('code', r.code, 'path', r.path, 'message', r.explanation)),
                        r.body, jsonb_build_object('message_id', r.message_id, 'rebuilt', true),
-                       md5(concat_ws('|', $3, $4, 'orphan', r.parent))
+                       md5(concat_ws('|', $3, $4, r.code, r.path))
                 from rebuilt r
                 -- It was here before: a replay, or a message sent again. What was replayed is open again,
                 -- for the new reason; what was discarded stays so.
@@ -52,7 +60,7 @@ begin
                              excluded.message, excluded.violations, null, excluded.fingerprint)
                         ) c (again, status, resolved_at, resolved_by, entity, stage, code, field_path, message, violations, sqlstate, fingerprint)
                         where c.again = (q.status = 'replayed'))
-                returning q.quarantine_id, q.message_id, q.day, q.occurrences, q.body
+                returning q.quarantine_id, q.message_id, q.day, q.occurrences, q.body, q.code
             ), other_body as (
                 -- The row keeps its first body; if another one expired now, a replay must send that.
                 insert into raw.quarantine_versions (quarantine_id, version, body, by, note)
@@ -76,15 +84,10 @@ begin
                 ) n
                 where e.batch_id = n.batch_id and e.entity = $4
             )
-            select count(*) from kept k where k.occurrences = 1
+            select $4, k.code, count(*) from kept k where k.occurrences = 1 group by k.code
             $sql$, v_entity.staging)
-        into expired
         using p_domain || '.' || v_entity.entity, p_older_than, p_domain, v_entity.entity, v_entity.fields;
-        if expired > 0 then
-            entity := v_entity.entity;
-            return next;
-        end if;
     end loop;
 end
 $$;
-comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent from staging to quarantine, code orphan; one that was there before counts as a duplicate. Returns how many were not';
+comment on function core.expire_pending(text, interval) is 'Moves rows that waited too long for their parent from staging to quarantine, code orphan, and those of a purged range, code purged; one that was there before counts as a duplicate. Returns how many were not';

@@ -14,7 +14,8 @@ grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
 grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
 revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
-    core.partition_by_month(text, date), core.drop_days(text, date)
+    core.partition_by_month(text, date), core.drop_days(text, date), core.archive_unwatch(text), core.archive_note_change(),
+    core.archive_note(core.archives, bigint, text, text, jsonb)
 from acequia_worker;
 
 grant usage on schema core, marts to acequia_analyst;

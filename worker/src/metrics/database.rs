@@ -54,6 +54,18 @@ pub struct DatabaseGauges {
     pub dq_last_run: GaugeVec,
     /// How long it took, seconds.
     pub dq_duration: GaugeVec,
+    /// Rows in the archive, per table.
+    pub archived_rows: GaugeVec,
+    /// What they took in the database, bytes.
+    pub archived_hot: GaugeVec,
+    /// What they take in the object store, bytes.
+    pub archived_bytes: GaugeVec,
+    /// Last run of the schedule that ended well, Unix seconds, per domain.
+    pub archive_last_run: GaugeVec,
+    /// 1 when the last run of the archive loop failed, per domain.
+    pub archive_failed: GaugeVec,
+    /// Rows that wait for their range to be restored, per domain.
+    pub archive_late: GaugeVec,
 }
 
 impl DatabaseGauges {
@@ -176,6 +188,36 @@ impl DatabaseGauges {
                 "Duration of the last run of the rule.",
                 &["rule"],
             )?,
+            archived_rows: make.gauges(
+                "acequia_archived_rows",
+                "Rows of the table that are in the object store only.",
+                &["table"],
+            )?,
+            archived_hot: make.gauges(
+                "acequia_archived_hot_bytes",
+                "What the archived rows took in the database, with indexes.",
+                &["table"],
+            )?,
+            archived_bytes: make.gauges(
+                "acequia_archived_bytes",
+                "What the archived rows take in the object store.",
+                &["table"],
+            )?,
+            archive_last_run: make.gauges(
+                "acequia_archive_last_success_timestamp_seconds",
+                "End of the last run of the archive schedule that ended well; 0 before the first.",
+                &["domain"],
+            )?,
+            archive_failed: make.gauges(
+                "acequia_archive_failed",
+                "1 while the last run that archived or restored for the domain is one that failed.",
+                &["domain"],
+            )?,
+            archive_late: make.gauges(
+                "acequia_archive_late_rows",
+                "Rows that came late and wait until the range that they belong to is restored.",
+                &["domain"],
+            )?,
         })
     }
 
@@ -202,6 +244,12 @@ impl DatabaseGauges {
             &self.dq_duration,
             &self.mart_gate_closed,
             &self.mart_trusted,
+            &self.archived_rows,
+            &self.archived_hot,
+            &self.archived_bytes,
+            &self.archive_last_run,
+            &self.archive_failed,
+            &self.archive_late,
         ] {
             gauge.reset();
         }

@@ -384,13 +384,18 @@ impl Ingest {
         }
     }
 
-    /// Rows whose parent never came were moved to quarantine.
-    pub fn expired(&self, domain: &str, entity: &str, rows: i64) {
+    /// Rows whose parent never came, or whose range was purged, were moved to quarantine.
+    pub fn expired(&self, domain: &str, entity: &str, code: &str, rows: i64) {
         info!(
             event = "pending.expired",
-            domain, entity, rows, "rows without parent moved to quarantine"
+            domain, entity, code, rows, "rows that waited in vain moved to quarantine"
         );
-        self.count_quarantined(domain, Code::Orphan, positive(rows));
+        let code = if code == Code::Purged.as_str() {
+            Code::Purged
+        } else {
+            Code::Orphan
+        };
+        self.count_quarantined(domain, code, positive(rows));
     }
 
     fn count_quarantined(&self, domain: &str, code: Code, messages: u64) {

@@ -11,7 +11,9 @@ use crate::health::LoopReport;
 use crate::ingest::Lane;
 
 /// The loops over the database.
-const LOOPS: [&str; 5] = ["promote", "check", "refresh", "maintain", "deliver"];
+const LOOPS: [&str; 6] = [
+    "promote", "check", "refresh", "maintain", "deliver", "archive",
+];
 /// Who connects to the database beside them.
 const OTHERS: [&str; 2] = ["ingest", "metrics"];
 

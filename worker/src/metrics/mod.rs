@@ -5,6 +5,7 @@
 //! What happens is told once: the methods named after events count them and write their line of
 //! the log, so that the two cannot disagree.
 
+mod archive;
 mod database;
 mod ingest;
 mod loops;
@@ -20,6 +21,7 @@ use prometheus::{IntCounterVec, Registry};
 use crate::failure::Failure;
 use crate::ingest::Lane;
 
+pub use archive::Archive;
 pub use database::DatabaseGauges;
 pub use ingest::{Flow, Ingest};
 pub use loops::{Loops, Open};
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub marts: Marts,
     /// What the core tells.
     pub outbox: Outbox,
+    /// The life cycle of data.
+    pub archive: Archive,
     /// Loops and connections.
     pub loops: Loops,
     /// State of the database, set at scrape time.
@@ -79,6 +83,7 @@ impl Metrics {
             quality: Quality::new(&make, domains)?,
             marts: Marts::new(&make)?,
             outbox: Outbox::new(&make, domains)?,
+            archive: Archive::new(&make, domains)?,
             loops: Loops::new(&make, domains, &lanes)?,
             database: DatabaseGauges::new(&make)?,
             registry,

@@ -113,7 +113,10 @@ order by k.place";
 
 /// The core's names for the catalog's key columns: the same names where the primary key has
 /// them, else its columns in their order.
-async fn key_columns(connection: &mut PgConnection, entity: &Entity) -> sqlx::Result<Vec<String>> {
+pub async fn key_columns(
+    connection: &mut PgConnection,
+    entity: &Entity,
+) -> sqlx::Result<Vec<String>> {
     let primary: Vec<(String, String)> = sqlx::query_as(KEY_COLUMNS)
         .bind(entity.core)
         .fetch_all(connection)

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::away::{self, Away};
 use super::core_row::{self, CoreRow};
 use super::staged::{self, Staged, full_name};
 
@@ -19,6 +20,9 @@ pub struct KeyTrace {
     pub key: Map<String, Value>,
     /// The core's row.
     pub core: Option<CoreRow>,
+    /// The archived partition that the key belongs to; the row may be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Away>,
     /// The messages of the key in staging, by event time; the newest 200.
     pub versions: Vec<Staged>,
     /// Rows of other entities that wait for this key, the oldest 200.
@@ -53,6 +57,7 @@ impl KeyTrace {
         values: bool,
     ) -> sqlx::Result<Self> {
         let core = core_row::find(&mut *connection, entity, key, values).await?;
+        let archived = away::find(&mut *connection, entity, key).await?;
         let waiting = sqlx::query_as(WAITING)
             .bind(full_name(entity))
             .bind(key.join("/"))
@@ -60,7 +65,7 @@ impl KeyTrace {
             .await?;
         let mut versions = staged::versions(connection, entity, key, values).await?;
         for version in &mut versions {
-            version.judge(core.as_ref());
+            version.judge(core.as_ref(), archived.as_ref());
         }
         let names = entity.key.iter().map(ToString::to_string);
         Ok(Self {
@@ -69,6 +74,7 @@ impl KeyTrace {
                 .zip(key.iter().map(|part| part.as_str().into()))
                 .collect(),
             core,
+            archived,
             versions,
             waiting,
         })
@@ -76,6 +82,9 @@ impl KeyTrace {
 
     /// Whether anything was found.
     pub fn is_known(&self) -> bool {
-        self.core.is_some() || !self.versions.is_empty() || !self.waiting.is_empty()
+        self.core.is_some()
+            || self.archived.is_some()
+            || !self.versions.is_empty()
+            || !self.waiting.is_empty()
     }
 }

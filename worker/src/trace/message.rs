@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::away::{self, Away};
 use super::core_row::{self, CoreRow};
 use super::quarantine::{self, Quarantined};
 use super::staged::{self, Outcome, Staged};
@@ -38,6 +39,9 @@ pub struct Merged {
     pub staged: Staged,
     /// The core's row, whichever message it shows.
     pub core: Option<CoreRow>,
+    /// The archived partition that its key belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Away>,
 }
 
 impl MessageTrace {
@@ -61,8 +65,13 @@ impl MessageTrace {
                     .map(|name| plain(&staged.key[name]))
                     .collect();
                 let core = core_row::find(&mut *connection, entity, &key, values).await?;
-                staged.judge(core.as_ref());
-                rows.push(Merged { staged, core });
+                let archived = away::find(&mut *connection, entity, &key).await?;
+                staged.judge(core.as_ref(), archived.as_ref());
+                rows.push(Merged {
+                    staged,
+                    core,
+                    archived,
+                });
             }
         }
         let quarantine = quarantine::find(connection, identity, values).await?;

@@ -1,6 +1,7 @@
 //! `worker trace`: what became of a message, or of everything that came under a key. It reads
 //! what the database holds anyway; nothing is written for it.
 
+mod away;
 mod core_row;
 mod key;
 mod message;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::away::Away;
 use super::core_row::CoreRow;
 use crate::ingest::Identity;
 
@@ -34,6 +35,10 @@ pub enum Outcome {
     Discarded,
     /// Was merged, but the core has neither it nor a newer version: the row was deleted by hand.
     NotInCore,
+    /// Was merged, and the range of its key is archived, with it or a newer version.
+    Archived,
+    /// Was merged, and the range of its key was archived and purged.
+    Purged,
     /// Nothing is known of it.
     Unknown,
 }
@@ -240,9 +245,19 @@ impl Row {
 }
 
 impl Staged {
-    /// Tells what became of it, now that the core's row of its key is known.
-    pub fn judge(&mut self, core: Option<&CoreRow>) {
-        let Some(core) = core else { return };
+    /// Tells what became of it, now that the core's row of its key is known, or where its range is.
+    pub fn judge(&mut self, core: Option<&CoreRow>, away: Option<&Away>) {
+        let Some(core) = core else {
+            if self.outcome == Outcome::NotInCore
+                && let Some(away) = away
+            {
+                self.outcome = match away.state.as_str() {
+                    "purged" => Outcome::Purged,
+                    _ => Outcome::Archived,
+                };
+            }
+            return;
+        };
         if core.message_id == self.message_id {
             self.outcome = Outcome::Current;
         } else if self.outcome == Outcome::NotInCore

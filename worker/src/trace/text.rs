@@ -42,7 +42,11 @@ pub fn message(trace: &MessageTrace) -> String {
         let _ = writeln!(text, "  made of {}", printable(&trace.asked));
     }
     for row in &trace.rows {
-        let Merged { staged, core } = row;
+        let Merged {
+            staged,
+            core,
+            archived,
+        } = row;
         let _ = writeln!(
             text,
             "\n{} {}: {}",
@@ -64,6 +68,10 @@ pub fn message(trace: &MessageTrace) -> String {
         if let Some(core) = core {
             in_core(&mut line, core, staged.outcome == Outcome::Current);
         }
+        if let Some(away) = archived {
+            let text = format!("{} is {}, see {}", away.partition, away.state, away.object);
+            line.add(None, "core", text);
+        }
         line.write(&mut text);
         if let Some(values) = &staged.values {
             let _ = writeln!(text, "  values  {}", printable(values.get()));
@@ -82,7 +90,14 @@ pub fn key(trace: &KeyTrace) -> String {
     let mut line = Timeline::default();
     match &trace.core {
         Some(core) => in_core(&mut line, core, true),
-        None => line.add(None, "core", "has no such row"),
+        None => line.add(
+            None,
+            "core",
+            trace.archived.as_ref().map_or_else(
+                || "has no such row".to_owned(),
+                |away| format!("{} is {}, see {}", away.partition, away.state, away.object),
+            ),
+        ),
     }
     line.write(&mut text);
     if let Some(values) = trace.core.as_ref().and_then(|core| core.values.as_ref()) {
@@ -143,6 +158,10 @@ fn fate(staged: &Staged, core: Option<&CoreRow>) -> String {
             Some(core) => format!("superseded by message {}", core.message_id),
             None => "superseded by a newer version".to_owned(),
         },
+        (Outcome::Archived, _) => {
+            "was merged; its range is archived: worker restore brings it back".to_owned()
+        }
+        (Outcome::Purged, _) => "was merged; its range was archived and purged".to_owned(),
         (Outcome::Replayed, _) => "replayed from quarantine, not seen again yet".to_owned(),
         (Outcome::Discarded, _) => "in quarantine, discarded".to_owned(),
         (Outcome::Quarantined, _) => "in quarantine".to_owned(),
@@ -178,7 +197,11 @@ fn promoted(line: &mut Timeline, staged: &Staged) {
     // The others of its batch were promoted without a row that is in quarantine.
     let merged = matches!(
         staged.outcome,
-        Outcome::Current | Outcome::Superseded | Outcome::NotInCore
+        Outcome::Current
+            | Outcome::Superseded
+            | Outcome::NotInCore
+            | Outcome::Archived
+            | Outcome::Purged
     );
     if let Some(at) = batch.promoted_at
         && merged

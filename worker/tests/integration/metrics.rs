@@ -308,6 +308,10 @@ async fn sources(connection: &mut PgConnection) -> Sources {
             "rule",
             list("select rule from core.dq_rules where enabled").await,
         ),
+        (
+            "archived_table",
+            list("select table_name from core.lifecycle_policies").await,
+        ),
         ("code", Code::ALL.iter().map(ToString::to_string).collect()),
         ("program", vec!["worker".to_owned()]),
         ("version", vec![env!("CARGO_PKG_VERSION").to_owned()]),

@@ -26,14 +26,14 @@ const QUEUE: &str = "acequia.consumo";
 
 /// A message: its identity, its entity and its body.
 #[derive(Debug, Clone)]
-struct Sent {
-    id: Uuid,
+pub struct Sent {
+    pub id: Uuid,
     entity: &'static str,
     body: Vec<u8>,
 }
 
 impl Sent {
-    fn new(entity: &'static str, body: &Value) -> Self {
+    pub fn new(entity: &'static str, body: &Value) -> Self {
         Self {
             id: Uuid::now_v7(),
             entity,
@@ -42,7 +42,7 @@ impl Sent {
     }
 
     /// A reading in watt-hours; `at` and the version are RFC 3339.
-    fn reading(client: &str, at: &str, hour: u32, wh: i64, ts: &str) -> Self {
+    pub fn reading(client: &str, at: &str, hour: u32, wh: i64, ts: &str) -> Self {
         let kwh = format!("{}.{:03}", wh / 1000, wh % 1000);
         let kwh: serde_json::Number = serde_json::from_str(&kwh).unwrap();
         Self::new(
@@ -53,7 +53,7 @@ impl Sent {
 }
 
 /// The messages of the domain's generator.
-fn generated(options: &str) -> Vec<Sent> {
+pub fn generated(options: &str) -> Vec<Sent> {
     let options: Vec<_> = options.split_whitespace().collect();
     let made = messages(DOMAIN, &options, Ids::Fresh).unwrap();
     let entity = |label: &str| {
@@ -75,13 +75,13 @@ fn generated(options: &str) -> Vec<Sent> {
 }
 
 /// The worker's own way from a delivery to the core, without the broker.
-struct Feed {
+pub struct Feed {
     connection: PgConnection,
     store: Store,
 }
 
 impl Feed {
-    async fn new(platform: &Platform) -> Self {
+    pub async fn new(platform: &Platform) -> Self {
         let domain = acequia_contracts::domain(DOMAIN).unwrap();
         let url = SecretUrl::parse(&platform.database.worker, &["postgres"]).unwrap();
         Self {
@@ -91,7 +91,7 @@ impl Feed {
     }
 
     /// Stages one batch.
-    async fn stage<'a>(&mut self, batch: impl IntoIterator<Item = &'a Sent>) {
+    pub async fn stage<'a>(&mut self, batch: impl IntoIterator<Item = &'a Sent>) {
         let deliveries: Vec<Delivery> = (1..)
             .zip(batch)
             .map(|(tag, sent)| {
@@ -115,7 +115,7 @@ impl Feed {
     }
 
     /// Promotes batches of up to so many rows until nothing is left.
-    async fn promote(&mut self, max_rows: i32) {
+    pub async fn promote(&mut self, max_rows: i32) {
         while !promote::promote(&mut self.connection, DOMAIN, max_rows)
             .await
             .unwrap()
@@ -123,7 +123,7 @@ impl Feed {
         {}
     }
 
-    async fn send(&mut self, messages: &[Sent]) {
+    pub async fn send(&mut self, messages: &[Sent]) {
         self.stage(messages).await;
         self.promote(20_000).await;
     }

@@ -1,0 +1,141 @@
+//! `worker purge`: archives that are given up for good.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::commands::{busy, first_instant, last_instant, start};
+use super::session::{Archive, Totals};
+use crate::config::{ArchiveUrl, DatabaseArgs};
+use crate::text::{print_table, size, time};
+
+/// Options of `worker purge`.
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    url: ArchiveUrl,
+    /// Table, as schema.name
+    #[arg(long, value_name = "TABLE")]
+    table: String,
+    /// First day, as 2018-01-01, or month, as 2018-01
+    #[arg(long, value_name = "DAY", value_parser = first_instant)]
+    from: DateTime<Utc>,
+    /// Last day or month; archives that lie in the range only partly stay
+    #[arg(long, value_name = "DAY", value_parser = last_instant)]
+    to: DateTime<Utc>,
+    /// Do it; without this it is asked for on a terminal, and refused elsewhere
+    #[arg(long)]
+    yes: bool,
+    /// Also what the policy would still keep (core.lifecycle_policies.keep_archive)
+    #[arg(long)]
+    early: bool,
+    /// Why; kept in core.archive_log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who does it; the user of the system unless given, else the role of the database
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `worker purge`; exit 1 when there is nothing to purge, or the answer is no.
+///
+/// # Errors
+/// When it is used wrongly, or database or store fail.
+pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    if args.from >= args.to {
+        bail!("--from must be before --to");
+    }
+    let store = args.url.open()?;
+    let Some(mut session) = start(&args.database, store, args.by.as_deref(), stop).await? else {
+        return Ok(busy());
+    };
+    let would: Vec<Archive> = sqlx::query_as(
+        "select a.* from core.archives a join core.lifecycle_policies p on p.table_name = a.table_name
+         where a.table_name = $1 and a.state = 'archived' and a.from_at >= $2 and a.to_at <= $3
+           and ($4 or p.keep_archive is null or a.to_at <= now() - p.keep_archive) order by a.from_at",
+    )
+    .bind(&args.table)
+    .bind(args.from)
+    .bind(args.to)
+    .bind(args.early)
+    .fetch_all(&mut session.connection)
+    .await?;
+    if would.is_empty() {
+        eprintln!(
+            "nothing of {} in this range may be purged: see worker archive list for what is there and until when it is kept; --early goes before that",
+            args.table
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    if !args.yes {
+        show(&would);
+        if !std::io::stdin().is_terminal() {
+            bail!("these archives would be deleted for good: say --yes to do it");
+        }
+        eprint!("Delete these {} archives for good? Type yes: ", would.len());
+        std::io::stderr().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if answer.trim() != "yes" {
+            eprintln!("nothing was changed");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    session.begin("purge", None, None).await?;
+    let mut totals = Totals::default();
+    let outcome = async {
+        let gone: Vec<Archive> =
+            sqlx::query_as("select * from core.purge($1, $2, $3, $4, $5, $6, $7)")
+                .bind(session.run)
+                .bind(&args.table)
+                .bind(args.from)
+                .bind(args.to)
+                .bind(args.early)
+                .bind(&session.who)
+                .bind(&args.reason)
+                .fetch_all(&mut session.connection)
+                .await?;
+        for archive in &gone {
+            totals.add(archive);
+        }
+        crate::failpoint::pass("purge.marked");
+        session.sweep().await
+    };
+    let outcome = outcome.await;
+    session.end(totals, &outcome).await;
+    outcome?;
+    if args.json {
+        let report = serde_json::json!({"purged": totals.partitions, "rows": totals.rows, "bytes_archived": totals.bytes_archived});
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!(
+            "{} archives purged, {} rows",
+            totals.partitions, totals.rows
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(archives: &[Archive]) {
+    print_table(
+        &["partition", "from", "to", "rows", "archived"],
+        archives.iter().map(|archive| {
+            vec![
+                archive.partition_name.clone(),
+                time(archive.from_at),
+                time(archive.to_at),
+                archive.row_count.unwrap_or_default().to_string(),
+                size(archive.bytes_archived.unwrap_or_default()),
+            ]
+        }),
+    );
+}

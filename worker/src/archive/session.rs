@@ -1,0 +1,401 @@
+//! A run: one connection that holds the lock of the archive, so that one process at a time changes it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::block::{Block, Checksum, Rows};
+use super::file;
+use super::form::ColumnSpec;
+use super::sink::Sink;
+use super::store::Store;
+use crate::config::SecretUrl;
+use crate::{db, failpoint};
+
+/// How long the server may send nothing while it reads a partition: it sorts first.
+const SILENCE: Duration = Duration::from_secs(900);
+/// Time between two lines of the log about a long copy.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Attempts to get the lock of the archive.
+const LOCK_ATTEMPTS: u32 = 6;
+/// Pause between them.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+/// Attempts to get a lock on a table that others work with, a second each, with as long a pause.
+const PATIENCE: u32 = 60;
+
+/// How long the end of a run may take to be written down.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A row of `core.archives`.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct Archive {
+    /// Number.
+    pub archive_id: i64,
+    /// Table.
+    pub table_name: String,
+    /// Partition.
+    pub partition_name: String,
+    /// Beginning of its range.
+    pub from_at: DateTime<Utc>,
+    /// End of its range.
+    pub to_at: DateTime<Utc>,
+    /// Where it is in its life.
+    pub state: String,
+    /// Parquet file.
+    pub object_path: String,
+    /// Manifest.
+    pub manifest_path: String,
+    /// Rows; none before it is verified.
+    pub row_count: Option<i64>,
+    /// Least value of the time column.
+    pub first_at: Option<DateTime<Utc>>,
+    /// Greatest value of the time column.
+    pub last_at: Option<DateTime<Utc>>,
+    /// Version of the schema when it was written.
+    pub schema_version: Option<i32>,
+    /// Checksum of the rows.
+    pub checksum: Option<String>,
+    /// SHA-256 of the file.
+    pub object_sha256: Option<String>,
+    /// Columns.
+    #[sqlx(json(nullable))]
+    pub columns: Option<Vec<ColumnSpec>>,
+    /// What it took in the database.
+    pub bytes_hot: i64,
+    /// What it takes in the store.
+    pub bytes_archived: Option<i64>,
+    /// A restored one is not archived again before.
+    pub hold_until: Option<DateTime<Utc>>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Partitions.
+    pub partitions: i32,
+    /// Rows.
+    pub rows: i64,
+    /// Bytes in the database, with indexes.
+    pub bytes_hot: i64,
+    /// Bytes in the object store.
+    pub bytes_archived: i64,
+}
+
+impl Totals {
+    /// Adds a partition.
+    pub fn add(&mut self, archive: &Archive) {
+        self.partitions += 1;
+        self.rows += archive.row_count.unwrap_or_default();
+        self.bytes_hot += archive.bytes_hot;
+        self.bytes_archived += archive.bytes_archived.unwrap_or_default();
+    }
+
+    /// How much less space it takes, per cent.
+    #[must_use]
+    pub fn reduction(&self) -> Option<f64> {
+        (self.bytes_hot > 0)
+            .then(|| 100.0 - self.bytes_archived as f64 * 100.0 / self.bytes_hot as f64)
+    }
+}
+
+/// The reason of a run that was told to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; what was begun is begun again by the next run")]
+pub struct Interrupted;
+
+/// A connection with the lock of the archive.
+pub struct Session {
+    /// The connection.
+    pub connection: PgConnection,
+    /// The object store.
+    pub store: Store,
+    /// Who runs it.
+    pub who: Option<String>,
+    /// Number of the run.
+    pub run: i64,
+    /// Says when to stop.
+    pub stop: CancellationToken,
+}
+
+impl Session {
+    /// Connects and takes the lock; `None` when another process has it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open(
+        database: &SecretUrl,
+        store: Store,
+        who: Option<String>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut connection = db::connect(database, "archive").await.context("database")?;
+        // Values that are kept as text must be written and read in one way.
+        sqlx::raw_sql(
+            "set statement_timeout = 0; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
+             set extra_float_digits = 1; set bytea_output = 'hex'; set lc_monetary = 'C'",
+        )
+        .execute(&mut connection)
+        .await
+        .context("database")?;
+        // The server may not have seen yet that a process which has just ended is gone.
+        let mut locked = false;
+        for attempt in 0..LOCK_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            locked = one(
+                &mut connection,
+                "select pg_try_advisory_lock(hashtextextended('acequia.archive', 0))",
+            )
+            .await
+            .context("database")?;
+            if locked {
+                break;
+            }
+        }
+        Ok(locked.then_some(Self {
+            connection,
+            store,
+            who,
+            run: 0,
+            stop,
+        }))
+    }
+
+    /// Begins a run and puts in order what a killed one left; false when this one was done already.
+    ///
+    /// # Errors
+    /// When database or store do not answer.
+    pub async fn begin(
+        &mut self,
+        kind: &str,
+        domain: Option<&str>,
+        scheduled: Option<DateTime<Utc>>,
+    ) -> anyhow::Result<bool> {
+        let worker = format!("{}:{}", crate::run::hostname(), std::process::id());
+        let run: Option<i64> =
+            sqlx::query_scalar("select core.archive_run_begin($1, $2, $3, $4, $5)")
+                .bind(kind)
+                .bind(domain)
+                .bind(scheduled)
+                .bind(worker)
+                .bind(&self.who)
+                .fetch_one(&mut self.connection)
+                .await?;
+        let Some(run) = run else { return Ok(false) };
+        self.run = run;
+        Ok(true)
+    }
+
+    /// Deletes the files of archives that do not count any more, after putting in order what a
+    /// killed process left.
+    ///
+    /// # Errors
+    /// When database or store do not answer.
+    pub async fn sweep(&mut self) -> anyhow::Result<()> {
+        let mut attempts = 0;
+        let files: Vec<(i64, String, String)> = loop {
+            let recovered = sqlx::query_as("select * from core.archive_recover($1, $2)")
+                .bind(self.run)
+                .bind(&self.who)
+                .fetch_all(&mut self.connection)
+                .await;
+            if let Some(files) = self.unless_locked(recovered, &mut attempts).await? {
+                break files;
+            }
+        };
+        for (archive, object, manifest) in files {
+            // The manifest first: without it nobody takes the file for an archive.
+            self.store.delete(&manifest).await?;
+            failpoint::pass("archive.manifest_deleted");
+            self.store.delete(&object).await?;
+            failpoint::pass("archive.object_deleted");
+            sqlx::query("select core.archive_deleted($1, $2, $3)")
+                .bind(self.run)
+                .bind(archive)
+                .bind(&self.who)
+                .execute(&mut self.connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the run with what came of it. Where that cannot be written, the next run does.
+    pub async fn end<T>(&mut self, totals: Totals, outcome: &anyhow::Result<T>) {
+        let (status, error) = match outcome {
+            Ok(_) => ("ok", None),
+            Err(error) if error.is::<Interrupted>() => ("interrupted", None),
+            Err(error) => ("failed", Some(format!("{error:#}"))),
+        };
+        let end = sqlx::query("select core.archive_run_end($1, $2, $3, $4, $5, $6, $7)")
+            .bind(self.run)
+            .bind(status)
+            .bind(error)
+            .bind(totals.partitions)
+            .bind(totals.rows)
+            .bind(totals.bytes_hot)
+            .bind(totals.bytes_archived)
+            .execute(&mut self.connection);
+        if !matches!(tokio::time::timeout(END_WITHIN, end).await, Ok(Ok(_))) {
+            warn!(
+                event = "archive.end_not_written",
+                status, "the end of the run was not written down"
+            );
+        }
+    }
+
+    /// An archive by its number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn archive(&mut self, archive: i64) -> anyhow::Result<Archive> {
+        let archive = sqlx::query_as("select * from core.archives where archive_id = $1")
+            .bind(archive)
+            .fetch_one(&mut self.connection);
+        Ok(archive.await?)
+    }
+
+    /// Reads a table by binary COPY, block by block, into a file if there is one; returns the
+    /// checksum of it and the number of rows.
+    ///
+    /// # Errors
+    /// When the server says nothing for long, when told to stop, and those of the file.
+    pub async fn read_table(
+        &mut self,
+        query: &str,
+        columns: &[ColumnSpec],
+        progress: &mut Progress,
+        mut sink: Option<&mut Sink>,
+    ) -> anyhow::Result<(String, u64)> {
+        let forms = file::forms(columns)?;
+        let mut checksum = Checksum::new(columns);
+        let (mut rows, mut block) = (Rows::default(), Block::new(&forms));
+        let mut stream = self.connection.copy_out_raw(query).await?;
+        loop {
+            let chunk = tokio::select! {
+                () = self.stop.cancelled() => bail!(Interrupted),
+                chunk = tokio::time::timeout(SILENCE, stream.next()) => chunk,
+            };
+            let Some(chunk) = chunk.map_err(|_| db::no_answer(SILENCE))? else {
+                break;
+            };
+            let mut more = rows.take(chunk?, &mut block)?;
+            while more || block.is_full() {
+                let full = std::mem::replace(&mut block, Block::new(&forms));
+                checksum.add(&full);
+                progress.add(&full);
+                if let Some(sink) = &mut sink {
+                    sink.write(full).await?;
+                }
+                more = rows.take(bytes::Bytes::new(), &mut block)?;
+            }
+        }
+        rows.finish()?;
+        if block.rows() > 0 {
+            checksum.add(&block);
+            progress.add(&block);
+            if let Some(sink) = &mut sink {
+                sink.write(block).await?;
+            }
+        }
+        let rows = checksum.rows();
+        Ok((checksum.finish(), rows))
+    }
+
+    /// What an attempt at a statement that needs a lock on a table came to; `None` when it did not
+    /// get the lock in time and should be made again.
+    ///
+    /// # Errors
+    /// Another failure, no lock for long, or told to stop.
+    pub async fn unless_locked<T>(
+        &mut self,
+        attempt: sqlx::Result<T>,
+        attempts: &mut u32,
+    ) -> anyhow::Result<Option<T>> {
+        let error = match attempt {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) => error,
+        };
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        *attempts += 1;
+        if !matches!(code.as_deref(), Some("55P03" | "40P01")) || *attempts >= PATIENCE {
+            return Err(error.into());
+        }
+        // Who waits for the table meanwhile gets it.
+        tokio::select! {
+            () = self.stop.cancelled() => bail!(Interrupted),
+            () = tokio::time::sleep(Duration::from_secs(1)) => Ok(None),
+        }
+    }
+}
+
+/// A copy under way, told to the log every few seconds.
+pub struct Progress {
+    what: &'static str,
+    partition: String,
+    whole: i64,
+    rows: i64,
+    bytes: usize,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    /// At the beginning.
+    #[must_use]
+    pub fn new(what: &'static str, partition: &str, whole: i64) -> Self {
+        Self {
+            what,
+            partition: partition.to_owned(),
+            whole,
+            rows: 0,
+            bytes: 0,
+            begun: Instant::now(),
+            told: Instant::now(),
+        }
+    }
+
+    /// Rows were copied.
+    pub fn add(&mut self, block: &Block) {
+        self.rows += i64::try_from(block.rows()).unwrap_or_default();
+        self.bytes += block
+            .columns
+            .iter()
+            .map(|column| column.bytes)
+            .sum::<usize>();
+        if self.told.elapsed() < TELL_EVERY || self.rows == 0 {
+            return;
+        }
+        self.told = Instant::now();
+        let left = (self.whole - self.rows).max(0) as f64 / self.rows as f64;
+        let seconds_left = (self.begun.elapsed().as_secs_f64() * left).round();
+        info!(
+            event = "archive.progress",
+            what = self.what,
+            partition = self.partition,
+            rows = self.rows,
+            of = self.whole,
+            megabytes = self.bytes / 1_000_000,
+            seconds_left,
+            "copying"
+        );
+    }
+}
+
+/// A single value of a query without arguments, as an error of ours.
+pub async fn one<T>(connection: &mut PgConnection, query: &'static str) -> anyhow::Result<T>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    (T,): for<'r> FromRow<'r, PgRow>,
+{
+    Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
+}
