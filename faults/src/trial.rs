@@ -15,7 +15,7 @@ use crate::watch::Watch;
 
 /// Rules on data warn of what the load is, random values in random order, told again with others.
 /// A worker runs them when it starts, so they would look like signs of its death.
-const PLATFORM_RULES_ONLY: &str =
+pub const PLATFORM_RULES_ONLY: &str =
     "update core.dq_rules set enabled = false where severity = 'warn' and schema_name <> 'core'";
 
 /// A scenario at work.

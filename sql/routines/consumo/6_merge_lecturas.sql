@@ -94,7 +94,11 @@ verdict as materialized (
                     then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
-    left join consumo.lecturas c on c.propietario_id = n.propietario_id and c.instante = n.instante
+    -- Looked up row by row: the planner takes one look into many months for many, and would rather read
+    -- the whole of them.
+    left join lateral (
+        select * from consumo.lecturas t where t.propietario_id = n.propietario_id and t.instante = n.instante offset 0
+    ) c on true
 ),
 written as (
     insert into consumo.lecturas (propietario_id, instante, hora, consumo_kwh, es_sospechoso, anomalia_esperada,
