@@ -214,23 +214,6 @@ async fn late_answers_of_the_servers_are_measured() {
     let platform = Platform::new().await;
     let database = Proxy::to(&platform.database.worker).await.unwrap();
     let broker = Proxy::to(&platform.broker.url).await.unwrap();
-    let worker = platform.worker_by(
-        &database.url(&platform.database.worker).unwrap(),
-        &broker.url(&platform.broker.url).unwrap(),
-        &[],
-    );
-    worker.ready().await;
-    // Answers that took more than a second.
-    let late = async |name: &str| {
-        let page = Page::parse(&worker.metrics().await).unwrap();
-        let count = |series: &&Series| series.name.ends_with("_count");
-        let prompt = |series: &&Series| series.labels.get("le").is_some_and(|le| le == "1");
-        let sum = |some: &dyn Fn(&&Series) -> bool| {
-            let series = page.families[name].series.iter().filter(some);
-            series.map(|series| series.value).sum::<f64>()
-        };
-        sum(&count) - sum(&prompt)
-    };
     let (of_broker, of_database) = (
         "acequia_broker_answer_duration_seconds",
         "acequia_database_answer_duration_seconds",
@@ -239,6 +222,24 @@ async fn late_answers_of_the_servers_are_measured() {
         (&broker, of_broker, of_database),
         (&database, of_database, of_broker),
     ] {
+        // A worker for each: of the one before answers may still be under way.
+        let worker = platform.worker_by(
+            &database.url(&platform.database.worker).unwrap(),
+            &broker.url(&platform.broker.url).unwrap(),
+            &[],
+        );
+        worker.ready().await;
+        // Answers that took more than a second.
+        let late = async |name: &str| {
+            let page = Page::parse(&worker.metrics().await).unwrap();
+            let count = |series: &&Series| series.name.ends_with("_count");
+            let prompt = |series: &&Series| series.labels.get("le").is_some_and(|le| le == "1");
+            let sum = |some: &dyn Fn(&&Series) -> bool| {
+                let series = page.families[name].series.iter().filter(some);
+                series.map(|series| series.value).sum::<f64>()
+            };
+            sum(&count) - sum(&prompt)
+        };
         let before = (late(slow).await, late(quick).await);
         proxy.delay(Duration::from_millis(1200));
         wait_for("a late answer", async || Ok(late(slow).await > before.0))
@@ -246,8 +247,8 @@ async fn late_answers_of_the_servers_are_measured() {
             .unwrap();
         assert!(late(quick).await <= before.1, "{quick}");
         proxy.delay(Duration::ZERO);
+        worker.stop().await;
     }
-    worker.stop().await;
 }
 
 /// docs/metrics.md is written from the specification.
