@@ -39,8 +39,13 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .with_state(server);
-    if let Err(error) = axum::serve(listener, router).await {
+        .with_state(server.clone());
+    // The first reading opens the session and plans its queries, so it is slow: nobody waits for it.
+    let first = server
+        .status
+        .update(&server.shared.database, &server.shared.metrics);
+    let (served, ()) = tokio::join!(axum::serve(listener, router).into_future(), first);
+    if let Err(error) = served {
         tracing::error!(%error, "the HTTP server ended");
     }
 }
