@@ -136,7 +136,7 @@ fill() {
     cross join lateral unnest(d.wh) with ordinality u (v, k)
     where u.v is not null;
     -- As full as an index that has grown.
-    alter table consumo.lecturas add primary key (propietario_id, instante) with (fillfactor = 70)"
+    alter table consumo.lecturas add primary key (instante, propietario_id) with (fillfactor = 70)"
   sql "$database" "select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias where fecha = date '$DAY' - 1" >/dev/null
   sql "$database" 'drop table public.patron, public.patron_near'
   sql "$database" 'vacuum (analyze, freeze) consumo.clientes, consumo.lecturas, consumo.dias, consumo.bases'

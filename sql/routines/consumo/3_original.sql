@@ -6,7 +6,9 @@
 create or replace function consumo.juzgar_original(
     p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[], p_ultima date[]
 ) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- No two windows are the same: to remember their sums costs and saves nothing.
+set enable_memoize = off as $$
 declare
     v_cliente text[];
     v_desde timestamptz[];
@@ -38,28 +40,25 @@ hours as (
         )
         union all
         (
-            select x.*, y.wh, y.n
-            from (
-                select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m
-                from consumo.dias d
-                cross join lateral (
-                    select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
-                ) p
-                cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
-                where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
-                order by d.fecha, u.j
-                limit 23
-            ) x
+            select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m, y.wh, y.n
+            from consumo.dias d
             left join lateral (
-                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < x.fecha order by y.fecha desc limit 1
+                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
             ) y on true
+            cross join lateral (
+                select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
+            ) p
+            cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
+            where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
+            order by d.fecha, u.j
+            limit 23
         )
     ) h
 ),
 -- The records before it: those of its day and of that last day, which are enough when that day is whole; else those of
 -- as many days as it takes.
 windows as (
-    select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros
+    select h.*, w.registros[greatest(cardinality(w.registros) - 23, 1):] as registros, least(cardinality(w.registros), 24) as n
     from hours h
     cross join lateral (
         select case when h.ayer_n is null or h.ayer_n >= 23 then h.ayer else (
@@ -73,14 +72,16 @@ windows as (
                 limit 23
             ) x
         ) end || array_remove(h.wh[:h.k], null) as registros
+        offset 0
     ) w
 ),
 -- Watt-hours are whole numbers and their sums exact, so the order of arrival leaves no trace.
 measured as (
-    select w.*, s.n, s.suma / s.n as media, sqrt(greatest(s.cuadrados / s.n - (s.suma / s.n) ^ 2, 0)) as desviacion
+    select w.cliente, w.fecha, w.instante, w.v, w.m, w.n, s.suma / w.n as media,
+           sqrt(greatest(s.cuadrados / w.n - (s.suma / w.n) ^ 2, 0)) as desviacion
     from windows w
     cross join lateral (
-        select count(*) as n, sum(r)::float8 as suma, sum(r::float8 * r) as cuadrados from unnest(w.registros) r
+        select sum(u.r)::float8 as suma, sum(u.r::float8 * u.r) as cuadrados from (select unnest(w.registros) as r) u
     ) s
 ),
 ruled as (

@@ -85,8 +85,17 @@ begin
     delete from core.archive_changes c where c.partition_name = v_archive.partition_name;
     execute format('grant select on %s to acequia_worker', v_archive.partition_name);
 
-    insert into core.archives (table_name, domain, partition_name, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
-    values (p_table, v_policy.domain, v_archive.partition_name, v_policy.granularity, p_from, v_archive.to_at,
+    select array_agg(a.attname::text order by k.position) into v_archive.key_columns
+    from pg_index i
+    cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, position)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = v_archive.partition_name::regclass and i.indisprimary;
+    if v_archive.key_columns is null then
+        raise exception '% has no primary key, so its rows have no order to be written in', v_archive.partition_name;
+    end if;
+
+    insert into core.archives (table_name, domain, partition_name, key_columns, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
+    values (p_table, v_policy.domain, v_archive.partition_name, v_archive.key_columns, v_policy.granularity, p_from, v_archive.to_at,
         v_folder || '/part-' || p_object || '.parquet', v_folder || '/_part-' || p_object || '.json',
         pg_total_relation_size(v_archive.partition_name::regclass))
     returning * into v_archive;
@@ -97,7 +106,8 @@ end
 $$;
 comment on function core.archive_begin(bigint, text, timestamptz, text, text) is 'Begins to archive a closed partition: writes down which files will be written, and watches it for changes';
 
-create or replace function core.archive_query(p_partition text, p_columns jsonb) returns text
+drop function if exists core.archive_query(text, jsonb);
+create or replace function core.archive_query(p_partition text, p_columns jsonb, p_key text[]) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     v_columns text;
@@ -114,17 +124,12 @@ begin
     select string_agg(case when a.attcollation <> 0 then format('%I collate "C"', a.attname) else format('%I', a.attname) end,
         ', ' order by k.position)
     into v_order
-    from pg_index i
-    cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, position)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    where i.indrelid = p_partition::regclass and i.indisprimary;
-    if v_order is null then
-        raise exception '% has no primary key, so its rows have no order to be written in', p_partition;
-    end if;
+    from unnest(p_key) with ordinality k (name, position)
+    join pg_attribute a on a.attrelid = p_partition::regclass and a.attname = k.name;
     return format('copy (select %s from %s order by %s) to stdout (format binary)', v_columns, p_partition, v_order);
 end
 $$;
-comment on function core.archive_query(text, jsonb) is 'The statement that reads a partition, in the order of its primary key and the forms of its archive';
+comment on function core.archive_query(text, jsonb, text[]) is 'The statement that reads a partition, in the order of a key and the forms of its archive';
 
 create or replace function core.archive_survey(p_archive bigint)
 returns table (row_count bigint, first_at timestamptz, last_at timestamptz, columns jsonb, query text)
@@ -164,7 +169,7 @@ begin
         from pg_attribute a join pg_type t on t.oid = a.atttypid
         where a.attrelid = v_archive.partition_name::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     ) c;
-    query := core.archive_query(v_archive.partition_name, columns);
+    query := core.archive_query(v_archive.partition_name, columns, v_archive.key_columns);
     return next;
 end
 $$;

@@ -34,7 +34,7 @@ begin
     select format('copy %s (%s) from stdin', v_archive.partition_name, string_agg(format('%I', c.e ->> 'name'), ', ' order by c.n))
     into copy_in
     from jsonb_array_elements(v_archive.columns) with ordinality c (e, n);
-    copy_out := core.archive_query(v_archive.partition_name, v_archive.columns);
+    copy_out := core.archive_query(v_archive.partition_name, v_archive.columns, v_archive.key_columns);
     return next;
 end
 $$;

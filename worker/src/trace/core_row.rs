@@ -112,7 +112,7 @@ where i.indrelid = $1::regclass and i.indisprimary
 order by k.place";
 
 /// The core's names for the catalog's key columns: the same names where the primary key has
-/// them, else its columns in their order.
+/// them, for the others its other columns in their order.
 pub async fn key_columns(
     connection: &mut PgConnection,
     entity: &Entity,
@@ -121,12 +121,19 @@ pub async fn key_columns(
         .bind(entity.core)
         .fetch_all(connection)
         .await?;
-    let named = |key: &&'static str| primary.iter().find(|(name, _)| name == *key);
-    let same_names: Option<Vec<_>> = entity.key.iter().map(named).collect();
-    let columns = match same_names {
-        Some(columns) => columns,
-        None => primary.iter().take(entity.key.len()).collect(),
-    };
+    let mut others = primary
+        .iter()
+        .filter(|(name, _)| !entity.key.contains(&name.as_str()));
+    let columns: Vec<_> = entity
+        .key
+        .iter()
+        .filter_map(|key| {
+            primary
+                .iter()
+                .find(|(name, _)| name == key)
+                .or_else(|| others.next())
+        })
+        .collect();
     if columns.len() < entity.key.len() {
         return Err(sqlx::Error::ColumnNotFound(format!(
             "primary key of {} for {}",

@@ -258,3 +258,20 @@ async fn every_value_comes_back_as_it_was() {
         .await;
     assert!(refused.stderr.contains("no column i2"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_comes_back_into_a_table_whose_key_has_changed() {
+    let archive = Archive::of("--clients 3 --days 35 --start 2014-08-20 --suspicious 0").await;
+    let before = archive.readings().await;
+    archive.done("archive").await;
+    archive
+        .platform
+        .execute(
+            "alter table consumo.lecturas drop constraint lecturas_pkey, add primary key (propietario_id, instante)",
+        )
+        .await;
+    let restore = "restore --table consumo.lecturas --from 2014-08 --to 2014-09";
+    archive.done(restore).await;
+    assert_eq!(archive.readings().await, before);
+    archive.done("archive verify").await;
+}
