@@ -1,9 +1,13 @@
 //! The check loop: data quality rules, each result kept.
 
+use std::time::Duration;
+
 use acequia_contracts::Domain;
 use serde::Serialize;
 use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
 
+use crate::maintain::interval;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -33,6 +37,9 @@ pub async fn check(connection: &mut PgConnection, domain: &str) -> sqlx::Result<
         .await
 }
 
+/// While another worker is at the rules, the loop looks so many times in the usual interval.
+const LOOKS: u32 = 10;
+
 /// The check loop.
 pub struct Check;
 
@@ -46,8 +53,24 @@ impl Work for Check {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
-        let results = check(connection, domain.name).await?;
-        shared.metrics.quality.checked(domain.name, &results);
-        Ok(Step::Idle(shared.settings.check_every))
+        let every = shared.settings.check_every;
+        let results: Vec<Checked> = sqlx::query_as("select * from core.run_due_checks($1, $2)")
+            .bind(domain.name)
+            .bind(interval(every))
+            .fetch_all(&mut *connection)
+            .await?;
+        if !results.is_empty() {
+            shared.metrics.quality.checked(domain.name, &results);
+            return Ok(Step::Idle(every));
+        }
+        // Another worker did it, or is at it.
+        let due_in: Option<PgInterval> = sqlx::query_scalar("select core.checks_due_in($1, $2)")
+            .bind(domain.name)
+            .bind(interval(every))
+            .fetch_one(connection)
+            .await?;
+        let due_in = due_in.map_or(0, |due_in| due_in.microseconds);
+        let due_in = Duration::from_micros(u64::try_from(due_in).unwrap_or(0));
+        Ok(Step::Idle(due_in.max(every / LOOKS)))
     }
 }

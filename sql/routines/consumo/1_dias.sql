@@ -1,8 +1,9 @@
 -- Readings into the days of clients, consumo.dias.
 
+drop function if exists consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]);
 create or replace function consumo.guardar_dias(
     p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[],
-    out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_primera date[], out o_ultima date[],
+    out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_primera date[],
     out o_de text[], out o_fechas date[]
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -99,14 +100,14 @@ rewritten as (
     where d.ctid = m.lugar
 ),
 spans as (
-    select cliente, min(desde) as desde, max(hasta) as hasta, min(fecha) as primera, max(fecha) as ultima
+    select cliente, min(desde) as desde, max(hasta) as hasta, min(fecha) as primera
     from measured
     group by cliente
 )
-select array_agg(s.cliente), array_agg(s.desde), array_agg(s.hasta), array_agg(s.primera), array_agg(s.ultima),
+select array_agg(s.cliente), array_agg(s.desde), array_agg(s.hasta), array_agg(s.primera),
        (select array_agg(m.cliente) from measured m), (select array_agg(m.fecha) from measured m)
-into o_cliente, o_desde, o_hasta, o_primera, o_ultima, o_de, o_fechas
+into o_cliente, o_desde, o_hasta, o_primera, o_de, o_fechas
 from spans s;
 end
 $$;
-comment on function consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour and the days that these lie in, and all changed days (o_de, o_fechas)';
+comment on function consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour and the day of the first, and all changed days (o_de, o_fechas)';

@@ -15,7 +15,7 @@ there as materialized (
     select a.*
     from unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
     cross join lateral (
-        select a.propietario_id, a.instante, a.ambito
+        select a.*
         from consumo.anomalias a
         -- As rows, which only the primary key can find: by the time alone it would be everybody's.
         where (a.propietario_id, a.modo, a.instante) >= (s.cliente, p_modo, s.desde)
@@ -33,20 +33,21 @@ gone as (
     where a.propietario_id = g.propietario_id and a.modo = p_modo and a.instante = g.instante and a.ambito = g.ambito
     returning a.*
 ),
--- What is as it was is left alone: judging twice has no second effect.
+-- What is as it was is left alone: judging twice has no second effect, and locks nothing.
 kept as (
     insert into consumo.anomalias as a (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score,
         severidad, es_sospechoso, evidencia)
     select f.propietario_id, f.modo, f.instante, f.ambito, f.fecha, f.hora, f.consumo_kwh, f.tipos, f.score,
            f.severidad, f.es_sospechoso, f.evidencia
     from found f
+    left join there t on t.propietario_id = f.propietario_id and t.instante = f.instante and t.ambito = f.ambito
+    where t.propietario_id is null
+       or (t.fecha, t.hora, t.consumo_kwh, t.tipos, t.score, t.severidad, t.es_sospechoso, t.evidencia)
+        is distinct from (f.fecha, f.hora, f.consumo_kwh, f.tipos, f.score, f.severidad, f.es_sospechoso, f.evidencia)
     on conflict (propietario_id, modo, instante, ambito) do update
     set fecha = excluded.fecha, hora = excluded.hora, consumo_kwh = excluded.consumo_kwh, tipos = excluded.tipos,
         score = excluded.score, severidad = excluded.severidad, es_sospechoso = excluded.es_sospechoso,
         evidencia = excluded.evidencia
-    where (a.fecha, a.hora, a.consumo_kwh, a.tipos, a.score, a.severidad, a.es_sospechoso, a.evidencia)
-        is distinct from (excluded.fecha, excluded.hora, excluded.consumo_kwh, excluded.tipos, excluded.score,
-            excluded.severidad, excluded.es_sospechoso, excluded.evidencia)
     returning a.*
 )
 insert into core.outbox (domain, routing_key, body)

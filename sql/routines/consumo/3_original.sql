@@ -3,8 +3,9 @@
 -- It looks at the 24 last records of a client, the judged one among them, by their count and not by their
 -- age. So a reading that comes late changes the verdict of the 23 after it: all of these are judged again.
 
+drop function if exists consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]);
 create or replace function consumo.juzgar_original(
-    p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[], p_ultima date[]
+    p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[]
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 -- No two windows are the same: to remember their sums costs and saves nothing.
@@ -17,42 +18,27 @@ declare
 begin
 with spans as (
     select s.*
-    from unnest(p_cliente, p_desde, p_hasta, p_primera, p_ultima) as s (cliente, desde, hasta, primera, ultima)
+    from unnest(p_cliente, p_desde, p_hasta, p_primera) as s (cliente, desde, hasta, primera)
 ),
--- The changed hours, and the 23 after them; with each the last day before its own that has any.
+-- The changed hours and the 23 records after them, some more where hours are missing between; with each the last day
+-- before its own that has any.
 hours as (
     select s.cliente, h.*
     from spans s
     cross join lateral (
-        (
-            select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m,
-                   y.wh as ayer, y.n as ayer_n
-            from consumo.dias d
-            left join lateral (
-                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
-            ) y on true
-            cross join lateral (
-                select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first,
-                       (date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1 as last
-            ) p
-            cross join lateral unnest(d.wh[p.first:p.last], d.marcas[p.first:p.last]) with ordinality u (v, m, j)
-            where d.propietario_id = s.cliente and d.fecha between s.primera and s.ultima and u.v is not null
-        )
-        union all
-        (
-            select d.fecha, d.wh, u.j + p.first - 1, d.inicio + (u.j + p.first - 2) * interval '1 hour', u.v, u.m, y.wh, y.n
-            from consumo.dias d
-            left join lateral (
-                select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
-            ) y on true
-            cross join lateral (
-                select greatest((date_part('epoch', s.hasta - d.inicio) / 3600)::int + 1, 0) + 1 as first
-            ) p
-            cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
-            where d.propietario_id = s.cliente and d.fecha >= s.ultima and u.v is not null
-            order by d.fecha, u.j
-            limit 23
-        )
+        select d.fecha, d.wh, u.j + p.first - 1 as k, d.inicio + (u.j + p.first - 2) * interval '1 hour' as instante, u.v, u.m,
+               y.wh as ayer, y.n as ayer_n
+        from consumo.dias d
+        left join lateral (
+            select array_remove(y.wh, null) as wh, y.n from consumo.dias y where y.propietario_id = s.cliente and y.fecha < d.fecha order by y.fecha desc limit 1
+        ) y on true
+        cross join lateral (
+            select greatest((date_part('epoch', s.desde - d.inicio) / 3600)::int, 0) + 1 as first
+        ) p
+        cross join lateral unnest(d.wh[p.first:], d.marcas[p.first:]) with ordinality u (v, m, j)
+        where d.propietario_id = s.cliente and d.fecha >= s.primera and u.v is not null
+        order by d.fecha, u.j
+        limit (date_part('epoch', s.hasta - s.desde) / 3600)::int + 24
     ) h
 ),
 -- The records before it: those of its day and of that last day, which are enough when that day is whole; else those of
@@ -122,4 +108,4 @@ from scored s;
 perform consumo.anotar('original', v_cliente, v_desde, v_hasta, coalesce(v_halladas, '{}'));
 end
 $$;
-comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';
+comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';

@@ -8,8 +8,7 @@ declare
     v_changed record;
 begin
     select * into v_changed from consumo.guardar_dias(p_cliente, p_instante, p_wh, p_marca);
-    perform consumo.juzgar_original(v_changed.o_cliente, v_changed.o_desde, v_changed.o_hasta,
-        v_changed.o_primera, v_changed.o_ultima);
+    perform consumo.juzgar_original(v_changed.o_cliente, v_changed.o_desde, v_changed.o_hasta, v_changed.o_primera);
     perform consumo.juzgar_estacional(v_changed.o_de, v_changed.o_fechas);
 end
 $$;
