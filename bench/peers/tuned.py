@@ -26,7 +26,7 @@ DOMAIN = "academico"
 QUEUE = f"acequia.{DOMAIN}"
 BATCH_MAX = 5_000
 QUIET = 0.002
-PROMOTE_MAX = 20_000
+PROMOTE_MAX = 40_000
 
 ENVELOPE = ("message_id", "day", "batch_id", "event_at", "published_at")
 LISTS = {name: TypeAdapter(list[kind]) for name, kind in KINDS.items()}

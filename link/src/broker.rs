@@ -20,6 +20,9 @@ pub const SCHEMES: &[&str] = &["amqp", "amqps"];
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds between heartbeats; a dead peer is noticed after two of them.
 const HEARTBEAT: u16 = 10;
+/// Longest frame, bytes. lapin keeps room for 64 of them per connection: 8 MB with the 128 KiB
+/// that the broker offers. A longer message comes in several frames.
+const FRAME: u32 = 32 << 10;
 
 /// A connection and what protects it.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ fn prepare(url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<RustlsConnector>)
         anyhow!("is not an AMQP URL: amqp://user:password@host:port/vhost, the vhost / written %2f")
     })?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    uri.query.frame_max.get_or_insert(FRAME);
     if uri.scheme == AMQPScheme::AMQPS {
         return Ok((uri, Some(connector(url.tls())?)));
     }
