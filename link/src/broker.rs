@@ -20,9 +20,10 @@ pub const SCHEMES: &[&str] = &["amqp", "amqps"];
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds between heartbeats; a dead peer is noticed after two of them.
 const HEARTBEAT: u16 = 10;
-/// Longest frame, bytes. lapin keeps room for 64 of them per connection: 8 MB with the 128 KiB
-/// that the broker offers. A longer message comes in several frames.
-const FRAME: u32 = 32 << 10;
+/// Longest frame, bytes: RabbitMQ's own default, as headers of that size must fit one. lapin keeps
+/// room for 64 of them per connection; told beforehand, it takes memory from it as it needs it,
+/// told by the broker, all 8 MB at once.
+const FRAME: u32 = 128 << 10;
 
 /// A connection and what protects it.
 #[derive(Debug)]

@@ -219,7 +219,7 @@ pub struct LoopArgs {
     #[arg(long, env = "DOMAINS", value_delimiter = ',', value_name = "DOMAIN")]
     pub domains: Vec<String>,
     /// Most messages in one staging transaction
-    #[arg(long, env = "BATCH_MAX", default_value_t = 2_000, value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    #[arg(long, env = "BATCH_MAX", default_value_t = 3_000, value_parser = clap::value_parser!(u16).range(1..=30_000))]
     pub batch_max: u16,
     /// Most body bytes in one staging transaction
     #[arg(long, env = "BATCH_BYTES", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]

@@ -549,3 +549,40 @@ async fn every_subcommand_does_what_its_help_says() {
     );
     worker.stop().await;
 }
+
+/// A default as the page writes it, as the program does.
+fn plain(default: &str) -> String {
+    let default = default.trim_matches('`');
+    match default.strip_suffix(" MiB") {
+        Some(size) => (size.parse::<u64>().unwrap() << 20).to_string(),
+        None => default.to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_settings_names_the_defaults_of_the_program() {
+    let help = finish(program(&["run", "--help"])).await.stdout;
+    let defaults: Vec<_> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| {
+            let (name, rest) = rest.split_once(']')?;
+            let default = rest.trim_start().strip_prefix("[default: ")?;
+            Some((name.trim_end_matches('='), default.split(']').next()?))
+        })
+        .filter(|(_, default)| *default != "\"\"")
+        .collect();
+    assert!(defaults.len() > 12, "{defaults:?}");
+    let page = include_str!("../../../docs/operations.md");
+    for (name, default) in defaults {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("| ") && line.contains(&format!("`{name}`")))
+            .unwrap_or_else(|| panic!("{name} is not among the settings"));
+        let said = row.split('|').nth(2).unwrap().trim();
+        assert!(
+            said.split(", ").any(|said| plain(said) == default),
+            "{name} is {default}, the page says {said}"
+        );
+    }
+}
