@@ -201,7 +201,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             migrate::check(&mut connection).await?;
             let mut all = true;
             for domain in acequia_contracts::catalog() {
-                for (mart, _) in refresh::due(&mut connection, domain.name).await? {
+                for (mart, _) in refresh::due(&mut connection, domain.name, None).await? {
                     match refresh::refresh(&mut connection, &mart).await? {
                         Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
                         Refreshed::Busy => println!("{mart}: another process is refreshing it"),

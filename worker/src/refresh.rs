@@ -29,19 +29,27 @@ pub enum Refreshed {
 }
 
 /// The materialized marts of a domain that show an older core than there is, in their order, with
-/// the rules that hold them.
+/// the rules that hold them. While more than `backlog` rows wait for promotion, a mart is left out
+/// until it has lacked something for a quarter of its objective: what it showed would be old in a
+/// moment, and reading the core again and again would keep the backlog from getting smaller.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
 pub async fn due(
     connection: &mut PgConnection,
     domain: &str,
+    backlog: Option<i32>,
 ) -> sqlx::Result<Vec<(String, Option<Vec<String>>)>> {
     sqlx::query_as(
         "select mart, case when not due then blocking_rules end from core.mart_status
-         where domain = $1 and needs_refresh order by position",
+         where domain = $1 and needs_refresh
+           and ($2 is null or coalesce(behind_since, '-infinity') <= now() - objective / 4 or (
+               select coalesce(sum(e.staged), 0) from core.batches b join core.batch_entities e using (batch_id)
+               where b.domain = $1 and b.state = 'staged') <= $2)
+         order by position",
     )
     .bind(domain)
+    .bind(backlog)
     .fetch_all(connection)
     .await
 }
@@ -178,7 +186,8 @@ impl Work for Refresh {
         shared: &Shared,
     ) -> sqlx::Result<Step> {
         let mut audited = Duration::ZERO;
-        for (mart, held_by) in due(connection, domain.name).await? {
+        let backlog = Some(shared.settings.promote_max);
+        for (mart, held_by) in due(connection, domain.name, backlog).await? {
             // The check loop finds out when its rules pass again; checking here as well, for as
             // long as it is held, would cost and change nothing.
             if let Some(rules) = held_by {

@@ -81,7 +81,7 @@ comment on function core.run_checks(text) is 'Runs every enabled rule of a domai
 
 create or replace function core.checks_due_in(p_domain text, p_every interval) returns interval
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    select greatest(max(r.started_at) + p_every - clock_timestamp(), interval '0')
+    select max(r.started_at) + p_every - clock_timestamp()
     from core.etl_run_log r
     where r.loop = 'check' and r.domain = p_domain and r.started_at > clock_timestamp() - p_every
 $$;

@@ -545,6 +545,47 @@ async fn a_mart_is_late_when_it_lacks_a_change_for_longer_than_its_objective() {
     assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_run_once_in_their_interval_however_many_workers_there_are() {
+    let platform = Platform::new().await;
+    let rules = "select count(*) from core.dq_rules where enabled and domain = 'academico'";
+    let rules = platform.number(rules).await;
+    let run = async |every: &str| {
+        let run = format!("select count(*) from core.run_due_checks('academico', '{every}')");
+        platform.number(&run).await
+    };
+    assert!(rules > 10);
+    assert_eq!(run("1 hour").await, rules);
+    assert_eq!(run("1 hour").await, 0);
+    let due_in =
+        "select core.checks_due_in('academico', '1 hour') between '59 minutes' and '1 hour'";
+    assert_eq!(
+        platform.texts(&format!("select ({due_in})::text")).await,
+        ["true"]
+    );
+    assert_eq!(run("0").await, rules);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mart_waits_for_a_backlog_but_not_for_long() {
+    let platform = Platform::new().await;
+    let mut feed = Feed::new(&platform.database).await;
+    feed.send(&sent(1, catalogues(1)), 10).await;
+    let backlog = sent(11, catalogues(2));
+    feed.stage(&backlog.iter().collect::<Vec<_>>()).await;
+    let rows = i32::try_from(backlog.len()).unwrap();
+    assert_eq!(feed.due(Some(rows)).await, ["marts.kpi_materia"]);
+    assert_eq!(feed.due(Some(rows - 1)).await, [""; 0]);
+    assert_eq!(feed.due(None).await, ["marts.kpi_materia"]);
+
+    // A quarter of its objective, one minute.
+    let later = "update core.batches set promoted_at = promoted_at - interval '16 seconds', received_at = received_at - interval '16 seconds'";
+    platform.execute(later).await;
+    assert_eq!(feed.due(Some(rows - 1)).await, ["marts.kpi_materia"]);
+    feed.refresh().await;
+    assert_eq!(feed.due(Some(rows - 1)).await, [""; 0]);
+}
+
 /// A result as it is kept.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 struct Kept {

@@ -149,10 +149,15 @@ impl Feed {
         while self.promote(20_000).await {}
     }
 
+    /// The materialized marts that the refresh loop would refresh with this bound of a backlog.
+    pub async fn due(&mut self, backlog: Option<i32>) -> Vec<String> {
+        let due = refresh::due(&mut self.connection, self.domain.name, backlog).await;
+        due.unwrap().into_iter().map(|(mart, _)| mart).collect()
+    }
+
     /// Refreshes the materialized marts that are behind.
     pub async fn refresh(&mut self) {
-        let due = refresh::due(&mut self.connection, self.domain.name).await;
-        for (mart, _) in due.unwrap() {
+        for mart in self.due(None).await {
             let refreshed = refresh::refresh(&mut self.connection, &mart).await.unwrap();
             assert!(
                 matches!(refreshed, Refreshed::Rows(_)),
