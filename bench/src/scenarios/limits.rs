@@ -19,7 +19,7 @@ use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
 
-/// Messages in a transaction, as the worker's default.
+/// Messages in a transaction: more than the worker takes, so that the limit is not one of the batch.
 const BATCH: usize = 5_000;
 /// Rows in a promotion, as the worker's default.
 const PROMOTE_MAX: i32 = 40_000;
