@@ -10,6 +10,7 @@ use serde::Serialize;
 #[derive(Debug, Default, Clone)]
 pub struct Health {
     loops: Arc<Mutex<BTreeMap<(String, String), State>>>,
+    start: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -53,6 +54,20 @@ impl Health {
             health: self.clone(),
             key,
         }
+    }
+
+    /// No loop runs yet: what the start waits for.
+    pub fn waits_for(&self, cause: String) {
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+    }
+
+    /// What the start waits for, in words; nothing once there are loops that speak for themselves.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        start
+            .clone()
+            .filter(|_| self.with(|loops| loops.is_empty()))
     }
 
     /// Every loop: ready once it succeeded, and until it has had work for `stall_after` without a

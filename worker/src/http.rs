@@ -72,7 +72,8 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     }
 }
 
-/// 200 while every loop gets on, 503 otherwise; the body names each loop and what keeps it.
+/// 200 while every loop gets on, 503 otherwise; the body names each loop and what keeps it, or what
+/// the start waits for before there are loops.
 async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let shared = &server.shared;
     let reports = shared.health.report(shared.settings.stall_after);
@@ -82,7 +83,10 @@ async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "ready": ready, "loops": reports });
+    let mut body = serde_json::json!({ "ready": ready, "loops": reports });
+    if let Some(cause) = shared.health.waiting_for() {
+        body["waiting_for"] = cause.into();
+    }
     (
         status,
         [(header::CONTENT_TYPE, "application/json")],

@@ -105,7 +105,7 @@ pub async fn run(
         "worker runs");
     // Served from the first moment: /livez says that the process lives while it waits.
     let server = tokio::spawn(http::serve(listener, shared.clone()));
-    wait_for_schema(&shared.database, &stop).await?;
+    wait_for_schema(&shared, &stop).await?;
 
     let mut loops = JoinSet::new();
     // Housekeeping first: today's partitions should be there before the first row.
@@ -203,10 +203,10 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
 }
 
 /// Waits until the database answers, then insists that its schema is this program's.
-async fn wait_for_schema(database: &SecretUrl, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut backoff = crate::failure::Backoff::default();
     while !stop.is_cancelled() {
-        let Err(error) = check_schema(database).await else {
+        let Err(error) = check_schema(&shared.database).await else {
             break;
         };
         // An answer that waiting does not change is the operator's; a lost connection is not.
@@ -219,6 +219,7 @@ async fn wait_for_schema(database: &SecretUrl, stop: &CancellationToken) -> anyh
             event = "worker.waiting",
             error, "database does not answer yet"
         );
+        shared.health.waits_for(error);
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(backoff.next_delay()) => {}

@@ -226,31 +226,53 @@ async fn ingest_pauses_while_more_is_staged_than_promotion_should_be_behind() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
-/// Fewer connections than loops: those that get none wait and say so.
+/// Fewer connections than loops: those that get none wait and say so, the start too.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_connections_degrade_to_waiting() {
     let platform = Platform::new().await;
-    let limit = |connections: i32| {
+    let limit = |connections: i64| {
         let limit = "do $$ begin execute format('alter database %I connection limit ";
         format!("{limit}{connections}', current_database()); end $$")
     };
-    // The limit does not hold for superusers; the owner of the database is none.
+    // The limit does not hold for superusers, but they count; the owner of the database is none.
     let mut admin: url::Url = platform.database.admin.parse().unwrap();
     let owner: url::Url = platform.database.owner.parse().unwrap();
     admin.set_path(owner.path());
     let mut admin = PgConnection::connect(admin.as_str()).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limit(2)))
+    let ours: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where datname = current_database()",
+    )
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit(ours)))
         .execute(&mut admin)
         .await
         .unwrap();
     let worker = platform.worker(&["--stall-after", "1s"]);
-    let mut refused = String::new();
-    wait_for("loops that get no connection", async || {
-        refused = crate::support::get(&worker.http, "/readyz").await.1;
-        Ok(refused.contains("too many connections"))
+    let refused = async |loops: bool| {
+        let answer = crate::support::get(&worker.http, "/readyz").await.1;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+        let told = if loops {
+            &answer["loops"]
+        } else {
+            &answer["waiting_for"]
+        };
+        Ok(told.to_string().contains("too many connections"))
+    };
+    wait_for("a start that gets no connection", async || {
+        refused(false).await
     })
     .await
     .unwrap();
+    // Enough for the start and the gauges, not for the loops.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit(ours + 2)))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    wait_for("loops that get no connection", async || refused(true).await)
+        .await
+        .unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(limit(-1)))
         .execute(&mut admin)
         .await
