@@ -41,9 +41,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/readyz", get(readyz))
         .with_state(server.clone());
     // The first reading opens the session and plans its queries, so it is slow: nobody waits for it.
-    let first = server
-        .status
-        .update(&server.shared.database, &server.shared.metrics);
+    let first = server.status.update(&server.shared);
     let (served, ()) = tokio::join!(axum::serve(listener, router).into_future(), first);
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP server ended");
@@ -54,11 +52,8 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let shared = &server.shared;
     let reports = shared.health.report(shared.settings.stall_after);
     shared.metrics.loops.ready(&reports);
-    server
-        .status
-        .update(&shared.database, &shared.metrics)
-        .await;
-    match shared.metrics.page() {
+    server.status.update(shared).await;
+    match server.status.page(&shared.metrics) {
         Ok(page) => (
             StatusCode::OK,
             [(header::CONTENT_TYPE, acequia_meter::CONTENT_TYPE)],

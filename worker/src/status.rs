@@ -1,19 +1,23 @@
 //! Reads the state of the database into gauges, for every scrape, at most every few seconds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, FromRow, PgConnection};
-use tokio::sync::Mutex;
 
 use crate::config::SecretUrl;
 use crate::db;
 use crate::metrics::{Metrics, Open};
+use crate::run::Shared;
 
 /// Scrapes that come faster than this see the last reading again.
 const FRESH_FOR: Duration = Duration::from_secs(5);
-/// Longest time for a reading: a page without these gauges is worth more than one that comes too
-/// late for Prometheus, which then knows nothing of the worker.
+/// Longest time for a reading: then the gauges have no value rather than an old one.
 const WITHIN: Duration = Duration::from_secs(3);
+/// How long a page waits for a reading. A reading takes 3 ms; when the machine or the database is
+/// busy it goes on behind the page, which shows the one before.
+const PATIENCE: Duration = Duration::from_millis(7);
 
 const DOMAINS: &str = "
 select d.domain,
@@ -115,46 +119,102 @@ type RuleRow = (String, String, f64, f64, f64, f64, f64);
 /// The reader of the database's state.
 #[derive(Default)]
 pub struct Status {
-    state: Mutex<State>,
+    reader: Arc<tokio::sync::Mutex<Reader>>,
+    shown: Arc<Shown>,
+}
+
+/// What pages show of it.
+#[derive(Default)]
+struct Shown {
+    /// Held while gauges are set and while they are written down, so that no page shows half.
+    whole: std::sync::Mutex<()>,
+    /// Whether there has been a reading.
+    any: AtomicBool,
+}
+
+impl Shown {
+    fn whole(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
-struct State {
+struct Reader {
     connection: Option<(PgConnection, Open)>,
     read_at: Option<Instant>,
 }
 
 impl Status {
-    /// Reads the state anew when the last reading is old, and sets the gauges.
-    pub async fn update(&self, database: &SecretUrl, metrics: &Metrics) {
-        let mut state = self.state.lock().await;
-        if state.read_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
+    /// Reads the state anew when the last reading is old, and sets the gauges. Returns when that is
+    /// done, or when a page should wait no longer.
+    pub async fn update(&self, shared: &Arc<Shared>) {
+        let (reader, shown, shared) = (self.reader.clone(), self.shown.clone(), shared.clone());
+        let any = shown.any.load(Ordering::Acquire);
+        let reading = tokio::spawn(async move {
+            let mut reader = reader.lock().await;
+            reader
+                .update(&shared.database, &shared.metrics, &shown)
+                .await;
+        });
+        // The first page has nothing older to show.
+        let patience = if any { PATIENCE } else { WITHIN };
+        tokio::time::timeout(patience, reading).await.ok();
+    }
+
+    /// The page, with the gauges of one reading.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn page(&self, metrics: &Metrics) -> prometheus::Result<String> {
+        let _whole = self.shown.whole();
+        metrics.page()
+    }
+}
+
+impl Reader {
+    async fn update(&mut self, database: &SecretUrl, metrics: &Metrics, shown: &Shown) {
+        if self.read_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
             return;
         }
         let begun = Instant::now();
-        let read = read(&mut state.connection, database, metrics);
+        let read = read(&mut self.connection, database, metrics);
         let read = tokio::time::timeout(WITHIN, read)
             .await
             .unwrap_or_else(|_| Err(db::no_answer(WITHIN)));
-        state.read_at = Some(Instant::now());
+        self.read_at = Some(Instant::now());
+        let _whole = shown.whole();
         let gauges = &metrics.database;
         gauges.read_seconds.set(begun.elapsed().as_secs_f64());
-        if let Err(error) = &read {
-            tracing::debug!(%error, "state of the database not read");
-            state.connection = None;
-            // No value rather than the last one, which may have become wrong.
-            gauges.reset();
-        }
         gauges.up.set(f64::from(u8::from(read.is_ok())));
+        // No value rather than the last one, which may have become wrong.
+        gauges.reset();
+        match read {
+            Ok(state) => state.show(metrics),
+            Err(error) => {
+                tracing::debug!(%error, "state of the database not read");
+                self.connection = None;
+            }
+        }
+        shown.any.store(true, Ordering::Release);
     }
+}
+
+/// One reading.
+struct State {
+    domains: Vec<DomainRow>,
+    marts: Vec<MartRow>,
+    rules: Vec<RuleRow>,
+    /// Table, rows, bytes hot, bytes archived.
+    archives: Vec<(String, f64, f64, f64)>,
+    /// Domain, last good run, whether the last failed, late rows.
+    archive_runs: Vec<(String, f64, f64, f64)>,
 }
 
 async fn read(
     connection: &mut Option<(PgConnection, Open)>,
     database: &SecretUrl,
     metrics: &Metrics,
-) -> sqlx::Result<()> {
-    let gauges = &metrics.database;
+) -> sqlx::Result<State> {
     let (connection, _) = match connection {
         Some(connection) => connection,
         None => {
@@ -167,71 +227,78 @@ async fn read(
     };
     let asked = Instant::now();
     connection.ping().await?;
-    gauges.answers.observe(asked.elapsed().as_secs_f64());
-    let domains: Vec<DomainRow> = sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?;
-    let marts: Vec<MartRow> = sqlx::query_as(MARTS).fetch_all(&mut *connection).await?;
-    let rules: Vec<RuleRow> = sqlx::query_as(RULES).fetch_all(&mut *connection).await?;
-    let archives: Vec<(String, f64, f64, f64)> =
-        sqlx::query_as(ARCHIVES).fetch_all(&mut *connection).await?;
-    let runs: Vec<(String, f64, f64, f64)> = sqlx::query_as(ARCHIVE_RUNS)
-        .fetch_all(&mut *connection)
-        .await?;
-    gauges.reset();
-    for (table, rows, hot, bytes) in archives {
-        gauges.archived_rows.with_label_values(&[&table]).set(rows);
-        gauges.archived_hot.with_label_values(&[&table]).set(hot);
-        gauges
-            .archived_bytes
-            .with_label_values(&[&table])
-            .set(bytes);
-    }
-    for (domain, last, failed, late) in runs {
-        let domain = [domain.as_str()];
-        gauges.archive_last_run.with_label_values(&domain).set(last);
-        gauges.archive_failed.with_label_values(&domain).set(failed);
-        gauges.archive_late.with_label_values(&domain).set(late);
-    }
-    for row in domains {
-        let domain = [row.domain.as_str()];
-        for (gauge, value) in [
-            (&gauges.staged_rows, row.staged),
-            (&gauges.oldest_staged, row.staged_age),
-            (&gauges.pending_rows, row.pending),
-            (&gauges.quarantine_open, row.quarantine),
-            (&gauges.conservation, row.difference),
-            (&gauges.outbox_waiting, row.told),
-            (&gauges.outbox_oldest, row.told_age),
-        ] {
-            gauge.with_label_values(&domain).set(value);
+    let answers = &metrics.database.answers;
+    answers.observe(asked.elapsed().as_secs_f64());
+    Ok(State {
+        domains: sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?,
+        marts: sqlx::query_as(MARTS).fetch_all(&mut *connection).await?,
+        rules: sqlx::query_as(RULES).fetch_all(&mut *connection).await?,
+        archives: sqlx::query_as(ARCHIVES).fetch_all(&mut *connection).await?,
+        archive_runs: sqlx::query_as(ARCHIVE_RUNS)
+            .fetch_all(&mut *connection)
+            .await?,
+    })
+}
+
+impl State {
+    /// Sets the gauges.
+    fn show(self, metrics: &Metrics) {
+        let gauges = &metrics.database;
+        for (table, rows, hot, bytes) in self.archives {
+            gauges.archived_rows.with_label_values(&[&table]).set(rows);
+            gauges.archived_hot.with_label_values(&[&table]).set(hot);
+            gauges
+                .archived_bytes
+                .with_label_values(&[&table])
+                .set(bytes);
+        }
+        for (domain, last, failed, late) in self.archive_runs {
+            let domain = [domain.as_str()];
+            gauges.archive_last_run.with_label_values(&domain).set(last);
+            gauges.archive_failed.with_label_values(&domain).set(failed);
+            gauges.archive_late.with_label_values(&domain).set(late);
+        }
+        for row in self.domains {
+            let domain = [row.domain.as_str()];
+            for (gauge, value) in [
+                (&gauges.staged_rows, row.staged),
+                (&gauges.oldest_staged, row.staged_age),
+                (&gauges.pending_rows, row.pending),
+                (&gauges.quarantine_open, row.quarantine),
+                (&gauges.conservation, row.difference),
+                (&gauges.outbox_waiting, row.told),
+                (&gauges.outbox_oldest, row.told_age),
+            ] {
+                gauge.with_label_values(&domain).set(value);
+            }
+        }
+        for row in self.marts {
+            let MartRow(mart, materialized, refreshed, as_of, complete, missing, ..) = &row;
+            let MartRow(.., behind, objective, closed, trusted) = &row;
+            if *materialized {
+                metrics.marts.create(mart);
+            }
+            for (gauge, value) in [
+                (&gauges.mart_refreshed, refreshed.unwrap_or(0.0)),
+                (&gauges.mart_data_as_of, as_of.unwrap_or(0.0)),
+                (&gauges.mart_complete_through, complete.unwrap_or(0.0)),
+                (&gauges.mart_missing, *missing),
+                (&gauges.mart_behind, *behind),
+                (&gauges.mart_objective, *objective),
+                (&gauges.mart_gate_closed, *closed),
+                (&gauges.mart_trusted, *trusted),
+            ] {
+                gauge.with_label_values(&[mart]).set(value);
+            }
+        }
+        for (rule, severity, failing, passed, broken, run, seconds) in self.rules {
+            let labels = [rule.as_str(), severity.as_str()];
+            gauges.dq_failing.with_label_values(&labels).set(failing);
+            gauges.dq_passed.with_label_values(&labels).set(passed);
+            gauges.dq_broken.with_label_values(&labels).set(broken);
+            let rule = [rule.as_str()];
+            gauges.dq_last_run.with_label_values(&rule).set(run);
+            gauges.dq_duration.with_label_values(&rule).set(seconds);
         }
     }
-    for row in marts {
-        let MartRow(mart, materialized, refreshed, as_of, complete, missing, ..) = &row;
-        let MartRow(.., behind, objective, closed, trusted) = &row;
-        if *materialized {
-            metrics.marts.create(mart);
-        }
-        for (gauge, value) in [
-            (&gauges.mart_refreshed, refreshed.unwrap_or(0.0)),
-            (&gauges.mart_data_as_of, as_of.unwrap_or(0.0)),
-            (&gauges.mart_complete_through, complete.unwrap_or(0.0)),
-            (&gauges.mart_missing, *missing),
-            (&gauges.mart_behind, *behind),
-            (&gauges.mart_objective, *objective),
-            (&gauges.mart_gate_closed, *closed),
-            (&gauges.mart_trusted, *trusted),
-        ] {
-            gauge.with_label_values(&[mart]).set(value);
-        }
-    }
-    for (rule, severity, failing, passed, broken, run, seconds) in rules {
-        let labels = [rule.as_str(), severity.as_str()];
-        gauges.dq_failing.with_label_values(&labels).set(failing);
-        gauges.dq_passed.with_label_values(&labels).set(passed);
-        gauges.dq_broken.with_label_values(&labels).set(broken);
-        let rule = [rule.as_str()];
-        gauges.dq_last_run.with_label_values(&rule).set(run);
-        gauges.dq_duration.with_label_values(&rule).set(seconds);
-    }
-    Ok(())
 }
