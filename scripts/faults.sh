@@ -8,7 +8,7 @@
 #     --json FILE      write the outcomes as JSON
 #     --markdown FILE  write the outcomes as the table of docs/reliability.md
 #     --observe FILE   let Prometheus look on, and write which panels and alerts show each fault, and how soon, as the table
-#                      of docs/observability.md; in this file it is put in its place
+#                      of docs/observability.md; in this file the rows of other scenarios stay
 #     SCENARIO...      only these; `faults.sh --list` names them
 #
 # It installs what is missing (scripts/services.sh install), builds with optimisation and with the fail points (cargo

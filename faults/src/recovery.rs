@@ -63,11 +63,14 @@ impl Trial {
         bail!("the worker went on to answer")
     }
 
-    /// Whether the workers have said "ready" all the time since the fault began.
-    #[must_use]
-    pub fn ready_all_along(&self) -> bool {
+    /// Whether every loop got on since the fault was injected, those of these names aside.
+    pub fn got_on_but_for(&self, loops: &[&str]) -> bool {
         let samples = self.watch.since(self.struck);
-        samples.iter().all(|sample| sample.status == 200)
+        let apart = |(name, _): &(String, String)| loops.contains(&name.as_str());
+        let told = |reasons: &[(String, String)]| !reasons.is_empty() && reasons.iter().all(apart);
+        samples
+            .iter()
+            .all(|sample| sample.status == 200 || told(&sample.reasons))
     }
 
     /// The fault is over now: waits until messages reach the core and workers are ready again,

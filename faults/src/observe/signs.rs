@@ -248,18 +248,41 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A page with the table in its place, which two comments mark; without them, the table alone.
+/// A page with the table in its place, which two comments mark; without them, the table alone. Rows
+/// of the page for scenarios that the table has not stay as they are.
 #[must_use]
 pub fn placed(page: &str, table: &str) -> String {
     const BEGIN: &str =
         "<!-- faults: written by scripts/faults.sh --observe docs/observability.md -->\n";
     const END: &str = "<!-- /faults -->";
     let parts = page.split_once(BEGIN);
-    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
     match parts {
-        Some((before, after)) => format!("{before}{BEGIN}{table}{END}{after}"),
+        Some((before, (old, after))) => {
+            format!("{before}{BEGIN}{}{END}{after}", merged(old, table))
+        }
         None => table.to_owned(),
     }
+}
+
+/// The rows of both, in the order of the scenarios; where both have one, the new one.
+fn merged(old: &str, new: &str) -> String {
+    let mut rows: Vec<&str> = new.lines().collect();
+    let measured: Vec<&str> = rows.iter().copied().filter_map(scenario_of).collect();
+    let kept = |row: &&str| scenario_of(row).is_some_and(|name| !measured.contains(&name));
+    rows.extend(old.lines().filter(kept));
+    let place = |row: &&str| {
+        let name = scenario_of(row);
+        (crate::all().iter()).position(|scenario| name == Some(scenario.name))
+    };
+    rows.sort_by_key(place);
+    rows.join("\n") + "\n"
+}
+
+/// The scenario of a row: the last word in quotes of its first cell. Headings have none.
+fn scenario_of(row: &str) -> Option<&str> {
+    let (_, name) = row.split('|').nth(1)?.rsplit_once("(`")?;
+    Some(name.split_once("`)")?.0)
 }
 
 /// The outcomes as the table of docs/observability.md.
@@ -313,7 +336,7 @@ pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{PANELS, placed};
+    use super::{PANELS, placed, scenario_of};
 
     /// The table promises that the overview alone is enough.
     #[test]
@@ -332,12 +355,14 @@ mod tests {
     #[test]
     fn the_table_goes_to_its_place() {
         let page = include_str!("../../../docs/observability.md");
-        let new = placed(page, "| new |\n");
-        assert!(
-            new.len() > 1000 && new.contains("| new |"),
-            "no place in the page"
-        );
-        assert_eq!(placed(&new, "| new |\n"), new);
+        let row = "| PostgreSQL (`stop`) (`disk-full`) | new |";
+        let new = placed(page, &format!("| fault |\n|---|\n{row}\n"));
+        let rows = |page: &str| page.lines().filter(|row| scenario_of(row).is_some()).count();
+        assert!(rows(&new) > 20, "no place in the page");
+        assert_eq!(rows(&new), rows(page));
+        assert!(new.contains(row) && new.contains("(`cluster-node-kill`) |"));
+        assert_eq!(new.matches("(`disk-full`)").count(), 1);
+        assert_eq!(placed(&new, &format!("| fault |\n|---|\n{row}\n")), new);
         assert_eq!(placed("", "| new |\n"), "| new |\n");
     }
 }
