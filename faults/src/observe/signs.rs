@@ -357,7 +357,11 @@ mod tests {
         let page = include_str!("../../../docs/observability.md");
         let row = "| PostgreSQL (`stop`) (`disk-full`) | new |";
         let new = placed(page, &format!("| fault |\n|---|\n{row}\n"));
-        let rows = |page: &str| page.lines().filter(|row| scenario_of(row).is_some()).count();
+        let rows = |page: &str| {
+            page.lines()
+                .filter(|row| scenario_of(row).is_some())
+                .count()
+        };
         assert!(rows(&new) > 20, "no place in the page");
         assert_eq!(rows(&new), rows(page));
         assert!(new.contains(row) && new.contains("(`cluster-node-kill`) |"));
