@@ -123,11 +123,15 @@ impl<'a> Ground<'a> {
         Ok(())
     }
 
-    /// A virtual host with its queues beside a database that is there.
+    /// A virtual host with its queues beside a database that is there. The broker begins a new
+    /// write-ahead log: when it reaches the limit of one (512 MB) in the middle of a run, what waits
+    /// in the queue moves to segments and costs half as much again to deliver, to whoever takes it.
     ///
     /// # Errors
     /// When the broker refuses.
     pub async fn plot_on(&self, database: TestDatabase) -> anyhow::Result<Plot<'_>> {
+        let begin = ["eval", "ok = ra_log_wal:force_roll_over(ra_log_wal)."];
+        self.services.rabbitmqctl(&begin).await?;
         let broker = VirtualHost::create(self.services).await?;
         let plot = Plot {
             ground: self,
