@@ -6,7 +6,7 @@
 #     --clients N     clients; each sends the 24 readings of a day, hour by hour (default 10000)
 #     --history DAYS  each run drains the same readings into a database without earlier readings, and into one for each of
 #                     these that has so many days of every client (default: only without)
-#     --promote-max N rows of one promotion, as PROMOTE_MAX of the worker (default 40000, that of the worker)
+#     --promote-max N rows of one promotion, as PROMOTE_MAX of the worker (default 80000, that of the worker)
 #     --runs N        how often, each time on a database of its own; medians are reported (default 3)
 #     --keep          leave the servers' folder for a look
 #
@@ -23,7 +23,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly DAY=2024-09-30
 
-clients=10000 history='' runs=3 promote_max=40000 keep=no
+clients=10000 history='' runs=3 promote_max=80000 keep=no
 while [[ $# -gt 0 ]]; do
   case $1 in
     --clients) clients=${2:?--clients needs a number} && shift ;;

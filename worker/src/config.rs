@@ -238,7 +238,7 @@ pub struct LoopArgs {
     #[arg(
         long,
         env = "PROMOTE_MAX",
-        default_value_t = 40_000,
+        default_value_t = 80_000,
         value_name = "ROWS"
     )]
     pub promote_max: i32,

@@ -22,7 +22,7 @@ use crate::sample::Sample;
 /// Messages in a transaction: more than the worker takes, so that the limit is not one of the batch.
 const BATCH: usize = 5_000;
 /// Rows in a promotion, as the worker's default.
-const PROMOTE_MAX: i32 = 40_000;
+const PROMOTE_MAX: i32 = 80_000;
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = vec![consume_only(ground).await?];
