@@ -1,6 +1,6 @@
 //! More workers on one queue; and several pipelines side by side on the same servers, as several
-//! domains would be: each with a queue, a schema and a worker of its own. There is one domain, so
-//! each pipeline has a database of its own, too.
+//! domains would be: each with a queue, a schema and a worker of its own. All take messages of one
+//! domain, so that rates compare; so each pipeline has a database of its own, too.
 
 use std::sync::Arc;
 
