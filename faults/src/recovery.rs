@@ -1,5 +1,6 @@
 //! What `/readyz` must say before, during and after a fault, and the way back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -63,14 +64,23 @@ impl Trial {
         bail!("the worker went on to answer")
     }
 
-    /// Whether every loop got on since the fault was injected, those of these names aside.
-    pub fn got_on_but_for(&self, loops: &[&str]) -> bool {
+    /// Whether the workers have said "ready" all the time since the fault began.
+    #[must_use]
+    pub fn ready_all_along(&self) -> bool {
+        self.kept_back().is_empty()
+    }
+
+    /// Names of the loops that workers have said do not get on since the fault began; an empty name
+    /// for a worker that did not answer.
+    #[must_use]
+    pub fn kept_back(&self) -> BTreeSet<String> {
         let samples = self.watch.since(self.struck);
-        let apart = |(name, _): &(String, String)| loops.contains(&name.as_str());
-        let told = |reasons: &[(String, String)]| !reasons.is_empty() && reasons.iter().all(apart);
-        samples
-            .iter()
-            .all(|sample| sample.status == 200 || told(&sample.reasons))
+        let bad = samples.iter().filter(|sample| sample.status != 200);
+        bad.flat_map(|sample| match sample.reasons.as_slice() {
+            [] => vec![String::new()],
+            reasons => reasons.iter().map(|(name, _)| name.clone()).collect(),
+        })
+        .collect()
     }
 
     /// The fault is over now: waits until messages reach the core and workers are ready again,

@@ -91,7 +91,7 @@ async fn latency(game: Game, way: Way) -> anyhow::Result<Outcome> {
         way.proxy(trial)?.delay(Duration::from_millis(200));
         sleep(Duration::from_secs(game.pick(60, 6))).await;
         trial.flows(50).await?;
-        let ready = trial.got_on_but_for(&[]);
+        let ready = trial.ready_all_along();
         trial.demand(ready, "late answers are answers: the worker is ready");
         way.proxy(trial)?.delay(Duration::ZERO);
         let delayed = way.proxy(trial)?.delayed();
