@@ -374,7 +374,7 @@ start_rabbitmq() {
       chmod 400 "$home/home/.erlang.cookie"
     fi
     cp "$ROOT/config/enabled_plugins" "$home/enabled_plugins"
-    : >"$home/rabbitmq-env.conf"
+    cp "$ROOT/config/rabbitmq-env.conf" "$home/rabbitmq-env.conf"
     echo '[].' >"$home/advanced.config"
     (
       umask 077

@@ -1,7 +1,6 @@
 //! Connections to RabbitMQ.
 
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 
 use crate::tls::{self, connector};
-use crate::{SecretUrl, refuse_plaintext};
+use crate::{SecretUrl, gather, refuse_plaintext};
 
 /// The schemes of a broker's URL.
 pub const SCHEMES: &[&str] = &["amqp", "amqps"];
@@ -123,7 +122,7 @@ async fn open(
     seen: Arc<Seen>,
     properties: ConnectionProperties,
 ) -> lapin::Result<Connection> {
-    let runtime = lapin::runtime::default_runtime()?;
+    let runtime = gather::runtime();
     Connection::connector(
         uri,
         runtime,
@@ -131,7 +130,7 @@ async fn open(
             uri.scheme = AMQPScheme::AMQP;
             let stream = uri.connect_async(&runtime).await?;
             if let AsyncTcpStream::Plain(plain) = &stream {
-                let line = plain.get_ref().as_fd().try_clone_to_owned()?;
+                let line = plain.as_fd()?.try_clone_to_owned()?;
                 let _ = seen.line.set(line.into());
             }
             let Some(connector) = &connector else {

@@ -2,6 +2,7 @@
 //! TLS, and the refusal to send a password in plain text over a network.
 
 pub mod broker;
+mod gather;
 mod plaintext;
 mod secret;
 pub mod tls;

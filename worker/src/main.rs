@@ -1,6 +1,8 @@
 //! The `worker` command.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
@@ -11,6 +13,7 @@ use acequia_worker::refresh::Refreshed;
 use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Moves messages from RabbitMQ to marts in PostgreSQL, and accounts for every one.
@@ -109,17 +112,26 @@ enum Command {
 /// What is logged unless somebody chooses.
 const LOG: &str = "info,lapin=off";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.log.start(LOG, false, std::io::stderr) {
-        Ok(()) => execute(cli.command).await,
-        Err(error) => Err(error),
-    };
+    let started = cli.log.start(LOG, false, std::io::stderr);
+    let runtime = started.and_then(|()| runtime().context("starting threads"));
+    let outcome = runtime.and_then(|runtime| runtime.block_on(execute(cli.command)));
     outcome.unwrap_or_else(|error| {
         cli.log.failed(&error);
         ExitCode::from(2)
     })
+}
+
+/// One thread for two cores, unless `TOKIO_WORKER_THREADS` says otherwise. The AMQP library has threads
+/// of its own and most of the work is done by servers: more threads would mostly wake each other.
+fn runtime() -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        builder.worker_threads((cores / 2).max(1));
+    }
+    builder.enable_all().build()
 }
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {

@@ -77,12 +77,16 @@ async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample
     let seen = watch.seen();
     let mut core = Vec::with_capacity(count);
     let mut mart = Vec::with_capacity(count);
+    let mut staged = Vec::with_capacity(count);
     for (batch, published) in published(&mut owner, first).await? {
         let visible = seen
             .promoted
             .get(&batch)
             .with_context(|| format!("batch {batch} was promoted without anybody hearing of it"))?;
         core.push((visible - published) as f64 / 1e3);
+        if let Some(at) = seen.staged.get(&batch) {
+            staged.push((at - published) as f64 / 1e3);
+        }
         if let Some(refreshed) = marts.get(&batch) {
             mart.push((refreshed - published) as f64 / 1e3);
         }
@@ -95,10 +99,13 @@ async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample
     plot.clear().await?;
     core.sort_by(f64::total_cmp);
     mart.sort_by(f64::total_cmp);
+    staged.sort_by(f64::total_cmp);
     Ok(Sample::new(case)
         .throughput(count, took)
         .cpu(cpu)
         .with("peak_mb", peak)
+        .with("staged_p50_ms", percentile(&staged, 0.50))
+        .with("staged_p99_ms", percentile(&staged, 0.99))
         .with("core_p50_ms", percentile(&core, 0.50))
         .with("core_p95_ms", percentile(&core, 0.95))
         .with("core_p99_ms", percentile(&core, 0.99))

@@ -11,6 +11,9 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     v_missing text;
 begin
+    if not exists (select from new_rows) then
+        return null;
+    end if;
     -- Whoever deletes from the parent waits for this transaction, and the other way round.
     perform pg_advisory_xact_lock_shared(hashtextextended('acequia.reference.' || tg_argv[0], 0));
     execute format('select (%s)::text from new_rows n where %s and not exists (select from %s p where %s) limit 1',

@@ -7,7 +7,7 @@ returns table (
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    c_few constant bigint := 500; -- rows
+    c_few constant bigint := 2000; -- rows
     v_started timestamptz := clock_timestamp();
     v_batches bigint[];
     v_entities text[];

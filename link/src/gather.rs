@@ -1,0 +1,226 @@
+//! Reading from the broker in few large pieces.
+//!
+//! A broker under load writes thousands of small pieces a second. Waking threads for each of them costs
+//! more than what is in it: first tokio's, which learns of it, then the AMQP library's, which reads it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_rs::Tokio;
+use async_rs::traits::Reactor;
+use async_rs::util::RuntimeParts;
+use futures_util::io::{AsyncRead, AsyncWrite};
+use futures_util::stream::Stream;
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream as Watched;
+use tokio::runtime::Handle;
+
+/// How long what comes next gathers. Batches wait longer for company anyway.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// The runtime of a connection: tokio, but for its streams.
+pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Gathering>> {
+    let tokio = Tokio::current();
+    async_rs::Runtime::new(RuntimeParts::new(tokio.clone(), Gathering(tokio)))
+}
+
+/// tokio's reactor with streams that gather.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathering(Tokio);
+
+impl Reactor for Gathering {
+    type TcpStream = Gathered;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + AsFd + std::os::fd::AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.0.register(socket)
+    }
+
+    fn sleep(&self, time: Duration) -> Self::Sleep {
+        self.0.sleep(time)
+    }
+
+    fn interval(&self, time: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(time)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Gathered>> + Send + 'static {
+        let connecting = self.0.tcp_connect_addr(address);
+        async move { Gathered::new(connecting.await?.into_inner().into_std()?) }
+    }
+}
+
+/// A stream that is watched by tokio while little comes. While much comes it is not: who reads it
+/// takes what there is, sleeps for a millisecond, and takes what has come meanwhile.
+///
+/// To be read by a thread that does nothing else, as the AMQP library's is.
+pub(crate) struct Gathered {
+    line: Line,
+    tokio: Handle,
+    /// Something came since the last look that found nothing.
+    fruitful: bool,
+    /// When that was.
+    empty: Instant,
+    /// Sleep before the next look.
+    pause: bool,
+    /// A write waits for room, which only tokio can tell.
+    stuck: bool,
+}
+
+enum Line {
+    Watched(Watched),
+    Alone(TcpStream),
+    /// Between the two; stays so only when tokio has ended.
+    Gone,
+}
+
+impl fmt::Debug for Gathered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gathered").finish_non_exhaustive()
+    }
+}
+
+impl Gathered {
+    fn new(line: TcpStream) -> io::Result<Self> {
+        let mut gathered = Self {
+            line: Line::Alone(line),
+            tokio: Handle::current(),
+            fruitful: false,
+            empty: Instant::now(),
+            pause: false,
+            stuck: false,
+        };
+        gathered.watch()?;
+        Ok(gathered)
+    }
+
+    /// The socket, to cut it.
+    pub(crate) fn as_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.line {
+            Line::Watched(line) => Ok(line.as_fd()),
+            Line::Alone(line) => Ok(line.as_fd()),
+            Line::Gone => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Has tokio watch it, which tells at once what has come before.
+    fn watch(&mut self) -> io::Result<()> {
+        let _tokio = self.tokio.enter();
+        self.line = match std::mem::replace(&mut self.line, Line::Gone) {
+            Line::Alone(line) => Line::Watched(Watched::from_std(line)?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Takes it from tokio.
+    fn leave(&mut self) -> io::Result<()> {
+        self.line = match std::mem::replace(&mut self.line, Line::Gone) {
+            Line::Watched(line) => Line::Alone(line.into_std()?),
+            other => other,
+        };
+        Ok(())
+    }
+}
+
+impl AsyncRead for Gathered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        loop {
+            let read = match &mut this.line {
+                Line::Watched(line) => {
+                    ready!(line.poll_read_ready(context))?;
+                    line.try_read(buffer)
+                }
+                Line::Alone(line) => {
+                    if std::mem::take(&mut this.pause) {
+                        std::thread::sleep(GATHER);
+                    }
+                    line.read(buffer)
+                }
+                Line::Gone => Err(ErrorKind::NotConnected.into()),
+            };
+            match read {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let now = Instant::now();
+                    let flows = std::mem::take(&mut this.fruitful)
+                        && !this.stuck
+                        && now.duration_since(this.empty) < GATHER * 2;
+                    this.empty = now;
+                    if flows {
+                        this.leave()?;
+                        this.pause = true;
+                        // It sleeps when it looks again, not now: what was read comes first.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    this.watch()?;
+                }
+                done => {
+                    this.fruitful = true;
+                    return Poll::Ready(done);
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Gathered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        loop {
+            let written = match &mut this.line {
+                Line::Watched(line) => {
+                    this.stuck = true;
+                    ready!(line.poll_write_ready(context))?;
+                    line.try_write(buffer)
+                }
+                Line::Alone(line) => line.write(buffer),
+                Line::Gone => Err(ErrorKind::NotConnected.into()),
+            };
+            match written {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => this.watch()?,
+                done => {
+                    this.stuck = false;
+                    return Poll::Ready(done);
+                }
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.line {
+            Line::Watched(line) => Pin::new(line).poll_shutdown(context),
+            Line::Alone(line) => Poll::Ready(line.shutdown(Shutdown::Write)),
+            Line::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
