@@ -72,6 +72,9 @@ pub(crate) struct Gathered {
     fruitful: bool,
     /// When that was.
     empty: Instant,
+    /// Looks that found something since the last write. In a conversation one answer follows one
+    /// question, and who writes must not wait for a sleeping reader.
+    unasked: u32,
     /// Sleep before the next look.
     pause: bool,
     /// A write waits for room, which only tokio can tell.
@@ -98,6 +101,7 @@ impl Gathered {
             tokio: Handle::current(),
             fruitful: false,
             empty: Instant::now(),
+            unasked: 0,
             pause: false,
             stuck: false,
         };
@@ -159,7 +163,9 @@ impl AsyncRead for Gathered {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let now = Instant::now();
+                    this.unasked += u32::from(this.fruitful);
                     let flows = std::mem::take(&mut this.fruitful)
+                        && this.unasked > 1
                         && !this.stuck
                         && now.duration_since(this.empty) < GATHER * 2;
                     this.empty = now;
@@ -203,6 +209,7 @@ impl AsyncWrite for Gathered {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => this.watch()?,
                 done => {
                     this.stuck = false;
+                    this.unasked = 0;
                     return Poll::Ready(done);
                 }
             }

@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// a queue's leader RabbitMQ 3.10 was seen to refuse everything on a channel, though not on a new
 /// connection.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
+/// While more publishes than this are open their answers are taken once in this time, not one by one.
+const CROWD: usize = 100;
+const GATHER: Duration = Duration::from_millis(1);
 /// Messages given up, with not one confirmed, after which the rest is not tried.
 const HOPELESS: u64 = 1000;
 
@@ -141,7 +144,9 @@ impl<'a> Run<'a> {
                         break Some(why);
                     }
                 }
-                () = open.ready() => {}
+                () = open.ready() => if open.open() > CROWD {
+                    sleep(GATHER).await;
+                },
                 message = self.backlog.wait(), if self.backlog.may_take(open.open()) => {
                     if let Some(message) = message {
                         self.publish(open, Next::New(message));

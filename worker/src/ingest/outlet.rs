@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use acequia_link::broker::Connected;
 use anyhow::Context;
@@ -18,6 +19,10 @@ use crate::metrics::Flow;
 
 /// Messages that are handed on together when they arrive together.
 const CHUNK: usize = 256;
+/// How long those that come next gather before they are looked at. Whoever waits for the next message
+/// is woken by it: at 60,000 a second a third of the worker's time went into that. Batches wait
+/// longer for company anyway.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// The way back to the broker: acknowledgements, and giving up.
 #[derive(Clone)]
@@ -95,6 +100,7 @@ impl Pump {
     ) {
         let mut chunks = consumer.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
+            let drained = chunk.len() < CHUNK;
             let mut arrived = Vec::with_capacity(chunk.len());
             let mut lost = None;
             for arrival in chunk {
@@ -121,6 +127,9 @@ impl Pump {
                 || ends
             {
                 return;
+            }
+            if drained {
+                tokio::time::sleep(GATHER).await;
             }
         }
     }
