@@ -1,5 +1,7 @@
 //! What a stream does when much, little or nothing comes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{sleep, spawn};
