@@ -20,8 +20,9 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream as Watched;
 use tokio::runtime::Handle;
 
-/// How long what comes next gathers. Batches wait longer for company anyway.
-const GATHER: Duration = Duration::from_millis(1);
+/// How long what comes next from the broker gathers while much comes: on the line here, and where its
+/// messages and confirms are taken from the AMQP library. Batches wait longer for company anyway.
+pub const GATHER: Duration = Duration::from_millis(1);
 
 /// The runtime of a connection: tokio, but for its streams.
 pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Gathering>> {
@@ -163,7 +164,7 @@ impl AsyncRead for Gathered {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let now = Instant::now();
-                    this.unasked += u32::from(this.fruitful);
+                    this.unasked = this.unasked.saturating_add(this.fruitful.into());
                     let flows = std::mem::take(&mut this.fruitful)
                         && this.unasked > 1
                         && !this.stuck

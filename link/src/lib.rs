@@ -7,6 +7,7 @@ mod plaintext;
 mod secret;
 pub mod tls;
 
+pub use gather::GATHER;
 pub use plaintext::{AllowPlaintext, refuse_plaintext};
 pub use secret::SecretUrl;
 pub use tls::BrokerTls;

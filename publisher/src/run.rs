@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acequia_link::SecretUrl;
+use acequia_link::{GATHER, SecretUrl};
 use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;
@@ -35,9 +35,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// a queue's leader RabbitMQ 3.10 was seen to refuse everything on a channel, though not on a new
 /// connection.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
-/// While more publishes than this are open their answers are taken once in this time, not one by one.
+/// While more publishes than this are open their answers are taken together, not one by one.
 const CROWD: usize = 100;
-const GATHER: Duration = Duration::from_millis(1);
 /// Messages given up, with not one confirmed, after which the rest is not tried.
 const HOPELESS: u64 = 1000;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use acequia_link::GATHER;
 use acequia_link::broker::Connected;
 use anyhow::Context;
 use futures_util::StreamExt;
@@ -19,10 +19,6 @@ use crate::metrics::Flow;
 
 /// Messages that are handed on together when they arrive together.
 const CHUNK: usize = 256;
-/// How long those that come next gather before they are looked at. Whoever waits for the next message
-/// is woken by it: at 60,000 a second a third of the worker's time went into that. Batches wait
-/// longer for company anyway.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// The way back to the broker: acknowledgements, and giving up.
 #[derive(Clone)]
@@ -128,6 +124,7 @@ impl Pump {
             {
                 return;
             }
+            // Who waits for the next message is woken while the library still hands over the others.
             if drained {
                 tokio::time::sleep(GATHER).await;
             }
