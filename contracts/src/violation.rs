@@ -56,11 +56,19 @@ pub enum Code {
     Purged,
     /// The broker gave the message up after too many deliveries.
     DeliveryLimit,
+    /// The message expired in its queue: its own time to live, or the queue's.
+    Expired,
+    /// Another consumer of the queue rejected the message.
+    Rejected,
+    /// The queue was full and dropped the message.
+    QueueOverflow,
+    /// The message came to the queue of dead letters without a reason that is known here.
+    DeadLettered,
 }
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
@@ -83,6 +91,10 @@ impl Code {
         Self::Orphan,
         Self::Purged,
         Self::DeliveryLimit,
+        Self::Expired,
+        Self::Rejected,
+        Self::QueueOverflow,
+        Self::DeadLettered,
     ];
 
     /// The code as it is stored and shown: `snake_case`.
@@ -111,6 +123,10 @@ impl Code {
             Self::Orphan => "orphan",
             Self::Purged => "purged",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::QueueOverflow => "queue_overflow",
+            Self::DeadLettered => "dead_lettered",
         }
     }
 
@@ -126,7 +142,11 @@ impl Code {
             | Self::UnknownEntity => Stage::Decode,
             Self::RefusedByDatabase => Stage::Load,
             Self::Orphan | Self::Purged => Stage::Merge,
-            Self::DeliveryLimit => Stage::Broker,
+            Self::DeliveryLimit
+            | Self::Expired
+            | Self::Rejected
+            | Self::QueueOverflow
+            | Self::DeadLettered => Stage::Broker,
             _ => Stage::Contract,
         }
     }

@@ -84,7 +84,7 @@ fn write(messages: Messages, path: &Path, report: &Report, log: &LogArgs) -> any
                     info!(event = "publisher.wrote", messages = count, %path, "written");
                 }
                 LogFormat::Text if report.quiet => {}
-                LogFormat::Text => eprintln!("wrote {count} messages to {path}"),
+                LogFormat::Text => acequia_telemetry::note!("wrote {count} messages to {path}"),
             }
             Ok(0)
         }
@@ -274,21 +274,21 @@ fn log_result(summary: &Summary, bad_lines: usize) {
 
 fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
     for (reason, count) in &summary.reasons {
-        eprintln!("{count} not confirmed: {reason}");
+        acequia_telemetry::note!("{count} not confirmed: {reason}");
     }
     for failure in &summary.failures {
         let id = failure
             .message_id
             .map_or(String::new(), |id| format!(" {id}"));
-        eprintln!("  for example {}{id}", failure.entity);
+        acequia_telemetry::note!("  for example {}{id}", failure.entity);
     }
     if bad_lines > 0 {
-        eprintln!("{bad_lines} lines could not be sent");
+        acequia_telemetry::note!("{bad_lines} lines could not be sent");
     }
     if let Some(why) = &summary.stopped {
-        eprintln!("stopped before the end: {why}");
+        acequia_telemetry::note!("stopped before the end: {why}");
     }
     if !report.quiet {
-        eprintln!("{summary}");
+        acequia_telemetry::note!("{summary}");
     }
 }

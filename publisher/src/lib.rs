@@ -14,6 +14,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![warn(clippy::print_stderr)]
 
 mod backlog;
 pub mod cli;

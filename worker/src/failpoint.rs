@@ -32,7 +32,7 @@ mod armed {
         if let Some((name, _)) = &*ORDER
             && name == place
         {
-            eprintln!("held at {place}");
+            acequia_telemetry::note!("held at {place}");
             loop {
                 std::thread::park();
             }

@@ -202,7 +202,7 @@ fn print(done: &[Done], json: bool, verb: &str, nothing: &str) -> anyhow::Result
     if json {
         println!("{}", serde_json::to_string_pretty(done)?);
     } else if done.is_empty() {
-        eprintln!("{nothing}");
+        acequia_telemetry::note!("{nothing}");
     }
     for Done { mart, rule, until } in done.iter().filter(|_| !json) {
         let until = until.map_or_else(String::new, |until| format!(" until {}", time(until)));

@@ -1,6 +1,8 @@
 //! How messages move: ingest, promote, check, refresh, deliver. No domain is named here; what a message
 //! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
 
+#![warn(clippy::print_stderr)]
+
 pub mod amqp;
 pub mod archive;
 pub mod check;

@@ -1,4 +1,5 @@
 //! The `worker` command.
+#![warn(clippy::print_stderr)]
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -114,9 +115,11 @@ const LOG: &str = "info,lapin=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let started = cli.log.start(LOG, false, std::io::stderr);
-    let runtime = started.and_then(|()| runtime().context("starting threads"));
-    let outcome = runtime.and_then(|runtime| runtime.block_on(execute(cli.command)));
+    let outcome = (|| {
+        let _written_at_the_end = cli.log.start_service(LOG)?;
+        let runtime = runtime().context("starting threads")?;
+        runtime.block_on(execute(cli.command))
+    })();
     outcome.unwrap_or_else(|error| {
         cli.log.failed(&error);
         ExitCode::from(2)
@@ -294,7 +297,7 @@ async fn health(addr: std::net::SocketAddr, wait: std::time::Duration) -> anyhow
             Err(_) => format!("{addr}: no answer within 3 s"),
         };
         if tokio::time::Instant::now() >= deadline {
-            eprintln!("not ready: {found}");
+            acequia_telemetry::note!("not ready: {found}");
             return Ok(ExitCode::FAILURE);
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -257,3 +257,28 @@ async fn a_signal_ends_it_in_order() {
         assert_eq!(broker.drain("all").await.len() as u64, confirmed);
     }
 }
+
+#[tokio::test]
+async fn messages_are_sent_though_nobody_can_read_the_report() {
+    let broker = Broker::start().await;
+    broker.bind("all", &[&all_keys()]).await;
+    for format in ["text", "json"] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = publisher(&["generate", domain().name, "--json"]);
+        command
+            .env("AMQP_URL", broker.url())
+            .env("LOG_FORMAT", format);
+        command.stdout(Stdio::piped()).stderr(full);
+        let child = command.spawn().unwrap();
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+        let output = output.await.unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let confirmed = usize::try_from(result["confirmed"].as_u64().unwrap()).unwrap();
+        assert!(confirmed > 0);
+        assert_eq!(broker.drain("all").await.len(), confirmed);
+    }
+}

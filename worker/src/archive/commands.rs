@@ -223,7 +223,7 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
             totals.partitions, totals.rows
         );
     } else if outcome.is_ok() {
-        eprintln!(
+        acequia_telemetry::note!(
             "nothing of {} in this range is archived; see worker archive list",
             args.table
         );
@@ -255,7 +255,9 @@ pub(super) async fn start(
 
 /// What is said when another process has the lock.
 pub(super) fn busy() -> ExitCode {
-    eprintln!("another process is archiving or restoring; try again when it has ended");
+    acequia_telemetry::note!(
+        "another process is archiving or restoring; try again when it has ended"
+    );
     ExitCode::FAILURE
 }
 

@@ -70,7 +70,7 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
     .fetch_all(&mut session.connection)
     .await?;
     if would.is_empty() {
-        eprintln!(
+        acequia_telemetry::note!(
             "nothing of {} in this range may be purged: see worker archive list for what is there and until when it is kept; --early goes before that",
             args.table
         );
@@ -81,12 +81,12 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         if !std::io::stdin().is_terminal() {
             bail!("these archives would be deleted for good: say --yes to do it");
         }
-        eprint!("Delete these {} archives for good? Type yes: ", would.len());
+        acequia_telemetry::note!("Delete these {} archives for good? Type yes:", would.len());
         std::io::stderr().flush()?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if answer.trim() != "yes" {
-            eprintln!("nothing was changed");
+            acequia_telemetry::note!("nothing was changed");
             return Ok(ExitCode::FAILURE);
         }
     }

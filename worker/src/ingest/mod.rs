@@ -1,6 +1,7 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod answers;
+mod dead_letter;
 mod flow;
 mod identity;
 mod insert;

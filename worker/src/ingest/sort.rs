@@ -9,6 +9,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
+use super::dead_letter;
 use super::identity::{Identity, published_at};
 use super::pass_on::came_by;
 use crate::failpoint;
@@ -154,10 +155,7 @@ impl Sorted {
             entity: named_outside(self.domain, delivery),
             identity: Identity::of_properties(&delivery.properties)
                 .unwrap_or_else(|| Identity::of_bytes(&came_by(delivery, queue), &delivery.data)),
-            violations: vec![Violation::body(
-                Code::DeliveryLimit,
-                "the broker gave it up after too many deliveries: it may crash workers",
-            )],
+            violations: vec![dead_letter::violation(&delivery.properties)],
             sqlstate: None,
         });
     }

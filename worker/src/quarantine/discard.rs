@@ -61,7 +61,7 @@ pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     } else if discarded > 0 {
         println!("{discarded} discarded");
     } else {
-        eprintln!("nothing matches");
+        acequia_telemetry::note!("nothing matches");
     }
     Ok(super::code(discarded > 0))
 }

@@ -86,11 +86,15 @@ pub struct Filters {
     #[arg(long, value_parser = id)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub id: Vec<Id>,
+    /// Program that published it: the AMQP property app_id
+    #[arg(long, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub app_id: Vec<String>,
     /// Status
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Status>,
-    /// At most so many, in the order of arrival
+    /// At most this many: list and show take the newest, replay and discard the oldest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -106,7 +110,8 @@ impl Filters {
         self
     }
 
-    /// Insists on a filter. Status and limit are none: they say how, not which.
+    /// Insists on a filter for a command that changes rows. The limit is none, and neither is
+    /// `--status open`, which such a command implies anyway.
     ///
     /// # Errors
     /// When there is none and not everything is meant.
@@ -119,6 +124,8 @@ impl Filters {
             self.field.is_empty(),
             self.fingerprint.is_empty(),
             self.id.is_empty(),
+            self.app_id.is_empty(),
+            self.status.iter().all(|status| *status == Status::Open),
             self.since.is_none() && self.until.is_none(),
         ];
         if !all && lists.iter().all(|empty| *empty) {
@@ -147,6 +154,7 @@ impl Filters {
         any("q.code", &self.code);
         any("q.field_path", &self.field);
         any("q.fingerprint", &self.fingerprint);
+        any("q.properties ->> 'app_id'", &self.app_id);
         let status: Vec<_> = self
             .status
             .iter()
@@ -262,7 +270,14 @@ mod tests {
             assert!(filters.insist(false).is_err(), "{none:?}");
             assert!(filters.insist(true).is_ok());
         }
-        for some in [["--code", "orphan"], ["--since", "1h"], ["--id", "1"]] {
+        for some in [
+            ["--code", "orphan"],
+            ["--since", "1h"],
+            ["--id", "1"],
+            ["--app-id", "registrar"],
+            ["--status", "discarded"],
+            ["--status", "open,replayed"],
+        ] {
             assert!(parse(&some).unwrap().insist(false).is_ok(), "{some:?}");
         }
         assert!(parse(&["--stage", "nowhere"]).is_err());

@@ -113,7 +113,7 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     } else if report.replayed + report.failed > 0 {
         println!("{} replayed, {} not", report.replayed, report.failed);
     } else {
-        eprintln!("nothing matches, or another process is replaying it");
+        acequia_telemetry::note!("nothing matches, or another process is replaying it");
     }
     if !args.action.json {
         for Failed {

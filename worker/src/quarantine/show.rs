@@ -91,16 +91,17 @@ struct Entry {
     row_count: i32,
 }
 
-/// Prints the rows that match, whole.
+/// Prints the rows that match, whole, the newest first.
 pub async fn show(args: ReadArgs) -> anyhow::Result<ExitCode> {
     let filters = args.filters;
-    filters.insist(false)?;
     let mut connection = open(&args.database).await?;
     let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
     filters.conditions(&mut query);
-    query.push(" order by q.quarantine_id limit ");
-    query.push_bind(filters.limit(ROWS));
+    query.push(" order by q.quarantine_id desc limit ");
+    let limit = filters.limit(ROWS);
+    query.push_bind(limit + 1);
     let mut rows: Vec<Row> = query.build_query_as().fetch_all(&mut connection).await?;
+    let more = super::cut(&mut rows, limit);
     for row in &mut rows {
         row.versions = sqlx::query_as(
             "select v.* from raw.quarantine_versions v where v.quarantine_id = $1 order by v.version",
@@ -122,10 +123,7 @@ pub async fn show(args: ReadArgs) -> anyhow::Result<ExitCode> {
             println!("{}\n", printable(&text(row)?));
         }
     }
-    if rows.is_empty() {
-        eprintln!("nothing matches");
-    }
-    Ok(super::code(!rows.is_empty()))
+    Ok(super::ended(rows.len(), more))
 }
 
 fn text(row: &Row) -> anyhow::Result<String> {

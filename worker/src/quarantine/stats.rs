@@ -9,6 +9,9 @@ use sqlx::{Postgres, QueryBuilder};
 use super::{ReadArgs, open};
 use crate::text::{print_table, time};
 
+/// Causes shown unless the operator says otherwise.
+const GROUPS: u32 = 1_000;
+
 /// Rows of the same cause.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 struct Group {
@@ -39,15 +42,13 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
     );
     filters.conditions(&mut query);
     query.push(" group by q.domain, q.entity, q.code, q.field_path order by open desc, occurrences desc, 1, 2, 3, 4");
-    if let Some(limit) = filters.limit {
-        query.push(" limit ").push_bind(i64::from(limit));
-    }
-    let groups: Vec<Group> = query.build_query_as().fetch_all(&mut connection).await?;
+    let limit = filters.limit(GROUPS);
+    query.push(" limit ").push_bind(limit + 1);
+    let mut groups: Vec<Group> = query.build_query_as().fetch_all(&mut connection).await?;
+    let more = super::cut(&mut groups, limit);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&groups)?);
-    } else if groups.is_empty() {
-        eprintln!("nothing matches");
-    } else {
+    } else if !groups.is_empty() {
         let lines = groups.iter().map(|group| {
             vec![
                 format!("{}.{}", group.domain, group.entity),
@@ -76,5 +77,5 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
         ];
         print_table(&header, lines);
     }
-    Ok(super::code(!groups.is_empty()))
+    Ok(super::ended(groups.len(), more))
 }

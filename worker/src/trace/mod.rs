@@ -81,7 +81,7 @@ pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&trace)?);
     } else {
         match &trace {
-            _ if !found => eprintln!("{}", target.unknown()),
+            _ if !found => acequia_telemetry::note!("{}", target.unknown()),
             Trace::Message(trace) => print!("{}", text::message(trace)),
             Trace::Key(trace) => print!("{}", text::key(trace)),
         }

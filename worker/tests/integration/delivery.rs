@@ -590,14 +590,11 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
             .iter()
             .find(|row| row.body == letter.body && domain.is_none_or(|domain| domain == row.domain))
             .unwrap();
-        assert_eq!(
-            row.reason(),
-            (
-                Code::DeliveryLimit.stage().as_str(),
-                Code::DeliveryLimit.as_str(),
-                None
-            )
-        );
+        let code = match domain {
+            Some(_) => Code::DeliveryLimit,
+            None => Code::DeadLettered,
+        };
+        assert_eq!(row.reason(), ("broker", code.as_str(), None));
         assert_eq!(row.queue, DEAD_QUEUE);
         assert_eq!(row.entity.as_deref(), *entity);
         if let Some(domain) = domain {

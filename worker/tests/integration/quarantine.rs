@@ -44,7 +44,7 @@ async fn fill(platform: &Platform, messages: &[Message]) {
     worker.stop().await;
 }
 
-/// The numbers of the rows that a filter finds, as positions from 1 on.
+/// The numbers of the rows that a filter finds, as positions from 1 on, after asserting that the newest comes first.
 async fn found(platform: &Platform, filters: &[&str]) -> Vec<i64> {
     let arguments: Vec<_> = ["list"].iter().chain(filters).copied().collect();
     let empty = [0, 1];
@@ -53,7 +53,7 @@ async fn found(platform: &Platform, filters: &[&str]) -> Vec<i64> {
     let code = done.status.code().unwrap();
     assert!(empty.contains(&code), "{filters:?}: {done:?}");
     let rows: Value = serde_json::from_str(&done.stdout).unwrap();
-    let ids: Vec<_> = rows
+    let mut ids: Vec<_> = rows
         .as_array()
         .unwrap()
         .iter()
@@ -63,6 +63,8 @@ async fn found(platform: &Platform, filters: &[&str]) -> Vec<i64> {
     let first = platform
         .number("select min(quarantine_id) from raw.quarantine")
         .await;
+    assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
+    ids.reverse();
     ids.into_iter().map(|id| id - first + 1).collect()
 }
 
@@ -85,8 +87,12 @@ async fn every_filter_finds_its_rows() {
         routing_key: format!("{DOMAIN}.nobody"),
         ..alumno(1)
     };
+    let by_registrar = Message {
+        properties: too_young(1).properties.with_app_id("registrar".into()),
+        ..too_young(1)
+    };
     let messages = [
-        too_young(1),                                // 1
+        by_registrar,                                // 1
         message("alumno", &json!({})),               // 2: missing_field
         message("materia", &json!({"creditos": 1})), // 3: missing_field
         unnamed,                                     // 4: unknown_entity
@@ -117,7 +123,7 @@ async fn every_filter_finds_its_rows() {
         .texts("select to_char((now() - interval '1 day') at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
         .await
         .remove(0);
-    let cases: [(&[&str], &[i64]); 24] = [
+    let cases: [(&[&str], &[i64]); 26] = [
         (&[], &[1, 2, 3, 4, 5]),
         (&["--domain", DOMAIN], &[1, 2, 3, 4, 5]),
         (&["--domain", "nowhere"], &[]),
@@ -146,7 +152,9 @@ async fn every_filter_finds_its_rows() {
         (&["--id", &number], &[]),
         (&["--id", &number, "--status", "discarded"], &[6]),
         (&["--status", "replayed"], &[]),
-        (&["--limit", "2"], &[1, 2]),
+        (&["--app-id", "registrar"], &[1]),
+        (&["--app-id", "nobody"], &[]),
+        (&["--limit", "2"], &[4, 5]),
         (&["--code", "'; drop table raw.quarantine; --"], &[]),
     ];
     for (filters, expected) in cases {
@@ -170,6 +178,19 @@ async fn every_filter_finds_its_rows() {
     assert_eq!(stats.as_array().unwrap().len(), 2, "{stats}");
     let shown = told(&platform, &["show", "--stage", "decode"], 0).await;
     assert_eq!(shown.as_array().unwrap().len(), 2, "{shown}");
+    let shown = told(&platform, &["show", "--status", "discarded"], 0).await;
+    assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
+    // A list that is cut says so.
+    for command in ["list", "show", "stats"] {
+        for (limit, cut) in [("1", true), ("3", false)] {
+            let done = quarantine(
+                &platform,
+                &[command, "--code", "missing_field", "--limit", limit],
+            )
+            .await;
+            assert_eq!(done.stderr.contains("--limit"), cut, "{command}: {done:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,11 +199,10 @@ async fn wrong_use_is_told_and_changes_nothing() {
     platform.declare().await;
     fill(&platform, &[too_young(1), too_young(2)]).await;
     let before = state(&platform).await;
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["replay"], "--all"),
         (&["discard"], "--all"),
         (&["discard", "--status", "open"], "--all"),
-        (&["show"], "filter"),
         (&["list", "--since", "yesterday"], "time span"),
         (&["list", "--stage", "nowhere"], "decode"),
         (&["list", "--status", "done"], "discarded"),
