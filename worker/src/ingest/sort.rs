@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use acequia_contracts::{
-    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
@@ -201,25 +201,7 @@ impl Sorted {
         };
         let inside = || entity_of(body).and_then(|name| self.domain.position(&name));
         let Some(entity) = outside.or_else(inside) else {
-            return match serde_json::from_str::<serde::de::IgnoredAny>(body) {
-                Ok(_) => body_error(
-                    None,
-                    Code::UnknownEntity,
-                    format!(
-                        "neither type, routing key nor the field entity names an entity of domain {}",
-                        self.domain.name
-                    ),
-                ),
-                Err(error) => body_error(
-                    None,
-                    Code::InvalidJson,
-                    format!(
-                        "not JSON: stops at line {}, column {}",
-                        error.line(),
-                        error.column()
-                    ),
-                ),
-            };
+            return Err((None, vec![nameless(body)]));
         };
         let rows = &mut self.good[entity];
         rows.entity
