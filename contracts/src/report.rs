@@ -47,21 +47,17 @@ pub fn broken_time(ts: &Instant, context: &Context) -> Option<Violation> {
 /// name that nobody knows.
 #[must_use]
 pub fn nameless(body: &str) -> Violation {
-    let fields = match fields_of(body) {
-        Ok(fields) => fields,
-        Err(violation) => return violation,
-    };
-    let mut named = fields.iter().filter(|(key, _)| key == "entity");
-    match (named.next(), named.next()) {
-        (_, Some(_)) => twice("entity"),
-        (Some((_, name)), None) if !name.get().starts_with(['"', 'n']) => {
-            Violation::field(Code::InvalidType, "entity", "must be a text")
+    let why = match fields_of(body) {
+        Ok(fields) if fields.iter().filter(|(key, _)| key == "entity").count() > 1 => {
+            return twice("entity");
         }
-        _ => Violation::body(
-            Code::UnknownEntity,
-            "neither type, routing key nor the field entity names an entity of the domain",
-        ),
-    }
+        Ok(_) => "neither type, routing key nor the field entity names an entity of the domain",
+        Err(violation) if violation.code == Code::InvalidJson => return violation,
+        Err(_) => {
+            "neither type nor routing key names an entity of the domain, and the body is no JSON object"
+        }
+    };
+    Violation::body(Code::UnknownEntity, why)
 }
 
 /// Everything that is wrong with a body of which a message of type `T` cannot be read.

@@ -182,14 +182,14 @@ fn a_body_that_names_no_entity_is_told_why() {
         ("{}", "", Code::UnknownEntity),
         (r#"{"entity":null}"#, "", Code::UnknownEntity),
         (r#"{"entity":"unheard-of"}"#, "", Code::UnknownEntity),
-        (r#"{"entity":7}"#, "entity", Code::InvalidType),
+        (r#"{"entity":7}"#, "", Code::UnknownEntity),
         (
             r#"{"entity":"gate","\u0065ntity":"gate"}"#,
             "entity",
             Code::DuplicateField,
         ),
-        (r#"["gate"]"#, "", Code::InvalidType),
-        ("7", "", Code::InvalidType),
+        (r#"["gate"]"#, "", Code::UnknownEntity),
+        ("7", "", Code::UnknownEntity),
         ("[7,]", "", Code::InvalidJson),
         ("{\"entity\":NaN}", "", Code::InvalidJson),
     ] {

@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
-use super::identity::{Identity, published_at};
+use super::identity::{Identity, Published, published};
 use super::pass_on::came_by;
 use crate::failpoint;
 use crate::quarantine::message as replay;
@@ -82,6 +82,8 @@ pub struct Sorted {
     pub rejected: Vec<Rejected>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,
+    /// Messages whose publish time cannot be true.
+    pub implausible_times: u64,
     /// Span that stages it, as W3C traceparent.
     pub trace: Option<String>,
 }
@@ -95,6 +97,7 @@ impl Sorted {
             good: domain.entities.iter().map(EntityRows::new).collect(),
             rejected: Vec::new(),
             oldest: None,
+            implausible_times: 0,
             trace: None,
         }
     }
@@ -109,7 +112,11 @@ impl Sorted {
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
         let given = Identity::of_properties(&delivery.properties);
         let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
-        let published = published_at(&delivery.properties, context.now);
+        let Published {
+            at: published,
+            implausible,
+        } = published(&delivery.properties, context.now);
+        self.implausible_times += u64::from(implausible);
         // How long a replay lay in quarantine says nothing about how far we are behind.
         if replay::attempt_of(&delivery.properties) == 0 {
             self.oldest = self.oldest.into_iter().chain(published).min();
