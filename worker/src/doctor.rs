@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::amqp::{self, EXCHANGE};
 use crate::config::ArchiveUrl;
 use crate::ingest::Lane;
-use crate::{db, migrate, promote};
+use crate::{clock, db, migrate, promote};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -163,6 +163,23 @@ async fn examine_database(
         let ok = value != "off" && value != "local";
         let found = if ok { value } else { format!("{value}: {why}") };
         findings.expect(setting, ok, found, &format!("Set {setting} = on."));
+    }
+    let ahead = clock::ahead(connection).await?;
+    let seconds = ahead.as_seconds_f64();
+    if clock::is_off(ahead) {
+        findings.add(
+            "clock",
+            Verdict::Warn,
+            format!("this machine's clock is {seconds:.0} s ahead of the database's"),
+            "Set the clocks, by NTP or the like. Dates of messages are judged by the database's clock; times in logs and spans are the machine's.",
+        );
+    } else {
+        findings.add(
+            "clock",
+            Verdict::Ok,
+            format!("{seconds:.1} s ahead of the database's"),
+            "",
+        );
     }
     match migrate::check(connection).await {
         Ok(()) => findings.add(

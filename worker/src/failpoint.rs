@@ -4,7 +4,7 @@
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
 //! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
 //! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
-//! there; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
+//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
 //! standard error, until it is killed.
 
 #[cfg(debug_assertions)]
@@ -39,6 +39,12 @@ mod armed {
         }
     }
 
+    pub fn clock() -> chrono::TimeDelta {
+        let ordered = ORDER.as_ref().filter(|(name, _)| name == "clock");
+        let seconds = ordered.and_then(|(_, seconds)| seconds.parse().ok());
+        chrono::TimeDelta::seconds(seconds.unwrap_or(0))
+    }
+
     pub fn decode(body: &[u8]) {
         let Some((name, text)) = &*ORDER else { return };
         let poisonous = name == "poison" || name == "panic";
@@ -69,6 +75,15 @@ pub fn pass(place: &str) {
     armed::hold(place);
     #[cfg(not(debug_assertions))]
     let _ = place;
+}
+
+/// How far the machine's clock is made to differ.
+pub fn clock() -> chrono::TimeDelta {
+    #[cfg(debug_assertions)]
+    let shift = armed::clock();
+    #[cfg(not(debug_assertions))]
+    let shift = chrono::TimeDelta::zero();
+    shift
 }
 
 /// Before a message is decoded.

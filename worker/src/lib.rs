@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod archive;
 pub mod check;
+pub mod clock;
 pub mod config;
 pub mod db;
 mod deliver;

@@ -76,6 +76,7 @@ impl Work for Maintain {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
+        shared.clock.read(connection).await?;
         let time_to_live = shared.settings.orphan_ttl;
         let made = ensure_partitions(connection).await?;
         if made > 0 {

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::archive::Archiver;
 use crate::check::Check;
+use crate::clock::Clock;
 use crate::config::{LoopArgs, SecretUrl};
 use crate::deliver::Deliver;
 use crate::failure::Failure;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// State of the loops.
     pub health: Health,
+    /// The time, by the database's clock.
+    pub clock: Clock,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
     staged: HashMap<&'static str, Notify>,
@@ -89,6 +92,7 @@ pub async fn run(
         worker: format!("{}:{}", hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
+        clock: Clock::default(),
         traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
         staged: domains
             .iter()

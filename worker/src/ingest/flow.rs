@@ -71,7 +71,7 @@ pub async fn collect<'a>(
         } else {
             None
         };
-        let load = Load::decode(lane, batch).await;
+        let load = Load::decode(lane, &writer.shared.clock, batch).await;
         let permit = match alone {
             Some(permit) => permit,
             None => turn.take().await?,

@@ -81,25 +81,48 @@ fn day_of(id: Uuid) -> NaiveDate {
         .map_or(NO_DAY, |time| time.date_naive())
 }
 
+/// When a message was sent, as far as the message says so in earnest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The time.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether the message has a time that cannot be true, which counts as none: in another unit, of
+    /// another type, or of a clock that is off.
+    pub implausible: bool,
+}
+
 /// When the publisher sent the message: the header in microseconds, else the AMQP timestamp in
-/// seconds. Times that make no sense are as good as none.
+/// seconds. Either is a time only from the year 2000 on and at most a day ahead of `now`: what is in
+/// milliseconds lies in 1970 or in the far future.
+#[must_use]
+pub fn published(properties: &BasicProperties, now: DateTime<Utc>) -> Published {
+    let header = (properties.headers().as_ref())
+        .and_then(|headers| headers.inner().get(PUBLISHED_AT))
+        .filter(|value| **value != AMQPValue::Void)
+        .map(|value| integer(value).and_then(DateTime::from_timestamp_micros));
+    let timestamp = (properties.timestamp().as_ref())
+        .map(|seconds| DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0));
+    let mut published = Published::default();
+    for time in [header, timestamp].into_iter().flatten() {
+        let plausible =
+            time.filter(|time| *time >= FIRST_PUBLISHED && *time <= now + chrono::Days::new(1));
+        published.implausible |= plausible.is_none();
+        published.at = published.at.or(plausible);
+    }
+    published
+}
+
+/// [`published`], where a time that cannot be true is as good as none.
 #[must_use]
 pub fn published_at(properties: &BasicProperties, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let header = properties
-        .headers()
-        .as_ref()
-        .and_then(|headers| headers.inner().get(PUBLISHED_AT))
-        .and_then(integer)
-        .and_then(DateTime::from_timestamp_micros);
-    let timestamp = || {
-        properties
-            .timestamp()
-            .and_then(|seconds| DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0))
-    };
-    header
-        .or_else(timestamp)
-        .filter(|time| time.year() >= 1970 && *time <= now + chrono::Days::new(1))
+    published(properties, now).at
 }
+
+/// The beginning of the year 2000: nothing was published before.
+const FIRST_PUBLISHED: DateTime<Utc> = match DateTime::from_timestamp_secs(946_684_800) {
+    Some(time) => time,
+    None => DateTime::UNIX_EPOCH,
+};
 
 /// Brokers and clients differ in the integer type they choose for headers.
 fn integer(value: &AMQPValue) -> Option<i64> {
@@ -117,6 +140,7 @@ fn integer(value: &AMQPValue) -> Option<i64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use lapin::types::FieldTable;
 
     #[test]
     fn a_uuid_stays_and_its_day_is_read() {
@@ -138,12 +162,86 @@ mod tests {
         );
     }
 
+    fn with_header(value: AMQPValue) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        headers.insert(PUBLISHED_AT.into(), value);
+        BasicProperties::default().with_headers(headers)
+    }
+
     #[test]
-    fn nonsense_times_are_dropped() {
-        let now = Utc::now();
-        let at = |seconds| published_at(&BasicProperties::default().with_timestamp(seconds), now);
-        assert!(at(1_700_000_000).is_some());
-        assert!(at(u64::MAX).is_none());
-        assert!(at(32_503_680_000).is_none());
+    fn a_publish_time_is_plausible_or_none() {
+        let now: DateTime<Utc> = "2026-11-29T12:00:00Z".parse().unwrap();
+        let micros = now.timestamp_micros();
+        let day = 86_400_000_000;
+        let first = 946_684_800_000_000;
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let headers = [
+            (AMQPValue::LongLongInt(micros), Some(micros)),
+            (AMQPValue::Timestamp(micros.unsigned_abs()), Some(micros)),
+            (AMQPValue::LongLongInt(micros + day), Some(micros + day)),
+            (AMQPValue::LongLongInt(first), Some(first)),
+            // Limits, other units, other types.
+            (AMQPValue::LongLongInt(micros + day + 1), None),
+            (AMQPValue::LongLongInt(first - 1), None),
+            (AMQPValue::LongLongInt(micros / 1_000), None),
+            (AMQPValue::LongLongInt(micros / 1_000_000), None),
+            (AMQPValue::LongInt((micros / 1_000_000) as i32), None),
+            (AMQPValue::LongLongInt(micros * 1_000), None),
+            (AMQPValue::LongLongInt(-micros), None),
+            (AMQPValue::LongLongInt(i64::MIN), None),
+            (AMQPValue::LongLongInt(i64::MAX), None),
+            (AMQPValue::Timestamp(u64::MAX), None),
+            (AMQPValue::LongLongInt(0), None),
+            (AMQPValue::ShortInt(7), None),
+            (AMQPValue::ShortShortInt(7), None),
+            (AMQPValue::Boolean(true), None),
+            (AMQPValue::Double(micros as f64), None),
+            (AMQPValue::Float(1.5), None),
+            (text(&micros.to_string()), None),
+            (text("2026-11-29T12:00:00Z"), None),
+            (text(""), None),
+        ];
+        for (value, expected) in headers {
+            let found = published(&with_header(value.clone()), now);
+            let at = found.at.map(|at| at.timestamp_micros());
+            assert_eq!(
+                (at, found.implausible),
+                (expected, expected.is_none()),
+                "{value:?}"
+            );
+        }
+
+        let seconds = now.timestamp().unsigned_abs();
+        for (timestamp, expected) in [
+            (seconds, Some(micros)),
+            (946_684_800, Some(first)),
+            (946_684_799, None),
+            (seconds + 86_401, None),
+            (seconds * 1_000, None),
+            (seconds * 1_000_000, None),
+            (0, None),
+            (u64::MAX, None),
+        ] {
+            let properties = BasicProperties::default().with_timestamp(timestamp);
+            let found = published(&properties, now);
+            let at = found.at.map(|at| at.timestamp_micros());
+            assert_eq!(
+                (at, found.implausible),
+                (expected, expected.is_none()),
+                "{timestamp}"
+            );
+            // A header that makes no sense does not hide a timestamp that does.
+            let both = with_header(AMQPValue::LongLongInt(17)).with_timestamp(timestamp);
+            assert_eq!(
+                published(&both, now),
+                Published {
+                    at: found.at,
+                    implausible: true
+                }
+            );
+        }
+        let none = Published::default();
+        assert_eq!(published(&BasicProperties::default(), now), none);
+        assert_eq!(published(&with_header(AMQPValue::Void), now), none);
     }
 }

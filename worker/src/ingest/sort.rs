@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use acequia_contracts::{
-    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
 use super::dead_letter;
-use super::identity::{Identity, published_at};
+use super::identity::{Identity, Published, published};
 use super::pass_on::came_by;
 use crate::failpoint;
 use crate::quarantine::message as replay;
@@ -83,6 +83,8 @@ pub struct Sorted {
     pub rejected: Vec<Rejected>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,
+    /// Messages whose publish time cannot be true.
+    pub implausible_times: u64,
     /// Span that stages it, as W3C traceparent.
     pub trace: Option<String>,
 }
@@ -96,6 +98,7 @@ impl Sorted {
             good: domain.entities.iter().map(EntityRows::new).collect(),
             rejected: Vec::new(),
             oldest: None,
+            implausible_times: 0,
             trace: None,
         }
     }
@@ -110,7 +113,11 @@ impl Sorted {
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
         let given = Identity::of_properties(&delivery.properties);
         let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
-        let published = published_at(&delivery.properties, context.now);
+        let Published {
+            at: published,
+            implausible,
+        } = published(&delivery.properties, context.now);
+        self.implausible_times += u64::from(implausible);
         // How long a replay lay in quarantine says nothing about how far we are behind.
         if replay::attempt_of(&delivery.properties) == 0 {
             self.oldest = self.oldest.into_iter().chain(published).min();
@@ -199,25 +206,7 @@ impl Sorted {
         };
         let inside = || entity_of(body).and_then(|name| self.domain.position(&name));
         let Some(entity) = outside.or_else(inside) else {
-            return match serde_json::from_str::<serde::de::IgnoredAny>(body) {
-                Ok(_) => body_error(
-                    None,
-                    Code::UnknownEntity,
-                    format!(
-                        "neither type, routing key nor the field entity names an entity of domain {}",
-                        self.domain.name
-                    ),
-                ),
-                Err(error) => body_error(
-                    None,
-                    Code::InvalidJson,
-                    format!(
-                        "not JSON: stops at line {}, column {}",
-                        error.line(),
-                        error.column()
-                    ),
-                ),
-            };
+            return Err((None, vec![nameless(body)]));
         };
         let rows = &mut self.good[entity];
         rows.entity

@@ -16,6 +16,7 @@ use super::source::Batch;
 use super::store::{Counts, Purpose, Store, Written};
 use super::{Lane, Lost, properties, traced};
 use crate::amqp::queue_of;
+use crate::clock::Clock;
 use crate::db;
 use crate::failure::{Backoff, describe};
 use crate::health::LoopHealth;
@@ -25,6 +26,9 @@ use crate::run::Shared;
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
+
+/// How long a new connection may take to say what time it is.
+const CLOCK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Messages decoded before whoever else runs on this thread has a turn.
 const DECODED_AT_ONCE: usize = 128;
@@ -171,8 +175,16 @@ impl Writer<'_> {
     /// When the server does not answer or refuses.
     pub async fn connect(&self) -> sqlx::Result<(PgConnection, Open)> {
         let name = format!("ingest {}", self.lane.queue);
-        let attempt = db::connect(&self.shared.database, &name).await;
-        self.shared.metrics.loops.connected("ingest", attempt)
+        let attempt = async {
+            let mut connection = db::connect(&self.shared.database, &name).await?;
+            // Before the first message: its dates are judged by this clock.
+            let reading = self.shared.clock.read(&mut connection);
+            tokio::time::timeout(CLOCK_WITHIN, reading)
+                .await
+                .unwrap_or_else(|_| Err(db::no_answer(CLOCK_WITHIN)))?;
+            Ok(connection)
+        };
+        self.shared.metrics.loops.connected("ingest", attempt.await)
     }
 
     /// A new connection, after a pause; tries until there is one. `false` when told to stop.
@@ -212,9 +224,9 @@ pub struct Load {
 
 impl Load {
     /// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
-    pub async fn decode(lane: &Lane, batch: Batch) -> Self {
+    pub async fn decode(lane: &Lane, clock: &Clock, batch: Batch) -> Self {
         let begun = Instant::now();
-        let context = Context::now();
+        let context = Context { now: clock.now() };
         let mut sorted: Vec<Sorted> = match lane.domain {
             Some(_) if batch.again => Vec::new(),
             Some(domain) => vec![Sorted::new(domain)],

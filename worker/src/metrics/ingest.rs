@@ -28,6 +28,7 @@ pub struct Ingest {
     staged: IntCounterVec,
     quarantined: IntCounterVec,
     unknown_fields: IntCounterVec,
+    implausible_times: IntCounterVec,
     in_queue: HistogramVec,
     batch_messages: HistogramVec,
     flushes: IntCounterVec,
@@ -142,6 +143,11 @@ impl Ingest {
                 "Messages put in quarantine, by stage and code.",
                 &["domain", "stage", "code"],
             )?,
+            implausible_times: make.counters(
+                "acequia_implausible_publish_times_total",
+                "Messages with a publish time that cannot be true, which counts as none.",
+                queue,
+            )?,
             unknown_fields: make.counters(
                 "acequia_unknown_fields_total",
                 "Fields of valid messages that the contract does not know.",
@@ -226,7 +232,12 @@ impl Ingest {
     }
 
     fn create_lane(&self, queue: &str) {
-        for counter in [&self.received, &self.received_bytes, &self.redelivered] {
+        for counter in [
+            &self.received,
+            &self.received_bytes,
+            &self.redelivered,
+            &self.implausible_times,
+        ] {
             counter.with_label_values(&[queue]);
         }
         for histogram in [
@@ -360,6 +371,9 @@ impl Ingest {
                 .with_label_values(&[domain, rows.entity.name])
                 .inc_by(rows.unknown_fields);
         }
+        self.implausible_times
+            .with_label_values(&[queue])
+            .inc_by(sorted.implausible_times);
         for (code, messages) in &written.codes {
             self.count_quarantined(domain, *code, *messages);
         }
