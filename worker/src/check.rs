@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use chrono::Utc;
 use serde::Serialize;
-use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
+use sqlx::{Connection as _, PgConnection};
 
+use crate::failure::describe;
 use crate::maintain::interval;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -26,15 +28,94 @@ pub struct Checked {
     pub duration_ms: f64,
 }
 
-/// Runs every rule of a domain once.
+/// Runs every rule of a domain once, each for at most `rule_max`.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers; a rule that fails or cannot run is a result, not an error.
-pub async fn check(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Vec<Checked>> {
-    sqlx::query_as("select * from core.run_checks($1)")
+pub async fn check(
+    connection: &mut PgConnection,
+    domain: &str,
+    rule_max: Duration,
+) -> sqlx::Result<Vec<Checked>> {
+    let mut transaction = connection.begin().await?;
+    let rules: Vec<String> = sqlx::query_scalar(
+        "select rule from core.dq_rules where domain = $1 and enabled order by rule",
+    )
+    .bind(domain)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let results = run(&mut transaction, domain, &rules, rule_max).await?;
+    transaction.commit().await?;
+    Ok(results)
+}
+
+/// Runs rules and closes the run.
+async fn run(
+    transaction: &mut PgConnection,
+    domain: &str,
+    rules: &[String],
+    rule_max: Duration,
+) -> sqlx::Result<Vec<Checked>> {
+    let started = Utc::now();
+    let results = run_rules(transaction, rules, rule_max).await?;
+    let failed = results.iter().filter(|result| result.outcome != "pass");
+    let failed = i64::try_from(failed.count()).unwrap_or(i64::MAX);
+    sqlx::query("select core.checks_done($1, $2, $3, $4)")
         .bind(domain)
-        .fetch_all(connection)
-        .await
+        .bind(started)
+        .bind(i64::try_from(results.len()).unwrap_or(i64::MAX))
+        .bind(failed)
+        .execute(transaction)
+        .await?;
+    Ok(results)
+}
+
+/// Runs rules inside a transaction, one statement each: the server measures the time of a
+/// statement, so each rule has `rule_max` for itself, whatever those before it took.
+///
+/// # Errors
+/// Whatever PostgreSQL answers; a rule that fails or cannot run is a result, not an error.
+pub async fn run_rules(
+    transaction: &mut PgConnection,
+    rules: &[String],
+    rule_max: Duration,
+) -> sqlx::Result<Vec<Checked>> {
+    // 0 would be no limit.
+    let limit = rule_max.as_millis().max(1);
+    sqlx::query("select set_config('statement_timeout', $1, true)")
+        .bind(limit.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    let mut results = Vec::with_capacity(rules.len());
+    for rule in rules {
+        // The function keeps the failure of a rule. What ends the statement all the same, such as
+        // time that runs out in the moment in which the result is written, must not end the others.
+        let mut savepoint = transaction.begin().await?;
+        let checked = sqlx::query_as("select * from core.check_rule($1)")
+            .bind(rule)
+            .fetch_one(&mut *savepoint)
+            .await;
+        match checked {
+            Ok(checked) => {
+                savepoint.commit().await?;
+                results.push(checked);
+            }
+            Err(error @ sqlx::Error::Database(_)) => {
+                savepoint.rollback().await?;
+                let kept = sqlx::query_as("select * from core.rule_did_not_run($1, $2)")
+                    .bind(rule)
+                    .bind(describe(&error))
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                results.push(kept);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    sqlx::raw_sql("set local statement_timeout to default")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(results)
 }
 
 /// While another worker is at the rules, the loop looks so many times in the usual interval.
@@ -54,15 +135,20 @@ impl Work for Check {
         shared: &Shared,
     ) -> sqlx::Result<Step> {
         let every = shared.settings.check_every;
-        let results: Vec<Checked> = sqlx::query_as("select * from core.run_due_checks($1, $2)")
+        let mut transaction = connection.begin().await?;
+        let rules: Option<Vec<String>> = sqlx::query_scalar("select core.due_rules($1, $2)")
             .bind(domain.name)
             .bind(interval(every))
-            .fetch_all(&mut *connection)
+            .fetch_one(&mut *transaction)
             .await?;
-        if !results.is_empty() {
+        if let Some(rules) = rules {
+            let rule_max = shared.settings.rules.rule_max;
+            let results = run(&mut transaction, domain.name, &rules, rule_max).await?;
+            transaction.commit().await?;
             shared.metrics.quality.checked(domain.name, &results);
             return Ok(Step::Idle(every));
         }
+        transaction.rollback().await?;
         // Another worker did it, or is at it.
         let due_in: Option<PgInterval> = sqlx::query_scalar("select core.checks_due_in($1, $2)")
             .bind(domain.name)

@@ -209,6 +209,14 @@ impl ArchiveUrl {
     }
 }
 
+/// How data quality rules run.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RuleArgs {
+    /// Longest time for one data quality rule; one that takes longer could not run
+    #[arg(long, env = "RULE_MAX", default_value = "60s", value_parser = duration)]
+    pub rule_max: Duration,
+}
+
 /// How the loops run.
 #[derive(Debug, Clone, Args)]
 pub struct LoopArgs {
@@ -256,6 +264,8 @@ pub struct LoopArgs {
     /// Time between two runs of the data quality rules
     #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_parser = duration)]
     pub check_every: Duration,
+    #[command(flatten)]
+    pub rules: RuleArgs,
     /// Shortest time between two refreshes of a mart
     #[arg(long, env = "REFRESH_EVERY", default_value = "5s", value_parser = duration)]
     pub refresh_every: Duration,

@@ -1,24 +1,33 @@
-//! The deliver loop: what the core has to tell, from `core.outbox` to the broker.
+//! The deliver loop: what the core has to tell, from `core.outbox` to the broker, in order per key.
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
-//! This loop publishes them and marks them when the broker has confirmed. A crash between the two
-//! publishes a message again, under the same id.
+//! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
+//! the one before it that has the same key: whoever takes over, and whatever is published again under the
+//! same id, in no queue does a message come for the first time before an older one of its key.
+
+mod relay;
+
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
-use anyhow::Context as _;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::amqp::{ALERTS, answer, connect, declare_alerts};
+use self::relay::Relay;
 use crate::failpoint;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
+pub use self::relay::{KEY, SEQUENCE};
+
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
+/// How long one transaction goes on publishing. Below `idle_in_transaction_session_timeout`, after
+/// which the server lets another worker publish; a process that was stopped and goes on looks at
+/// its clock before each message.
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// A message that waits.
 #[derive(Debug, FromRow)]
@@ -27,56 +36,50 @@ struct Waiting {
     message_id: Uuid,
     routing_key: String,
     body: String,
+    key: String,
+    attempts: i32,
+}
+
+/// What became of the messages of a transaction; those in neither list wait for the next one.
+#[derive(Debug, Default)]
+struct Outcome {
+    confirmed: Vec<i64>,
+    refused: Vec<i64>,
+    /// Why, of one of those refused.
+    reason: Option<String>,
+}
+
+impl Outcome {
+    fn refuse(&mut self, id: i64, reason: impl Into<String>) {
+        self.refused.push(id);
+        self.reason.get_or_insert_with(|| reason.into());
+    }
 }
 
 /// The deliver loop of one domain, with its connection to the broker, which is made when there is
 /// something to tell.
 #[derive(Default)]
 pub struct Deliver {
-    broker: Mutex<Option<(Connection, Channel)>>,
+    broker: Mutex<Option<Relay>>,
 }
 
 impl Deliver {
-    /// Publishes messages in their order and waits until the broker has all of them.
-    async fn publish(&self, waiting: &[Waiting], shared: &Shared) -> anyhow::Result<()> {
+    /// Publishes messages until all are confirmed or refused, or the time is up.
+    async fn publish(&self, waiting: Vec<Waiting>, shared: &Shared) -> anyhow::Result<Outcome> {
+        let until = Instant::now() + WITHIN;
         let mut broker = self.broker.lock().await;
-        let (connection, channel) = match broker.take() {
-            Some(open) if open.1.status().connected() => open,
-            _ => {
-                let connection = connect(&shared.broker, "deliver").await?;
-                declare_alerts(&connection).await?;
-                let channel = answer(connection.create_channel()).await?;
-                answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-                (connection, channel)
-            }
+        let relay = match broker.take() {
+            Some(open) if open.is_connected() => open,
+            _ => Relay::open(&shared.broker).await?,
         };
-        let mut confirms = Vec::with_capacity(waiting.len());
-        for message in waiting {
-            let properties = BasicProperties::default()
-                .with_message_id(message.message_id.to_string().into())
-                .with_type(message.routing_key.as_str().into())
-                .with_content_type("application/json".into())
-                .with_delivery_mode(2);
-            // Not mandatory: nobody needs to listen.
-            let publish = channel.basic_publish(
-                ALERTS.into(),
-                message.routing_key.as_str().into(),
-                BasicPublishOptions::default(),
-                message.body.as_bytes(),
-                properties,
-            );
-            confirms.push(answer(publish).await.context("publishing")?);
+        let mut outcome = Outcome::default();
+        // What is left of a failed attempt belongs to nobody: the connection is kept when all went well.
+        if relay.publish(waiting, until, &mut outcome).await {
+            *broker = Some(relay);
+        } else {
+            relay.close().await;
         }
-        for confirm in confirms {
-            let confirmed = answer(confirm).await.context("waiting for confirms")?;
-            anyhow::ensure!(
-                matches!(confirmed, Confirmation::Ack(_)),
-                "the broker refused a message"
-            );
-        }
-        // Kept only when all went well: what is left of a failed attempt belongs to nobody.
-        *broker = Some((connection, channel));
-        Ok(())
+        Ok(outcome)
     }
 }
 
@@ -89,9 +92,8 @@ impl Work for Deliver {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
-        // Rows that another process is publishing are passed over, not waited for.
         let mut transaction = connection.begin().await?;
-        let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_take($1, $2)")
+        let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
             .bind(domain.name)
             .bind(MOST)
             .fetch_all(&mut *transaction)
@@ -101,17 +103,36 @@ impl Work for Deliver {
             return Ok(Step::Idle(shared.settings.poll_every));
         }
         // For this loop the broker is a dependency as the database is: down, and waited for.
-        self.publish(&waiting, shared).await.map_err(|error| {
+        let outcome = self.publish(waiting, shared).await.map_err(|error| {
             sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
         })?;
         failpoint::after_confirms();
-        let ids: Vec<i64> = waiting.iter().map(|message| message.id).collect();
         sqlx::query("select core.outbox_published($1)")
-            .bind(&ids)
+            .bind(&outcome.confirmed)
             .execute(&mut *transaction)
             .await?;
+        if let Some(reason) = &outcome.reason {
+            sqlx::query("select core.outbox_refused($1, $2)")
+                .bind(&outcome.refused)
+                .bind(reason)
+                .execute(&mut *transaction)
+                .await?;
+        }
         transaction.commit().await?;
-        shared.metrics.outbox.published(domain.name, ids.len());
-        Ok(Step::Again)
+        if !outcome.confirmed.is_empty() {
+            let published = outcome.confirmed.len();
+            shared.metrics.outbox.published(domain.name, published);
+        }
+        let Some(reason) = outcome.reason else {
+            return Ok(Step::Again);
+        };
+        warn!(
+            event = "outbox.refused",
+            domain = domain.name,
+            messages = outcome.refused.len(),
+            reason,
+            "not published: tried again later, what has the same key waits behind them"
+        );
+        Ok(Step::Idle(shared.settings.poll_every))
     }
 }

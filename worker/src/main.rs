@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, duration,
+    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
 };
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
@@ -67,6 +67,8 @@ enum Command {
     Check {
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        rules: RuleArgs,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -75,6 +77,8 @@ enum Command {
     Refresh {
         #[command(flatten)]
         database: DatabaseArgs,
+        #[command(flatten)]
+        rules: RuleArgs,
     },
     /// Look at messages in quarantine, send them again, give them up
     Quarantine {
@@ -186,14 +190,18 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
                     .all(|finding| finding.verdict != Verdict::Fail),
             ))
         }
-        Command::Check { database, json } => {
+        Command::Check {
+            database,
+            rules,
+            json,
+        } => {
             let mut connection = db::connect(&database.url()?, "check")
                 .await
                 .context("database")?;
             migrate::check(&mut connection).await?;
             let mut results = Vec::new();
             for domain in acequia_contracts::catalog() {
-                results.extend(check::check(&mut connection, domain.name).await?);
+                results.extend(check::check(&mut connection, domain.name, rules.rule_max).await?);
             }
             if json {
                 println!("{}", serde_json::to_string_pretty(&results)?);
@@ -209,7 +217,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
                 matches!(result.outcome.as_str(), "pass" | "warn")
             })))
         }
-        Command::Refresh { database } => {
+        Command::Refresh { database, rules } => {
             let mut connection = db::connect(&database.url()?, "refresh")
                 .await
                 .context("database")?;
@@ -217,7 +225,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let mut all = true;
             for domain in acequia_contracts::catalog() {
                 for (mart, _) in refresh::due(&mut connection, domain.name, None).await? {
-                    match refresh::refresh(&mut connection, &mart).await? {
+                    match refresh::refresh(&mut connection, &mart, rules.rule_max).await? {
                         Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
                         Refreshed::Busy => println!("{mart}: another process is refreshing it"),
                         Refreshed::Held(rules) => {

@@ -5,6 +5,7 @@
 mod driver;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use acequia_contracts::catalog;
 use acequia_link::SecretUrl;
@@ -28,8 +29,21 @@ static ROUTINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/routines");
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/rules");
 
 const HISTORY: &str = "core.refinery_schema_history";
-/// Advisory lock of the whole of `worker migrate`; any number that nobody else uses.
-const LOCK: i64 = 0x0ace_4d1a;
+/// How long to wait before asking again for a lock that cannot be waited for.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What `migrate` locks: a table that other roles cannot lock against it. It must be there before
+/// the first migration.
+const LOCK: &str = "create schema if not exists core; \
+    create table if not exists core.migration (); \
+    comment on table core.migration is 'Locked by worker migrate for the whole of its work; holds no rows'";
+
+/// Whether no program before version 11 of the schema migrates: those take an advisory lock, which
+/// says nothing in the hands of another role.
+const NO_OLDER_PROGRAM: &str = "select pg_try_advisory_lock(181292314) or not exists ( \
+    select from pg_locks l join pg_stat_activity a on a.pid = l.pid \
+    where l.locktype = 'advisory' and (l.classid, l.objid, l.objsubid) = (0, 181292314, 1) and l.granted \
+      and a.datname = current_database() and a.usename = current_user and l.pid <> pg_backend_pid())";
 
 /// PostgreSQL lets everybody fill the disk with temporary tables, and run a statement for ever: one
 /// that an analyst has forgotten, or that Grafana no longer waits for, takes a processor from
@@ -62,11 +76,41 @@ pub struct Report {
 /// When the database does not answer, an SQL file fails, or the schema is newer than this
 /// program.
 pub async fn migrate(url: &SecretUrl, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
+    // Its transaction, and with it the lock, ends with the connection.
+    let alone = alone(url).await?;
     let mut connection = db::connect(url, "migrate").await.context("database")?;
     let report = apply(&mut connection, passwords).await?;
-    // The lock ends with the connection.
     connection.close().await?;
+    alone.close().await?;
     Ok(report)
+}
+
+/// A session that keeps other migrations away for as long as it lives. One of its own: a lock on a
+/// table lasts for one transaction, migrations are several.
+async fn alone(url: &SecretUrl) -> anyhow::Result<PgConnection> {
+    let mut session = db::connect(url, "migrate lock").await.context("database")?;
+    sqlx::raw_sql(
+        "set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0; \
+         set client_min_messages = warning",
+    )
+    .execute(&mut session)
+    .await?;
+    while let Err(error) = sqlx::raw_sql(LOCK).execute(&mut session).await {
+        // Another process makes the same at the same moment.
+        let code = error.as_database_error().and_then(|error| error.code());
+        if !matches!(code.as_deref(), Some("23505" | "42P06" | "42P07" | "XX000")) {
+            return Err(error).context("schema core; the role must own the database");
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    sqlx::raw_sql("begin; lock table core.migration in exclusive mode")
+        .execute(&mut session)
+        .await?;
+    let alone = || sqlx::query_scalar::<_, bool>(NO_OLDER_PROGRAM);
+    while !alone().fetch_one(&mut session).await? {
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    Ok(session)
 }
 
 async fn apply(
@@ -80,13 +124,8 @@ async fn apply(
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query("select pg_advisory_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *connection)
-        .await?;
     sqlx::raw_sql(
-        "create schema if not exists core; \
-         comment on schema core is 'Accounting, data quality, lineage: the tables of the platform itself'",
+        "comment on schema core is 'Accounting, data quality, lineage: the tables of the platform itself'",
     )
     .execute(&mut *connection)
     .await

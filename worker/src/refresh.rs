@@ -10,6 +10,7 @@ use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
+use crate::check::run_rules;
 use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -54,13 +55,18 @@ pub async fn due(
     .await
 }
 
-/// Checks and refreshes one mart. A failure is kept in the refresh log.
+/// Checks one mart, each rule for at most `rule_max`, and refreshes it. A failure is kept in the
+/// refresh log.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn refresh(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Refreshed> {
+pub async fn refresh(
+    connection: &mut PgConnection,
+    mart: &str,
+    rule_max: Duration,
+) -> sqlx::Result<Refreshed> {
     let started = Utc::now();
-    let refreshed = audit_and_publish(connection, mart, &mut Duration::default()).await;
+    let refreshed = audit_and_publish(connection, mart, rule_max, &mut Duration::default()).await;
     keep_failure(connection, mart, started, refreshed).await
 }
 
@@ -85,25 +91,34 @@ async fn keep_failure<T>(
 async fn audit_and_publish(
     connection: &mut PgConnection,
     mart: &str,
+    rule_max: Duration,
     audited: &mut Duration,
 ) -> sqlx::Result<Refreshed> {
     let begun = Instant::now();
     let mut transaction = connection
         .begin_with("begin isolation level repeatable read")
         .await?;
-    let blocking: Option<Vec<String>> = sqlx::query_scalar("select core.audit_mart($1)")
+    let rules: Option<Vec<String>> = sqlx::query_scalar("select core.due_audit($1)")
+        .bind(mart)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let Some(rules) = rules else {
+        return Ok(Refreshed::Busy); // what was begun is rolled back
+    };
+    run_rules(&mut transaction, &rules, rule_max).await?;
+    let blocking: Vec<String> = sqlx::query_scalar("select core.closed_gates($1)")
         .bind(mart)
         .fetch_one(&mut *transaction)
         .await?;
     *audited += begun.elapsed();
-    let refreshed = match blocking {
-        None => Refreshed::Busy,
-        Some(rules) if !rules.is_empty() => Refreshed::Held(rules),
-        Some(_) => sqlx::query_scalar("select core.refresh_mart($1)")
+    let refreshed = if blocking.is_empty() {
+        sqlx::query_scalar("select core.refresh_mart($1)")
             .bind(mart)
             .fetch_one(&mut *transaction)
             .await
-            .map(|rows: Option<i64>| rows.map_or(Refreshed::Busy, Refreshed::Rows))?,
+            .map(|rows: Option<i64>| rows.map_or(Refreshed::Busy, Refreshed::Rows))?
+    } else {
+        Refreshed::Held(blocking)
     };
     // Of a mart that is held the results are kept.
     transaction.commit().await?;
@@ -200,7 +215,8 @@ impl Work for Refresh {
                 None => None,
             };
             let log = span.as_ref().map_or_else(tracing::Span::none, Span::of_log);
-            let refreshed = audit_and_publish(connection, &mart, &mut audited).await;
+            let rule_max = shared.settings.rules.rule_max;
+            let refreshed = audit_and_publish(connection, &mart, rule_max, &mut audited).await;
             // One broken mart must not keep the others old.
             let refreshed = keep_failure(connection, &mart, started, refreshed).await;
             if let Some(span) = &mut span {

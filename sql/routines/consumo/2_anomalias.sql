@@ -50,8 +50,8 @@ kept as (
         evidencia = excluded.evidencia
     returning a.*
 )
-insert into core.outbox (domain, routing_key, body)
-select 'consumo', 'consumo.anomalia', jsonb_build_object(
+insert into core.outbox (domain, routing_key, key, body)
+select 'consumo', 'consumo.anomalia', t.propietario_id, jsonb_build_object(
     'entity', 'anomalia', 'estado', t.estado, 'propietario_id', t.propietario_id, 'modo', t.modo, 'ambito', t.ambito,
     'timestamp_consumo', t.instante, 'timestamp_deteccion', t.detectada_at, 'consumo_kwh', t.consumo_kwh, 'hora', t.hora,
     'tipos_anomalia', t.tipos, 'score_anomalia', t.score, 'severidad', t.severidad,

@@ -15,7 +15,7 @@ begin
         return null;
     end if;
     -- Whoever deletes from the parent waits for this transaction, and the other way round.
-    perform pg_advisory_xact_lock_shared(hashtextextended('acequia.reference.' || tg_argv[0], 0));
+    execute format('lock table only %s in row share mode', tg_argv[0]);
     execute format('select (%s)::text from new_rows n where %s and not exists (select from %s p where %s) limit 1',
         tg_argv[2], tg_argv[3], tg_argv[0], tg_argv[4])
     into v_missing;
@@ -31,7 +31,7 @@ comment on function core.check_reference() is 'Trigger: refuses a statement whos
 create or replace function core.await_references() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform pg_advisory_xact_lock(hashtextextended('acequia.reference.' || format('%I.%I', tg_table_schema, tg_table_name), 0));
+    execute format('lock table only %I.%I in exclusive mode', tg_table_schema, tg_table_name);
     return null;
 end
 $$;

@@ -40,7 +40,7 @@ declare
     v_target record;
 begin
     -- One maker at a time: two processes would both see the partition missing.
-    perform pg_advisory_xact_lock(hashtextextended('acequia.partitions', 0));
+    perform core.take_lock('partitions');
     for v_target in
         select t.name, d::date as day
         from (select staging as name from core.entities union all select 'raw.quarantine') t,

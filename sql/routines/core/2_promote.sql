@@ -19,9 +19,16 @@ declare
     v_rows bigint := 0;
     v_parked bigint := 0;
 begin
+    -- The lock is a write: it is not taken when there is nothing to do.
+    if not exists (select from core.batches b where b.domain = p_domain and b.state = 'staged')
+        and not exists (
+            select from core.pending p
+            where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain)) then
+        return;
+    end if;
     -- One promotion per domain at a time, in whichever process. Merges may therefore look at the
     -- core before they write it.
-    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
+    perform core.take_lock('promote.' || p_domain);
 
     -- The oldest batches, up to the wanted number of rows and one more.
     select array_agg(b.batch_id order by b.batch_id), min(b.published_at)

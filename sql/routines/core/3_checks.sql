@@ -31,7 +31,7 @@ begin
             v_outcome := case v_rule.severity when 'error' then 'fail' else 'warn' end;
             v_details := format('measured %s, allowed %s. %s', v_measured, v_rule.threshold, v_rule.remedy);
         end if;
-    exception when query_canceled or others then
+    exception when query_canceled or assert_failure or others then
         -- A rule that cannot run says so and leaves the others alone. "others" is without
         -- query_canceled: a rule that takes longer than statement_timeout would hide them all.
         v_outcome := 'error';
@@ -51,33 +51,36 @@ end
 $$;
 comment on function core.run_rule(text) is 'Runs a rule and appends its result to core.dq_results';
 
-create or replace function core.run_checks(p_domain text)
+-- A time limit of its own for each rule: statement_timeout is measured per statement of the client
+-- and does not begin anew inside a function, so the worker calls rule by rule.
+create or replace function core.check_rule(p_rule text)
 returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select r.check_name, r.severity, r.outcome, r.failing_count, r.duration_ms from core.run_rule(p_rule) r
+$$;
+comment on function core.check_rule(text) is 'Runs a rule and appends its result to core.dq_results; returns the result';
+
+create or replace function core.rule_did_not_run(p_rule text, p_error text)
+returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    insert into core.dq_results as d (check_name, schema_name, table_name, passed, details, check_time, domain, severity,
+        outcome, threshold, saw_change_at)
+    select r.rule, r.schema_name, r.table_name, false, 'the rule could not run: ' || p_error, clock_timestamp(), r.domain, r.severity,
+           'error', r.threshold, (select max(s.changed_at) from core.entity_state s where s.domain = r.domain)
+    from core.dq_rules r where r.rule = p_rule
+    returning d.check_name, d.severity, d.outcome, d.failing_count, 0::double precision
+$$;
+comment on function core.rule_did_not_run(text, text) is 'Keeps the failure of a rule whose own statement failed';
+
+create or replace function core.checks_done(p_domain text, p_started timestamptz, p_checked bigint, p_failed bigint) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_started timestamptz := clock_timestamp();
-    v_result core.dq_results;
-    v_checked bigint := 0;
-    v_failed bigint := 0;
 begin
-    for rule in
-        select r.rule from core.dq_rules r where r.domain = p_domain and r.enabled order by r.rule
-    loop
-        v_result := core.run_rule(rule);
-        severity := v_result.severity;
-        outcome := v_result.outcome;
-        failing_count := v_result.failing_count;
-        duration_ms := v_result.duration_ms;
-        v_checked := v_checked + 1;
-        v_failed := v_failed + (not v_result.passed)::int;
-        return next;
-    end loop;
     perform core.end_openings();
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
-    values ('check', p_domain, v_started, clock_timestamp(), 'ok', v_checked, v_failed);
+    values ('check', p_domain, p_started, clock_timestamp(), 'ok', p_checked, p_failed);
 end
 $$;
-comment on function core.run_checks(text) is 'Runs every enabled rule of a domain and appends the results, passes too, to core.dq_results';
+comment on function core.checks_done(text, timestamptz, bigint, bigint) is 'Ends a run of the rules of a domain: openings of gates whose rules have changed, and the entry of the run log';
 
 create or replace function core.checks_due_in(p_domain text, p_every interval) returns interval
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -90,13 +93,48 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function core.checks_due_in(text, interval) is 'Time until the rules of a domain are to run again, whichever worker does it; null when they never have';
 
+create or replace function core.due_rules(p_domain text, p_every interval) returns text[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    -- However many workers there are, the rules are read once. Looked at again under the lock.
+    if coalesce(core.checks_due_in(p_domain, p_every) <= interval '0', true)
+        and core.try_lock('check.' || p_domain)
+        and coalesce(core.checks_due_in(p_domain, p_every) <= interval '0', true) then
+        return array(select r.rule from core.dq_rules r where r.domain = p_domain and r.enabled order by r.rule);
+    end if;
+    return null;
+end
+$$;
+comment on function core.due_rules(text, interval) is 'The rules of a domain when they are due and no worker is at it, else null. Until the transaction ends no other worker runs them';
+
+-- What programs before version 11 of the schema call: all rules in one statement.
+create or replace function core.run_checks(p_domain text)
+returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_started timestamptz := clock_timestamp();
+    v_rule text;
+    v_checked bigint := 0;
+    v_failed bigint := 0;
+begin
+    for v_rule in
+        select r.rule from core.dq_rules r where r.domain = p_domain and r.enabled order by r.rule
+    loop
+        select c.* into rule, severity, outcome, failing_count, duration_ms from core.check_rule(v_rule) c;
+        v_checked := v_checked + 1;
+        v_failed := v_failed + (outcome <> 'pass')::int;
+        return next;
+    end loop;
+    perform core.checks_done(p_domain, v_started, v_checked, v_failed);
+end
+$$;
+comment on function core.run_checks(text) is 'Runs every enabled rule of a domain and appends the results, passes too, to core.dq_results';
+
 create or replace function core.run_due_checks(p_domain text, p_every interval)
 returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- However many workers there are, the rules are read once.
-    if pg_try_advisory_xact_lock(hashtextextended('acequia.check.' || p_domain, 0))
-        and coalesce(core.checks_due_in(p_domain, p_every) <= interval '0', true) then
+    if core.due_rules(p_domain, p_every) is not null then
         return query select c.* from core.run_checks(p_domain) c;
     end if;
 end

@@ -17,29 +17,47 @@ comment on column core.mart_shows.newest_published_at is 'Newest publish time of
 comment on column core.mart_shows.complete_through is 'Everything published up to then is in them';
 comment on column core.mart_shows.blocking_rules is 'Rules that fail on them';
 
-create or replace function core.audit_mart(p_mart text) returns text[]
+create or replace function core.due_audit(p_mart text) returns text[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_changed timestamptz;
-    v_rule text;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('acequia.refresh.' || p_mart, 0)) then
+    if not core.try_lock('refresh.' || p_mart) then
         return null; -- another process is at it
     end if;
     select p.changed_at into v_changed from core.mart_progress p where p.mart = p_mart;
-    for v_rule in
+    return array(
         select g.rule from core.mart_rules g
         where g.mart = p_mart and g.holds and not coalesce((
             select d.saw_change_at >= v_changed from core.dq_results d where d.check_name = g.rule order by d.id desc limit 1
         ), false)
-        order by g.rule
-    loop
-        perform core.run_rule(v_rule);
-    end loop;
-    return array(select g.rule from core.gates g where g.mart = p_mart and g.gate = 'closed' order by g.rule);
+        order by g.rule);
 end
 $$;
-comment on function core.audit_mart(text) is 'Runs the rules of a mart that have not seen the last change of the core; returns those that hold its refresh, null when another process is refreshing it';
+comment on function core.due_audit(text) is 'The rules of a mart that have not seen the last change of the core, to be run before its refresh in the same transaction; null when another process is refreshing it';
+
+create or replace function core.audit_mart(p_mart text) returns text[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_rules text[] := core.due_audit(p_mart);
+    v_rule text;
+begin
+    if v_rules is null then
+        return null;
+    end if;
+    foreach v_rule in array v_rules loop
+        perform core.run_rule(v_rule);
+    end loop;
+    return core.closed_gates(p_mart);
+end
+$$;
+comment on function core.audit_mart(text) is 'What programs before version 11 of the schema call: runs the rules of core.due_audit in one statement; returns those that hold the refresh, null when another process is refreshing it';
+
+create or replace function core.closed_gates(p_mart text) returns text[]
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select array(select g.rule from core.gates g where g.mart = p_mart and g.gate = 'closed' order by g.rule)
+$$;
+comment on function core.closed_gates(text) is 'The rules that hold the refresh of a mart';
 
 create or replace function core.refresh_mart(p_mart text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -54,7 +72,7 @@ begin
     if not found then
         raise exception '% is not a materialized mart', p_mart;
     end if;
-    if not pg_try_advisory_xact_lock(hashtextextended('acequia.refresh.' || p_mart, 0)) then
+    if not core.try_lock('refresh.' || p_mart) then
         return null; -- another process is at it
     end if;
     -- Before the refresh looks: it shows this much at least.

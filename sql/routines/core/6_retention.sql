@@ -43,7 +43,7 @@ declare
     c_rows constant integer := 50000; -- most rows deleted from one table in one call
     v_table text;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('acequia.retain', 0)) then
+    if not core.try_lock('retain') then
         return; -- another process is at it
     end if;
 

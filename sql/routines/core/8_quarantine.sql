@@ -7,7 +7,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_entity record;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('acequia.promote.' || p_domain, 0));
+    perform core.take_lock('promote.' || p_domain);
     for v_entity in
         select c.entity, c.staging, c.fields from core.entities c where c.domain = p_domain order by c.position
     loop

@@ -15,7 +15,8 @@ grant insert on core.batches, core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
 revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
     core.partition_by_month(text, date), core.drop_days(text, date), core.archive_unwatch(text), core.archive_note_change(),
-    core.archive_note(core.archives, bigint, text, text, jsonb)
+    core.archive_note(core.archives, bigint, text, text, jsonb), core.take_lock(text), core.try_lock(text), core.is_held(bigint),
+    core.number_outbox()
 from acequia_worker;
 
 grant usage on schema core, marts to acequia_analyst;
@@ -46,3 +47,8 @@ exception when insufficient_privilege then
     raise notice 'promotion checks foreign keys row by row: grant set on parameter session_replication_role to acequia_worker';
 end
 $$;
+
+-- Locks that are taken inside a snapshot must be there before it.
+insert into core.locks (name)
+select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized'
+on conflict do nothing;

@@ -150,12 +150,9 @@ impl Session {
             if attempt > 0 {
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
-            locked = one(
-                &mut connection,
-                "select pg_try_advisory_lock(hashtextextended('acequia.archive', 0))",
-            )
-            .await
-            .context("database")?;
+            locked = one(&mut connection, "select core.hold_lock('archive')")
+                .await
+                .context("database")?;
             if locked {
                 break;
             }

@@ -155,9 +155,13 @@ async fn assert_books(platform: &Platform, domain: &Domain, planned: &BTreeMap<S
 
 /// The data quality rules have nothing to say against the demonstration.
 async fn assert_quality(platform: &Platform, domain: &Domain) {
-    let results = acequia_worker::check::check(&mut platform.connect().await, domain.name)
-        .await
-        .unwrap();
+    let results = acequia_worker::check::check(
+        &mut platform.connect().await,
+        domain.name,
+        std::time::Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
     let bad: Vec<_> = results
         .iter()
         .filter(|result| !["pass", "warn"].contains(&result.outcome.as_str()))

@@ -47,9 +47,13 @@ fn the_folder_has_every_piece_of_every_domain() {
 async fn every_rule_can_be_asked() {
     let platform = Platform::new().await;
     for domain in catalog() {
-        let results = acequia_worker::check::check(&mut platform.connect().await, domain.name)
-            .await
-            .unwrap();
+        let results = acequia_worker::check::check(
+            &mut platform.connect().await,
+            domain.name,
+            std::time::Duration::from_secs(60),
+        )
+        .await
+        .unwrap();
         let broken: Vec<_> = results
             .iter()
             .filter(|result| result.outcome == "error")

@@ -158,7 +158,13 @@ impl Feed {
     /// Refreshes the materialized marts that are behind.
     pub async fn refresh(&mut self) {
         for mart in self.due(None).await {
-            let refreshed = refresh::refresh(&mut self.connection, &mart).await.unwrap();
+            let refreshed = refresh::refresh(
+                &mut self.connection,
+                &mart,
+                std::time::Duration::from_secs(60),
+            )
+            .await
+            .unwrap();
             assert!(
                 matches!(refreshed, Refreshed::Rows(_)),
                 "{mart}: {refreshed:?}"

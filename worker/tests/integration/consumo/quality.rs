@@ -178,7 +178,12 @@ fn troubles(readings: &[Sent]) -> Vec<(&'static str, Trouble)> {
 }
 
 async fn outcome(platform: &Platform, rule: &str) -> String {
-    let results = acequia_worker::check::check(&mut platform.connect().await, DOMAIN).await;
+    let results = acequia_worker::check::check(
+        &mut platform.connect().await,
+        DOMAIN,
+        std::time::Duration::from_secs(60),
+    )
+    .await;
     let results = results.unwrap();
     let found = results.into_iter().find(|result| result.rule == rule);
     found.unwrap().outcome
@@ -190,7 +195,12 @@ async fn every_rule_fails_for_its_reason_and_passes_again() {
     let mut feed = Feed::new(&platform).await;
     let messages = generated(&format!("--clients 12 --days {DAYS} --suspicious 34"));
     feed.send(&messages).await;
-    let results = acequia_worker::check::check(&mut platform.connect().await, DOMAIN).await;
+    let results = acequia_worker::check::check(
+        &mut platform.connect().await,
+        DOMAIN,
+        std::time::Duration::from_secs(60),
+    )
+    .await;
     for result in results.unwrap() {
         assert_eq!(result.outcome, "pass", "{result:?}");
     }
