@@ -15,6 +15,7 @@ mod source;
 mod stage;
 mod store;
 mod traced;
+mod unreadable;
 mod window;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::run::Shared;
 
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
 pub use lost::Lost;
+pub use properties::RAW;
 pub use sort::Sorted;
 pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
@@ -139,7 +141,13 @@ async fn consume(
         .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
         .context("broker")?;
     shared.metrics.ingest.started(&lane.queue);
-    health.succeeded();
+    // A lane that consumes has done nothing yet where messages wait: should it be lost again and
+    // again before the first of them is done, it stands still.
+    if source.found() > 0 {
+        health.working();
+    } else {
+        health.succeeded();
+    }
     let begun = Instant::now();
     let turn = Turn::new();
     let (hand_over, loads) = mpsc::channel(1);

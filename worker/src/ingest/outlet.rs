@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use acequia_link::GATHER;
 use acequia_link::broker::Connected;
+use acequia_link::guard::Note;
 use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -56,7 +57,7 @@ impl Outlet {
         if !sent {
             return Err(Lost::Channel.into());
         }
-        let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
+        let bytes = batch.bytes();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.settled(batch.deliveries.len(), bytes);
         Ok(())
@@ -65,6 +66,24 @@ impl Outlet {
     /// What is in flight, for the metrics.
     pub(super) const fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// Bytes of memory that a delivery takes: its body, and properties that are worth a note.
+    pub(super) fn size(&self, delivery: &Delivery) -> usize {
+        let notes = &self.connection.notes;
+        delivery.data.len() + notes.weight(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Whether something of a delivery cannot be read.
+    pub(super) fn is_unreadable(&self, delivery: &Delivery) -> bool {
+        let notes = &self.connection.notes;
+        notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Takes what was noted of a delivery.
+    pub(super) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
+        let notes = &self.connection.notes;
+        notes.take(self.channel.id(), delivery.delivery_tag)
     }
 
     /// The channel that it consumes by.
@@ -101,7 +120,9 @@ impl Pump {
             let mut lost = None;
             for arrival in chunk {
                 match arrival {
-                    Ok(delivery) if self.fits(delivery.data.len()) => arrived.push(delivery),
+                    Ok(delivery) if self.fits(self.outlet.size(&delivery)) => {
+                        arrived.push(delivery);
+                    }
                     Ok(_) => {
                         // Only cutting the line stops the broker at once.
                         self.outlet.connection.cut();
@@ -115,7 +136,8 @@ impl Pump {
                     }
                 }
             }
-            let bytes = arrived.iter().map(|delivery| delivery.data.len()).sum();
+            let sizes = arrived.iter().map(|delivery| self.outlet.size(delivery));
+            let bytes = sizes.sum();
             self.outlet.flow.arrived(arrived.len(), bytes);
             let ends = lost.is_some();
             if arrive.send(Ok(arrived)).is_err()
