@@ -1,5 +1,6 @@
 //! Connections to RabbitMQ.
 
+use std::fmt;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -50,6 +51,25 @@ impl Connected {
     }
 }
 
+/// Why there is no connection, where another attempt would end alike: a wrong password, a virtual host
+/// that is not there, a certificate that is not trusted, something else that answers.
+#[derive(Debug)]
+struct Lasting(String);
+
+impl fmt::Display for Lasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lasting {}
+
+/// Whether an error of [`connect`] asks for a person: time alone does not mend it.
+#[must_use]
+pub fn is_lasting(error: &anyhow::Error) -> bool {
+    error.is::<Lasting>()
+}
+
 /// Says whether the URLs and their certificate files can be used, without connecting.
 ///
 /// # Errors
@@ -68,9 +88,9 @@ pub fn check(url: &SecretUrl) -> anyhow::Result<()> {
 /// As [`check`], and when the broker does not answer, refuses, or shows a wrong certificate; the
 /// text says what to do.
 pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
-    check(url)?;
+    check(url).map_err(|error| Lasting(format!("{error:#}")))?;
     let urls = url.expose_all()?;
-    let mut refusals = Vec::new();
+    let (mut refusals, mut lasting) = (Vec::new(), true);
     for (place, one) in urls.iter().enumerate() {
         let (uri, connector) = prepare(one, url)?;
         let (host, port) = (uri.authority.host.clone(), uri.authority.port);
@@ -80,13 +100,18 @@ pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
                 return Ok(connected);
             }
             Err(why) if urls.len() == 1 => return Err(why),
-            Err(why) => refusals.push(format!("{host} port {port}: {why:#}")),
+            Err(why) => {
+                lasting &= is_lasting(&why);
+                refusals.push(format!("{host} port {port}: {why:#}"));
+            }
         }
     }
-    bail!(
-        "no member of the cluster lets us in: {}",
-        refusals.join("; ")
-    )
+    let why = format!("no broker of the list lets us in: {}", refusals.join("; "));
+    Err(if lasting {
+        Lasting(why).into()
+    } else {
+        anyhow!(why)
+    })
 }
 
 async fn connect_one(
@@ -101,7 +126,13 @@ async fn connect_one(
     let connection = tokio::time::timeout(CONNECT_WITHIN, connecting)
         .await
         .map_err(|_| anyhow!("no answer within {} s", CONNECT_WITHIN.as_secs()))?
-        .map_err(|error| anyhow!(refusal(&error, seen.tls.get().is_some())))?;
+        .map_err(|error| {
+            let why = refusal(&error, seen.tls.get().is_some());
+            if lasts(&error) {
+                return Lasting(why).into();
+            }
+            anyhow!(why)
+        })?;
     Ok(Connected {
         connection,
         tls: seen.tls.get().cloned(),
@@ -109,6 +140,20 @@ async fn connect_one(
         notes: seen.notes.clone(),
         line: seen.line.get().and_then(|line| line.try_clone().ok()),
     })
+}
+
+/// Whether the broker would refuse us again.
+fn lasts(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => matches!(
+            refusal.kind(),
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+                | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+        ),
+        ErrorKind::IOError(io) => tls::remedy(io, "", "").is_some(),
+        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => true,
+        _ => false,
+    }
 }
 
 /// Why we were not let in. A broker that misses a certificate of ours says so after the TLS

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::flow::{Turn, collect, write};
 use self::source::Source;
 use self::stage::Writer;
-use self::window::Window;
+use self::window::{Sizes, Window};
 use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::failure::Backoff;
 use crate::run::Shared;
@@ -158,6 +158,10 @@ async fn consume(
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
+    }
+    // Unlearned, the window would grow past it again, and again be cut.
+    if outlet.overflow() > 0 {
+        window.saw(Sizes::of([outlet.overflow()]));
     }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.

@@ -27,6 +27,8 @@ pub struct Outlet {
     channel: Channel,
     connection: Arc<Connected>,
     held: Arc<AtomicUsize>,
+    /// Size of the message that was one too many.
+    overflow: Arc<AtomicUsize>,
     flow: Flow,
 }
 
@@ -38,6 +40,7 @@ impl Outlet {
             channel,
             connection: Arc::new(connected),
             held: Arc::default(),
+            overflow: Arc::default(),
             flow,
         }
     }
@@ -61,6 +64,11 @@ impl Outlet {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.settled(batch.deliveries.len(), bytes);
         Ok(())
+    }
+
+    /// Size of the message for which the line was cut; 0 when it was not.
+    pub(super) fn overflow(&self) -> usize {
+        self.overflow.load(Ordering::Relaxed)
     }
 
     /// What is in flight, for the metrics.
@@ -123,7 +131,9 @@ impl Pump {
                     Ok(delivery) if self.fits(self.outlet.size(&delivery)) => {
                         arrived.push(delivery);
                     }
-                    Ok(_) => {
+                    Ok(delivery) => {
+                        let size = self.outlet.size(&delivery);
+                        self.outlet.overflow.store(size, Ordering::Relaxed);
                         // Only cutting the line stops the broker at once.
                         self.outlet.connection.cut();
                         lost = Some(Lost::Overflow(self.limit).into());

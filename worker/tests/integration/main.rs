@@ -33,3 +33,4 @@ mod stored_values;
 mod trace;
 mod traces;
 mod unicode;
+mod wire;
