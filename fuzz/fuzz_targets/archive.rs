@@ -14,11 +14,16 @@ const FORMS: [&str; 13] = [
 ];
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-fuzz_target!(|input: (Vec<u8>, bool, u8, &[u8])| {
-    let (chosen, signed, chunk, stream) = input;
+// Length of the pieces, how many columns, their forms, then the stream behind its signature.
+fuzz_target!(|input: &[u8]| {
+    let [chunk, columns, rest @ ..] = input else {
+        return;
+    };
+    let Some((chosen, stream)) = rest.split_at_checked(usize::from(columns % 8) + 1) else {
+        return;
+    };
     let columns: Vec<ColumnSpec> = chosen
         .iter()
-        .take(8)
         .enumerate()
         .map(|(place, form)| ColumnSpec {
             name: format!("c{place}"),
@@ -29,15 +34,9 @@ fuzz_target!(|input: (Vec<u8>, bool, u8, &[u8])| {
     let Ok(forms) = forms(&columns) else {
         return;
     };
-    if forms.is_empty() {
-        return;
-    }
-    let stream = match signed {
-        true => [SIGNATURE, stream].concat(),
-        false => stream.to_vec(),
-    };
+    let stream = [SIGNATURE, stream].concat();
     let (mut rows, mut block) = (Rows::default(), Block::new(&forms));
-    for piece in stream.chunks(usize::from(chunk) + 1) {
+    for piece in stream.chunks(usize::from(*chunk) + 1) {
         if rows.take(Bytes::copy_from_slice(piece), &mut block).is_err() {
             return;
         }

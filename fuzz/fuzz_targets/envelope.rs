@@ -9,8 +9,23 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&[u8], &str, &[u8])| {
-    let (list, key, body) = input;
+/// Bytes behind a length of two octets.
+fn part<'a>(from: &mut &'a [u8]) -> &'a [u8] {
+    let Some((length, rest)) = from.split_first_chunk::<2>() else {
+        return std::mem::take(from);
+    };
+    let (part, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
+    *from = rest;
+    part
+}
+
+// Property list, routing key, body.
+fuzz_target!(|input: &[u8]| {
+    let mut body = input;
+    let list = part(&mut body);
+    let Ok(key) = std::str::from_utf8(part(&mut body)) else {
+        return;
+    };
     let (again, left_out) = readable(list);
     assert!(again.len() <= list.len().max(2));
     assert!(readable(&again).1.is_empty());

@@ -47,12 +47,29 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, 0, 1][..], &length, payload, &[206]].concat()
 }
 
-fuzz_target!(|input: (Vec<(u8, &[u8])>, &[u8], &[u8], &[u8])| {
-    let (frames, end, come, go) = input;
+/// Frames: kind, length of two octets, payload. What is no frame any more is the end of the stream.
+fn frames(mut input: &[u8]) -> (Vec<(u8, &[u8])>, &[u8]) {
+    let mut frames = Vec::new();
+    while let [kind, high, low, rest @ ..] = input
+        && let Some((payload, rest)) = rest.split_at_checked(usize::from(*high) << 8 | usize::from(*low))
+    {
+        frames.push((*kind, payload));
+        input = rest;
+    }
+    (frames, input)
+}
+
+// The lengths of pieces, in and out, then the frames.
+fuzz_target!(|input: &[u8]| {
+    let [come, go, rest @ ..] = input else {
+        return;
+    };
+    let (come, go) = (&[*come][..], &[*go][..]);
+    let (frames, end) = frames(rest);
     // Headers with any list, deliveries with any strings, bodies, other methods, and any end.
     let mut stream = Vec::new();
     let mut whole = Vec::new();
-    for (kind, payload) in &frames {
+    for (kind, payload) in frames {
         let bytes = match kind % 4 {
             0 => frame(2, &[&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9][..], payload].concat()),
             1 => frame(3, payload),
@@ -64,8 +81,7 @@ fuzz_target!(|input: (Vec<(u8, &[u8])>, &[u8], &[u8], &[u8])| {
             }
             _ => {
                 // From here on anything may be wrong with the stream.
-                let other = frame(1, payload);
-                stream.extend_from_slice(&other);
+                stream.extend(frame(1, payload));
                 break;
             }
         };

@@ -294,7 +294,7 @@ fn split(entries: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, &[u8])> {
 }
 
 /// What makes a list the same message's after another delivery: the bytes of every property and
-/// header but those that the broker itself adds on the way (`added` says which).
+/// header but those that the broker itself adds on the way (`added` says which, by name).
 pub fn stable_parts(list: &[u8], added: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
     let mut from = Reader(list);
     let flags = from.short().unwrap_or_default();
@@ -303,20 +303,20 @@ pub fn stable_parts(list: &[u8], added: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
         if flags & 1 << (15 - place) == 0 {
             continue;
         }
-        parts.push(name.as_bytes());
         let before = from.0;
         let read = match kind {
             Kind::Text => from.text(),
             Kind::Octet => from.take(1),
             Kind::Time => from.take(8),
-            Kind::Table => from.long().inspect(|entries| {
-                let kept = split(entries).filter(|(name, _)| !name.is_some_and(&added));
-                parts.extend(kept.map(|(_, entry)| entry));
-            }),
+            Kind::Table => from.long(),
         };
         match read {
-            Ok(_) if matches!(kind, Kind::Table) => {}
-            Ok(bytes) => parts.push(bytes),
+            // Not the name: headers of the broker's alone are no headers.
+            Ok(entries) if matches!(kind, Kind::Table) => {
+                let kept = split(entries).filter(|(name, _)| !name.is_some_and(&added));
+                parts.extend(kept.map(|(_, entry)| entry));
+            }
+            Ok(bytes) => parts.extend([name.as_bytes(), bytes]),
             Err(_) => {
                 parts.push(before);
                 return parts;

@@ -206,6 +206,8 @@ fn what_the_broker_adds_does_not_change_what_a_message_is() {
     assert_eq!(parts(&[count(1), mine.clone()].concat()), first);
     assert_eq!(parts(&[mine.clone(), count(2)].concat()), first);
     assert_ne!(parts(&entry(b"mine\xfe", b"V")), first);
+    let none = stable_parts(&[0, 0], |_| false).concat();
+    assert_eq!(parts(&count(3)), none);
 }
 
 #[test]
