@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must pass before a change is taken: format, lints, tests, rules, scripts, dashboards.
 #
-# test.sh [--fast] [--keep-going]
+# test.sh [--fast | --long] [--keep-going]
+#     --long        also the fuzz targets, 30 s each (scripts/fuzz.sh)
 #     --fast        only the unit tests of cargo test, which need no servers; nothing is installed
 #     --keep-going  goes on after a step that failed, and fails at the end
 #
@@ -12,10 +13,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-fast=no keep_going=no failed=()
+fast=no long=no keep_going=no failed=()
 for option; do
   case $option in
     --fast) fast=yes ;;
+    --long) long=yes ;;
     --keep-going) keep_going=yes ;;
     -h | --help)
       print_help
@@ -126,6 +128,13 @@ if cargo deny --version >/dev/null 2>&1; then
   step "cargo deny" cargo deny --workspace --locked check licenses bans sources
 else
   skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
+fi
+if [[ $long == yes ]]; then
+  if cargo fuzz --version >/dev/null 2>&1 && have c++; then
+    step "fuzzing" scripts/fuzz.sh 30
+  else
+    skip "fuzzing" "cargo-fuzz or a C++ compiler is not installed (cargo install cargo-fuzz --locked; apt-get install g++)"
+  fi
 fi
 step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "cargo test" cargo_test

@@ -22,6 +22,12 @@ pub enum Code {
     TooDeep,
     /// The decoder itself failed on the body: a defect of the worker, not of the message.
     DecoderFailed,
+    /// An AMQP property, the name of a header, exchange or routing key is not UTF-8.
+    PropertyNotUtf8,
+    /// AMQP headers nested deeper than anybody reads.
+    HeadersTooDeep,
+    /// An AMQP property or header whose length or kind is wrong.
+    PropertyMalformed,
     /// Neither AMQP type, routing key nor body name an entity of the queue's domain.
     UnknownEntity,
     /// A required field is absent or null.
@@ -68,12 +74,15 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
         Self::TooDeep,
         Self::DecoderFailed,
+        Self::PropertyNotUtf8,
+        Self::HeadersTooDeep,
+        Self::PropertyMalformed,
         Self::UnknownEntity,
         Self::MissingField,
         Self::DuplicateField,
@@ -106,6 +115,9 @@ impl Code {
             Self::InvalidJson => "invalid_json",
             Self::TooDeep => "too_deep",
             Self::DecoderFailed => "decoder_failed",
+            Self::PropertyNotUtf8 => "property_not_utf8",
+            Self::HeadersTooDeep => "headers_too_deep",
+            Self::PropertyMalformed => "property_malformed",
             Self::UnknownEntity => "unknown_entity",
             Self::MissingField => "missing_field",
             Self::DuplicateField => "duplicate_field",
@@ -139,6 +151,9 @@ impl Code {
             | Self::InvalidJson
             | Self::TooDeep
             | Self::DecoderFailed
+            | Self::PropertyNotUtf8
+            | Self::HeadersTooDeep
+            | Self::PropertyMalformed
             | Self::UnknownEntity => Stage::Decode,
             Self::RefusedByDatabase => Stage::Load,
             Self::Orphan | Self::Purged => Stage::Merge,

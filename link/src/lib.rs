@@ -3,7 +3,10 @@
 
 pub mod broker;
 mod gather;
+pub mod guard;
+mod line;
 mod plaintext;
+pub mod properties;
 mod secret;
 pub mod tls;
 

@@ -56,7 +56,7 @@ pub struct Broker {
     /// Seconds after which a missing confirm counts as a lost connection
     #[arg(long, value_name = "S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
     pub confirm_timeout: u64,
-    /// Seconds to go on without a working broker, 0 for ever
+    /// Seconds to go on without a working broker, from the start on too; 0 for ever
     #[arg(long, value_name = "S", default_value = "60")]
     pub retry_for: u64,
 }

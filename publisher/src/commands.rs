@@ -152,9 +152,9 @@ fn transmit(
         if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
             serve(address, metrics.clone()).await?;
         }
-        let attempt = Publisher::connect_with(url, broker.settings(what.exchange)).await;
-        meter.with(|metrics| metrics.attempted(attempt.is_ok()));
-        let mut publisher = attempt?.with_traces(traces.clone());
+        let settings = broker.settings(what.exchange);
+        let connected = Publisher::connect_observed(url, settings, &meter).await?;
+        let mut publisher = connected.with_traces(traces.clone());
         if let Some(metrics) = &meter.0 {
             publisher = publisher.observed(metrics.clone());
         }

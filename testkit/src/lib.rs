@@ -10,6 +10,7 @@ mod collector;
 mod database;
 pub mod metrics;
 mod proxy;
+pub mod raw;
 pub mod rules;
 mod services;
 

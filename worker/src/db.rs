@@ -63,6 +63,14 @@ fn secure(url: &SecretUrl) -> anyhow::Result<PgConnectOptions> {
     }
     let mut options = PgConnectOptions::from_str(text.as_str())
         .map_err(|error| anyhow::anyhow!("the URL cannot be used: {error}"))?;
+    // sqlx looks for a host of that name, brackets and all.
+    let bare = options
+        .get_host()
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Some(bare) = bare.map(ToOwned::to_owned) {
+        options = options.host(&bare);
+    }
     let ca = url.tls().ca.as_ref();
     if let Some(ca) = ca {
         options = options.ssl_root_cert(ca);
@@ -213,6 +221,23 @@ mod tests {
         assert!(mode(&elsewhere).is_err());
         let here = of("postgres://u@127.0.0.1/x?sslmode=require");
         assert!(matches!(mode(&here), Ok(Require)));
+    }
+
+    #[test]
+    fn an_address_leads_to_itself() {
+        let host = |url: &str| {
+            let options = options(&of(url), "test");
+            options.map(|options| (options.get_host().to_owned(), is_here(&options)))
+        };
+        let to = |host: &str, here| (host.to_owned(), here);
+        assert_eq!(host("postgres://u@[::1]:5432/x").unwrap(), to("::1", true));
+        let far = "postgres://u@[2001:db8::1]/x";
+        assert_eq!(host(far).unwrap(), to("2001:db8::1", false));
+        assert_eq!(
+            host("postgres://u@127.0.0.1/x?host=::1").unwrap(),
+            to("::1", true)
+        );
+        assert!(SecretUrl::parse("postgres://u@[fe80::1%25eth0]/x", &["postgres"]).is_err());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod archive;
 mod encryption;
 
+use std::time::Duration;
+
 use acequia_contracts::Domain;
 use acequia_link::{SecretUrl, broker as link};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ExchangeKind};
+use lapin::{Connection, ExchangeKind, Queue};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -15,6 +17,9 @@ use crate::amqp::{self, EXCHANGE};
 use crate::config::ArchiveUrl;
 use crate::ingest::Lane;
 use crate::{clock, db, migrate, promote};
+
+/// Time between two looks at a queue with messages.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,11 +99,15 @@ pub async fn examine(
     }
     match link::connect(broker, "acequia-worker doctor").await {
         Ok(link::Connected {
-            connection, tls, ..
+            connection,
+            tls,
+            address,
+            ..
         }) => {
             findings.add("broker", Verdict::Ok, broker.to_string(), "");
-            encryption::of_broker(tls, broker, &mut findings);
-            if let Some(version) = broker_version(broker).await {
+            let plain = tls.is_none();
+            encryption::of_broker(tls, &address.0, &mut findings);
+            if plain && let Some(version) = broker_version(&address).await {
                 let major = version
                     .split('.')
                     .next()
@@ -285,36 +294,66 @@ async fn examine_broker(
         amqp::answer(look).await
     };
     let found = declared.await.map(|()| "is there".to_owned());
+    let found = found.map_err(|error| format!("{error:#}"));
     report(findings, &format!("exchange {EXCHANGE}"), found);
-    for lane in Lane::of(domains) {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
+    let lanes = Lane::of(domains);
+    let mut looks = Vec::new();
+    for lane in &lanes {
+        looks.push(look_at(connection, &lane.queue).await);
+    }
+    // Whether what waits is being taken shows in a second look only.
+    if looks
+        .iter()
+        .flatten()
+        .any(|queue| queue.message_count() > 0)
+    {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    for (lane, first) in lanes.iter().zip(looks) {
+        let check = format!("queue {}", lane.queue);
+        let before = first.as_ref().map_or(0, Queue::message_count);
+        let now = match first {
+            Ok(_) if before > 0 => look_at(connection, &lane.queue).await,
+            first => first,
         };
-        // A failed look closes its channel, so each has its own.
-        let declared = async {
-            let channel = amqp::answer(connection.create_channel()).await?;
-            let name = lane.queue.as_str().into();
-            amqp::answer(channel.queue_declare(name, passive, FieldTable::default())).await
+        let found = |queue: &Queue| {
+            let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+            format!("{messages} messages, {consumers} consumers")
         };
-        let found = declared.await.map(|queue| {
-            format!(
-                "{} messages, {} consumers",
-                queue.message_count(),
-                queue.consumer_count()
-            )
-        });
-        report(findings, &format!("queue {}", lane.queue), found);
+        match &now {
+            Ok(queue) if before > 0 && queue.message_count() >= before => findings.add(
+                &check,
+                Verdict::Warn,
+                format!(
+                    "{}: they did not get fewer in {} s",
+                    found(queue),
+                    BETWEEN_LOOKS.as_secs()
+                ),
+                "Look at /readyz of the workers, which says why a lane takes nothing; start one if none runs.",
+            ),
+            _ => report(findings, &check, now.as_ref().map(found).map_err(|error| format!("{error:#}"))),
+        }
     }
 }
 
-fn report(findings: &mut Findings, check: &str, found: anyhow::Result<String>) {
+/// The queue of a lane as the broker sees it. A failed look closes its channel, so each has its own.
+async fn look_at(connection: &Connection, queue: &str) -> anyhow::Result<Queue> {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let channel = amqp::answer(connection.create_channel()).await?;
+    let look = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    amqp::answer(look).await
+}
+
+fn report(findings: &mut Findings, check: &str, found: Result<String, String>) {
     match found {
         Ok(found) => findings.add(check, Verdict::Ok, found, ""),
         Err(error) => findings.add(
             check,
             Verdict::Warn,
-            format!("{error:#}"),
+            error,
             "Start `worker run`: it declares exchange and queues.",
         ),
     }
@@ -322,15 +361,12 @@ fn report(findings: &mut Findings, check: &str, found: anyhow::Result<String>) {
 
 /// The version that the broker names in the first frame of a plain connection; lapin keeps it
 /// to itself.
-async fn broker_version(url: &SecretUrl) -> Option<String> {
+async fn broker_version((host, port): &(String, u16)) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let url = url.expose().ok()?;
-    if url.scheme() != "amqp" {
-        return None;
-    }
-    let address = (url.host_str()?.to_owned(), url.port().unwrap_or(5672));
     let greeting = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        let mut stream = tokio::net::TcpStream::connect((host.as_str(), *port))
+            .await
+            .ok()?;
         stream.write_all(b"AMQP\0\0\x09\x01").await.ok()?;
         let mut header = [0; 7];
         stream.read_exact(&mut header).await.ok()?;
@@ -344,7 +380,7 @@ async fn broker_version(url: &SecretUrl) -> Option<String> {
         let text = frame.get(at + 4..at + 4 + usize::try_from(length).ok()?)?;
         Some(String::from_utf8_lossy(text).into_owned())
     };
-    tokio::time::timeout(std::time::Duration::from_secs(3), greeting)
+    tokio::time::timeout(Duration::from_secs(3), greeting)
         .await
         .ok()
         .flatten()

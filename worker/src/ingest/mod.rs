@@ -16,6 +16,7 @@ mod source;
 mod stage;
 mod store;
 mod traced;
+mod unreadable;
 mod window;
 
 use std::sync::Arc;
@@ -29,13 +30,14 @@ use tokio_util::sync::CancellationToken;
 use self::flow::{Turn, collect, write};
 use self::source::Source;
 use self::stage::Writer;
-use self::window::Window;
+use self::window::{Sizes, Window};
 use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::failure::Backoff;
 use crate::run::Shared;
 
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
 pub use lost::Lost;
+pub use properties::RAW;
 pub use sort::Sorted;
 pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
@@ -140,7 +142,13 @@ async fn consume(
         .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
         .context("broker")?;
     shared.metrics.ingest.started(&lane.queue);
-    health.succeeded();
+    // A lane that consumes has done nothing yet where messages wait: should it be lost again and
+    // again before the first of them is done, it stands still.
+    if source.found() > 0 {
+        health.working();
+    } else {
+        health.succeeded();
+    }
     let begun = Instant::now();
     let turn = Turn::new();
     let (hand_over, loads) = mpsc::channel(1);
@@ -151,6 +159,10 @@ async fn consume(
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
+    }
+    // Unlearned, the window would grow past it again, and again be cut.
+    if outlet.overflow() > 0 {
+        window.saw(Sizes::of([outlet.overflow()]));
     }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.

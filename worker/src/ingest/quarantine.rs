@@ -131,7 +131,11 @@ pub async fn quarantine(
         )
         .bind(
             rows.iter()
-                .map(|row| Json(properties::to_json(&deliveries[row.reject.delivery])))
+                .map(|row| {
+                    let position = row.reject.delivery;
+                    let note = sorted.notes.get(&position);
+                    Json(properties::to_json(&deliveries[position], note))
+                })
                 .collect::<Vec<_>>(),
         )
         .bind(rows.iter().map(|row| row.occurrences).collect::<Vec<_>>())

@@ -1,10 +1,12 @@
 //! Decodes a batch of deliveries into the columns of each entity and a list of rejected ones.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use acequia_contracts::{
     Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
 };
+use acequia_link::guard::Note;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
@@ -81,6 +83,8 @@ pub struct Sorted {
     pub good: Vec<EntityRows>,
     /// Messages for quarantine.
     pub rejected: Vec<Rejected>,
+    /// What cannot be read of rejected messages, by position in the batch of deliveries.
+    pub notes: HashMap<usize, Note>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,
     /// Messages whose publish time cannot be true.
@@ -97,6 +101,7 @@ impl Sorted {
             domain,
             good: domain.entities.iter().map(EntityRows::new).collect(),
             rejected: Vec::new(),
+            notes: HashMap::new(),
             oldest: None,
             implausible_times: 0,
             trace: None,
@@ -217,7 +222,7 @@ impl Sorted {
 }
 
 /// The entity named by AMQP type or routing key; the first of them that the domain knows.
-fn named_outside(domain: &Domain, delivery: &Delivery) -> Option<usize> {
+pub(super) fn named_outside(domain: &Domain, delivery: &Delivery) -> Option<usize> {
     let kind = delivery.properties.kind().as_ref();
     kind.and_then(|kind| domain.position(kind.as_str()))
         .or_else(|| {

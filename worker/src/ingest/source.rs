@@ -1,10 +1,11 @@
 //! What a lane takes its messages from: connection, topology, consumer, as one unit that is made
 //! anew after any loss.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use acequia_link::broker;
+use acequia_link::guard::Note;
 use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -12,17 +13,16 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::{ready_messages, watch};
 use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
+use super::stage::Writer;
 use super::window::{Sizes, is_suspect};
 use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, answer, declare};
-use crate::config::LoopArgs;
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
@@ -76,13 +76,43 @@ pub struct Batch {
     pub again: bool,
     /// Why there are no more of them.
     pub ended: Ended,
+    /// What was noted of some, by position.
+    notes: HashMap<usize, Note>,
 }
 
 impl Batch {
-    /// Sizes of the bodies.
+    /// Sizes of the messages.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        Sizes::of(self.deliveries.iter().map(|delivery| delivery.data.len()))
+        Sizes::of(self.each())
+    }
+
+    /// The sum of the sizes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.each().sum()
+    }
+
+    fn each(&self) -> impl Iterator<Item = usize> {
+        let weight = |position| self.notes.get(&position).map_or(0, |note| note.weight);
+        let messages = self.deliveries.iter().enumerate();
+        messages.map(move |(position, delivery)| delivery.data.len() + weight(position))
+    }
+
+    /// Takes what cannot be read of the messages, by position. Its weight stays until the batch is done.
+    pub fn take_unreadable(&mut self) -> HashMap<usize, Note> {
+        let noted = self.notes.iter_mut();
+        let unreadable = noted.filter(|(_, note)| !note.unreadable.is_empty());
+        unreadable
+            .map(|(position, note)| {
+                let weight = note.weight;
+                let left = Note {
+                    weight,
+                    ..Note::default()
+                };
+                (*position, std::mem::replace(note, left))
+            })
+            .collect()
     }
 }
 
@@ -103,6 +133,8 @@ pub struct Source {
     collected: u32,
     /// The queue counts how often it delivers a message.
     counted: bool,
+    /// Messages that waited when it began.
+    found: u32,
 }
 
 impl Source {
@@ -128,8 +160,10 @@ impl Source {
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
             collected: 0,
+            found: 0,
         };
         source.outlet.flow().reset();
+        source.found = source.waiting().await?;
         source.consume(window).await?;
         Ok(source)
     }
@@ -193,24 +227,29 @@ impl Source {
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
     pub async fn next_batch(
         &mut self,
-        settings: &LoopArgs,
+        writer: &Writer<'_>,
         most: usize,
         turn: &Turn,
-        stop: &CancellationToken,
     ) -> anyhow::Result<Option<Batch>> {
-        let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
+        let settings = &writer.shared.settings;
+        let Some(first) = self.first(writer, turn).await? else {
             return Ok(None);
         };
         let counted = self.counted;
-        let again = |delivery: &Delivery| delivery.redelivered && !counted;
+        let outlet = self.outlet.clone();
+        // What cannot be read is not looked at either: it goes to quarantine from here.
+        let again = |delivery: &Delivery| {
+            delivery.redelivered && !counted && !outlet.is_unreadable(delivery)
+        };
         let enough = Instant::now() + linger(&first, self.collected, settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
             ended: Ended::Apart,
             deliveries: vec![first],
+            notes: HashMap::new(),
         };
-        let mut bytes = batch.deliveries[0].data.len();
+        let mut bytes = self.outlet.size(&batch.deliveries[0]);
         while !batch.suspicious {
             if batch.deliveries.len() >= most {
                 batch.ended = Ended::Full;
@@ -242,9 +281,13 @@ impl Source {
                 self.ahead.push_front(delivery);
                 break;
             }
-            bytes += delivery.data.len();
+            bytes += self.outlet.size(&delivery);
             batch.deliveries.push(delivery);
         }
+        let noted = batch.deliveries.iter().enumerate();
+        batch.notes = noted
+            .filter_map(|(position, delivery)| Some((position, self.outlet.take_note(delivery)?)))
+            .collect();
         self.collected = u32::try_from(batch.deliveries.len()).unwrap_or(u32::MAX);
         Ok(Some(batch))
     }
@@ -253,9 +296,11 @@ impl Source {
     /// that nobody has told.
     async fn first(
         &mut self,
-        look_every: Duration,
-        stop: &CancellationToken,
+        writer: &Writer<'_>,
+        turn: &Turn,
     ) -> anyhow::Result<Option<Delivery>> {
+        let stop = writer.stop;
+        let look_every = writer.shared.settings.stall_after / 3;
         let mut passed_over = 0;
         loop {
             if stop.is_cancelled() {
@@ -272,12 +317,29 @@ impl Source {
                 }
                 () = tokio::time::sleep(look_every) => {}
             }
-            let ready = ready_messages(self.outlet.channel(), &self.queue).await?;
+            let ready = self.waiting().await?;
+            if ready == 0 && turn.is_free() {
+                writer.health.succeeded();
+            }
             passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {
                 return Err(Lost::Starved.into());
             }
         }
+    }
+
+    /// Messages that are ready in the queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    async fn waiting(&self) -> anyhow::Result<u32> {
+        ready_messages(self.outlet.channel(), &self.queue).await
+    }
+
+    /// Messages that were ready in the queue when consuming began.
+    #[must_use]
+    pub const fn found(&self) -> u32 {
+        self.found
     }
 
     /// The way back to the broker.

@@ -224,7 +224,7 @@ pub struct Load {
 
 impl Load {
     /// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
-    pub async fn decode(lane: &Lane, clock: &Clock, batch: Batch) -> Self {
+    pub async fn decode(lane: &Lane, clock: &Clock, mut batch: Batch) -> Self {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
         let mut sorted: Vec<Sorted> = match lane.domain {
@@ -232,14 +232,23 @@ impl Load {
             Some(domain) => vec![Sorted::new(domain)],
             None => catalog().iter().map(Sorted::new).collect(),
         };
+        let mut unreadable = batch.take_unreadable();
         for (position, delivery) in batch.deliveries.iter().enumerate() {
             if position % DECODED_AT_ONCE == DECODED_AT_ONCE - 1 {
                 tokio::task::yield_now().await; // the batch before this one is being written
             }
-            if lane.domain.is_none() {
-                let index = origin_of(delivery, &sorted);
-                sorted[index].add_dead(position, delivery, &lane.queue);
-            } else if let Some(sorted) = sorted.first_mut() {
+            let index = match lane.domain {
+                Some(_) => 0,
+                None => origin_of(delivery, &sorted),
+            };
+            let Some(sorted) = sorted.get_mut(index) else {
+                continue;
+            };
+            if let Some(note) = unreadable.remove(&position) {
+                sorted.add_unreadable(position, delivery, &lane.queue, note);
+            } else if lane.domain.is_none() {
+                sorted.add_dead(position, delivery, &lane.queue);
+            } else {
                 sorted.add(position, delivery, &lane.queue, &context);
             }
         }

@@ -219,12 +219,13 @@ fn by_bytes<'a, 'b>(
     deliveries: &'b [Delivery],
 ) -> impl Iterator<Item = &'a [&'b Rejected]> {
     const AT_ONCE: usize = 4 * 1024 * 1024;
-    let mut bytes = 0;
+    let size = |reject: &Rejected| deliveries[reject.delivery].data.len();
+    let mut bytes = rejected.first().map_or(0, |first| size(first));
     rejected.chunk_by(move |_, next| {
-        bytes += deliveries[next.delivery].data.len();
+        bytes += size(next);
         let fits = bytes <= AT_ONCE;
         if !fits {
-            bytes = 0;
+            bytes = size(next);
         }
         fits
     })

@@ -64,6 +64,34 @@ struct Report {
     failed: usize,
     /// The first of those that failed.
     failures: Vec<Failed>,
+    /// Rows that were sent without something that cannot be sent as it came.
+    incomplete: usize,
+    /// The first of them.
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    quarantine_id: i64,
+    /// Names of properties and headers; exchange and routing key, too.
+    properties: Vec<String>,
+}
+
+impl Report {
+    /// Notes what a row was sent without.
+    fn note(&mut self, row: &Quarantined) {
+        let properties = row.left_out();
+        if properties.is_empty() {
+            return;
+        }
+        self.incomplete += 1;
+        if self.left_out.len() < NAMED {
+            self.left_out.push(LeftOut {
+                quarantine_id: row.quarantine_id,
+                properties,
+            });
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -123,6 +151,14 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         {
             println!("{quarantine_id}: {reason}");
         }
+        for LeftOut {
+            quarantine_id,
+            properties,
+        } in &report.left_out
+        {
+            let properties = properties.join(", ");
+            println!("{quarantine_id}: sent without what cannot be sent as it came: {properties}");
+        }
     }
     Ok(super::code(report.replayed > 0 && report.failed == 0))
 }
@@ -166,7 +202,10 @@ async fn run(
         let mut replayed = Vec::new();
         for (row, outcome) in rows.iter().zip(outcomes) {
             match outcome {
-                Outcome::Confirmed => replayed.push(row.quarantine_id),
+                Outcome::Confirmed => {
+                    replayed.push(row.quarantine_id);
+                    report.note(row);
+                }
                 Outcome::Refused(reason) => {
                     report.failed += 1;
                     if report.failures.len() < NAMED {

@@ -35,3 +35,4 @@ mod stored_values;
 mod trace;
 mod traces;
 mod unicode;
+mod wire;
