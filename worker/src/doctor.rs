@@ -2,6 +2,7 @@
 
 mod archive;
 mod encryption;
+mod ledger;
 
 use acequia_contracts::Domain;
 use acequia_link::{SecretUrl, broker as link};
@@ -247,6 +248,7 @@ async fn examine_database(
         format!("{} messages unaccounted for", difference.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
+    ledger::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accounts;
 mod archive;
 mod bad_input;
 mod bounds;
@@ -33,3 +34,5 @@ mod stored_values;
 mod trace;
 mod traces;
 mod unicode;
+mod volume;
+mod write_off;
