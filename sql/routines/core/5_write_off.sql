@@ -11,11 +11,13 @@ begin
     loop
         return query execute format($sql$
             with lost as (
-                select e.batch_id, e.staged - f.rows as staged, 0 as pending
+                -- Also right in the middle of a promotion, which leaves the rows where they are.
+                select e.batch_id, x.rows - f.rows as staged, 0 as pending
                 from core.batches b
                 join core.batch_entities e on e.batch_id = b.batch_id and e.entity = $2 and e.staged > 0
+                cross join lateral (select e.received - e.duplicates - e.quarantined - e.written_off as rows) x
                 cross join lateral (select count(*)::int as rows from %1$s s where s.batch_id = b.batch_id) f
-                where b.domain = $1 and b.state = 'staged' and ($3 is null or b.batch_id = any ($3)) and f.rows < e.staged
+                where b.domain = $1 and b.state = 'staged' and ($3 is null or b.batch_id = any ($3)) and f.rows < x.rows
                 union all
                 select p.batch_id, 0, count(*)::int
                 from core.pending p
