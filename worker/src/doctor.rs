@@ -2,6 +2,7 @@
 
 mod archive;
 mod encryption;
+mod ledger;
 
 use std::time::Duration;
 
@@ -273,6 +274,7 @@ async fn examine_database(
         format!("{} messages unaccounted for", difference.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
+    ledger::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }
 

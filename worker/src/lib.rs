@@ -17,6 +17,7 @@ pub mod gate;
 pub mod health;
 pub mod http;
 pub mod ingest;
+pub mod ledger;
 pub mod maintain;
 pub mod metrics;
 pub mod migrate;

@@ -11,7 +11,7 @@ use acequia_worker::config::{
 };
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
+use acequia_worker::{archive, check, db, gate, ledger, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -89,6 +89,11 @@ enum Command {
     Gate {
         #[command(subcommand)]
         command: gate::Command,
+    },
+    /// Settle accounts of messages whose rows somebody removed
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
     },
     /// Move closed partitions to the object store; list and verify archives
     Archive(archive::ArchiveArgs),
@@ -239,6 +244,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
+        Command::Ledger { command } => ledger::execute(command).await,
         Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
         Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,
         Command::Purge(args) => archive::purge(args, stop_on_signal()?).await,

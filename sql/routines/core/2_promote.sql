@@ -68,7 +68,7 @@ begin
                 select * from %s($1)
             ), counted as (
                 update core.batch_entities e
-                set staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
+                set settled = true, staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
                     updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
                     stale = e.stale + o.stale, pending = e.pending + o.pending
                 from outcome o
@@ -90,11 +90,16 @@ begin
         return next;
     end loop;
 
+    -- What this promotion did not touch: copies, quarantined messages, batches that wait for the next one.
+    perform core.settle(p_domain);
     if v_batches is null and v_rows = 0 and v_parked = 0 then
         return;
     end if;
     if exists (select from core.batch_entities e where e.batch_id = any (v_batches) and e.staged <> 0) then
-        raise exception 'a merge function of domain % left staged rows without an outcome', p_domain;
+        raise exception '%', coalesce(
+            core.say_lost(p_domain, v_batches)
+                || format('. Put them back, or give them up: worker ledger write-off --domain %s --reason TEXT', p_domain),
+            format('a merge function of domain %s left staged rows without an outcome', p_domain));
     end if;
 
     update core.batches b set state = 'promoted', promoted_at = clock_timestamp() where b.batch_id = any (v_batches);

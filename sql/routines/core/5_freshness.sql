@@ -24,10 +24,9 @@ with waiting as materialized (
 ), reached as materialized (
     -- One queue per domain keeps the order: what was published before the newest message that came, came before it.
     select d.domain, greatest((
-        select b.newest_published_at from core.batch_entities b
-        where b.domain = d.domain and b.newest_published_at is not null
-        order by b.newest_published_at desc limit 1
-    ), (select max(s.newest_published_at) from core.entity_state s where s.domain = d.domain)) as published_at
+        select max(b.newest_published_at) from core.batch_entities b where b.domain = d.domain and not b.settled
+    ), (select max(t.newest_published_at) from core.settled_totals t where t.domain = d.domain),
+       (select max(s.newest_published_at) from core.entity_state s where s.domain = d.domain)) as published_at
     from (select distinct domain from core.entities) d
 ), entity as materialized (
     select e.core_table, s.changed_at, s.newest_published_at, r.published_at as reached,

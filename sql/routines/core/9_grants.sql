@@ -11,10 +11,17 @@ grant insert on raw.quarantine_versions to acequia_worker;
 -- Neither the time nor the login of an entry can be chosen.
 grant insert (who, action, quarantine_ids, filters, reason) on core.audit_log to acequia_worker;
 grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
-grant insert on core.batches, core.batch_entities to acequia_worker;
+grant insert on core.batches to acequia_worker;
+-- What becomes of a message later, and what is settled, is not the worker's to say.
+revoke insert on core.batch_entities from acequia_worker;
+grant insert (batch_id, domain, entity, received, duplicates, staged, quarantined, oldest_published_at, newest_published_at)
+    on core.batch_entities to acequia_worker;
 grant execute on all functions in schema core to acequia_worker;
 revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
-    core.partition_by_month(text, date), core.drop_days(text, date), core.archive_unwatch(text), core.archive_note_change(),
+    core.partition_by_month(text, date), core.drop_day(text, timestamptz),
+    core.prune_staging(text, timestamptz, bigint, integer), core.prune_quarantine(text, timestamptz, bigint, integer),
+    core.retain_batches(text, timestamptz, integer), core.retain_log(text, timestamptz, integer), core.thin(text, integer),
+    core.settle(text, integer), core.settle_changes(), core.archive_unwatch(text), core.archive_note_change(),
     core.archive_note(core.archives, bigint, text, text, jsonb), core.take_lock(text), core.try_lock(text), core.is_held(bigint),
     core.number_outbox()
 from acequia_worker;

@@ -130,8 +130,7 @@ async fn pause_while_behind(
     writer: &Writer<'_>,
     connection: &mut PgConnection,
 ) -> anyhow::Result<()> {
-    const STAGED: &str = "select coalesce(sum(e.staged), 0)::bigint from core.batches b \
-        join core.batch_entities e using (batch_id) where b.domain = $1 and b.state = 'staged'";
+    const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
         lane, shared, stop, ..
     } = writer;

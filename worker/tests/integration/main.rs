@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accounts;
 mod archive;
 mod bad_input;
 mod bounds;
@@ -35,4 +36,6 @@ mod stored_values;
 mod trace;
 mod traces;
 mod unicode;
+mod volume;
 mod wire;
+mod write_off;
