@@ -11,7 +11,7 @@ use lapin::{Connection, ExchangeKind};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::amqp::{self, EXCHANGE};
+use crate::amqp::{self, DEAD_QUEUE, EXCHANGE};
 use crate::config::ArchiveUrl;
 use crate::ingest::Lane;
 use crate::{db, migrate, promote};
@@ -280,7 +280,9 @@ async fn examine_broker(
             let name = lane.queue.as_str().into();
             amqp::answer(channel.queue_declare(name, passive, FieldTable::default())).await
         };
-        let found = declared.await.map(|queue| {
+        let found = declared.await;
+        let exists = found.is_ok();
+        let found = found.map(|queue| {
             format!(
                 "{} messages, {} consumers",
                 queue.message_count(),
@@ -288,6 +290,34 @@ async fn examine_broker(
             )
         });
         report(findings, &format!("queue {}", lane.queue), found);
+        if exists {
+            arguments_of(connection, &lane.queue, findings).await;
+        }
+    }
+}
+
+/// Declaring a queue that is there changes nothing, and tells whether its arguments are those it
+/// should have.
+async fn arguments_of(connection: &Connection, queue: &str, findings: &mut Findings) {
+    let check = format!("arguments of {queue}");
+    match amqp::declare_queue(connection, queue).await {
+        Ok(None) => findings.add(&check, Verdict::Ok, "as they should be", ""),
+        Ok(Some(other)) => {
+            // Dead letters are taken all the same; another queue is not consumed from.
+            let verdict = if queue == DEAD_QUEUE {
+                Verdict::Warn
+            } else {
+                Verdict::Fail
+            };
+            let remedy = other.remedy();
+            findings.add(&check, verdict, other.difference, &remedy);
+        }
+        Err(error) => findings.add(
+            &check,
+            Verdict::Warn,
+            format!("{error:#}"),
+            "Give the worker's user the right to configure its queues: it declares them at each start.",
+        ),
     }
 }
 
