@@ -61,7 +61,7 @@ native_up() {
     ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
   worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
     "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
-  set_value "$RUN_DIR/env" ARCHIVE_URL "${ARCHIVE_URL:-file://$RUN_DIR/archive}"
+
   native_worker
 }
 

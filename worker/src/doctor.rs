@@ -14,7 +14,7 @@ use lapin::{Connection, ExchangeKind, Queue};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::amqp::{self, EXCHANGE};
+use crate::amqp::{self, DEAD_QUEUE, EXCHANGE};
 use crate::config::ArchiveUrl;
 use crate::ingest::Lane;
 use crate::{clock, db, migrate, promote};
@@ -322,6 +322,7 @@ async fn examine_broker(
             let (messages, consumers) = (queue.message_count(), queue.consumer_count());
             format!("{messages} messages, {consumers} consumers")
         };
+        let exists = now.is_ok();
         match &now {
             Ok(queue) if before > 0 && queue.message_count() >= before => findings.add(
                 &check,
@@ -335,6 +336,34 @@ async fn examine_broker(
             ),
             _ => report(findings, &check, now.as_ref().map(found).map_err(|error| format!("{error:#}"))),
         }
+        if exists {
+            arguments_of(connection, &lane.queue, findings).await;
+        }
+    }
+}
+
+/// Declaring a queue that is there changes nothing, and tells whether its arguments are those it
+/// should have.
+async fn arguments_of(connection: &Connection, queue: &str, findings: &mut Findings) {
+    let check = format!("arguments of {queue}");
+    match amqp::declare_queue(connection, queue).await {
+        Ok(None) => findings.add(&check, Verdict::Ok, "as they should be", ""),
+        Ok(Some(other)) => {
+            // Dead letters are taken all the same; another queue is not consumed from.
+            let verdict = if queue == DEAD_QUEUE {
+                Verdict::Warn
+            } else {
+                Verdict::Fail
+            };
+            let remedy = other.remedy();
+            findings.add(&check, verdict, other.difference, &remedy);
+        }
+        Err(error) => findings.add(
+            &check,
+            Verdict::Warn,
+            format!("{error:#}"),
+            "Give the worker's user the right to configure its queues: it declares them at each start.",
+        ),
     }
 }
 

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use anyhow::Context as _;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +138,9 @@ async fn consume(
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
     let mut connection = writer.connect().await.context("database")?;
+    if lane.domain.is_none() {
+        writable(&mut connection.0).await.context("database")?;
+    }
     let mut source = Source::open(shared, lane, window.size())
         .await
         .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
@@ -168,4 +172,14 @@ async fn consume(
     // broker notices.
     outlet.close().await;
     written.and(collected)
+}
+
+/// Waits until quarantine can be written. A dead letter has been delivered in vain often enough: it is
+/// not taken from its queue before there is a place for it.
+async fn writable(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("lock table raw.quarantine in row exclusive mode")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.rollback().await
 }

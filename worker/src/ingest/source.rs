@@ -14,6 +14,7 @@ use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 use super::answers::{ready_messages, watch};
 use super::flow::Turn;
@@ -22,7 +23,7 @@ use super::outlet::{Outlet, Pump};
 use super::stage::Writer;
 use super::window::{Sizes, is_suspect};
 use super::{Lane, Lost};
-use crate::amqp::{ANSWER_WITHIN, answer, declare};
+use crate::amqp::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer, declare};
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
@@ -145,7 +146,8 @@ impl Source {
     pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
         let connected = broker::connect(&shared.broker, &name).await?;
-        declare(&connected.connection, &shared.domains).await?;
+        let others = declare(&connected.connection, &shared.domains).await?;
+        consumable(lane, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
         let took = shared.metrics.ingest.broker_answers(&lane.queue);
@@ -353,6 +355,30 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.outlet.flow().reset();
     }
+}
+
+/// Whether a lane may consume although queues have other arguments than they should. Another lane's
+/// queue is none of its business. Its own may lack the dead-lettering that the promise rests on; dead
+/// letters are safer in quarantine than in a queue of whatever kind.
+fn consumable(lane: &Lane, others: &[Mismatch]) -> anyhow::Result<()> {
+    let Some(other) = others.iter().find(|other| other.queue == lane.queue) else {
+        return Ok(());
+    };
+    let (queue, difference) = (&other.queue, &other.difference);
+    if queue == DEAD_QUEUE {
+        warn!(
+            event = "queue.other_arguments",
+            queue,
+            difference,
+            remedy = other.remedy(),
+            "the queue was declared with other arguments"
+        );
+        return Ok(());
+    }
+    anyhow::bail!(
+        "queue {queue} was declared with other arguments ({difference}). {}",
+        other.remedy()
+    )
 }
 
 /// How long a batch that begins with a message waits for more, where the batch before had so many.

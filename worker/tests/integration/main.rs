@@ -26,6 +26,7 @@ mod oracle;
 mod pending;
 mod permutations;
 mod quarantine;
+mod queues;
 mod references;
 mod replay;
 mod replay_faults;
