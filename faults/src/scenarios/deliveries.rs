@@ -146,9 +146,8 @@ struct Maker(ChaCha8Rng);
 impl Maker {
     /// Sizes of bodies: most are small, some of each size up to a megabyte.
     fn size(&mut self) -> usize {
-        let bits = self
-            .0
-            .random_range(0..if self.0.random_bool(0.05) { 21 } else { 11 });
+        let most = if self.0.random_bool(0.05) { 21 } else { 11 };
+        let bits = self.0.random_range(0..most);
         self.0.random_range(0..1_usize << bits)
     }
 
