@@ -9,6 +9,8 @@ mod relay;
 
 use std::time::{Duration, Instant};
 
+use std::time::Duration;
+
 use acequia_contracts::Domain;
 use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
@@ -85,6 +87,9 @@ impl Deliver {
 
 impl Work for Deliver {
     const NAME: &'static str = "deliver";
+    // It waits for the broker too, a few seconds at most; what it does twice has the same id.
+    const ATTENDED: bool = false;
+    const WITHIN: Duration = Duration::from_secs(30);
 
     async fn step(
         &self,
