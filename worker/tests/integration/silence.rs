@@ -1,21 +1,29 @@
 //! Connections that go silent: nothing comes, and nobody hears that nothing will.
 
+use std::time::Instant;
+
 use acequia_testkit::{Lost, Proxy, wait_for};
 use futures_util::{StreamExt, stream};
 
 use crate::support::school::{DOMAIN, alumnos};
 use crate::support::{Platform, RunningWorker, get};
 
-/// Publishes students, waits until they are in the core, and asserts that each is there once.
+/// Publishes students, waits until they are in the core, and asserts that each is there once. A batch whose
+/// commit was not answered comes again, and counts as copies. What waits is bounded: by 90 s here, where a
+/// half-open connection was waited for 180 s, and some for good.
 async fn flows(platform: &Platform, ids: std::ops::Range<i32>) {
-    let received = i64::from(ids.end - 1);
+    let begun = Instant::now();
+    let sent = i64::from(ids.end - 1);
     platform.publish_all(&alumnos(ids)).await;
-    platform.settled(received).await;
+    platform.settled_unique(sent).await;
+    println!(
+        "{sent} students after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
     let students = platform
         .number("select count(*) from academico.alumnos")
         .await;
-    assert_eq!(students, received);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(students, sent);
 }
 
 async fn ready_again(worker: &RunningWorker) {
