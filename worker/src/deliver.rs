@@ -9,8 +9,6 @@ mod relay;
 
 use std::time::{Duration, Instant};
 
-use std::time::Duration;
-
 use acequia_contracts::Domain;
 use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
@@ -89,7 +87,7 @@ impl Work for Deliver {
     const NAME: &'static str = "deliver";
     // It waits for the broker too, a few seconds at most; what it does twice has the same id.
     const ATTENDED: bool = false;
-    const WITHIN: Duration = Duration::from_secs(30);
+    const WITHIN: Duration = Duration::from_secs(60);
 
     async fn step(
         &self,
