@@ -5,6 +5,7 @@ pub mod broker;
 mod gather;
 pub mod guard;
 mod line;
+mod hosts;
 mod plaintext;
 pub mod properties;
 mod secret;

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, bail};
 use url::Url;
 
+use crate::hosts;
 use crate::tls::TlsFiles;
 
 /// The URL of a server, which may hold a password, and how the connection is secured. It shows
 /// itself without password and without options, in `Debug` too. Several URLs may stand for the members
-/// of a cluster, with a comma between them; each has its scheme.
+/// of a cluster, with a comma between them; each has its scheme. One URL of PostgreSQL with several hosts,
+/// `postgres://user:password@a:5432,b:5432/database`, is such a list, too.
 #[derive(Clone)]
 pub struct SecretUrl {
     source: Source,
@@ -115,7 +117,7 @@ impl SecretUrl {
     ///
     /// # Errors
     /// When they stand in a file that cannot be read (any more), or one is no such URL.
-    pub(crate) fn expose_all(&self) -> anyhow::Result<Vec<Url>> {
+    pub fn expose_all(&self) -> anyhow::Result<Vec<Url>> {
         let mut urls = match &self.source {
             Source::Text(urls) => urls.clone(),
             Source::File(path) => read(path, self.schemes)?,
@@ -144,7 +146,11 @@ impl SecretUrl {
 }
 
 fn parse(text: &str, schemes: &[&str]) -> anyhow::Result<Vec<Url>> {
-    split(text, schemes)
+    let mut urls = Vec::new();
+    for text in split(text, schemes) {
+        urls.extend(hosts::expand(text)?);
+    }
+    urls.iter()
         .map(|text| {
             let url = Url::parse(text.trim()).context("is not a URL")?;
             if !schemes.contains(&url.scheme()) {
@@ -195,7 +201,7 @@ fn shown(urls: &[Url]) -> String {
         }
         url.into()
     });
-    shown.collect::<Vec<String>>().join(",")
+    hosts::join(&shown.collect::<Vec<String>>())
 }
 
 impl fmt::Display for SecretUrl {
@@ -271,6 +277,21 @@ mod tests {
             };
             assert!(!text.contains("s3cret"), "{text}");
         }
+    }
+
+    #[test]
+    fn of_several_hosts_no_password_is_shown() {
+        let text = "postgres://app:s3cret@a:1,[::1]:2/db?password=s3cret";
+        let url = SecretUrl::parse(text, &["postgres"]).unwrap();
+        let shown = "postgres://app:***@a:1,[::1]:2/db";
+        assert_eq!(format!("{url} {url:?}"), format!("{shown} {shown}"));
+        let all = url.expose_all().unwrap();
+        let hosts: Vec<_> = all.iter().map(|url| (url.host_str(), url.port())).collect();
+        assert_eq!(hosts, [(Some("a"), Some(1)), (Some("[::1]"), Some(2))]);
+        assert!(url.expose().is_err());
+        let wrong = SecretUrl::parse("postgres://app:s3cret@a:1,b:x/db", &["postgres"]);
+        let error = format!("{:#}", wrong.unwrap_err());
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -217,6 +217,41 @@ pub struct RuleArgs {
     pub rule_max: Duration,
 }
 
+/// Where the broker's management is.
+#[derive(Clone, Default, Args)]
+pub struct ManagementArgs {
+    /// Management of RabbitMQ: http://user:password@host:15672, to look at the members of queues; without
+    /// a user, that of AMQP_URL
+    #[arg(
+        long,
+        env = "RABBITMQ_MANAGEMENT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    management_url: Option<String>,
+}
+
+impl std::fmt::Debug for ManagementArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManagementArgs").finish_non_exhaustive()
+    }
+}
+
+impl ManagementArgs {
+    /// The URL, if there is one.
+    ///
+    /// # Errors
+    /// When it is no URL of HTTP.
+    pub fn url(&self) -> anyhow::Result<Option<SecretUrl>> {
+        let given = self.management_url.as_deref();
+        given
+            .filter(|url| !url.is_empty())
+            .map(|url| SecretUrl::parse(url, &["http", "https"]))
+            .transpose()
+            .context("RABBITMQ_MANAGEMENT_URL, for example http://user:password@127.0.0.1:15672")
+    }
+}
+
 /// How the loops run.
 #[derive(Debug, Clone, Args)]
 pub struct LoopArgs {

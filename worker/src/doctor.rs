@@ -2,6 +2,7 @@
 
 mod archive;
 mod encryption;
+mod failover;
 mod ledger;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use sqlx::PgConnection;
 
 use crate::amqp::{self, DEAD_QUEUE, EXCHANGE};
 use crate::config::ArchiveUrl;
+use crate::db::Unfit;
 use crate::ingest::Lane;
 use crate::{clock, db, migrate, promote};
 
@@ -67,13 +69,27 @@ impl Findings {
     }
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// PostgreSQL.
+    pub database: &'a SecretUrl,
+    /// RabbitMQ.
+    pub broker: &'a SecretUrl,
+    /// RabbitMQ's management, if its address is given.
+    pub management: Option<&'a SecretUrl>,
+    /// The object store.
+    pub archive: &'a ArchiveUrl,
+}
+
 /// Runs every check.
-pub async fn examine(
-    database: &SecretUrl,
-    broker: &SecretUrl,
-    domains: &[&'static Domain],
-    archive: &ArchiveUrl,
-) -> Vec<Finding> {
+pub async fn examine(places: Places<'_>, domains: &[&'static Domain]) -> Vec<Finding> {
+    let Places {
+        database,
+        broker,
+        management,
+        archive,
+    } = places;
     let mut findings = Findings::default();
     match db::connect(database, "doctor").await {
         Ok(mut connection) => {
@@ -95,7 +111,11 @@ pub async fn examine(
             "database",
             Verdict::Fail,
             format!("{database}: {error}"),
-            "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database.",
+            if is_unfit(&error) {
+                "Let DATABASE_URL lead to a primary; what is said of the server above tells why this one is none."
+            } else {
+                "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database."
+            },
         ),
     }
     match link::connect(broker, "acequia-worker doctor").await {
@@ -126,6 +146,7 @@ pub async fn examine(
                 );
             }
             examine_broker(&connection, domains, &mut findings).await;
+            failover::of_queues(management, broker, domains, &mut findings).await;
             amqp::close(&connection).await;
         }
         Err(error) => findings.add(
@@ -136,6 +157,11 @@ pub async fn examine(
         ),
     }
     findings.0
+}
+
+/// Whether a server answers that cannot be used as it is.
+fn is_unfit(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(io) if io.get_ref().is_some_and(|inner| inner.is::<Unfit>()))
 }
 
 async fn examine_database(
@@ -158,10 +184,6 @@ async fn examine_database(
             "an acknowledged message could be lost when the machine stops",
         ),
         (
-            "synchronous_commit",
-            "an acknowledged message could be lost when the server stops",
-        ),
-        (
             "full_page_writes",
             "a torn page could lose acknowledged messages",
         ),
@@ -170,7 +192,7 @@ async fn examine_database(
             .bind(setting)
             .fetch_one(&mut *connection)
             .await?;
-        let ok = value != "off" && value != "local";
+        let ok = value != "off";
         let found = if ok { value } else { format!("{value}: {why}") };
         findings.expect(setting, ok, found, &format!("Set {setting} = on."));
     }
@@ -191,6 +213,7 @@ async fn examine_database(
             "",
         );
     }
+    failover::of_standbys(connection, findings).await?;
     match migrate::check(connection).await {
         Ok(()) => findings.add(
             "schema",
@@ -275,6 +298,7 @@ async fn examine_database(
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
     ledger::examine(connection, findings).await?;
+    failover::of_lost_batches(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }
 

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use sqlx::error::DatabaseError;
+
+use crate::db::Unfit;
 
 /// What went wrong, by what has to happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,21 @@ impl Failure {
     }
 }
 
+/// What an operator can do about an error: what its class says, unless more is known of it.
+#[must_use]
+pub fn remedy(error: &sqlx::Error) -> &'static str {
+    let inner = match error {
+        sqlx::Error::Io(io) => io.get_ref(),
+        _ => None,
+    };
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    if code.as_deref() == Some("25006") || inner.is_some_and(|inner| inner.is::<Unfit>()) {
+        return "Bring a primary back, or let DATABASE_URL lead to it: `worker doctor` says what answers there. \
+                Messages wait in the queue meanwhile.";
+    }
+    Failure::of(error).remedy()
+}
+
 /// What an error says, for logs and for /readyz: PostgreSQL's text without the value that it refused,
 /// which may be personal data.
 #[must_use]
@@ -141,6 +159,17 @@ mod tests {
             Failure::of_sqlstate("23514", "no partition of relation \"x\" found for row"),
             Failure::Broken
         );
+    }
+
+    #[test]
+    fn a_server_that_only_reads_has_a_remedy_of_its_own() {
+        for unfit in [Unfit::Standby, Unfit::ReadOnly, Unfit::HungUp] {
+            let error = sqlx::Error::from(unfit);
+            assert_eq!(Failure::of(&error), Failure::Down);
+            assert!(remedy(&error).contains("primary"));
+        }
+        let error = crate::db::no_answer(Duration::ZERO);
+        assert_eq!(remedy(&error), Failure::Down.remedy());
     }
 
     #[test]

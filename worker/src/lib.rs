@@ -3,6 +3,7 @@
 
 #![warn(clippy::print_stderr)]
 
+pub mod acknowledged;
 pub mod amqp;
 pub mod archive;
 pub mod check;

@@ -7,9 +7,9 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, ManagementArgs, PasswordArgs, RuleArgs, duration,
 };
-use acequia_worker::doctor::{self, Verdict};
+use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;
 use acequia_worker::{archive, check, db, gate, ledger, migrate, quarantine, refresh, run, trace};
 use anyhow::Context;
@@ -57,6 +57,8 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         broker: BrokerArgs,
+        #[command(flatten)]
+        management: ManagementArgs,
         #[command(flatten)]
         archive: ArchiveUrl,
         /// Print a JSON list
@@ -178,12 +180,19 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor {
             database,
             broker,
+            management,
             archive,
             json,
         } => {
             let domains = run::domains_of(&[])?;
-            let findings =
-                doctor::examine(&database.url()?, &broker.url()?, &domains, &archive).await;
+            let management = management.url()?;
+            let places = Places {
+                database: &database.url()?,
+                broker: &broker.url()?,
+                management: management.as_ref(),
+                archive: &archive,
+            };
+            let findings = doctor::examine(places, &domains).await;
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {

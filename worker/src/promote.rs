@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
+use crate::acknowledged::look;
+use crate::db::Session;
 use crate::failure::describe;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
@@ -145,7 +147,9 @@ pub struct Promote;
 impl Work for Promote {
     const NAME: &'static str = "promote";
 
-    async fn prepare(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+    async fn prepare(&self, connection: &mut Session, shared: &Shared) -> sqlx::Result<()> {
+        // A lane meets a new server when it has something to write; this loop meets it at once.
+        look(connection, shared).await?;
         if !check_references_per_statement(connection).await? {
             warn!(
                 event = "promote.slow",

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub health: Health,
     /// The time, by the database's clock.
     pub clock: Clock,
+    /// What was acknowledged last.
+    pub acknowledged: Memory,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
     staged: HashMap<&'static str, Notify>,
@@ -93,6 +96,7 @@ pub async fn run(
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
         clock: Clock::default(),
+        acknowledged: Memory::default(),
         traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
         staged: domains
             .iter()

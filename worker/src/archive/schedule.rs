@@ -206,6 +206,8 @@ impl Archiver {
 impl Work for Archiver {
     const NAME: &'static str = "archive";
     const SHORT: bool = false;
+    // It waits for the object store, and for connections of its own.
+    const ATTENDED: bool = false;
     // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
     const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 

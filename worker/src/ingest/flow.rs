@@ -1,7 +1,6 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
 use anyhow::Context as _;
-use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::outlet::Outlet;
@@ -10,6 +9,7 @@ use super::stage::{Load, Writer};
 use super::traced;
 use super::window::Window;
 use crate::amqp::queue_of;
+use crate::db::{Session, attended};
 use crate::metrics::Open;
 
 /// Whose turn it is to write: one batch at a time.
@@ -94,7 +94,7 @@ pub async fn collect<'a>(
 /// one was acknowledged.
 pub async fn write(
     writer: &Writer<'_>,
-    connection: &mut (PgConnection, Open),
+    connection: &mut (Session, Open),
     outlet: &Outlet,
     mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
@@ -102,7 +102,7 @@ pub async fn write(
     let outcome = async {
         let lane = writer.lane;
         loop {
-            pause_while_behind(writer, &mut connection.0).await?;
+            pause_while_behind(writer, connection).await?;
             let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
@@ -118,6 +118,9 @@ pub async fn write(
             crate::failpoint::after_commit();
             outlet.acknowledge(load.batch).await?;
             acknowledged = true;
+            for batch in load.written {
+                writer.shared.acknowledged.add(batch);
+            }
             writer.health.succeeded();
             drop(permit);
         }
@@ -128,7 +131,7 @@ pub async fn write(
 /// Waits while more rows are staged than promotion should be behind.
 async fn pause_while_behind(
     writer: &Writer<'_>,
-    connection: &mut PgConnection,
+    connection: &mut (Session, Open),
 ) -> anyhow::Result<()> {
     const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
@@ -138,11 +141,13 @@ async fn pause_while_behind(
         return Ok(());
     };
     while !stop.is_cancelled() {
-        let staged: i64 = sqlx::query_scalar(STAGED)
+        writer.health.working();
+        let attention = writer.attention(connection);
+        let look = sqlx::query_scalar(STAGED)
             .bind(domain.name)
-            .fetch_one(&mut *connection)
-            .await
-            .context("database")?;
+            .fetch_one(&mut *connection.0);
+        let staged: i64 = attended(&attention, look).await.context("database")?;
+        writer.health.succeeded();
         shared
             .metrics
             .ingest

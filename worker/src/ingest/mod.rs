@@ -99,12 +99,14 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         settings.in_flight_bytes,
     );
     let mut backoff = Backoff::default();
+    let waits = |note| health.waits(note);
     let writer = Writer {
         lane: &lane,
         shared: &shared,
         store: &store,
         stop: &stop,
         health: &health,
+        waits: &waits,
         rejects: rejects::Rejects::default(),
     };
     while !stop.is_cancelled() {

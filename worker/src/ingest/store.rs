@@ -9,6 +9,7 @@ use lapin::message::Delivery;
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
 use super::insert::{Insert, bisect, insert};
 use super::quarantine::quarantine;
@@ -36,6 +37,8 @@ pub struct Counts {
 pub struct Written {
     /// Number of the batch.
     pub batch_id: i64,
+    /// What tells it from a batch of another server that has the same number.
+    pub identity: Uuid,
     /// Counts per entity that occurred; [`UNKNOWN`] for messages without one.
     pub counts: Vec<(&'static str, Counts)>,
     /// Newly quarantined messages per code.
@@ -204,6 +207,7 @@ impl Store {
         }
         let written = Written {
             batch_id,
+            identity: Uuid::now_v7(),
             counts: named(sorted, &counts),
             codes: codes.into_iter().collect(),
         };
@@ -233,8 +237,8 @@ fn by_bytes<'a, 'b>(
 
 const ACCOUNT: &str = "
 with batch as (
-    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, state)
-    select $1, $2, $3, $4, $5, $13, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
+    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, identity, state)
+    select $1, $2, $3, $4, $5, $13, $14, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
 insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
     oldest_published_at, newest_published_at)
@@ -275,6 +279,7 @@ async fn account(
         .bind(span(sorted, written, |rows| rows.oldest))
         .bind(span(sorted, written, |rows| rows.newest))
         .bind(&sorted.trace)
+        .bind(written.identity)
         .execute(connection)
         .await?;
     Ok(())

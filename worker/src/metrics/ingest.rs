@@ -10,7 +10,7 @@ use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, 
 use tracing::{info, warn};
 
 use super::{ANSWER, LAG, WORK, create_failures, positive};
-use crate::failure::{Failure, describe};
+use crate::failure::{Failure, describe, remedy};
 use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
 
 /// Messages in a batch.
@@ -42,6 +42,7 @@ pub struct Ingest {
     connected: IntGaugeVec,
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
+    lost: IntCounterVec,
     broker_answers: HistogramVec,
 }
 
@@ -100,6 +101,7 @@ impl Ingest {
             metrics
                 .duplicates
                 .with_label_values(&[domain.name, UNKNOWN]);
+            metrics.lost.with_label_values(&[domain.name]);
             for entity in &domain.entities {
                 for counter in [
                     &metrics.duplicates,
@@ -222,6 +224,11 @@ impl Ingest {
                 "Times that consuming was interrupted, by reason.",
                 &["queue", "reason"],
             )?,
+            lost: make.counters(
+                "acequia_lost_messages_total",
+                "Acknowledged messages that the database lost: a server took over without them.",
+                &["domain"],
+            )?,
             broker_answers: make.histograms(
                 "acequia_broker_answer_duration_seconds",
                 "From a question about the queue to the broker's answer, one every five seconds.",
@@ -332,7 +339,7 @@ impl Ingest {
             messages,
             failure = failure.as_str(),
             error = describe(error),
-            remedy = failure.remedy(),
+            remedy = remedy(error),
             "batch not staged, its messages wait"
         );
         self.retries
@@ -396,6 +403,13 @@ impl Ingest {
         ] {
             histogram.with_label_values(&[queue]).observe(value);
         }
+    }
+
+    /// Messages that were acknowledged are not in the database any more.
+    pub fn lost(&self, domain: &str, messages: i64) {
+        self.lost
+            .with_label_values(&[domain])
+            .inc_by(positive(messages));
     }
 
     /// Rows whose parent never came, or whose range was purged, were moved to quarantine.

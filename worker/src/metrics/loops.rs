@@ -7,7 +7,7 @@ use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
-use crate::failure::{Failure, describe};
+use crate::failure::{Failure, describe, remedy};
 use crate::health::LoopReport;
 use crate::ingest::Lane;
 
@@ -112,7 +112,7 @@ impl Loops {
                 domain,
                 failure = failure.as_str(),
                 error = describe(failed),
-                remedy = failure.remedy(),
+                remedy = remedy(failed),
                 "step failed"
             );
         } else {
@@ -122,7 +122,7 @@ impl Loops {
                 domain,
                 failure = failure.as_str(),
                 error = describe(failed),
-                remedy = failure.remedy(),
+                remedy = remedy(failed),
                 "step failed"
             );
         }

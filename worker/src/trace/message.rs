@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::away::{self, Away};
 use super::core_row::{self, CoreRow};
+use super::lost::{self, LostMessages};
 use super::quarantine::{self, Quarantined};
 use super::staged::{self, Outcome, Staged};
 use crate::ingest::Identity;
@@ -29,6 +30,10 @@ pub struct MessageTrace {
     pub rows: Vec<Merged>,
     /// Its row in quarantine.
     pub quarantine: Option<Quarantined>,
+    /// Acknowledged messages that a failover took, when nothing is known of this one and it may be
+    /// among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostMessages>,
 }
 
 /// A message in staging and what the core has for its key.
@@ -74,11 +79,16 @@ impl MessageTrace {
                 });
             }
         }
-        let quarantine = quarantine::find(connection, identity, values).await?;
+        let quarantine = quarantine::find(&mut *connection, identity, values).await?;
         let outcome = match (rows.first(), &quarantine) {
             (Some(row), _) => row.staged.outcome,
             (None, Some(row)) => quarantine::outcome(&row.status),
             (None, None) => Outcome::Unknown,
+        };
+        let lost = if outcome == Outcome::Unknown {
+            lost::find(connection, Some(identity.id)).await?
+        } else {
+            Vec::new()
         };
         Ok(Self {
             asked: asked.to_owned(),
@@ -87,6 +97,7 @@ impl MessageTrace {
             outcome,
             rows,
             quarantine,
+            lost,
         })
     }
 

@@ -4,6 +4,7 @@
 mod away;
 mod core_row;
 mod key;
+mod lost;
 mod message;
 mod quarantine;
 pub mod staged;
@@ -81,7 +82,13 @@ pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&trace)?);
     } else {
         match &trace {
-            _ if !found => acequia_telemetry::note!("{}", target.unknown()),
+            _ if !found => {
+                let lost = match &trace {
+                    Trace::Message(trace) => lost::text(&trace.lost),
+                    Trace::Key(_) => lost::text(&lost::find(&mut connection, None).await?),
+                };
+                acequia_telemetry::note!("{}{lost}", target.unknown());
+            }
             Trace::Message(trace) => print!("{}", text::message(trace)),
             Trace::Key(trace) => print!("{}", text::key(trace)),
         }

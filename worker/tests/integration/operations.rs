@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use acequia_contracts::catalog;
 use acequia_testkit::{Services, TestDatabase};
 use acequia_worker::config::{ArchiveUrl, SecretUrl};
-use acequia_worker::doctor::{Finding, Verdict, examine};
+use acequia_worker::doctor::{Finding, Places, Verdict, examine};
 use acequia_worker::migrate::{self, migrate};
 use sqlx::{Connection, PgConnection};
 
@@ -130,7 +130,20 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
 
 async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
     let domains: Vec<_> = catalog().iter().collect();
-    let findings = examine(database, broker, &domains, &ArchiveUrl::default()).await;
+    let management = platform.services.var("RABBITMQ_MANAGEMENT_URL").unwrap();
+    let login = format!(
+        "http://{}:{}@",
+        platform.services.var("RABBITMQ_USER").unwrap(),
+        platform.services.var("RABBITMQ_PASSWORD").unwrap()
+    );
+    let management = management.replace("http://", &login);
+    let places = Places {
+        database,
+        broker,
+        management: Some(&SecretUrl::parse(&management, &["http"]).unwrap()),
+        archive: &ArchiveUrl::default(),
+    };
+    let findings = examine(places, &domains).await;
     // Whatever is wrong: no password, and never a complaint without a remedy.
     let text = serde_json::to_string(&findings).unwrap();
     for secret in secrets(platform) {
