@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
 };
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
@@ -38,6 +38,11 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         passwords: PasswordArgs,
+        /// Set passwords also of roles that other databases of this server use
+        #[arg(long)]
+        take_over_roles: bool,
+        #[command(flatten)]
+        keep: KeepArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -59,6 +64,8 @@ enum Command {
         broker: BrokerArgs,
         #[command(flatten)]
         archive: ArchiveUrl,
+        #[command(flatten)]
+        archive_login: ArchiveLogin,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -151,18 +158,25 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate {
             database,
             passwords,
+            take_over_roles,
+            keep,
             json,
         } => {
-            let passwords = passwords.passwords()?;
-            let report = migrate::migrate(&database.url()?, &passwords).await?;
+            let options = migrate::Options {
+                passwords: passwords.passwords()?,
+                take_over_roles,
+                keep: keep.given(),
+            };
+            let report = migrate::migrate_with(&database.url()?, &options).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {
                 println!(
-                    "schema version {}: {} migrations and {} routines applied",
+                    "schema version {}: {} migrations and {} routines applied, {} rights changed",
                     report.version,
                     report.migrations.len(),
-                    report.routines.len()
+                    report.routines.len(),
+                    report.rights
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -179,11 +193,13 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             database,
             broker,
             archive,
+            archive_login,
             json,
         } => {
             let domains = run::domains_of(&[])?;
-            let findings =
-                doctor::examine(&database.url()?, &broker.url()?, &domains, &archive).await;
+            let database = database.url()?;
+            let mut findings = doctor::examine(&database, &broker.url()?, &domains, &archive).await;
+            findings.extend(doctor::of_archive(&archive_login, &database).await);
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {
