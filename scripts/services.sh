@@ -661,6 +661,8 @@ start() {
   POSTGRES_SUPERUSER_PASSWORD=
   credential POSTGRES_SUPERUSER_PASSWORD "$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')"
   role_password ACEQUIA_WORKER_PASSWORD worker_password
+  role_password ACEQUIA_ARCHIVE_PASSWORD archive_password
+  role_password ACEQUIA_OPERATOR_PASSWORD operator_password
   role_password ACEQUIA_ANALYST_PASSWORD analyst_password
 
   local rabbitmq_runs
@@ -716,8 +718,12 @@ write_env() {
       echo "DATABASE_URL=postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
       echo "ADMIN_DATABASE_URL=postgres://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
       echo "WORKER_DATABASE_URL=postgres://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
+      echo "ARCHIVE_DATABASE_URL=postgres://acequia_archive:$ACEQUIA_ARCHIVE_PASSWORD@$db/$POSTGRES_DB"
+      echo "OPERATOR_DATABASE_URL=postgres://acequia_operator:$ACEQUIA_OPERATOR_PASSWORD@$db/$POSTGRES_DB"
       echo "ANALYST_DATABASE_URL=postgres://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
       echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
+      echo "ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD"
+      echo "ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD"
       echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
       echo "POSTGRES_SOCKET_DIR=$PGSOCKET"
       echo "POSTGRES_DATA_DIR=$(pg_base)/data"

@@ -1,66 +1,20 @@
 //! Settings: command line or environment, secrets also by file.
 
+mod database;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acequia_link::tls::TlsFiles;
 use acequia_link::{AllowPlaintext, BrokerTls, broker};
 use anyhow::Context;
 use clap::Args;
 
 use crate::archive::cron;
 use crate::archive::store::Store;
-use crate::db;
 
 pub use acequia_link::SecretUrl;
-
-/// Where PostgreSQL is.
-#[derive(Clone, Args)]
-pub struct DatabaseArgs {
-    /// PostgreSQL: postgres://user:password@host:port/database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// File that holds the URL, instead of DATABASE_URL; read again for each connection
-    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
-    database_url_file: Option<PathBuf>,
-    /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
-    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
-    database_ca_file: Option<PathBuf>,
-    #[command(flatten)]
-    plaintext: AllowPlaintext,
-}
-
-impl std::fmt::Debug for DatabaseArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
-    }
-}
-
-impl DatabaseArgs {
-    /// The URL from the option, the variable or the file.
-    ///
-    /// # Errors
-    /// When none is given, the file cannot be read, it is no PostgreSQL URL, or it leads to
-    /// another machine without TLS.
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "DATABASE_URL";
-        let url = SecretUrl::from_setting(
-            self.database_url.as_deref(),
-            self.database_url_file.as_deref(),
-            NAME,
-            "postgres://acequia_worker:password@127.0.0.1:5432/payments",
-            &["postgres", "postgresql"],
-        )?;
-        let tls = TlsFiles {
-            ca: self.database_ca_file.clone(),
-            ..TlsFiles::default()
-        };
-        let url = url.with_tls(tls).with_plaintext(self.plaintext.0);
-        db::options(&url, "check").context(NAME)?;
-        Ok(url)
-    }
-}
+pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
 
 /// Where RabbitMQ is.
 #[derive(Clone, Args)]
@@ -120,6 +74,28 @@ pub struct PasswordArgs {
     /// File that holds it
     #[arg(long, env = "ACEQUIA_WORKER_PASSWORD_FILE", value_name = "FILE")]
     worker_password_file: Option<PathBuf>,
+    /// Password for role acequia_archive; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_ARCHIVE_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    archive_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_ARCHIVE_PASSWORD_FILE", value_name = "FILE")]
+    archive_password_file: Option<PathBuf>,
+    /// Password for role acequia_operator; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_OPERATOR_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    operator_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_OPERATOR_PASSWORD_FILE", value_name = "FILE")]
+    operator_password_file: Option<PathBuf>,
     /// Password for role acequia_analyst; left as it is when not given
     #[arg(
         long,
@@ -144,6 +120,16 @@ impl PasswordArgs {
                 "acequia_worker",
                 &self.worker_password,
                 &self.worker_password_file,
+            ),
+            (
+                "acequia_archive",
+                &self.archive_password,
+                &self.archive_password_file,
+            ),
+            (
+                "acequia_operator",
+                &self.operator_password,
+                &self.operator_password_file,
             ),
             (
                 "acequia_analyst",
@@ -177,6 +163,37 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
     let password = text.lines().next().unwrap_or_default();
     anyhow::ensure!(!password.is_empty(), "the file is empty");
     Ok(password.to_owned())
+}
+
+/// How long data are kept: what `migrate` sets.
+#[derive(Debug, Clone, Args)]
+pub struct KeepArgs {
+    /// How long promoted rows stay in staging, where duplicates are recognised: at least 1d; left as
+    /// it is (at first 30d) when not given
+    #[arg(long, env = "STAGING_KEEP", value_parser = duration, value_name = "TIME")]
+    staging_keep: Option<Duration>,
+    /// How long messages stay in quarantine once they are replayed or discarded, and entries in the
+    /// audit log: at least 30d, at first 365d
+    #[arg(long, env = "QUARANTINE_KEEP", value_parser = duration, value_name = "TIME")]
+    quarantine_keep: Option<Duration>,
+    /// How long runs, refreshes and data quality results are kept: at least 7d, at first 90d
+    #[arg(long, env = "LOG_KEEP", value_parser = duration, value_name = "TIME")]
+    log_keep: Option<Duration>,
+}
+
+impl KeepArgs {
+    /// The periods that are given, with their rows of `core.retention`.
+    #[must_use]
+    pub fn given(&self) -> Vec<(&'static str, Duration)> {
+        [
+            ("staging", self.staging_keep),
+            ("quarantine", self.quarantine_keep),
+            ("logs", self.log_keep),
+        ]
+        .into_iter()
+        .filter_map(|(what, keep)| Some((what, keep?)))
+        .collect()
+    }
 }
 
 /// Where archives are.
@@ -307,14 +324,16 @@ pub struct LoopArgs {
     /// How long a row may wait for the row it refers to before it goes to quarantine
     #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_parser = duration)]
     pub orphan_ttl: Duration,
-    /// How long promoted rows stay in staging, where duplicates are recognised
-    #[arg(long, env = "STAGING_KEEP", default_value = "30d", value_parser = duration)]
+    /// How long promoted rows stay in staging, where duplicates are recognised, if that is longer
+    /// than the owner's period (worker migrate --staging-keep)
+    #[arg(long, env = "STAGING_KEEP", default_value = "0s", value_parser = duration)]
     pub staging_keep: Duration,
-    /// How long messages stay in quarantine
-    #[arg(long, env = "QUARANTINE_KEEP", default_value = "365d", value_parser = duration)]
+    /// How long messages stay in quarantine once they are replayed or discarded, if longer than the
+    /// owner's period
+    #[arg(long, env = "QUARANTINE_KEEP", default_value = "0s", value_parser = duration)]
     pub quarantine_keep: Duration,
-    /// How long runs, refreshes and data quality results are kept
-    #[arg(long, env = "LOG_KEEP", default_value = "90d", value_parser = duration)]
+    /// How long runs, refreshes and data quality results are kept, if longer than the owner's period
+    #[arg(long, env = "LOG_KEEP", default_value = "0s", value_parser = duration)]
     pub log_keep: Duration,
     /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
     /// variables
@@ -324,6 +343,9 @@ pub struct LoopArgs {
     /// 03:30; never when empty
     #[arg(long, env = "ARCHIVE_SCHEDULE", default_value = "", value_parser = cron, value_name = "CRON")]
     pub archive_schedule: String,
+    /// Login of the archive.
+    #[command(flatten)]
+    pub archive_login: ArchiveLogin,
     /// How long a partition that was brought back for late rows stays
     #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_parser = duration)]
     pub archive_hold: Duration,

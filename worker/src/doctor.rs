@@ -4,6 +4,7 @@ mod archive;
 mod encryption;
 mod failover;
 mod ledger;
+mod rights;
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::{clock, db, migrate, promote};
 
 /// Time between two looks at a queue with messages.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
+
+pub use rights::of_archive;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -96,6 +99,7 @@ pub async fn examine(places: Places<'_>, domains: &[&'static Domain]) -> Vec<Fin
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
                 encryption::of_database(&mut connection, database, &mut findings).await?;
+                rights::of_way(database, &mut findings).await;
                 examine_database(&mut connection, archive, &mut findings).await
             };
             if let Err(error) = examined.await {
@@ -257,21 +261,7 @@ async fn examine_database(
         let found = "foreign keys are checked row by row, which takes about twice as long";
         findings.add("promotion", Verdict::Warn, found, promote::SLOW_REMEDY);
     }
-    let missing: Vec<String> = sqlx::query_scalar(
-        "select staging from core.entities e where not has_table_privilege(e.staging, 'insert') order by 1",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    findings.expect(
-        "rights",
-        missing.is_empty(),
-        if missing.is_empty() {
-            "may stage every entity".to_owned()
-        } else {
-            format!("may not insert into {}", missing.join(", "))
-        },
-        "Run `worker migrate`: it grants what the worker needs.",
-    );
+    rights::examine(connection, findings).await?;
     let without: i64 = sqlx::query_scalar(
         "select count(*) from core.entities e where to_regclass(e.staging || to_char(current_date, '\"_p\"YYYYMMDD')) is null",
     )

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
-use crate::config::{DatabaseArgs, duration};
+use crate::config::{OperatorDatabase, duration};
 use crate::text::{print_table, printable, time};
 use crate::{db, migrate, operator};
 
@@ -30,7 +30,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Mart, as marts.name; may be repeated; all when not given
     #[arg(long, value_name = "MART")]
     mart: Vec<String>,
@@ -61,7 +61,7 @@ pub struct CloseArgs {
 #[derive(Debug, Args)]
 struct ActionArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Mart, as marts.name; may be repeated; all when not given
     #[arg(long, value_name = "MART")]
     mart: Vec<String>,
@@ -221,7 +221,7 @@ fn code(good: bool) -> ExitCode {
 
 /// A connection, and the marts asked for; all of them are there.
 async fn start(
-    database: &DatabaseArgs,
+    database: &OperatorDatabase,
     marts: &[String],
 ) -> anyhow::Result<(PgConnection, Option<Vec<String>>)> {
     let mut connection = db::connect(&database.url()?, "gate")

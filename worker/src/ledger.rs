@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::config::DatabaseArgs;
+use crate::config::OperatorDatabase;
 use crate::text::{print_table, time};
 use crate::{db, migrate, operator, run};
 
@@ -25,7 +25,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct WriteOffArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Domain
     #[arg(long, value_name = "DOMAIN")]
     domain: String,

@@ -23,6 +23,7 @@ pub mod maintain;
 pub mod metrics;
 pub mod migrate;
 mod operator;
+pub mod pooler;
 pub mod promote;
 pub mod quarantine;
 pub mod refresh;

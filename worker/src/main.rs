@@ -7,7 +7,8 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, ManagementArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, ManagementArgs,
+    PasswordArgs, RuleArgs, duration,
 };
 use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;
@@ -38,6 +39,11 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         passwords: PasswordArgs,
+        /// Set passwords also of roles that other databases of this server use
+        #[arg(long)]
+        take_over_roles: bool,
+        #[command(flatten)]
+        keep: KeepArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -61,6 +67,8 @@ enum Command {
         management: ManagementArgs,
         #[command(flatten)]
         archive: ArchiveUrl,
+        #[command(flatten)]
+        archive_login: ArchiveLogin,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -153,18 +161,25 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate {
             database,
             passwords,
+            take_over_roles,
+            keep,
             json,
         } => {
-            let passwords = passwords.passwords()?;
-            let report = migrate::migrate(&database.url()?, &passwords).await?;
+            let options = migrate::Options {
+                passwords: passwords.passwords()?,
+                take_over_roles,
+                keep: keep.given(),
+            };
+            let report = migrate::migrate_with(&database.url()?, &options).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {
                 println!(
-                    "schema version {}: {} migrations and {} routines applied",
+                    "schema version {}: {} migrations and {} routines applied, {} rights changed",
                     report.version,
                     report.migrations.len(),
-                    report.routines.len()
+                    report.routines.len(),
+                    report.rights
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -182,17 +197,20 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             broker,
             management,
             archive,
+            archive_login,
             json,
         } => {
             let domains = run::domains_of(&[])?;
             let management = management.url()?;
+            let database = database.url()?;
             let places = Places {
-                database: &database.url()?,
+                database: &database,
                 broker: &broker.url()?,
                 management: management.as_ref(),
                 archive: &archive,
             };
-            let findings = doctor::examine(places, &domains).await;
+            let mut findings = doctor::examine(places, &domains).await;
+            findings.extend(doctor::of_archive(&archive_login, &database).await);
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {

@@ -25,7 +25,7 @@ use crate::maintain::Maintain;
 use crate::metrics::Metrics;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
-use crate::{db, http, migrate, worker_loop};
+use crate::{db, http, migrate, pooler, worker_loop};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -88,7 +88,8 @@ pub async fn run(
     let archivers = (domains.iter())
         .map(|_| {
             let url = settings.archive_url.as_deref();
-            Archiver::new(url, &settings.archive_schedule, stop.clone())
+            let login = settings.archive_login.url(&database)?;
+            Archiver::new(url, login, &settings.archive_schedule, stop.clone())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let shared = Arc::new(Shared {
@@ -238,6 +239,7 @@ async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::R
 
 async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
     const WITHIN: Duration = Duration::from_secs(30);
+    pooler::refuse(database).await?;
     let mut connection = db::connect(database, "start").await.context("database")?;
     let check = migrate::check(&mut connection);
     match tokio::time::timeout(WITHIN, check).await {

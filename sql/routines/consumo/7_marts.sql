@@ -1,20 +1,7 @@
 -- What analysts read of the electricity consumption. Everything is made from the days of clients and from the
 -- anomalies, which stay when readings are archived.
 
-drop view if exists marts.consumo_deteccion;
-drop view if exists marts.consumo_resumen;
-drop view if exists marts.consumo_mapa_calor;
-drop view if exists marts.consumo_mes_contra_mes;
-drop view if exists marts.consumo_horario;
-drop view if exists marts.consumo_anomalias;
-drop view if exists marts.consumo_tipos_anomalia;
-drop view if exists marts.consumo_top_clientes;
-drop view if exists marts.consumo_score_mensual;
-drop view if exists marts.consumo_franjas;
-drop view if exists marts.consumo_mensual;
-drop view if exists marts.consumo_diario;
-
-create view marts.consumo_diario as
+create or replace view marts.consumo_diario as
 select d.propietario_id, d.fecha, c.distrito, c.tarifa, d.horas, d.n as lecturas, d.horas - d.n as horas_sin_lectura,
        round(d.suma / 1000.0, 3) as consumo_total, round(d.suma / 1000.0 / d.n, 3) as consumo_promedio,
        round(d.minimo / 1000.0, 3) as consumo_minimo, round(d.maximo / 1000.0, 3) as consumo_maximo,
@@ -48,7 +35,7 @@ comment on column marts.consumo_diario.es_sospechoso is 'Whether the publisher s
 comment on column marts.consumo_diario.anomalias is 'Anomalies of the principal way of judging';
 comment on column marts.consumo_diario.max_score is 'Highest score among them';
 
-create view marts.consumo_mensual as
+create or replace view marts.consumo_mensual as
 select d.propietario_id, d.mes, to_char(d.mes, 'YYYY-MM') as mes_str, c.distrito, c.tarifa, d.num_registros,
        round(d.suma / 1000.0, 3) as consumo_total, round(d.suma / 1000.0 / d.num_registros, 3) as consumo_promedio,
        round(d.minimo / 1000.0, 3) as consumo_minimo, round(d.maximo / 1000.0, 3) as consumo_maximo,
@@ -102,7 +89,7 @@ comment on column marts.consumo_mensual.tiene_comportamiento_sospechoso is 'Whet
 comment on column marts.consumo_mensual.dias is 'Days with a reading';
 comment on column marts.consumo_mensual.timestamp is 'When it was computed: now';
 
-create view marts.consumo_franjas as
+create or replace view marts.consumo_franjas as
 select m.propietario_id, m.mes, f.franja, f.consumo_promedio
 from marts.consumo_mensual m
 cross join lateral (
@@ -114,7 +101,7 @@ comment on column marts.consumo_franjas.mes is 'First day of the month';
 comment on column marts.consumo_franjas.franja is 'noche (0 to 5 and 23 h), punta (18 to 22 h) or valle';
 comment on column marts.consumo_franjas.consumo_promedio is 'Mean hour of the slot, kWh';
 
-create view marts.consumo_score_mensual as
+create or replace view marts.consumo_score_mensual as
 select m.propietario_id, m.mes, m.anomalias_detectadas, m.avg_score_anomalia, m.max_score_anomalia,
        case when m.max_score_anomalia >= 0.66 then 'alto' when m.max_score_anomalia >= 0.33 then 'medio' else 'bajo' end as banda
 from marts.consumo_mensual m;
@@ -126,7 +113,7 @@ comment on column marts.consumo_score_mensual.avg_score_anomalia is 'Sum of the 
 comment on column marts.consumo_score_mensual.max_score_anomalia is 'Highest score';
 comment on column marts.consumo_score_mensual.banda is 'bajo, medio from 0.33, alto from 0.66, by the highest score';
 
-create view marts.consumo_top_clientes as
+create or replace view marts.consumo_top_clientes as
 select a.propietario_id, c.nombre, c.distrito, count(*) as total_anomalias,
        count(*) filter (where a.severidad = 'crítica') as anomalias_criticas, max(a.score) as max_score,
        max(a.instante) as ultima_anomalia, bool_or(a.es_sospechoso) as es_sospechoso
@@ -145,7 +132,7 @@ comment on column marts.consumo_top_clientes.max_score is 'Highest score';
 comment on column marts.consumo_top_clientes.ultima_anomalia is 'Beginning of the last one';
 comment on column marts.consumo_top_clientes.es_sospechoso is 'Whether the publisher suspected the client';
 
-create view marts.consumo_tipos_anomalia as
+create or replace view marts.consumo_tipos_anomalia as
 select a.modo, a.fecha, t.tipo, a.severidad, count(*) as anomalias, count(distinct a.propietario_id) as clientes
 from consumo.anomalias a
 cross join lateral unnest(a.tipos) as t (tipo)
@@ -158,7 +145,7 @@ comment on column marts.consumo_tipos_anomalia.severidad is 'Severity';
 comment on column marts.consumo_tipos_anomalia.anomalias is 'Anomalies';
 comment on column marts.consumo_tipos_anomalia.clientes is 'Clients';
 
-create view marts.consumo_anomalias as
+create or replace view marts.consumo_anomalias as
 select a.modo, m.principal, a.propietario_id, c.nombre, c.distrito, c.tarifa, a.instante, a.ambito, a.fecha, a.hora, a.consumo_kwh,
        a.tipos, a.score, a.severidad, a.es_sospechoso, a.evidencia, a.detectada_at
 from consumo.anomalias a
@@ -183,7 +170,7 @@ comment on column marts.consumo_anomalias.es_sospechoso is 'Whether the publishe
 comment on column marts.consumo_anomalias.evidencia is 'Per rule: value, what it was compared with, limit';
 comment on column marts.consumo_anomalias.detectada_at is 'When it was found first';
 
-create view marts.consumo_horario as
+create or replace view marts.consumo_horario as
 select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, round(u.v / 1000.0, 3) as consumo_kwh,
        a.score, a.severidad, a.tipos
 from consumo.dias d
@@ -201,7 +188,7 @@ comment on column marts.consumo_horario.score is 'Score of its anomaly, null wit
 comment on column marts.consumo_horario.severidad is 'Severity of its anomaly';
 comment on column marts.consumo_horario.tipos is 'Rules that hold';
 
-create view marts.consumo_mes_contra_mes as
+create or replace view marts.consumo_mes_contra_mes as
 select m.propietario_id, m.distrito, m.mes, m.consumo_total, p.consumo_total as consumo_anterior, m.dias, p.dias as dias_anterior,
        round((m.consumo_total / m.dias - p.consumo_total / p.dias) * 100 / nullif(p.consumo_total / p.dias, 0), 1) as cambio_pct
 from marts.consumo_mensual m
@@ -216,7 +203,7 @@ comment on column marts.consumo_mes_contra_mes.dias is 'Days with a reading';
 comment on column marts.consumo_mes_contra_mes.dias_anterior is '... in the month before';
 comment on column marts.consumo_mes_contra_mes.cambio_pct is 'Change of the consumption per day, percent';
 
-create view marts.consumo_mapa_calor as
+create or replace view marts.consumo_mapa_calor as
 select x.mes, x.dia_semana, (u.k - 1)::int as hora, round(u.suma / 1000.0 / u.n, 3) as consumo_promedio, u.n as lecturas
 from (
     select date_trunc('month', d.fecha::timestamp)::date as mes, extract(isodow from d.fecha)::int as dia_semana,
@@ -240,7 +227,7 @@ comment on column marts.consumo_mapa_calor.hora is 'Hour on the clients clocks';
 comment on column marts.consumo_mapa_calor.consumo_promedio is 'Mean of the hours, kWh';
 comment on column marts.consumo_mapa_calor.lecturas is 'Readings';
 
-create view marts.consumo_resumen as
+create or replace view marts.consumo_resumen as
 select h.hasta, h.clientes, round(h.suma / 1000.0, 3) as consumo_total, count(a.*) as total_anomalias,
        count(a.*) filter (where a.severidad = 'crítica') as anomalias_criticas,
        count(a.*) filter (where a.severidad = 'alta') as anomalias_altas,
@@ -264,7 +251,7 @@ comment on column marts.consumo_resumen.anomalias_altas is '... of severity alta
 comment on column marts.consumo_resumen.anomalias_medias is '... of severity media';
 comment on column marts.consumo_resumen.clientes_afectados is 'Clients with an anomaly';
 
-create view marts.consumo_deteccion as
+create or replace view marts.consumo_deteccion as
 with truth as materialized (
     select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, t.tipo
     from consumo.dias d

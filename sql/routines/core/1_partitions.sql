@@ -49,7 +49,8 @@ begin
     for v_target in
         select t.name, d::date as day
         from (select staging as name from core.entities union all select 'raw.quarantine') t,
-             generate_series(v_today - 1, v_today + p_ahead, interval '1 day') d
+             -- Not for years: each is a table of its own.
+             generate_series(v_today - 1, v_today + least(p_ahead, 31), interval '1 day') d
         order by t.name, d
     loop
         begin
@@ -61,7 +62,7 @@ begin
     return v_made;
 end
 $$;
-comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead, those that nobody keeps it from at the moment; returns how many were made';
+comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead (31 at most), those that nobody keeps it from at the moment; returns how many were made';
 
 create or replace function core.partition_by_month(p_table text, p_month date) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

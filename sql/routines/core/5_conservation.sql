@@ -65,8 +65,7 @@ end
 $$;
 comment on function core.settle_alone(text) is 'Settles accounts of a domain unless a promotion of it runs; returns how many';
 
-drop view if exists core.conservation;
-create view core.conservation as
+create or replace view core.conservation as
 select c.domain, c.entity, c.received, c.duplicates, c.staged,
        c.inserted + c.updated + c.unchanged as promoted, c.inserted, c.updated, c.unchanged,
        c.stale, coalesce(p.waiting, 0) as pending, c.quarantined,

@@ -1,11 +1,6 @@
 -- As of when, complete until when, to be trusted? From marks and accounts, never from the rows of a domain.
 
-drop view if exists marts.freshness;
-drop view if exists core.mart_status;
-drop view if exists core.mart_shows;
-drop view if exists core.mart_progress;
-
-create view core.mart_progress as
+create or replace view core.mart_progress as
 with waiting as materialized (
     select e.domain, e.entity, min(e.oldest_published_at) as published_at, min(b.received_at) as received_at
     from core.batches b
@@ -57,7 +52,7 @@ comment on column core.mart_progress.waiting_since is 'Arrival of the oldest mes
 comment on column core.mart_progress.missing is 'Messages for them that wait for the row they refer to, or are open in quarantine';
 comment on column core.mart_progress.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 
-create view core.mart_status as
+create or replace view core.mart_status as
 with gate as materialized (
     select g.mart, array_agg(g.rule order by g.rule) as rules,
            array_agg(g.rule order by g.rule) filter (where g.gate = 'closed') as closed,
@@ -138,7 +133,7 @@ comment on column core.mart_status.checked_at is 'Its rules have run since then,
 comment on column core.mart_status.promoted_through is 'Last promotion of the domain before its last refresh';
 comment on column core.mart_status.behind_since is 'Since when it has lacked something that has arrived; null when it shows everything';
 
-create view marts.freshness as
+create or replace view marts.freshness as
 select s.mart, s.domain, s.kind,
        case when s.gate = 'closed' and s.data_as_of is null and s.needs_refresh then 'held'
             when s.data_as_of is null then 'empty'

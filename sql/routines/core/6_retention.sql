@@ -29,7 +29,7 @@ begin
     end if;
     -- Late messages fall into days that are about to go. What has not been promoted is nowhere else.
     v_needed := case v_parent
-        when 'raw.quarantine' then format('exists (select from %s q where q.last_seen_at >= %L)', v_partition, p_end)
+        when 'raw.quarantine' then format('exists (select from %s q where q.last_seen_at >= %L or q.status = ''open'')', v_partition, p_end)
         else format($sql$
             exists (
                 select from core.entities e
@@ -55,7 +55,7 @@ begin
     return true;
 end
 $$;
-comment on function core.drop_day(text, timestamptz) is 'Drops a partition whose day ended before an instant; false when rows in it are still needed: staged ones that wait, quarantined ones that came later. Gives up after 100 ms without the lock';
+comment on function core.drop_day(text, timestamptz) is 'Drops a partition whose day ended before an instant; false when rows in it are still needed: staged ones that wait, quarantined ones that came later or are open. Gives up after 100 ms without the lock';
 
 create or replace function core.prune_staging(p_partition text, p_end timestamptz, p_from bigint, p_max integer,
     out removed bigint, out next bigint)
@@ -103,7 +103,8 @@ begin
             select q.ctid, q.quarantine_id, q.received_at, q.last_seen_at from %1$s q
             where q.quarantine_id >= coalesce($1, 0) order by q.quarantine_id limit $2
         ), gone as (
-            delete from %1$s d using oldest o where d.ctid = o.ctid and o.last_seen_at < $3 returning d.message_id, d.day
+            delete from %1$s d using oldest o
+            where d.ctid = o.ctid and o.last_seen_at < $3 and d.status <> 'open' returning d.message_id, d.day
         ), closed as (
             delete from core.quarantine_open o using gone g where o.message_id = g.message_id and o.day = g.day
         )
@@ -114,7 +115,7 @@ begin
     into removed, next using p_from, p_max, p_end;
 end
 $$;
-comment on function core.prune_quarantine(text, timestamptz, bigint, integer) is 'Deletes messages last seen before an instant from a partition of quarantine that is not dropped by day, beginning with a number, the first when null; next is the number to go on with, null at the end';
+comment on function core.prune_quarantine(text, timestamptz, bigint, integer) is 'Deletes messages that are not open and were last seen before an instant from a partition of quarantine that is not dropped by day, beginning with a number, the first when null; next is the number to go on with, null at the end';
 
 create or replace function core.retain_batches(p_domain text, p_end timestamptz, p_max integer) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -215,9 +216,9 @@ create or replace function core.retention_steps(p_staging interval, p_quarantine
 returns table (step text, what text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with tables as (
-        select e.staging as name, core.retention_end(p_staging, p_now) as before from core.entities e
+        select e.staging as name, core.retention_end(core.kept('staging', p_staging), p_now) as before from core.entities e
         union all
-        select 'raw.quarantine', core.retention_end(p_quarantine, p_now)
+        select 'raw.quarantine', core.retention_end(core.kept('quarantine', p_quarantine), p_now)
     )
     select s.step, s.what
     from (
@@ -250,9 +251,10 @@ create or replace function core.retain_step(p_step text, p_what text, p_staging 
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     c_rows constant integer := 10000;
-    v_staging timestamptz := core.retention_end(p_staging, p_now);
-    v_quarantine timestamptz := core.retention_end(p_quarantine, p_now);
-    v_logs timestamptz := core.retention_end(p_logs, p_now);
+    -- Whoever calls may wish for more time than the owner gives, never for less.
+    v_staging timestamptz := core.retention_end(core.kept('staging', p_staging), p_now);
+    v_quarantine timestamptz := core.retention_end(core.kept('quarantine', p_quarantine), p_now);
+    v_logs timestamptz := core.retention_end(core.kept('logs', p_logs), p_now);
 begin
     removed := 0;
     if not core.try_lock('retain') then

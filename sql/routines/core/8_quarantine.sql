@@ -1,7 +1,6 @@
 -- What becomes of rows whose parent never comes.
 
-drop function if exists core.expire_pending(text, interval);
-create function core.expire_pending(p_domain text, p_older_than interval)
+create or replace function core.expire_pending(p_domain text, p_older_than interval)
 returns table (entity text, code text, expired bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

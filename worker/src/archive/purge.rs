@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::commands::{busy, first_instant, last_instant, start};
 use super::session::{Archive, Totals};
-use crate::config::{ArchiveUrl, DatabaseArgs};
+use crate::config::{ArchiveUrl, OperatorDatabase};
 use crate::text::{print_table, size, time};
 
 /// Options of `worker purge`.
 #[derive(Debug, Args)]
 pub struct PurgeArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     #[command(flatten)]
     url: ArchiveUrl,
     /// Table, as schema.name
@@ -55,7 +55,8 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         bail!("--from must be before --to");
     }
     let store = args.url.open()?;
-    let Some(mut session) = start(&args.database, store, args.by.as_deref(), stop).await? else {
+    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
+    else {
         return Ok(busy());
     };
     let would: Vec<Archive> = sqlx::query_as(

@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use crate::config::DatabaseArgs;
+use crate::config::OperatorDatabase;
 use crate::{db, migrate};
 
 pub use discard::DiscardArgs;
@@ -42,7 +42,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ReadArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
@@ -86,7 +86,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn open(database: &DatabaseArgs) -> anyhow::Result<PgConnection> {
+async fn open(database: &OperatorDatabase) -> anyhow::Result<PgConnection> {
     let mut connection = db::connect(&database.url()?, "quarantine")
         .await
         .context("database")?;

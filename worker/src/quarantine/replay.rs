@@ -17,7 +17,7 @@ use super::mark::{Actor, edit, mark, take};
 use super::message::Quarantined;
 use super::send::{Outcome, Sender};
 use super::{ActionArgs, dry_run, open};
-use crate::config::{BrokerArgs, DatabaseArgs};
+use crate::config::{BrokerArgs, OperatorDatabase};
 use crate::failpoint;
 
 /// Rows sent in one transaction.
@@ -31,7 +31,7 @@ const NAMED: usize = 100;
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]

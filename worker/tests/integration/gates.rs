@@ -24,7 +24,7 @@ impl Platform {
     async fn gate(&self, arguments: &[&str]) -> Finished {
         let mut all = vec!["gate"];
         all.extend(arguments);
-        all.extend(["--database-url", &self.database.worker]);
+        all.extend(["--database-url", &self.database.operator]);
         finish(program(&all)).await
     }
 
@@ -318,7 +318,7 @@ async fn somebody_opens_a_gate() {
     let text = |column: &str| audit.get::<String, _>(column);
     assert_eq!(
         [text("who"), text("login"), text("action"), text("reason")],
-        ["Ada", "acequia_worker", "open_gate", "known, one date"].map(ToOwned::to_owned)
+        ["Ada", "acequia_operator", "open_gate", "known, one date"].map(ToOwned::to_owned)
     );
     assert_eq!(audit.get::<Vec<String>, _>("marts"), [MART]);
 

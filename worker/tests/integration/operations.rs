@@ -73,7 +73,7 @@ async fn a_routine_that_was_changed_by_hand_is_applied_again() {
         .await
         .unwrap();
     platform
-        .execute("update core.routines set checksum = 'other' where path like 'routines/%'")
+        .execute("update core.routines set checksum = 'other' where path like 'routines/%'; delete from core.routine_history")
         .await;
     let error = migrate::check(&mut worker).await.unwrap_err().to_string();
     assert!(error.contains("worker migrate"), "{error}");
@@ -104,20 +104,39 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
         ))
         .await;
     platform.execute(&format!("insert into {history} (version, name, applied_on, checksum) values ({}, 'later', 'later', '0')", latest + 7)).await;
+    let serves = async |oldest: i32| {
+        let set = format!("update core.served set oldest_program = {oldest}");
+        platform.execute(&set).await;
+    };
+    serves(latest + 1).await;
+    let expected = format!(
+        "the schema has version {} and serves programs from version {} on, this program has {latest}: use the newer program",
+        latest + 7,
+        latest + 1
+    );
+    assert_eq!(refusal().await, expected);
+    // A newer schema that says that it serves this program does.
+    serves(latest).await;
+    platform
+        .execute("update core.routines set checksum = 'of a later program'")
+        .await;
+    let worker = platform.worker(&[]);
+    worker.ready().await;
+    worker.stop().await;
+    // Nobody migrates backwards.
+    let error = migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap_err();
     let expected = format!(
         "the schema has version {}, this program knows {latest} only: use the newer program",
         latest + 7
     );
-    assert_eq!(refusal().await, expected);
-    // Nor does it migrate backwards.
-    let error = migrate(&postgres(&platform.database.owner), &[])
-        .await
-        .unwrap_err();
     assert_eq!(format!("{error:#}"), expected);
 
     platform
         .execute(&format!("delete from {history} where version > {latest}"))
         .await;
+    // A later program of the same version: what this one has was applied before.
     let worker = platform.worker(&[]);
     worker.ready().await;
     worker.stop().await;
@@ -249,7 +268,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     );
     // What it says to do helps.
     platform
-        .execute("update core.routines set checksum = 'other'")
+        .execute("update core.routines set checksum = 'other'; delete from core.routine_history")
         .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
@@ -268,8 +287,27 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
-        ["database"]
+        ["rights", "database"]
     );
+    platform
+        .execute("grant select on core.conservation to acequia_worker; drop view marts.alumnos_en_riesgo")
+        .await;
+    let findings = doctor(&platform, &database, &broker).await;
+    assert_eq!(failed(&findings), ["schema"]);
+    let lacks = findings
+        .iter()
+        .find(|finding| finding.check == "schema")
+        .unwrap();
+    assert!(
+        lacks.found.contains("view marts.alumnos_en_riesgo"),
+        "{lacks:?}"
+    );
+    let error = format!("{:#}", platform.worker(&[]).ended().await.unwrap_err());
+    assert!(error.contains("marts.alumnos_en_riesgo"), "{error}");
+    let report = migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap();
+    assert_eq!(report.routines, ["routines/academico/7_marts.sql"]);
     platform
         .execute("revoke usage on schema core from acequia_worker")
         .await;
@@ -281,7 +319,11 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     let today =
         format!("select to_regclass('{staging}' || to_char(current_date, '\"_p\"YYYYMMDD'))::text");
     let partition = &platform.texts(&today).await[0];
-    platform.execute(&format!("grant usage on schema core to acequia_worker; grant select on core.conservation to acequia_worker; drop table {partition}")).await;
+    platform
+        .execute(&format!(
+            "grant usage on schema core to acequia_worker; drop table {partition}"
+        ))
+        .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
         ["partitions"]

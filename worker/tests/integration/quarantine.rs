@@ -13,7 +13,7 @@ pub async fn quarantine(platform: &Platform, arguments: &[&str]) -> Finished {
     let mut command = program(&["quarantine"]);
     command
         .args(arguments)
-        .env("DATABASE_URL", &platform.database.worker)
+        .env("OPERATOR_DATABASE_URL", &platform.database.operator)
         .env("AMQP_URL", &platform.broker.url);
     finish(command).await
 }
@@ -225,12 +225,15 @@ async fn wrong_use_is_told_and_changes_nothing() {
     }
     // Without servers: exit 2 and a hint at which of them it is.
     for (variable, url) in [
-        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+        (
+            "OPERATOR_DATABASE_URL",
+            "postgres://nobody@127.0.0.1:1/none",
+        ),
         ("AMQP_URL", "amqp://nobody@127.0.0.1:1/%2f"),
     ] {
         let mut command = program(&["quarantine", "replay", "--all"]);
         command
-            .env("DATABASE_URL", &platform.database.worker)
+            .env("OPERATOR_DATABASE_URL", &platform.database.operator)
             .env("AMQP_URL", &platform.broker.url)
             .env(variable, url);
         let done = finish(command).await;
@@ -306,7 +309,7 @@ async fn show_tells_everything_about_a_row() {
             &json!(1)
         )
     );
-    assert_eq!(entry["login"], "acequia_worker");
+    assert_eq!(entry["login"], "acequia_operator");
 
     // For people: the same, without what could steer the terminal.
     let done = quarantine(
@@ -450,7 +453,7 @@ async fn a_reader_that_goes_away_is_no_defect() {
     drop(reader);
     let mut command = program(&["quarantine", "stats", "--json"]);
     command
-        .env("DATABASE_URL", &platform.database.worker)
+        .env("OPERATOR_DATABASE_URL", &platform.database.operator)
         .stdout(writer);
     let done = command.spawn().unwrap().wait_with_output().await.unwrap();
     assert_eq!(done.status.code(), Some(141), "{done:?}");

@@ -22,8 +22,8 @@ async fn replay_by(platform: &Platform, database: &Proxy, broker: &Proxy) -> Fin
     let mut command = program(&["quarantine", "replay", "--all", "--rate", "10"]);
     command
         .env(
-            "DATABASE_URL",
-            database.url(&platform.database.worker).unwrap(),
+            "OPERATOR_DATABASE_URL",
+            database.url(&platform.database.operator).unwrap(),
         )
         .env("AMQP_URL", broker.url(&platform.broker.url).unwrap());
     finish(command).await
@@ -104,7 +104,7 @@ async fn a_crash_between_confirm_and_commit_has_no_second_effect() {
 
     let mut command = program(&["quarantine", "replay", "--all"]);
     command
-        .env("DATABASE_URL", &platform.database.worker)
+        .env("OPERATOR_DATABASE_URL", &platform.database.operator)
         .env("AMQP_URL", &platform.broker.url)
         .env("ACEQUIA_FAILPOINT", "after_confirms:1");
     let died = finish(command).await;

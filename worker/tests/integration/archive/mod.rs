@@ -80,6 +80,8 @@ impl Archive {
         let mut command = program(&words);
         command
             .env("DATABASE_URL", &self.platform.database.worker)
+            .env("ARCHIVE_DATABASE_URL", &self.platform.database.archive)
+            .env("OPERATOR_DATABASE_URL", &self.platform.database.operator)
             .env("ARCHIVE_URL", self.depot.url());
         command
     }

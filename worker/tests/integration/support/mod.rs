@@ -68,7 +68,9 @@ impl Platform {
     pub fn worker_by(&self, database: &str, broker: &str, options: &[&str]) -> RunningWorker {
         let port = free_port().unwrap();
         let http = format!("127.0.0.1:{port}");
+        let archive = &self.database.archive;
         let mut arguments = vec!["worker", "--http-addr", &http];
+        arguments.extend(["--archive-database-url", archive]);
         if !options.contains(&"--refresh-every") {
             arguments.extend(["--refresh-every", "100ms"]);
         }
@@ -280,6 +282,14 @@ async fn migrated(services: &Services) -> TestDatabase {
             (
                 "acequia_worker",
                 services.var("ACEQUIA_WORKER_PASSWORD")?.to_owned(),
+            ),
+            (
+                "acequia_archive",
+                services.var("ACEQUIA_ARCHIVE_PASSWORD")?.to_owned(),
+            ),
+            (
+                "acequia_operator",
+                services.var("ACEQUIA_OPERATOR_PASSWORD")?.to_owned(),
             ),
             (
                 "acequia_analyst",
