@@ -144,6 +144,8 @@ impl Server {
         TestDatabase {
             owner: self.url("app", DATABASE),
             worker: self.url("acequia_worker", DATABASE),
+            archive: self.url("acequia_archive", DATABASE),
+            operator: self.url("acequia_operator", DATABASE),
             analyst: self.url("acequia_analyst", DATABASE),
             admin: self.url("postgres", DATABASE),
         }
