@@ -56,6 +56,10 @@ pub enum Code {
     Inconsistent,
     /// PostgreSQL refused the row although the contract allowed it.
     RefusedByDatabase,
+    /// Another message came before under the same id, with another body.
+    IdReused,
+    /// A table of the core refused the row although the contract allowed it.
+    MergeRefused,
     /// The row it refers to did not arrive in time.
     Orphan,
     /// It came for a range that was archived and purged.
@@ -74,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
@@ -97,6 +101,8 @@ impl Code {
         Self::NulCharacter,
         Self::Inconsistent,
         Self::RefusedByDatabase,
+        Self::IdReused,
+        Self::MergeRefused,
         Self::Orphan,
         Self::Purged,
         Self::DeliveryLimit,
@@ -132,6 +138,8 @@ impl Code {
             Self::NulCharacter => "nul_character",
             Self::Inconsistent => "inconsistent",
             Self::RefusedByDatabase => "refused_by_database",
+            Self::IdReused => "id_reused",
+            Self::MergeRefused => "merge_refused",
             Self::Orphan => "orphan",
             Self::Purged => "purged",
             Self::DeliveryLimit => "delivery_limit",
@@ -155,8 +163,8 @@ impl Code {
             | Self::HeadersTooDeep
             | Self::PropertyMalformed
             | Self::UnknownEntity => Stage::Decode,
-            Self::RefusedByDatabase => Stage::Load,
-            Self::Orphan | Self::Purged => Stage::Merge,
+            Self::RefusedByDatabase | Self::IdReused => Stage::Load,
+            Self::MergeRefused | Self::Orphan | Self::Purged => Stage::Merge,
             Self::DeliveryLimit
             | Self::Expired
             | Self::Rejected
@@ -194,7 +202,7 @@ pub enum Stage {
     Decode,
     /// The message breaks its contract.
     Contract,
-    /// PostgreSQL refused the row.
+    /// PostgreSQL refused the row, or has another message under its id.
     Load,
     /// The row could not be merged into the core.
     Merge,

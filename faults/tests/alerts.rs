@@ -209,6 +209,16 @@ async fn messages_and_rules(scene: &mut Scene) {
         ("", "acequia.dead", "given up"),
         ("acequia", "academico.alumno", PANIC),
         ("acequia", "nobody.at.all", "where to?"),
+        (
+            "acequia",
+            "academico.maestro",
+            r#"{"event_id":"one","id_maestro":1,"nombre":"A"}"#,
+        ),
+        (
+            "acequia",
+            "academico.maestro",
+            r#"{"event_id":"one","id_maestro":2,"nombre":"B"}"#,
+        ),
     ] {
         scene.publish(exchange, key, [body.to_owned()]).await;
     }
@@ -227,6 +237,7 @@ async fn messages_and_rules(scene: &mut Scene) {
         .fire(&[
             "AcequiaQuarantineGrowing",
             "AcequiaRejectRatioHigh",
+            "AcequiaValidMessagesRefused",
             "AcequiaDeadLetters",
             "AcequiaPanic",
             "RabbitmqUnroutable",

@@ -4,6 +4,7 @@ mod archive;
 mod encryption;
 mod failover;
 mod ledger;
+mod promotion;
 mod rights;
 
 use std::time::Duration;
@@ -289,6 +290,7 @@ async fn examine_database(
     );
     ledger::examine(connection, findings).await?;
     failover::of_lost_batches(connection, findings).await?;
+    promotion::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }
 

@@ -40,6 +40,18 @@ pub async fn expire_pending(
         .await
 }
 
+/// Resolves rows of quarantine of which a copy was accepted by a worker that ran beside; returns how
+/// many.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn resolve_copies(connection: &mut PgConnection, domain: &str) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select core.resolve_copies($1)")
+        .bind(domain)
+        .fetch_one(connection)
+        .await
+}
+
 /// What a round of retention did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Retained {
@@ -181,6 +193,15 @@ impl Work for Maintain {
                 .metrics
                 .ingest
                 .expired(domain.name, &entity, &code, rows);
+        }
+        let resolved = resolve_copies(connection, domain.name).await?;
+        if resolved > 0 {
+            info!(
+                event = "quarantine.resolved",
+                domain = domain.name,
+                rows = resolved,
+                "rows of quarantine resolved: copies of them were accepted"
+            );
         }
         settle(connection, domain.name).await?;
         let at = sqlx::query_scalar("select now()")

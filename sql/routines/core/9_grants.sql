@@ -46,7 +46,7 @@ create or replace function core.apply_rights() returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     -- What a row of quarantine is evidence of; the rest may change when the message comes again.
-    c_evidence constant text[] := '{quarantine_id,message_id,day,batch_id,domain,queue,body,properties,received_at}';
+    c_evidence constant text[] := '{quarantine_id,message_id,day,identity,batch_id,domain,queue,body,body_hash,properties,received_at}';
     v_right record;
     v_changed integer := 0;
 begin
@@ -65,9 +65,11 @@ begin
             'core.batch_entities.batch_id', 'core.batch_entities.domain', 'core.batch_entities.entity', 'core.batch_entities.received',
             'core.batch_entities.duplicates', 'core.batch_entities.staged', 'core.batch_entities.quarantined',
             'core.batch_entities.oldest_published_at', 'core.batch_entities.newest_published_at']),
-        ('acequia_worker', 'ingest', 'function', '{execute}', array['core.staged_rows(text)']),
+        ('acequia_worker', 'ingest', 'function', '{execute}', array[
+            'core.staged_rows(text)', 'core.resolve_accepted(text, text, bigint, uuid[], date[])']),
         ('acequia_worker', 'ingest', 'sequence', '{usage}', '{raw.quarantine_id,core.batch_id}'),
-        ('acequia_worker', 'promote', 'function', '{execute}', array['core.promote(text, integer)']),
+        ('acequia_worker', 'promote', 'function', '{execute}', array[
+            'core.promote(text, integer)', 'core.isolate(text, integer, boolean)']),
         ('acequia_worker', 'check', 'function', '{execute}', array[
             'core.run_checks(text)', 'core.run_due_checks(text, interval)', 'core.checks_due_in(text, interval)',
             'core.due_rules(text, interval)', 'core.check_rule(text)', 'core.rule_did_not_run(text, text)',
@@ -79,7 +81,7 @@ begin
             'core.ensure_partitions(integer)', 'core.expire_pending(text, interval)', 'core.retain(interval, interval, interval)',
             'core.retention_steps(interval, interval, timestamptz)',
             'core.retain_step(text, text, interval, interval, interval, timestamptz, bigint)',
-            'core.settle_alone(text)', 'core.archive_wanted(text)']),
+            'core.settle_alone(text)', 'core.archive_wanted(text)', 'core.resolve_copies(text)']),
         ('acequia_worker', 'deliver', 'function', '{execute}', array[
             'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
             'core.outbox_refused(bigint[], text)']),
@@ -108,6 +110,8 @@ begin
         ('acequia_operator', 'quarantine', 'column', '{insert}', array[
             'core.audit_log.who', 'core.audit_log.action', 'core.audit_log.quarantine_ids', 'core.audit_log.filters',
             'core.audit_log.reason']),
+        ('acequia_operator', 'promote what the brake of isolation holds', 'function', '{execute}', array[
+            'core.isolate(text, integer, boolean)']),
         ('acequia_operator', 'gates', 'function', '{execute}', array[
             'core.open_gate(text[], interval, text, text)', 'core.close_gate(text[], text, text)']),
         ('acequia_operator', 'purge', 'function', '{execute}', array[

@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_64;
 use uuid::Uuid;
 
 /// Day of ids that carry no time. All of them share one partition, so that a copy that comes
@@ -16,7 +17,8 @@ pub const NO_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 1) {
 /// Header with the publish time in microseconds since 1970.
 pub const PUBLISHED_AT: &str = "x-published-at";
 
-/// Identity of a message.
+/// Identity of a message within its entity: each has a staging table of its own, so the same id in
+/// two entities is two messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The id: a UUID as it came, any other text or the bytes themselves hashed into one.
@@ -26,16 +28,28 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// From the AMQP `message_id`, if the message has one.
+    /// From the AMQP `message_id`, if it names the message.
     #[must_use]
     pub fn of_properties(properties: &BasicProperties) -> Option<Self> {
-        properties
-            .message_id()
-            .as_ref()
-            .map(|id| Self::of_text(id.as_str()))
+        Self::named(properties.message_id().as_ref()?.as_str())
     }
 
-    /// From a text that names the message.
+    /// From a text that names the message; `None` for one that names nothing: blank, or the nil or
+    /// max UUID. Publishers send these where they have no id, many messages under the same one.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let invisible = |character: char| {
+            character.is_whitespace()
+                || character.is_control()
+                || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        };
+        if text.chars().all(invisible) {
+            return None;
+        }
+        Some(Self::of_text(text)).filter(|identity| !identity.id.is_nil() && !identity.id.is_max())
+    }
+
+    /// From any text, as [`Self::named`] makes it of one that names a message.
     #[must_use]
     pub fn of_text(text: &str) -> Self {
         match Uuid::try_parse(text.trim()) {
@@ -53,6 +67,30 @@ impl Identity {
         Self::hashed(queue, body)
     }
 
+    /// From queue, publish time and bytes, for messages without any id. Equal bytes of another
+    /// time are another message; `properties` without a time leave the bytes alone to tell.
+    #[must_use]
+    pub fn of_content(queue: &str, properties: &BasicProperties, body: &[u8]) -> Self {
+        let header = properties.headers().as_ref();
+        let header = header
+            .and_then(|headers| headers.inner().get(PUBLISHED_AT))
+            .and_then(integer);
+        match (header, properties.timestamp()) {
+            (Some(micros), _) => Self::hashed(&format!("{queue}@{micros}us"), body),
+            (None, Some(seconds)) => Self::hashed(&format!("{queue}@{seconds}s"), body),
+            (None, None) => Self::of_bytes(queue, body),
+        }
+    }
+
+    /// Identity of a row of quarantine whose message shares its id with another one: made of the
+    /// message's domain, entity and id, and of a digest of its body.
+    #[must_use]
+    pub fn of_row(domain: &str, entity: Option<&str>, message: Self, digest: Uuid) -> Self {
+        let entity = entity.unwrap_or_default();
+        let space = format!("quarantine {domain} {entity} {}", message.id);
+        Self::hashed(&space, digest.as_bytes())
+    }
+
     fn hashed(space: &str, bytes: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(space.as_bytes());
@@ -65,6 +103,21 @@ impl Identity {
             day: NO_DAY,
         }
     }
+}
+
+/// Tells a copy of a message from another message under the same id. Fast, stable over versions and
+/// machines; no protection against a publisher who makes two bodies alike.
+#[must_use]
+pub fn body_hash(body: &[u8]) -> i64 {
+    XxHash3_64::oneshot(body).cast_signed()
+}
+
+/// First half of the SHA-256 of a body.
+#[must_use]
+pub fn body_digest(body: &[u8]) -> Uuid {
+    let mut half = [0; 16];
+    half.copy_from_slice(&Sha256::digest(body)[..16]);
+    Uuid::from_bytes(half)
 }
 
 fn day_of(id: Uuid) -> NaiveDate {
@@ -243,5 +296,61 @@ mod tests {
         let none = Published::default();
         assert_eq!(published(&BasicProperties::default(), now), none);
         assert_eq!(published(&with_header(AMQPValue::Void), now), none);
+    }
+
+    #[test]
+    fn texts_that_name_nothing_are_no_ids() {
+        for text in [
+            "",
+            " ",
+            "\t \r\n",
+            "\u{200b}",
+            "\u{feff}\u{200d}",
+            "\u{a0}\u{3000}",
+            "00000000-0000-0000-0000-000000000000",
+            " 00000000000000000000000000000000 ",
+            "{00000000-0000-0000-0000-000000000000}",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "urn:uuid:FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+        ] {
+            assert_eq!(Identity::named(text), None, "{text:?}");
+        }
+        for text in [
+            "0",
+            "-",
+            "null",
+            "a\u{200b}",
+            "00000000-0000-0000-0000-000000000001",
+        ] {
+            assert_eq!(
+                Identity::named(text),
+                Some(Identity::of_text(text)),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_tells_equal_bytes_apart() {
+        let of = |properties: BasicProperties| Identity::of_content("q", &properties, b"7");
+        let plain = of(BasicProperties::default());
+        assert_eq!(plain, Identity::of_bytes("q", b"7"));
+        let at = |seconds| of(BasicProperties::default().with_timestamp(seconds));
+        assert_eq!(at(1), at(1));
+        assert!(at(1) != at(2) && at(1) != plain);
+        let header = |micros| {
+            let mut headers = FieldTable::default();
+            headers.insert(PUBLISHED_AT.into(), AMQPValue::LongLongInt(micros));
+            of(BasicProperties::default().with_headers(headers))
+        };
+        assert_eq!(header(1), header(1));
+        assert!(header(1) != header(2) && header(1) != at(1));
+    }
+
+    #[test]
+    fn the_hash_of_a_body_is_the_same_on_every_machine() {
+        // The value of the specification for the empty input.
+        assert_eq!(body_hash(b"").cast_unsigned(), 0x2d06_8005_38d3_94c2);
+        assert_ne!(body_hash(b"{}"), body_hash(b"{ }"));
     }
 }

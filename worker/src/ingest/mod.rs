@@ -1,6 +1,7 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod answers;
+mod copies;
 mod dead_letter;
 mod flow;
 mod identity;
@@ -36,7 +37,7 @@ use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::failure::Backoff;
 use crate::run::Shared;
 
-pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
+pub use identity::{Identity, NO_DAY, PUBLISHED_AT, body_digest, body_hash, published_at};
 pub use lost::Lost;
 pub use properties::RAW;
 pub use sort::Sorted;

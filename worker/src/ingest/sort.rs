@@ -12,8 +12,9 @@ use lapin::message::Delivery;
 use uuid::Uuid;
 
 use super::dead_letter;
-use super::identity::{Identity, Published, published};
+use super::identity::{Identity, Published, body_hash, published};
 use super::pass_on::came_by;
+use super::properties::first_death_queue;
 use crate::failpoint;
 use crate::quarantine::message as replay;
 
@@ -31,6 +32,8 @@ pub struct EntityRows {
     pub event_at: Vec<DateTime<Utc>>,
     /// Publish times.
     pub published_at: Vec<Option<DateTime<Utc>>>,
+    /// Hashes of the bodies; none for a body that was rebuilt, which no copy equals.
+    pub hashes: Vec<Option<i64>>,
     /// Oldest publish time; the time of arrival for messages without one.
     pub oldest: Option<DateTime<Utc>>,
     /// The newest, never after the arrival: a clock that is ahead must not vouch for what has yet to come.
@@ -50,6 +53,7 @@ impl EntityRows {
             days: Vec::new(),
             event_at: Vec::new(),
             published_at: Vec::new(),
+            hashes: Vec::new(),
             oldest: None,
             newest: None,
             deliveries: Vec::new(),
@@ -116,8 +120,6 @@ impl Sorted {
 
     /// Decodes the delivery at `position` and files it under good or rejected.
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
-        let given = Identity::of_properties(&delivery.properties);
-        let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
         let Published {
             at: published,
             implausible,
@@ -130,9 +132,7 @@ impl Sorted {
 
         let (entity, violations) = match self.decode_guarded(delivery, context) {
             Ok((entity, envelope)) => {
-                let identity = given
-                    .or_else(|| envelope.event_id.as_deref().map(Identity::of_text))
-                    .unwrap_or_else(bytes);
+                let identity = identity(delivery, queue, || envelope.event_id);
                 // Of two messages without any time the later arrival wins, inside a batch too.
                 let place = i64::try_from(position).unwrap_or(0);
                 let arrival = || context.now + TimeDelta::microseconds(place);
@@ -142,6 +142,10 @@ impl Sorted {
                 rows.event_at
                     .push(envelope.ts.or(published).unwrap_or_else(arrival));
                 rows.published_at.push(published);
+                rows.hashes.push(
+                    replay::original_hash(&delivery.properties)
+                        .unwrap_or_else(|| Some(body_hash(&delivery.data))),
+                );
                 let known = Some(published.map_or(context.now, |at| at.min(context.now)));
                 rows.oldest = rows.oldest.map_or(known, |oldest| known.min(Some(oldest)));
                 rows.newest = rows.newest.max(known);
@@ -154,7 +158,7 @@ impl Sorted {
         self.rejected.push(Rejected {
             delivery: position,
             entity,
-            identity: given.unwrap_or_else(bytes),
+            identity: identity(delivery, queue, || event_id_of(delivery)),
             violations,
             sqlstate: None,
         });
@@ -162,11 +166,14 @@ impl Sorted {
 
     /// Files a delivery that the broker gave up.
     pub fn add_dead(&mut self, position: usize, delivery: &Delivery, queue: &str) {
+        // It is who it was in the queue that gave it up.
+        let origin = first_death_queue(&delivery.properties);
+        let queue = origin.as_deref().unwrap_or(queue);
         self.rejected.push(Rejected {
             delivery: position,
-            entity: named_outside(self.domain, delivery),
-            identity: Identity::of_properties(&delivery.properties)
-                .unwrap_or_else(|| Identity::of_bytes(&came_by(delivery, queue), &delivery.data)),
+            entity: named_outside(self.domain, delivery)
+                .or_else(|| self.domain.position(&entity_of(readable(delivery)?)?)),
+            identity: identity(delivery, queue, || event_id_of(delivery)),
             violations: vec![dead_letter::violation(&delivery.properties)],
             sqlstate: None,
         });
@@ -219,6 +226,39 @@ impl Sorted {
             .map(|envelope| (entity, envelope))
             .map_err(|violations| (Some(entity), violations))
     }
+}
+
+/// The identity of a message: its AMQP id, else the id in its body, else its content.
+fn identity(
+    delivery: &Delivery,
+    queue: &str,
+    event_id: impl FnOnce() -> Option<String>,
+) -> Identity {
+    Identity::of_properties(&delivery.properties)
+        .or_else(|| Identity::named(&event_id()?))
+        .unwrap_or_else(|| {
+            let queue = came_by(delivery, queue);
+            Identity::of_content(&queue, &delivery.properties, &delivery.data)
+        })
+}
+
+/// The id in the body of a message that is not accepted, as far as it can be read.
+fn event_id_of(delivery: &Delivery) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        event_id: Option<String>,
+    }
+    serde_json::from_str::<Named>(readable(delivery)?)
+        .ok()?
+        .event_id
+}
+
+/// The body as text, unless it is too large to be looked into.
+fn readable(delivery: &Delivery) -> Option<&str> {
+    let body = &delivery.data;
+    (body.len() <= MAX_BODY_BYTES)
+        .then(|| std::str::from_utf8(body).ok())
+        .flatten()
 }
 
 /// The entity named by AMQP type or routing key; the first of them that the domain knows.

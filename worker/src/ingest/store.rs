@@ -11,6 +11,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
+use super::copies;
 use super::insert::{Insert, bisect, insert};
 use super::quarantine::quarantine;
 use super::sort::{EntityRows, Rejected, Sorted};
@@ -155,9 +156,7 @@ impl Store {
         deliveries: &[Delivery],
         care: Care,
     ) -> sqlx::Result<Written> {
-        let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let (batch_id, mut unsettled) = begin(transaction, sorted).await?;
         let mut counts: Vec<Counts> = vec![Counts::default(); sorted.good.len() + 1];
         let mut refused = Vec::new();
         for (position, rows) in sorted.good.iter().enumerate() {
@@ -181,6 +180,10 @@ impl Store {
                 let known = care == Care::Known;
                 insert(&mut *transaction, statement, known, batch_id, rows, 0..len).await?
             };
+            let staged_rows = usize::try_from(staged).unwrap_or(usize::MAX);
+            if staged_rows < len - (refused.len() - first_refused) {
+                copies::reused(&mut *transaction, position, rows, &mut refused).await?;
+            }
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
             let count = &mut counts[position];
@@ -188,7 +191,19 @@ impl Store {
             count.staged = i32::try_from(staged).unwrap_or(i32::MAX);
             count.duplicates = accepted - count.staged;
         }
-        let rejected: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
+        let copies =
+            copies::accepted(&mut *transaction, sorted, &sorted.rejected, deliveries).await?;
+        let mut rejected: Vec<&Rejected> = Vec::new();
+        for (reject, is_copy) in sorted.rejected.iter().zip(copies) {
+            if is_copy {
+                let count = &mut counts[reject.entity.unwrap_or(sorted.good.len())];
+                count.received += 1;
+                count.duplicates += 1;
+            } else {
+                rejected.push(reject);
+            }
+        }
+        rejected.extend(&refused);
         let mut codes: HashMap<Code, u64> = HashMap::new();
         for part in by_bytes(&rejected, deliveries) {
             let added = quarantine(
@@ -205,6 +220,20 @@ impl Store {
                 *codes.entry(code).or_default() += messages;
             }
         }
+        // A message that was refused and its correction may have come together.
+        if !rejected.is_empty() {
+            unsettled = sorted.good.iter().map(|rows| rows.entity.name).collect();
+        }
+        for (rows, count) in sorted.good.iter().zip(&counts) {
+            if count.staged > 0 && unsettled.contains(&rows.entity.name) {
+                sqlx::query("select core.resolve_accepted($1, $2, $3)")
+                    .bind(sorted.domain.name)
+                    .bind(rows.entity.name)
+                    .bind(batch_id)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
         let written = Written {
             batch_id,
             identity: Uuid::now_v7(),
@@ -214,6 +243,31 @@ impl Store {
         account(transaction, queue, &self.worker, sorted, &written).await?;
         Ok(written)
     }
+}
+
+const BEGIN: &str = "
+select nextval('core.batch_id'), array(
+    select e from unnest($2::text[]) e
+    where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
+       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
+
+/// The number of a new batch, and which of its entities have open rows in quarantine: those an
+/// accepted message may settle.
+async fn begin(
+    transaction: &mut PgConnection,
+    sorted: &Sorted,
+) -> sqlx::Result<(i64, Vec<&'static str>)> {
+    let good = sorted.good.iter().filter(|rows| !rows.ids.is_empty());
+    let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
+    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
+        .bind(sorted.domain.name)
+        .bind(&names)
+        .fetch_one(transaction)
+        .await?;
+    let unsettled = names
+        .into_iter()
+        .filter(|name| open.iter().any(|open| open == name));
+    Ok((batch_id, unsettled.collect()))
 }
 
 /// Parts of what is rejected whose bodies go in one statement: on its way to the server a body is

@@ -426,6 +426,20 @@ impl Ingest {
         self.count_quarantined(domain, code, positive(rows));
     }
 
+    /// Rows that a table of the core refused were moved to quarantine.
+    pub fn refused(&self, domain: &str, entity: &str, rows: i64) {
+        let code = Code::MergeRefused;
+        warn!(
+            event = "rows.refused",
+            domain,
+            entity,
+            code = code.as_str(),
+            rows,
+            "the core refused rows, which are in quarantine now; worker quarantine says why"
+        );
+        self.count_quarantined(domain, code, positive(rows));
+    }
+
     fn count_quarantined(&self, domain: &str, code: Code, messages: u64) {
         self.quarantined
             .with_label_values(&[domain, code.stage().as_str(), code.as_str()])

@@ -22,6 +22,8 @@ pub enum Status {
     Replayed,
     /// Given up
     Discarded,
+    /// A message of the same id was accepted
+    Resolved,
 }
 
 impl Status {
@@ -32,6 +34,7 @@ impl Status {
             Self::Open => "open",
             Self::Replayed => "replayed",
             Self::Discarded => "discarded",
+            Self::Resolved => "resolved",
         }
     }
 }
@@ -90,6 +93,10 @@ pub struct Filters {
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub app_id: Vec<String>,
+    /// The id that the message was published with, also one that looks like a number; may be repeated
+    #[arg(long, value_parser = message_id, value_name = "ID")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub message_id: Vec<Id>,
     /// Status
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,6 +133,7 @@ impl Filters {
             self.id.is_empty(),
             self.app_id.is_empty(),
             self.status.iter().all(|status| *status == Status::Open),
+            self.message_id.is_empty(),
             self.since.is_none() && self.until.is_none(),
         ];
         if !all && lists.iter().all(|empty| *empty) {
@@ -167,9 +175,12 @@ impl Filters {
         if let Some(until) = self.until {
             query.push(" and q.received_at < ").push_bind(until);
         }
-        if !self.id.is_empty() {
+        for ids in [&self.id, &self.message_id] {
+            if ids.is_empty() {
+                continue;
+            }
             let (mut numbers, mut messages) = (Vec::new(), Vec::new());
-            for id in &self.id {
+            for id in ids {
                 match id {
                     Id::Number(number) => numbers.push(*number),
                     Id::Message(message) => messages.push(*message),
@@ -178,7 +189,10 @@ impl Filters {
             query
                 .push(" and (q.quarantine_id = any(")
                 .push_bind(numbers);
-            query.push(") or q.message_id = any(").push_bind(messages);
+            query
+                .push(") or q.message_id = any(")
+                .push_bind(messages.clone());
+            query.push(") or q.identity = any(").push_bind(messages);
             query.push("))");
         }
     }
@@ -196,12 +210,17 @@ fn stages() -> impl clap::builder::TypedValueParser<Value = String> {
 }
 
 /// A number is the number of a row; any other text is an id as the publisher gave it.
-#[allow(clippy::unnecessary_wraps)] // the form clap wants
 fn id(text: &str) -> Result<Id, String> {
-    Ok(match text.trim().parse() {
-        Ok(number) => Id::Number(number),
-        Err(_) => Id::Message(Identity::of_text(text).id),
-    })
+    match text.trim().parse() {
+        Ok(number) => Ok(Id::Number(number)),
+        Err(_) => message_id(text),
+    }
+}
+
+/// An id as the publisher gave it.
+#[allow(clippy::unnecessary_wraps)] // the form clap wants
+fn message_id(text: &str) -> Result<Id, String> {
+    Ok(Id::Message(Identity::of_text(text).id))
 }
 
 /// An instant, or a time span before now.
@@ -261,6 +280,16 @@ mod tests {
                 Id::Message(Identity::of_text("order-17").id)
             ]
         );
+    }
+
+    #[test]
+    fn an_id_that_looks_like_a_number_can_be_meant() {
+        let filters = parse(&["--message-id", "17"]).unwrap();
+        assert_eq!(
+            filters.message_id,
+            [Id::Message(Identity::of_text("17").id)]
+        );
+        assert!(filters.insist(false).is_ok());
     }
 
     #[test]

@@ -18,6 +18,7 @@ const ROWS: u32 = 100;
 struct Row {
     quarantine_id: i64,
     message_id: Uuid,
+    identity: Option<Uuid>,
     domain: String,
     entity: Option<String>,
     app_id: Option<String>,

@@ -1,6 +1,7 @@
 //! A quarantined message as a message again: where it goes, under which identity, with which
 //! properties.
 
+use acequia_contracts::Code;
 use acequia_link::properties as list;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,12 +12,15 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::amqp::{DEAD_QUEUE, EXCHANGE, queue_of};
-use crate::ingest::{Identity, PUBLISHED_AT, RAW, published_at};
+use crate::ingest::{Identity, PUBLISHED_AT, RAW, body_digest, published_at};
 
 /// Header with the number of the attempt, from 1 on.
 pub const ATTEMPT: &str = "x-acequia-replay";
 /// Header with the number of the row in quarantine.
 pub const ORIGIN: &str = "x-acequia-origin";
+
+/// Header of a message whose body was rebuilt: hash of the original body, or void.
+const REBUILT: &str = "x-acequia-rebuilt";
 
 /// Headers that belong to one delivery and not to the message, and those that would send copies
 /// elsewhere.
@@ -34,13 +38,37 @@ pub fn attempt_of(properties: &BasicProperties) -> i32 {
     }
 }
 
+/// The number of the row in quarantine that a message was replayed from.
+#[must_use]
+pub fn origin_of(properties: &BasicProperties) -> Option<i64> {
+    match properties.headers().as_ref()?.inner().get(ORIGIN)? {
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::LongInt(number) => Some((*number).into()),
+        _ => None,
+    }
+}
+
+/// For a replay whose body was rebuilt: the hash of the original body, if that is known. `None` for
+/// all other messages.
+#[must_use]
+pub fn original_hash(properties: &BasicProperties) -> Option<Option<i64>> {
+    match properties.headers().as_ref()?.inner().get(REBUILT)? {
+        AMQPValue::LongLongInt(hash) => Some(Some(*hash)),
+        _ => Some(None),
+    }
+}
+
 /// What a replay needs to know of a row of `raw.quarantine`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Quarantined {
     /// Number of the row.
     pub quarantine_id: i64,
-    /// Identity.
+    /// Identity of the row.
     pub message_id: Uuid,
+    /// Identity of the message, when it is not that of the row.
+    pub identity: Option<Uuid>,
+    /// Why it is there.
+    pub code: String,
     /// Domain.
     pub domain: String,
     /// Entity, if it is known.
@@ -146,6 +174,11 @@ impl Quarantined {
         }
         headers.insert(ATTEMPT.into(), AMQPValue::LongInt(self.replays + 1));
         headers.insert(ORIGIN.into(), AMQPValue::LongLongInt(self.quarantine_id));
+        if self.properties["rebuilt"] == true {
+            let hash = self.properties["body_hash"].as_i64();
+            let hash = hash.map_or(AMQPValue::Void, AMQPValue::LongLongInt);
+            headers.insert(REBUILT.into(), hash);
+        }
         properties
             .with_delivery_mode(2)
             .with_message_id(self.id())
@@ -183,13 +216,24 @@ impl Quarantined {
     }
 
     /// The id it had, if that still leads to its identity; else the identity itself, which was
-    /// made of what may be edited.
+    /// made of what may be edited. A message whose id another one has is sent under an id of its
+    /// own: under the old one it would be refused again.
     fn id(&self) -> ShortString {
+        if self.code == Code::IdReused.as_str() {
+            let shared = Identity::of_text(&self.message_id.to_string());
+            let own = || {
+                let digest = body_digest(&self.body);
+                Identity::of_row(&self.domain, self.entity.as_deref(), shared, digest).id
+            };
+            let id = self.identity.map_or_else(own, |_| self.message_id);
+            return id.to_string().into();
+        }
+        let identity = self.identity.unwrap_or(self.message_id);
         let given = self.properties["message_id"].as_str();
         given
-            .filter(|id| Identity::of_text(id).id == self.message_id)
+            .filter(|id| Identity::of_text(id).id == identity)
             .and_then(|id| ShortString::try_new(id).ok())
-            .unwrap_or_else(|| self.message_id.to_string().into())
+            .unwrap_or_else(|| identity.to_string().into())
     }
 }
 
@@ -259,6 +303,8 @@ mod tests {
         Quarantined {
             quarantine_id: 17,
             message_id: Identity::of_text("order-17").id,
+            identity: None,
+            code: "orphan".to_owned(),
             domain: "shop".to_owned(),
             entity: Some("order".to_owned()),
             queue: queue.to_owned(),

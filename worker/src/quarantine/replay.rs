@@ -240,7 +240,7 @@ async fn run(
 }
 
 const ROWS: &str = "
-select q.quarantine_id, q.message_id, q.domain, q.entity, q.queue, q.properties, q.received_at, q.replays,
+select q.quarantine_id, q.message_id, q.identity, q.code, q.domain, q.entity, q.queue, q.properties, q.received_at, q.replays,
     coalesce((select v.body from raw.quarantine_versions v where v.quarantine_id = q.quarantine_id
               order by v.version desc limit 1), q.body) as body
 from raw.quarantine q where q.quarantine_id = any($1) order by q.quarantine_id";

@@ -38,6 +38,7 @@ impl From<Vec<u8>> for Body {
 struct Row {
     quarantine_id: i64,
     message_id: Uuid,
+    identity: Option<Uuid>,
     batch_id: i64,
     domain: String,
     entity: Option<String>,
@@ -58,6 +59,7 @@ struct Row {
     resolved_at: Option<DateTime<Utc>>,
     resolved_by: Option<String>,
     note: Option<String>,
+    accepted_batch_id: Option<i64>,
     properties: Value,
     #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
@@ -129,7 +131,13 @@ pub async fn show(args: ReadArgs) -> anyhow::Result<ExitCode> {
 fn text(row: &Row) -> anyhow::Result<String> {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut lines = vec![
-        format!("{} {}", row.quarantine_id, row.message_id),
+        match row.identity {
+            None => format!("{} {}", row.quarantine_id, row.message_id),
+            Some(id) => format!(
+                "{} {}, a message of id {id}, which another one has too",
+                row.quarantine_id, row.message_id
+            ),
+        },
         format!(
             "status      {}, seen {} times, replayed {} times",
             row.status, row.occurrences, row.replays

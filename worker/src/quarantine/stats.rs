@@ -23,6 +23,7 @@ struct Group {
     open: i64,
     replayed: i64,
     discarded: i64,
+    resolved: i64,
     occurrences: i64,
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
@@ -37,6 +38,7 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
                 count(*) filter (where q.status = 'open') as open,
                 count(*) filter (where q.status = 'replayed') as replayed,
                 count(*) filter (where q.status = 'discarded') as discarded,
+                count(*) filter (where q.status = 'resolved') as resolved,
                 sum(q.occurrences)::bigint as occurrences, min(q.received_at) as first_seen_at, max(q.last_seen_at) as last_seen_at
          from raw.quarantine q where true",
     );
@@ -57,6 +59,7 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
                 group.open.to_string(),
                 group.replayed.to_string(),
                 group.discarded.to_string(),
+                group.resolved.to_string(),
                 group.occurrences.to_string(),
                 time(group.first_seen_at),
                 time(group.last_seen_at),
@@ -70,6 +73,7 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
             "open",
             "replayed",
             "discarded",
+            "resolved",
             "seen",
             "first",
             "last",

@@ -28,12 +28,15 @@ pub struct MessageTrace {
     /// Its row in staging, with the core's row of its key. More than one when the same id was
     /// used for several entities.
     pub rows: Vec<Merged>,
-    /// Its row in quarantine.
+    /// Its row in quarantine; of several an open one, else the newest.
     pub quarantine: Option<Quarantined>,
     /// Acknowledged messages that a failover took, when nothing is known of this one and it may be
     /// among them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<LostMessages>,
+    /// The other rows of its id in quarantine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more_quarantine: Vec<Quarantined>,
 }
 
 /// A message in staging and what the core has for its key.
@@ -79,7 +82,10 @@ impl MessageTrace {
                 });
             }
         }
-        let quarantine = quarantine::find(&mut *connection, identity, values).await?;
+        let mut found = quarantine::find(&mut *connection, identity, values)
+            .await?
+            .into_iter();
+        let quarantine = found.next();
         let outcome = match (rows.first(), &quarantine) {
             (Some(row), _) => row.staged.outcome,
             (None, Some(row)) => quarantine::outcome(&row.status),
@@ -98,6 +104,7 @@ impl MessageTrace {
             rows,
             quarantine,
             lost,
+            more_quarantine: found.collect(),
         })
     }
 

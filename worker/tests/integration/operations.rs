@@ -147,7 +147,8 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
     assert!(error.contains("run `worker migrate`"), "{error}");
 }
 
-async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
+/// What the doctor finds.
+pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
     let domains: Vec<_> = catalog().iter().collect();
     let management = platform.services.var("RABBITMQ_MANAGEMENT_URL").unwrap();
     let login = format!(
@@ -178,7 +179,8 @@ async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -
     findings
 }
 
-fn failed(findings: &[Finding]) -> Vec<&str> {
+/// The checks that failed.
+pub fn failed(findings: &[Finding]) -> Vec<&str> {
     let failed = findings
         .iter()
         .filter(|finding| finding.verdict == Verdict::Fail);
