@@ -1,5 +1,29 @@
 -- Who a message is: a hash of the body beside its id, and a row in quarantine for each message that shares an id.
 
+-- All locks at once and briefly asked for: a running worker may hold one table and want the next.
+do $$
+declare
+    v_list text := (
+        select string_agg(format('only %s', c.oid::regclass), ', ' order by c.oid)
+        from pg_class c
+        where c.relnamespace = 'stg'::regnamespace and c.relkind = 'p' or c.oid in ('raw.quarantine'::regclass, 'core.quarantine_open'::regclass));
+begin
+    for v_attempt in 1 .. 1200 loop
+        begin
+            perform set_config('lock_timeout', '100ms', true);
+            execute 'lock table ' || v_list || ' in access exclusive mode';
+            exit;
+        exception when lock_not_available then
+            if v_attempt = 1200 then
+                raise;
+            end if;
+        end;
+        perform pg_sleep(0.1);
+    end loop;
+    perform set_config('lock_timeout', '0', true);
+end
+$$;
+
 alter table core.staging_envelope add column body_hash bigint;
 comment on column core.staging_envelope.body_hash is 'XXH3 of the body: tells a copy from another message with the same id; null when it is not known';
 

@@ -131,37 +131,43 @@ comment on function core.expire_pending(text, interval) is 'Moves rows that wait
 
 -- A message that is accepted settles what was refused under its id.
 
-create or replace function core.resolve_accepted(p_domain text, p_entity text, p_batch bigint) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function core.resolve_accepted(p_domain text, p_entity text, p_batch bigint, p_ids uuid[], p_days date[]) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan as $$
 declare
     v_staging text;
+    v_found record;
     v_rows bigint;
 begin
+    select array_agg(f.row_id) as row_ids, array_agg(f.row_day) as row_days, array_agg(f.id) as ids, array_agg(f.day) as days
+    into v_found
+    from (
+        select o.message_id as row_id, o.day as row_day, a.id, a.day
+        from unnest(p_ids, p_days) a (id, day)
+        join core.quarantine_open o on o.message_id = a.id and o.day = a.day
+        where o.domain = p_domain and (o.entity = p_entity or o.entity is null) and o.identity is null
+        union all
+        select o.message_id, o.day, a.id, a.day
+        from unnest(p_ids, p_days) a (id, day)
+        join core.quarantine_open o on o.identity = a.id
+        where o.domain = p_domain and (o.entity = p_entity or o.entity is null)
+    ) f;
+    if v_found.ids is null then
+        return 0;
+    end if;
     select e.staging into strict v_staging from core.entities e where e.domain = p_domain and e.entity = p_entity;
     execute format($sql$
-        with accepted as materialized (
-            select s.message_id, s.day from %s s where s.batch_id = $3
-        ), found as (
-            select o.message_id, o.day, true as under_its_own_id
-            from accepted a
-            join core.quarantine_open o on o.message_id = a.message_id and o.day = a.day
-            where o.domain = $1 and (o.entity = $2 or o.entity is null) and o.identity is null
-            union all
-            select o.message_id, o.day, false
-            from accepted a
-            join core.quarantine_open o on o.identity = a.message_id
-            where o.domain = $1 and (o.entity = $2 or o.entity is null)
-        ), free as (
+        with free as (
             -- A row that somebody is replaying or discarding is left to them. An id that another message has is not
-            -- settled by that message.
+            -- settled by that message, and nothing is settled by a copy.
             select q.message_id, q.day
-            from found f
-            join raw.quarantine q on q.message_id = f.message_id and q.day = f.day
-            where q.status = 'open' and (f.under_its_own_id or q.code <> 'id_reused')
+            from unnest($2, $3, $4, $5) f (row_id, row_day, id, day)
+            join raw.quarantine q on q.message_id = f.row_id and q.day = f.row_day
+            where q.status = 'open' and (q.identity is null or q.code <> 'id_reused')
+              and exists (select from %s s where s.message_id = f.id and s.day = f.day and s.batch_id = $1)
             for update of q skip locked
         ), resolved as (
             update raw.quarantine q
-            set status = 'resolved', resolved_at = now(), resolved_by = 'acequia', accepted_batch_id = $3,
+            set status = 'resolved', resolved_at = now(), resolved_by = 'acequia', accepted_batch_id = $1,
                 note = 'a message of the same id was accepted'
             from free f
             where q.message_id = f.message_id and q.day = f.day
@@ -169,11 +175,11 @@ begin
         )
         select count(*) from resolved
         $sql$, v_staging)
-    into v_rows using p_domain, p_entity, p_batch;
+    into v_rows using p_batch, v_found.row_ids, v_found.row_days, v_found.ids, v_found.days;
     return v_rows;
 end
 $$;
-comment on function core.resolve_accepted(text, text, bigint) is 'Resolves the open rows of quarantine under the ids of the messages that a batch has staged; returns how many';
+comment on function core.resolve_accepted(text, text, bigint, uuid[], date[]) is 'Resolves the open rows of quarantine under the ids of those messages that a batch has staged; returns how many';
 
 create or replace function core.resolve_copies(p_domain text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -226,10 +226,12 @@ impl Store {
         }
         for (rows, count) in sorted.good.iter().zip(&counts) {
             if count.staged > 0 && unsettled.contains(&rows.entity.name) {
-                sqlx::query("select core.resolve_accepted($1, $2, $3)")
+                sqlx::query("select core.resolve_accepted($1, $2, $3, $4, $5)")
                     .bind(sorted.domain.name)
                     .bind(rows.entity.name)
                     .bind(batch_id)
+                    .bind(&rows.ids)
+                    .bind(&rows.days)
                     .execute(&mut *transaction)
                     .await?;
             }

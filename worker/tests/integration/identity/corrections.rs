@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::{catalog, fixtures};
-use acequia_worker::amqp::DEAD_QUEUE;
+use acequia_worker::amqp::{DEAD_QUEUE, queue_of};
 use acequia_worker::ingest::{Identity, body_hash};
 use acequia_worker::maintain::resolve_copies;
 use chrono::{Days, TimeDelta, Utc};
@@ -139,6 +139,46 @@ async fn a_message_refused_for_its_time_is_resolved_by_a_copy_that_comes_in_time
             ("future_date", "resolved")
         );
     }
+    worker.stop().await;
+}
+
+/// What the broker gave up, for whatever reason, may come once more and be good.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_gave_up_is_resolved_by_a_copy_that_is_accepted() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let worker = platform.worker(&[]);
+    worker.ready().await;
+    let mut body = alumno_body(2);
+    body["entity"] = "alumno".into();
+    let queue = queue_of(DOMAIN);
+    let originals = [alumno(1), Message::straight(&queue, body.to_string())];
+    let letters = originals.clone().map(|mut letter| {
+        let mut headers = FieldTable::default();
+        let queue = AMQPValue::LongString(queue.as_str().into());
+        headers.insert("x-first-death-queue".into(), queue);
+        letter.properties = letter.properties.with_headers(headers);
+        letter.exchange = "";
+        letter.routing_key = DEAD_QUEUE.to_owned();
+        letter
+    });
+    platform.publish_all(&letters).await;
+    platform.settled(2).await;
+    let open = "select count(*) from core.quarantine_open where entity = 'alumno'";
+    assert_eq!(platform.number(open).await, 2);
+    platform.publish_all(&originals).await;
+    platform.settled(4).await;
+    assert_eq!(platform.number(open).await, 0);
+    let total = platform.total().await;
+    assert_eq!(
+        (
+            total.inserted,
+            total.quarantined,
+            total.duplicates,
+            total.difference
+        ),
+        (2, 2, 0, 0)
+    );
     worker.stop().await;
 }
 
