@@ -43,6 +43,7 @@ fi
 
 [[ $EUID -eq 0 ]] || die "this needs root, to install packages into $root"
 have debootstrap || die "debootstrap is missing" "get it with: apt-get install debootstrap"
+# shellcheck disable=SC2016  # for apt-get
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
 [[ -n $mirror ]] || die "apt knows no mirror of Debian here" "add one to /etc/apt/sources.list.d, then run this again"
 

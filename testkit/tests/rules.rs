@@ -158,7 +158,10 @@ fn inhibitions_keep_back_what_says_nothing_new_and_no_more() {
                 let label = label.as_str().unwrap();
                 for alert in [source, target] {
                     let has = labels[alert].contains(label);
-                    assert!(has, "{source} keeps {target} back by {label}: {alert} has none");
+                    assert!(
+                        has,
+                        "{source} keeps {target} back by {label}: {alert} has none"
+                    );
                 }
             }
         }
