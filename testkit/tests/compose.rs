@@ -174,6 +174,13 @@ fn both_ways_have_the_same_settings() {
         }
     }
     assert!(settings > 20, "{settings}");
+    let passed = worker.as_object().unwrap().iter();
+    for (name, _) in passed.filter(|(_, value)| value.is_null()) {
+        assert!(
+            table.contains(&format!("`{name}`")),
+            "{name} is no setting of the worker"
+        );
+    }
 
     let written = text("docker-compose.yml");
     let named: BTreeSet<String> = example().into_iter().map(|(name, _)| name).collect();

@@ -94,7 +94,8 @@ async fn filled(platform: Platform) -> (Platform, Vec<Message>) {
     let worker = platform.worker(&["--refresh-every", "100ms"]);
     platform.settled(number(&messages)).await;
     wait_for("marts that show it", async || {
-        let behind = "select count(*) from marts.freshness where domain = 'academico' and status <> 'fresh'";
+        let behind =
+            "select count(*) from marts.freshness where domain = 'academico' and status <> 'fresh'";
         Ok(platform.number(behind).await == 0)
     })
     .await
@@ -108,7 +109,12 @@ async fn a_dump_has_everything() {
     let (platform, messages) = filled(Platform::new().await).await;
     let before = content(&platform.database.admin).await;
     let name = platform.database.name().unwrap();
-    let mut server: Url = platform.services.var("ADMIN_DATABASE_URL").unwrap().parse().unwrap();
+    let mut server: Url = platform
+        .services
+        .var("ADMIN_DATABASE_URL")
+        .unwrap()
+        .parse()
+        .unwrap();
     let admin = server.to_string();
     let copy = format!("{name}_restored");
     let dump = std::env::temp_dir().join(format!("{name}.dump"));
@@ -116,15 +122,31 @@ async fn a_dump_has_everything() {
     let services = platform.services;
     let source = &platform.database.admin;
     services
-        .exec(&["pg_dump", "--format=custom", "--file", file, "--dbname", source])
+        .exec(&[
+            "pg_dump",
+            "--format=custom",
+            "--file",
+            file,
+            "--dbname",
+            source,
+        ])
         .await
         .unwrap();
     let mut connection = PgConnection::connect(&admin).await.unwrap();
     let create = format!("create database {copy} owner app template template0");
-    sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
+    sqlx::query(AssertSqlSafe(create))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     server.set_path(&copy);
     services
-        .exec(&["pg_restore", "--exit-on-error", "--dbname", server.as_str(), file])
+        .exec(&[
+            "pg_restore",
+            "--exit-on-error",
+            "--dbname",
+            server.as_str(),
+            file,
+        ])
         .await
         .unwrap();
     std::fs::remove_file(&dump).unwrap();
@@ -157,10 +179,19 @@ async fn a_base_backup_and_the_log_have_everything() {
         format!("archive_command = 'test ! -f {log}/%f && cp %p {log}/%f'"),
     ] {
         let setting = format!("alter system set {setting}");
-        sqlx::query(AssertSqlSafe(setting)).execute(&mut server).await.unwrap();
+        sqlx::query(AssertSqlSafe(setting))
+            .execute(&mut server)
+            .await
+            .unwrap();
     }
-    as_postgres(services, &format!("pg_ctl restart -s -w -m fast -D {data} -l {base}/server.log")).await;
-    let take = format!("pg_basebackup --checkpoint=fast --wal-method=none --pgdata={backup} --dbname='{admin}'");
+    as_postgres(
+        services,
+        &format!("pg_ctl restart -s -w -m fast -D {data} -l {base}/server.log"),
+    )
+    .await;
+    let take = format!(
+        "pg_basebackup --checkpoint=fast --wal-method=none --pgdata={backup} --dbname='{admin}'"
+    );
     as_postgres(services, &take).await;
 
     // What comes after the backup is in the log only.
@@ -177,7 +208,10 @@ async fn a_base_backup_and_the_log_have_everything() {
         .unwrap();
     wait_for("the log in the archive", async || {
         let archived = "select coalesce(last_archived_wal >= $1, false) from pg_stat_archiver";
-        Ok(sqlx::query_scalar(archived).bind(&last).fetch_one(&mut server).await?)
+        Ok(sqlx::query_scalar(archived)
+            .bind(&last)
+            .fetch_one(&mut server)
+            .await?)
     })
     .await
     .unwrap();
@@ -201,6 +235,10 @@ async fn a_base_backup_and_the_log_have_everything() {
     .await
     .unwrap();
     let after = content(restored.as_str()).await;
-    as_postgres(services, &format!("pg_ctl stop -s -w -m immediate -D {backup}")).await;
+    as_postgres(
+        services,
+        &format!("pg_ctl stop -s -w -m immediate -D {backup}"),
+    )
+    .await;
     assert_eq!(after, before);
 }
