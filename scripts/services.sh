@@ -19,13 +19,14 @@
 # services.sh exec DIR COMMAND...
 #     Runs a program of these servers where it finds them: rabbitmqctl knows the node, pg_dump is of the server's version.
 #
-# --observability adds Prometheus and its PostgreSQL exporter, Alertmanager where it is installed (install gets it if it can),
-#     and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
+# --observability adds Prometheus and its PostgreSQL exporter, Alertmanager and the node exporter (for PostgreSQL's disk) where
+#     they are installed (install gets them if it can), and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
 #     --any-port).
 # --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
 #     acequia_worker.
+# Logs in DIR are bounded: beyond LOG_BYTES (50000000) a file is set aside as FILE.1, three such are kept.
 # SERVERS_ROOT, a folder that scripts/servers.sh made, brings servers of another Debian release: they run under this one's
 #     users, on the same paths. A DIR remembers it.
 # A DIR keeps the PostgreSQL that its data are of, also when a newer one is installed, and refuses a RabbitMQ that cannot
@@ -103,7 +104,10 @@ missing_packages() {
 
 # What start does without when it is not there.
 optional_packages() {
-  [[ $observability == no ]] || have prometheus-alertmanager || echo prometheus-alertmanager
+  local program
+  [[ $observability == no ]] || for program in prometheus-alertmanager prometheus-node-exporter; do
+    have "$program" || echo "$program"
+  done
 }
 
 require_installed() {
@@ -111,10 +115,10 @@ require_installed() {
   missing=$(missing_packages | paste -sd ' ')
   [[ -z $missing ]] || die "not installed: $missing" \
     "get it with: $0 install$([[ $observability == no ]] || echo ' --observability')"
-  local version bin
+  local version bin found
   if ! bin=$(pg_bin); then
     version=$(pg_data_version)
-    die "the data in $DIR are of PostgreSQL $version; here is only $(pg_servers | while IFS= read -r bin; do pg_version_of "$bin"; done | paste -sd ' ')" \
+    die "the data in $DIR are of PostgreSQL $version; here is only $(pg_servers | while IFS= read -r found; do pg_version_of "$found"; done | paste -sd ' ')" \
       "install that one (apt-get install postgresql-$version), or take the data over: docs/operations/upgrade.md"
   fi
   version=$(pg_version_of "$bin")
@@ -529,22 +533,36 @@ stop_rabbitmq() {
 start_observability() {
   local home=$DIR/prometheus
   mkdir -p "$home/data"
+  # From PostgreSQL 17 on checkpoints are counted in a view of their own, which the exporter reads when told to.
+  local checkpoints=()
+  ! prometheus-postgres-exporter --help 2>&1 | grep -q collector.stat_checkpointer || (($(pg_version_of "$(pg_bin)") < 17)) ||
+    checkpoints=(--collector.stat_checkpointer)
   if ! pid_of "$STATE/postgres-exporter" >/dev/null; then
     DATA_SOURCE_URI="127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB?sslmode=$([[ -n $tls ]] && echo require || echo disable)" DATA_SOURCE_USER=postgres \
       DATA_SOURCE_PASS=$POSTGRES_SUPERUSER_PASSWORD \
       spawn "$STATE/postgres-exporter" "$home/postgres-exporter.log" \
-      prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT"
+      prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT" "${checkpoints[@]}"
+  fi
+  if have prometheus-node-exporter && ! pid_of "$STATE/node-exporter" >/dev/null; then
+    spawn "$STATE/node-exporter" "$home/node-exporter.log" prometheus-node-exporter --collector.disable-defaults \
+      --collector.filesystem --web.listen-address="127.0.0.1:$NODE_EXPORTER_PORT"
   fi
 
   rm -rf "$home/config.new"
   mkdir -p "$home/config.new/rules" "$home/config.new/targets"
-  cp "$ROOT"/prometheus/rules/*.yml "$home/config.new/rules/"
+  local rules
+  for rules in "$ROOT"/prometheus/rules/*.yml; do
+    sed "s#runbook_url: docs/runbooks#runbook_url: ${RUNBOOKS_URL:-docs/runbooks}#" "$rules" >"$home/config.new/rules/${rules##*/}"
+  done
   cp "$ROOT/prometheus/alertmanager.yml" "$home/config.new/"
   # Publishers that somebody listed stay.
   cp "$home/config/targets/publishers.yml" "$home/config.new/targets/" 2>/dev/null || echo '[]' >"$home/config.new/targets/publishers.yml"
   local without=()
-  have prometheus-alertmanager || without=(-e '/^# begin alertmanager/,/^# end alertmanager/d')
-  sed "${without[@]}" -e "s/\"worker:9464\"/\"127.0.0.1:$WORKER_PORT\"/" \
+  have prometheus-alertmanager || without+=(-e '/^# begin alertmanager/,/^# end alertmanager/d')
+  have prometheus-node-exporter || without+=(-e '/^# begin node-exporter/,/^# end node-exporter/d')
+  sed "${without[@]}" -e "s#\"node-exporter:9100\"#\"127.0.0.1:$NODE_EXPORTER_PORT\"#" \
+    -e "s#regex: /var/lib/postgresql\$#regex: $(df --output=target "$(pg_base)" | tail -n 1)#" \
+    -e "/dns_sd_configs/i\\    static_configs:\n      - targets: [\"127.0.0.1:$WORKER_PORT\"]" -e '/# Every container/d; /dns_sd_configs/,/port: 9464/d' \
     -e "s/\"rabbitmq:15692\"/\"127.0.0.1:$RABBITMQ_METRICS_PORT\"/" \
     -e "s/\"postgres-exporter:9187\"/\"127.0.0.1:$POSTGRES_EXPORTER_PORT\"/" \
     -e "s/\"localhost:9090\"/\"127.0.0.1:$PROMETHEUS_PORT\"/" \
@@ -630,6 +648,23 @@ wait_http() { # NAME URL LOG
 
 # --- start, stop, run, status ----------------------------------------------------------------------------------
 
+# bound_logs: all that grows without a limit of its own, for as long as the servers run. (RabbitMQ's log has one.)
+bound_logs() {
+  [[ $any_port == no ]] || return 0
+  [[ ${LOG_BYTES:-50000000} =~ ^[0-9]+$ ]] || die "LOG_BYTES is a number of bytes, as 50000000"
+  pid_of "$STATE/logs" >/dev/null ||
+    spawn "$STATE/logs" "$STATE/logs.log" "$ROOT/scripts/services.sh" logs "$DIR"
+}
+
+# logs: bounds the logs of DIR until it is stopped.
+logs() {
+  while [[ -d $STATE ]]; do
+    bound_log "${LOG_BYTES:-50000000}" "$DIR"/*.log "$DIR"/{prometheus,grafana}/*.log "$DIR/rabbitmq/log/stdout.log" \
+      "$(pg_base)/server.log"
+    sleep 10
+  done
+}
+
 start() {
   local began=$SECONDS jobs=() failed=no job file
   load_dotenv
@@ -674,6 +709,7 @@ start() {
   # The worker is not ours to start, but Prometheus must know where it will be.
   port WORKER_PORT 9464 "$(running pid_of "$DIR/worker")"
   if [[ $observability == yes ]]; then
+    port NODE_EXPORTER_PORT 9100 "$(running pid_of "$STATE/node-exporter")"
     port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
     port POSTGRES_EXPORTER_PORT 9187 "$(running pid_of "$STATE/postgres-exporter")"
     port ALERTMANAGER_PORT 9093 "$(running pid_of "$STATE/alertmanager")"
@@ -704,6 +740,7 @@ start() {
   done
   [[ $failed == no ]] || die "not everything started, see above"
   write_env
+  bound_logs
   release_claims WORKER_PORT
   exec 9>&-
   say "services: ready after $((SECONDS - began)) s, addresses in $DIR/env"
@@ -754,9 +791,11 @@ stop() {
   fi
   exec 9>"$STATE/lock"
   flock -w 120 9 || die "another services.sh works on $DIR"
+  end_process "$STATE/logs" &
   end_process "$STATE/grafana" &
   end_process "$STATE/prometheus" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" &
   end_process "$STATE/postgres-exporter" &
+  end_process "$STATE/node-exporter" &
   end_process "$STATE/alertmanager" &
   stop_rabbitmq &
   stop_postgres &
@@ -818,8 +857,8 @@ status() {
   report postgresql "$(pg_pid || true)" "$(pg_base)/server.log"
   report rabbitmq "$(pid_of "$STATE/rabbitmq" || true)" "$DIR/rabbitmq/log"
   if [[ $(setting ports OBSERVABILITY) == yes ]]; then
-    for name in prometheus postgres-exporter alertmanager; do
-      [[ $name != alertmanager ]] || have prometheus-alertmanager || continue
+    for name in prometheus postgres-exporter alertmanager node-exporter; do
+      [[ $name != alertmanager && $name != node-exporter ]] || have "prometheus-$name" || continue
       pid=$(pid_of "$STATE/$name" || true)
       report "$name" "$pid" "$DIR/prometheus/$name.log"
     done
@@ -858,7 +897,7 @@ main() {
   case $command in
     -h | --help | help) print_help ;;
     install) install_packages ;;
-    start | stop | run | status)
+    start | stop | run | status | logs)
       use_dir "${positional[0]:-}"
       [[ ${#positional[@]} -eq 1 ]] || die "one DIR, please, see $0 --help"
       enter_root "${all[@]}"

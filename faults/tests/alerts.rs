@@ -14,11 +14,8 @@ use acequia_faults::observe::{Hurry, Prometheus};
 use acequia_faults::stage::{Stage, signal};
 use acequia_faults::trial::PLATFORM_RULES_ONLY;
 use acequia_testkit::wait_within;
-use lapin::options::{
-    BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 
 const HURRY: Hurry = Hurry {
     pace: 60,
@@ -46,7 +43,6 @@ impl Scene {
             .await
             .unwrap();
         stage.execute(PLATFORM_RULES_ONLY).await.unwrap();
-        listen(&stage.broker.url).await;
         let options = "--stall-after 3s --check-every 1s --refresh-every 500ms";
         let orders = Orders {
             database: stage.database.worker.clone(),
@@ -138,37 +134,6 @@ impl Scene {
     async fn rabbitmqctl(&self, arguments: &[&str]) {
         self.stage.services().rabbitmqctl(arguments).await.unwrap();
     }
-}
-
-/// Binds a queue for what the core tells: what nobody listens to is dropped, and that is an alert.
-async fn listen(broker: &str) {
-    let connection = Connection::connect(broker, ConnectionProperties::default())
-        .await
-        .unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let exchange = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let (from, queue, all) = ("acequia.alerts", "listener", FieldTable::default);
-    channel
-        .exchange_declare(from.into(), ExchangeKind::Topic, exchange, all())
-        .await
-        .unwrap();
-    channel
-        .queue_declare(queue.into(), options, all())
-        .await
-        .unwrap();
-    let bind = QueueBindOptions::default();
-    channel
-        .queue_bind(queue.into(), from.into(), "#".into(), bind, all())
-        .await
-        .unwrap();
-    connection.close(200, "bound".into()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,16 @@ impl Platform {
         }
     }
 
+    /// The same on servers of its own, which a test may restart; they go with the process.
+    pub async fn own() -> Self {
+        let services: &'static Services = Box::leak(Box::new(Services::start().await.unwrap()));
+        Self {
+            services,
+            database: migrated(services).await,
+            broker: VirtualHost::create(services).await.unwrap(),
+        }
+    }
+
     /// A connection as owner of the database.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.database.owner).await.unwrap()
