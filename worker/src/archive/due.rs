@@ -112,6 +112,9 @@ pub async fn archive(
                 Err(error) => {
                     warn!(event = "archive.failed", error = %format!("{error:#}"), "a partition was not archived");
                     first.get_or_insert(error);
+                    if session.is_lost() {
+                        break;
+                    }
                 }
             }
         }

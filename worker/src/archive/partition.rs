@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::block::Checksum;
 use super::file::{self, Object, Writer};
 use super::form::ColumnSpec;
-use super::session::{Archive, Interrupted, Progress, Session, one};
+use super::progress::Progress;
+use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
 use crate::failpoint;
@@ -112,9 +113,7 @@ pub async fn archive(
                 // As far as it goes: what is not put in order now is by the next run.
                 let put_in_order = async {
                     let reason = format!("{error:#}");
-                    sqlx::raw_sql("rollback")
-                        .execute(&mut session.connection)
-                        .await?;
+                    session.renew().await?;
                     sqlx::query("select core.archive_abandon($1, $2, $3, $4)")
                         .bind(session.run)
                         .bind(archive.archive_id)
