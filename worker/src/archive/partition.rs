@@ -82,7 +82,7 @@ pub async fn archive(
         let done = copy_and_drop(session, &archive).await;
         match done {
             Ok(true) => {
-                session.sweep().await?;
+                sweep_or_leave(session).await;
                 let archive = session.archive(archive.archive_id).await?;
                 info!(
                     event = "archive.archived",
@@ -96,7 +96,7 @@ pub async fn archive(
                 return Ok(archive);
             }
             Ok(false) => {
-                session.sweep().await?;
+                sweep_or_leave(session).await;
                 warn!(
                     event = "archive.changed",
                     partition = archive.partition_name,
@@ -135,6 +135,13 @@ pub async fn archive(
         }
     }
     unreachable!("attempts are bounded")
+}
+
+/// What is archived is archived, whatever becomes of files that do not count.
+async fn sweep_or_leave(session: &mut Session) {
+    if let Err(error) = session.sweep().await {
+        warn!(event = "archive.leftovers", error = %format!("{error:#}"), "left to the next run");
+    }
 }
 
 async fn begin(session: &mut Session, table: &str, from: DateTime<Utc>) -> anyhow::Result<Archive> {

@@ -228,10 +228,10 @@ impl Session {
     }
 
     /// Deletes the files of archives that do not count any more, after putting in order what a
-    /// killed process left.
+    /// killed process left. One that cannot be deleted does not keep the others; it stays noted.
     ///
     /// # Errors
-    /// When database or store do not answer.
+    /// When the database does not answer, or with the first file that the store did not delete.
     pub async fn sweep(&mut self) -> anyhow::Result<()> {
         let mut attempts = 0;
         let files: Vec<(i64, String, String)> = loop {
@@ -244,12 +244,20 @@ impl Session {
                 break files;
             }
         };
+        let mut first = None;
         for (archive, object, manifest) in files {
-            // The manifest first: without it nobody takes the file for an archive.
-            self.store.delete(&manifest).await?;
-            failpoint::pass("archive.manifest_deleted");
-            self.store.delete(&object).await?;
-            failpoint::pass("archive.object_deleted");
+            let deleted = async {
+                // The manifest first: without it nobody takes the file for an archive.
+                self.store.delete(&manifest).await?;
+                failpoint::pass("archive.manifest_deleted");
+                self.store.delete(&object).await?;
+                failpoint::pass("archive.object_deleted");
+                anyhow::Ok(())
+            };
+            if let Err(error) = deleted.await {
+                first.get_or_insert(error);
+                continue;
+            }
             sqlx::query("select core.archive_deleted($1, $2, $3)")
                 .bind(self.run)
                 .bind(archive)
@@ -257,7 +265,7 @@ impl Session {
                 .execute(&mut self.connection)
                 .await?;
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
 
     /// Ends the run with what came of it. Where that cannot be written, the next run does.

@@ -42,7 +42,11 @@ async fn a_failed_upload_does_not_keep_the_others_from_it() {
     let rows = "select count(*) from consumo.copia";
     assert_eq!(archive.platform.number(rows).await, 560);
     let runs = "select status || ' ' || partitions from core.archive_runs";
-    assert_eq!(archive.platform.texts(runs).await, ["failed 2"]);
+    assert_eq!(
+        archive.platform.texts(runs).await,
+        ["failed 2"],
+        "{failed:?}"
+    );
 
     std::fs::remove_file(month.join("d=01")).unwrap();
     archive.done("archive --table consumo.copia").await;

@@ -148,7 +148,7 @@ async fn purge_asks_before_it_locks() {
     let archive = Archive::of("--clients 2 --days 20 --start 2014-09-02 --suspicious 0").await;
     archive.done("archive").await;
     // Its own terminal: `script` makes one.
-    let mut asked = archive.command("");
+    let asked = archive.command("");
     let program = asked.as_std().get_program().to_owned();
     let variables: Vec<_> = asked
         .as_std()
