@@ -96,7 +96,9 @@ begin
 
     insert into core.archives (table_name, domain, partition_name, key_columns, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
     values (p_table, v_policy.domain, v_archive.partition_name, v_archive.key_columns, v_policy.granularity, p_from, v_archive.to_at,
-        v_folder || '/part-' || p_object || '.parquet', v_folder || '/_part-' || p_object || '.json',
+        v_folder || '/part-' || p_object || '.parquet',
+        -- Elsewhere: there are readers that take every file of a folder for one of Parquet.
+        '_manifests/' || v_folder || '/part-' || p_object || '.json',
         pg_total_relation_size(v_archive.partition_name::regclass))
     returning * into v_archive;
     perform core.archive_note(v_archive, p_run, 'begun', p_who,

@@ -1,6 +1,7 @@
 //! The life cycle of data: archived, restored and purged by the real program, killed at every step.
 
 mod doctor;
+mod failures;
 mod late;
 mod purge;
 mod schedule;
