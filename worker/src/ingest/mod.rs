@@ -1,6 +1,7 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod answers;
+mod batch;
 mod copies;
 mod dead_letter;
 mod flow;
@@ -37,11 +38,11 @@ use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::failure::Backoff;
 use crate::run::Shared;
 
+pub use batch::Ended;
 pub use identity::{Identity, NO_DAY, PUBLISHED_AT, body_digest, body_hash, published_at};
 pub use lost::Lost;
 pub use properties::RAW;
 pub use sort::Sorted;
-pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane

@@ -14,7 +14,7 @@ use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 
 use super::Lost;
-use super::source::Batch;
+use super::batch::Batch;
 use crate::amqp::{answer, close};
 use crate::metrics::Flow;
 

@@ -9,10 +9,10 @@ use lapin::message::Delivery;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
 use super::sort::Sorted;
-use super::source::Batch;
 use super::store::{Counts, Purpose, Store, Written};
 use super::{Lane, Lost, properties, traced};
 use crate::acknowledged::{Acknowledged, look};

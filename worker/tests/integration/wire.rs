@@ -316,7 +316,7 @@ async fn forged_headers_are_not_believed() {
 /// Each entry is a byte or two on the wire and a hundred in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_count_as_what_they_take_in_memory() {
-    const COUNT: i32 = 80;
+    const COUNT: i32 = 60;
     let platform = Platform::new().await;
     platform.declare().await;
     let mut raw = RawPublisher::connect(&platform.broker.url).await.unwrap();
@@ -333,16 +333,16 @@ async fn headers_count_as_what_they_take_in_memory() {
         })
         .collect();
     // Small ones first, which widen the window.
-    platform.publish_all(&alumnos(1..2001)).await;
+    platform.publish_all(&alumnos(1..301)).await;
     raw.publish(&messages).await.unwrap();
-    let worker = platform.program(&["--in-flight-bytes", "33554432"]);
+    let worker = platform.program(&["--in-flight-bytes", "16777216"]);
     wait_within(Duration::from_secs(300), "all of them", async || {
-        Ok(platform.total().await.inserted == 2000 + i64::from(COUNT))
+        Ok(platform.total().await.inserted == 300 + i64::from(COUNT))
     })
     .await
     .unwrap();
     let peak = worker.peak_memory();
-    assert!(peak < 256 << 20, "{peak} bytes at its peak");
+    assert!(peak < 200 << 20, "{peak} bytes at its peak");
     worker.terminate().await;
 }
 
@@ -430,8 +430,6 @@ async fn a_lane_that_is_lost_again_and_again_is_not_ready() {
     let options = ["--stall-after", "6s"];
     let worker = platform.worker_by(&platform.database.worker, url.as_str(), &options);
     // Each attempt begins well, and nothing is ever done.
-    let reason = worker.not_ready("ingest").await;
-    assert_ne!(reason, "starting");
     wait_within(
         Duration::from_secs(60),
         "a lane that stays not ready",
@@ -447,7 +445,11 @@ async fn a_lane_that_is_lost_again_and_again_is_not_ready() {
     )
     .await
     .unwrap();
-    assert_ne!(worker.not_ready("ingest").await, "starting");
+    let reason = worker.not_ready("ingest").await;
+    assert!(
+        reason.contains("broker") || reason.contains("connection"),
+        "{reason}"
+    );
     cuts.store(false, Ordering::Relaxed);
     let total = platform.settled_unique(50).await;
     assert_eq!(total.inserted, 50);
