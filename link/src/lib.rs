@@ -4,8 +4,8 @@
 pub mod broker;
 mod gather;
 pub mod guard;
-mod line;
 mod hosts;
+mod line;
 mod plaintext;
 pub mod properties;
 mod secret;

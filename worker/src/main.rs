@@ -7,7 +7,8 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, ManagementArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, ManagementArgs, PasswordArgs, RuleArgs,
+    duration,
 };
 use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;

@@ -4,7 +4,7 @@
 use acequia_testkit::{rules, wait_for};
 use acequia_worker::amqp::{self, ALERTS, DEAD_QUEUE, queue_of};
 use acequia_worker::config::ArchiveUrl;
-use acequia_worker::doctor::{Finding, Verdict, examine};
+use acequia_worker::doctor::{Finding, Places, Verdict, examine};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -82,13 +82,13 @@ async fn arguments(platform: &Platform, queue: &str) -> Value {
 
 async fn doctor(platform: &Platform) -> Vec<Finding> {
     let domains: Vec<_> = acequia_contracts::catalog().iter().collect();
-    examine(
-        &platform.database_url(),
-        &platform.broker_url(),
-        &domains,
-        &ArchiveUrl::default(),
-    )
-    .await
+    let places = Places {
+        database: &platform.database_url(),
+        broker: &platform.broker_url(),
+        management: None,
+        archive: &ArchiveUrl::default(),
+    };
+    examine(places, &domains).await
 }
 
 fn finding<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
