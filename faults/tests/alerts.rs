@@ -285,6 +285,9 @@ async fn database(scene: &mut Scene) {
     tokio::time::sleep(Duration::from_secs(35).saturating_sub(down.elapsed())).await;
     scene.stage.services().restart().await.unwrap();
     scene.fire(&["AcequiaLatencyBudgetBurnFast"]).await;
+    // As a server has it that lacks the last batches: workers look on their next connections.
+    scene.sql(LOSE).await;
+    scene.fire(&["AcequiaMessagesLost"]).await;
 }
 
 /// Killed again and again, then away for a while.
@@ -316,6 +319,12 @@ values
 const COOK: &str = "
 create table cooked as select * from core.pending limit 1;
 delete from core.pending p using cooked c where p.message_id = c.message_id and p.entity = c.entity";
+
+/// Batches that have another identity than the one that their worker knows; every connection ends.
+const LOSE: &str = "
+update core.batches set identity = gen_random_uuid()
+where batch_id in (select batch_id from core.batches where identity is not null order by batch_id desc limit 3);
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
 
 /// Their parents would be a thousand messages more.
 const GIVE_ORPHANS_UP: &str = "select core.expire_pending('academico', interval '0')";

@@ -75,6 +75,17 @@ pub enum Unfit {
     HungUp,
 }
 
+impl Unfit {
+    /// What is in an error, if it is one of these.
+    #[must_use]
+    pub fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Io(io) => io.get_ref()?.downcast_ref().copied(),
+            _ => None,
+        }
+    }
+}
+
 impl From<Unfit> for sqlx::Error {
     /// The server is as good as down: a failover may be under way.
     fn from(unfit: Unfit) -> Self {

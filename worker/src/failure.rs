@@ -87,12 +87,8 @@ impl Failure {
 /// What an operator can do about an error: what its class says, unless more is known of it.
 #[must_use]
 pub fn remedy(error: &sqlx::Error) -> &'static str {
-    let inner = match error {
-        sqlx::Error::Io(io) => io.get_ref(),
-        _ => None,
-    };
     let code = error.as_database_error().and_then(DatabaseError::code);
-    if code.as_deref() == Some("25006") || inner.is_some_and(|inner| inner.is::<Unfit>()) {
+    if code.as_deref() == Some("25006") || Unfit::of(error).is_some() {
         return "Bring a primary back, or let DATABASE_URL lead to it: `worker doctor` says what answers there. \
                 Messages wait in the queue meanwhile.";
     }

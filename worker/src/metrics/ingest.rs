@@ -6,10 +6,10 @@ use acequia_contracts::{Code, Domain};
 use acequia_meter::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use tracing::{info, warn};
 
-use super::{ANSWER, LAG, WORK, create_failures, positive};
+use super::{ANSWER, Flow, LAG, WORK, create_failures, positive};
 use crate::failure::{Failure, describe, remedy};
 use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
 
@@ -44,40 +44,6 @@ pub struct Ingest {
     disconnects: IntCounterVec,
     lost: IntCounterVec,
     broker_answers: HistogramVec,
-}
-
-/// What a lane holds of its queue at the moment.
-#[derive(Debug, Clone)]
-pub struct Flow {
-    messages: IntGauge,
-    bytes: IntGauge,
-    prefetch: IntGauge,
-}
-
-impl Flow {
-    /// Messages were delivered.
-    pub fn arrived(&self, messages: usize, bytes: usize) {
-        self.messages.add(signed(messages));
-        self.bytes.add(signed(bytes));
-    }
-
-    /// Messages were acknowledged.
-    pub fn settled(&self, messages: usize, bytes: usize) {
-        self.messages.sub(signed(messages));
-        self.bytes.sub(signed(bytes));
-    }
-
-    /// So many messages may be in flight from now on.
-    pub fn allowed(&self, prefetch: u16) {
-        self.prefetch.set(prefetch.into());
-    }
-
-    /// The consumer is gone, and with it what it held.
-    pub fn reset(&self) {
-        for gauge in [&self.messages, &self.bytes, &self.prefetch] {
-            gauge.set(0);
-        }
-    }
 }
 
 impl Ingest {
@@ -445,8 +411,4 @@ impl Ingest {
             .with_label_values(&[domain, code.stage().as_str(), code.as_str()])
             .inc_by(messages);
     }
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
