@@ -7,7 +7,8 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, PasswordArgs, RuleArgs,
+    duration,
 };
 use acequia_worker::doctor::{self, Verdict};
 use acequia_worker::refresh::Refreshed;
