@@ -69,9 +69,10 @@ native_up() {
 
   say "migrating the database"
   DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
+    ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD \
     ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
   worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
-    "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
+    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
 
   native_worker
 }
@@ -228,6 +229,7 @@ Running:
 
 Next:
   ${compose[*]} exec worker worker --help
+  ${compose[*]} run --rm operator quarantine stats
   ${compose[*]} run --rm publisher --help
   scripts/down.sh                     stop everything (--wipe also deletes the data)
 TEXT

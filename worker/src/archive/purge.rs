@@ -85,7 +85,8 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
             return Ok(ExitCode::FAILURE);
         }
     }
-    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await? else {
+    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
+    else {
         return Ok(busy());
     };
     let numbers = |archives: &[Archive]| -> Vec<i64> {

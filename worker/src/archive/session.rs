@@ -158,10 +158,7 @@ impl Session {
             if attempt > 0 {
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
-            let locked = one(
-                &mut self.connection,
-                "select core.hold_lock('archive')",
-            );
+            let locked = one(&mut self.connection, "select core.hold_lock('archive')");
             if locked.await.context("database")? {
                 self.backend = one(&mut self.connection, "select pg_backend_pid()").await?;
                 return Ok(true);

@@ -26,12 +26,15 @@ begin
         begin
             execute format('alter role %I in database %I set statement_timeout = %L', v_role.rolname, current_database(), v_role.statement_timeout);
             execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', v_role.rolname, current_database(), v_role.idle);
-            -- Another number was chosen by somebody.
-            if v_role.rolconnlimit = -1 then
-                execute format('alter role %I connection limit 20', v_role.rolname);
-            end if;
         exception when insufficient_privilege then
             null; -- the role is another owner's; worker doctor says what is not set
+        end;
+        -- Another number was chosen by somebody.
+        continue when v_role.rolconnlimit <> -1;
+        begin
+            execute format('alter role %I connection limit 20', v_role.rolname);
+        exception when insufficient_privilege or internal_error then
+            null; -- or a neighbour sets it at this moment
         end;
     end loop;
     begin

@@ -14,11 +14,10 @@ use tokio::process::Command;
 use crate::support::school::alumno;
 use crate::support::{Message, Platform};
 
-/// The first lines of a database that version 7 has filled: both domains, messages in quarantine,
-/// discarded, waiting for their parent, staged and not promoted, archived and purged months. Made by
-/// `scripts/upgrade-test.sh --dump`.
+/// A database that version 7 has filled, as `pg_dump --inserts` writes it: both domains, messages in
+/// quarantine, discarded, waiting for their parent, staged and not promoted, archived and purged months.
 const RELEASED: &str = "tests/fixtures/released_7.sql.gz";
-/// The file of the marts that the tests change, and one of them.
+/// The file of the marts that the tests change.
 const MARTS: &str = "routines/academico/7_marts.sql";
 
 fn owner(database: &TestDatabase) -> SecretUrl {

@@ -306,15 +306,17 @@ async fn a_message_quarantined_late_is_kept_as_long_as_others() {
         .await;
     platform.settled(1).await;
     worker.stop().await;
-    let keep = |days: &str| settings(&["--quarantine-keep", days]);
-    retain(&mut owner, &keep("300d"), today).await;
+    platform
+        .execute("update core.retention set keep = '300 days' where what = 'quarantine'; update raw.quarantine set status = 'replayed'")
+        .await;
+    retain(&mut owner, &settings(&[]), today).await;
     assert_eq!(platform.total().await.quarantined, 1);
     let rows = "select count(*) from raw.quarantine";
     assert_eq!(platform.number(rows).await, 1);
     platform
         .execute("update raw.quarantine set last_seen_at = now() - interval '301 days'")
         .await;
-    retain(&mut owner, &keep("300d"), today).await;
+    retain(&mut owner, &settings(&[]), today).await;
     assert_eq!(platform.number(rows).await, 0);
 }
 

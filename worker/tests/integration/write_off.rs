@@ -12,7 +12,7 @@ const LOCK: &str = "select pg_advisory_lock(hashtextextended('acequia.promote.ac
 async fn ledger(platform: &Platform, options: &[&str]) -> Finished {
     let arguments = ["ledger", "write-off", "--domain", DOMAIN];
     let mut command = program(&[&arguments[..], options].concat());
-    command.env("DATABASE_URL", &platform.database.worker);
+    command.env("OPERATOR_DATABASE_URL", &platform.database.operator);
     finish(command).await
 }
 
