@@ -19,6 +19,7 @@
 mod backlog;
 pub mod cli;
 mod commands;
+mod foreign;
 mod ids;
 mod lane;
 mod ledger;

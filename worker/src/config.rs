@@ -12,7 +12,9 @@ use clap::Args;
 
 use crate::archive::cron;
 use crate::archive::store::Store;
+use crate::settings;
 
+pub use crate::settings::duration;
 pub use acequia_link::SecretUrl;
 pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
 
@@ -230,7 +232,7 @@ impl ArchiveUrl {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RuleArgs {
     /// Longest time for one data quality rule; one that takes longer could not run
-    #[arg(long, env = "RULE_MAX", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "RULE_MAX", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::RULE_MAX.parse(text))]
     pub rule_max: Duration,
 }
 
@@ -275,66 +277,56 @@ pub struct LoopArgs {
     /// Address of /metrics, /livez and /readyz
     #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:9464")]
     pub http_addr: SocketAddr,
-    /// Domains to work for; all of the catalog when empty
+    /// Domains to work for, with commas between; all of the catalog when not given
     #[arg(long, env = "DOMAINS", value_delimiter = ',', value_name = "DOMAIN")]
     pub domains: Vec<String>,
     /// Most messages in one staging transaction
-    #[arg(long, env = "BATCH_MAX", default_value_t = 3_000, value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    #[arg(long, env = "BATCH_MAX", default_value = "3000", value_name = "MESSAGES", value_parser = |text: &str| settings::BATCH_MAX.parse(text))]
     pub batch_max: u16,
     /// Most body bytes in one staging transaction
-    #[arg(long, env = "BATCH_BYTES", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "BATCH_BYTES", default_value = "16MiB", value_name = "BYTES", value_parser = |text: &str| settings::BATCH_BYTES.parse(text))]
     pub batch_bytes: usize,
     /// Most body bytes of a queue in memory; fewer messages are in flight when they are large
-    #[arg(long, env = "IN_FLIGHT_BYTES", default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "IN_FLIGHT_BYTES", default_value = "64MiB", value_name = "BYTES", value_parser = |text: &str| settings::IN_FLIGHT_BYTES.parse(text))]
     pub in_flight_bytes: usize,
     /// Longest wait for a batch to fill once its first message is there
-    #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_parser = duration)]
+    #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_name = "TIME", value_parser = |text: &str| settings::BATCH_WAIT.parse(text))]
     pub batch_wait: Duration,
     /// Longest time a batch is kept while the database refuses it; then its messages go back to
     /// the queue until it works again. Must be below the broker's consumer timeout (30 min)
-    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_name = "TIME", value_parser = |text: &str| settings::HOLD_MAX.parse(text))]
     pub hold_max: Duration,
     /// Most staged rows merged in one transaction
-    #[arg(
-        long,
-        env = "PROMOTE_MAX",
-        default_value_t = 80_000,
-        value_name = "ROWS"
-    )]
+    #[arg(long, env = "PROMOTE_MAX", default_value = "80000", value_name = "ROWS", value_parser = |text: &str| settings::PROMOTE_MAX.parse(text))]
     pub promote_max: i32,
     /// Ingest pauses while more rows than this wait for promotion
-    #[arg(
-        long,
-        env = "STAGED_MAX",
-        default_value_t = 500_000,
-        value_name = "ROWS"
-    )]
+    #[arg(long, env = "STAGED_MAX", default_value = "500000", value_name = "ROWS", value_parser = |text: &str| settings::STAGED_MAX.parse(text))]
     pub staged_max: i64,
     /// Time between two looks for work that other processes staged
-    #[arg(long, env = "POLL_EVERY", default_value = "250ms", value_parser = duration)]
+    #[arg(long, env = "POLL_EVERY", default_value = "250ms", value_name = "TIME", value_parser = |text: &str| settings::POLL_EVERY.parse(text))]
     pub poll_every: Duration,
     /// Time between two runs of the data quality rules
-    #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::CHECK_EVERY.parse(text))]
     pub check_every: Duration,
     /// How long a rule may take.
     #[command(flatten)]
     pub rules: RuleArgs,
     /// Shortest time between two refreshes of a mart
-    #[arg(long, env = "REFRESH_EVERY", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "REFRESH_EVERY", default_value = "5s", value_name = "TIME", value_parser = |text: &str| settings::REFRESH_EVERY.parse(text))]
     pub refresh_every: Duration,
     /// How long a row may wait for the row it refers to before it goes to quarantine
-    #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_parser = duration)]
+    #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_name = "TIME", value_parser = |text: &str| settings::ORPHAN_TTL.parse(text))]
     pub orphan_ttl: Duration,
     /// How long promoted rows stay in staging, where duplicates are recognised, if that is longer
     /// than the owner's period (worker migrate --staging-keep)
-    #[arg(long, env = "STAGING_KEEP", default_value = "0s", value_parser = duration)]
+    #[arg(long, env = "STAGING_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::STAGING_KEEP.parse(text))]
     pub staging_keep: Duration,
     /// How long messages stay in quarantine once they are replayed or discarded, if longer than the
     /// owner's period
-    #[arg(long, env = "QUARANTINE_KEEP", default_value = "0s", value_parser = duration)]
+    #[arg(long, env = "QUARANTINE_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::QUARANTINE_KEEP.parse(text))]
     pub quarantine_keep: Duration,
     /// How long runs, refreshes and data quality results are kept, if longer than the owner's period
-    #[arg(long, env = "LOG_KEEP", default_value = "0s", value_parser = duration)]
+    #[arg(long, env = "LOG_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::LOG_KEEP.parse(text))]
     pub log_keep: Duration,
     /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
     /// variables
@@ -348,45 +340,9 @@ pub struct LoopArgs {
     #[command(flatten)]
     pub archive_login: ArchiveLogin,
     /// How long a partition that was brought back for late rows stays
-    #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_parser = duration)]
+    #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_name = "TIME", value_parser = |text: &str| settings::ARCHIVE_HOLD.parse(text))]
     pub archive_hold: Duration,
     /// /readyz turns bad when a loop makes no progress for this long
-    #[arg(long, env = "STALL_AFTER", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "STALL_AFTER", default_value = "30s", value_name = "TIME", value_parser = |text: &str| settings::STALL_AFTER.parse(text))]
     pub stall_after: Duration,
-}
-
-/// A duration as `250ms`, `30s`, `5m` or `24h`.
-///
-/// # Errors
-/// When it is none of these.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "must be a number with a unit, as 250ms, 30s, 5m or 24h".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        "d" => Ok(Duration::from_secs(number * 86_400)),
-        _ => Err("the unit must be ms, s, m, h or d".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
-        assert!(duration("5").is_err());
-        assert!(duration("fast").is_err());
-    }
 }

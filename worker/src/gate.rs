@@ -10,9 +10,9 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
-use crate::config::{OperatorDatabase, duration};
+use crate::config::OperatorDatabase;
 use crate::text::{print_table, printable, time};
-use crate::{db, migrate, operator};
+use crate::{db, migrate, operator, settings};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -46,7 +46,7 @@ pub struct OpenArgs {
     action: ActionArgs,
     /// For how long, as 30m, 2h or 1d, however much worse the rules get; until a rule passes or
     /// gets worse when not given
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = |text: &str| settings::GATE_FOR.parse(text))]
     period: Option<Duration>,
 }
 

@@ -28,6 +28,7 @@ pub mod promote;
 pub mod quarantine;
 pub mod refresh;
 pub mod run;
+pub mod settings;
 pub mod status;
 mod text;
 pub mod trace;

@@ -8,11 +8,11 @@ use std::thread::available_parallelism;
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
     ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, ManagementArgs,
-    PasswordArgs, RuleArgs, duration,
+    PasswordArgs, RuleArgs,
 };
 use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{archive, check, db, gate, ledger, migrate, quarantine, refresh, run, trace};
+use acequia_worker::{archive, check, db, gate, ledger, migrate, quarantine, refresh, run, settings, trace};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -124,7 +124,7 @@ enum Command {
         )]
         addr: std::net::SocketAddr,
         /// Keep asking for this long before giving up
-        #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
+        #[arg(long, default_value = "0s", value_parser = |text: &str| settings::HEALTH_WAIT.parse(text), value_name = "TIME")]
         wait: std::time::Duration,
     },
 }
@@ -136,7 +136,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = (|| {
         let _written_at_the_end = cli.log.start_service(LOG)?;
-        let runtime = runtime().context("starting threads")?;
+        let runtime = runtime()?;
         runtime.block_on(execute(cli.command))
     })();
     outcome.unwrap_or_else(|error| {
@@ -147,13 +147,14 @@ fn main() -> ExitCode {
 
 /// One thread for two cores, unless `TOKIO_WORKER_THREADS` says otherwise. The AMQP library has threads
 /// of its own and most of the work is done by servers: more threads would mostly wake each other.
-fn runtime() -> std::io::Result<Runtime> {
+fn runtime() -> anyhow::Result<Runtime> {
+    let threads = match std::env::var("TOKIO_WORKER_THREADS") {
+        Ok(text) => (settings::TOKIO_WORKER_THREADS.parse(&text)).map_err(anyhow::Error::msg)?,
+        Err(_) => (available_parallelism().map_or(1, NonZero::get) / 2).max(1),
+    };
     let mut builder = Builder::new_multi_thread();
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        builder.worker_threads((cores / 2).max(1));
-    }
-    builder.enable_all().build()
+    builder.worker_threads(threads).enable_all();
+    builder.build().context("starting threads")
 }
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {

@@ -202,13 +202,23 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
     if names.is_empty() {
         return Ok(acequia_contracts::catalog().iter().collect());
     }
-    names
-        .iter()
-        .map(|name| {
-            acequia_contracts::domain(name)
-                .with_context(|| format!("there is no domain {name}; there is {}", known()))
-        })
-        .collect()
+    let mut domains: Vec<&'static Domain> = Vec::new();
+    for name in names {
+        let name = name.trim();
+        if name.is_empty() {
+            bail!(
+                "DOMAINS has an empty name; there is {}. Leave it out to work for all of them",
+                known()
+            );
+        }
+        let domain = acequia_contracts::domain(name)
+            .with_context(|| format!("there is no domain {name}; there is {}", known()))?;
+        if domains.iter().any(|other| other.name == domain.name) {
+            bail!("DOMAINS names {name} twice: name each domain once");
+        }
+        domains.push(domain);
+    }
+    Ok(domains)
 }
 
 /// Waits until the database answers, then insists that its schema is this program's.

@@ -75,8 +75,9 @@ async fn lines_that_cannot_be_sent_are_reported_and_end_in_1() {
     let broker = Broker::start().await;
     broker.bind("all", &[&all_keys()]).await;
     let entity = domain().entities[0].name;
-    let input = format!("{{\"entity\":\"{entity}\"}}\n\nsecret\n{{\"entity\":\"{entity}\"}}\n");
-    let send = |extra: &[&str]| {
+    let send = |third: &str, extra: &[&str]| {
+        let good = format!("{{\"entity\":\"{entity}\"}}");
+        let input = format!("{good}\n\n{third}\n{good}\n");
         let mut command = publisher(&["send", "-"]);
         command.args(extra).env("AMQP_URL", broker.url());
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -89,11 +90,11 @@ async fn lines_that_cannot_be_sent_are_reported_and_end_in_1() {
             .unwrap();
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
     };
-    let sent = send(&[]).await.unwrap();
+    let sent = send("secret", &[]).await.unwrap();
     let report = stderr(&sent);
     assert_eq!(sent.status.code(), Some(1), "{report}");
     assert!(
-        report.contains("line 3: no JSON object with an entity"),
+        report.contains("line 3: no JSON: stops at column 1"),
         "{report}"
     );
     assert!(report.contains("1 lines could not be sent"), "{report}");
@@ -101,7 +102,12 @@ async fn lines_that_cannot_be_sent_are_reported_and_end_in_1() {
     assert!(!report.contains("secret"));
     assert_eq!(broker.drain("all").await.len(), 2);
 
-    let quiet = send(&["--quiet", "--domain", domain().name]).await.unwrap();
+    // An object of an entity that nobody knows is for quarantine; what is no object is for nobody.
+    let with_domain = ["--quiet", "--domain", domain().name];
+    let garbage = send("secret", &with_domain).await.unwrap();
+    assert_eq!(garbage.status.code(), Some(1));
+    assert_eq!(broker.drain("all").await.len(), 2);
+    let quiet = send("{\"entity\":\"secret\"}", &with_domain).await.unwrap();
     assert_eq!(
         (quiet.status.code(), stderr(&quiet).as_str()),
         (Some(0), "")

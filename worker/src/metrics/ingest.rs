@@ -272,7 +272,7 @@ impl Ingest {
             queue,
             reason,
             error = format!("{error:#}"),
-            retry_in_ms = retry_in.as_millis(),
+            retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
             "consuming starts anew"
         );
         let connected = self.connected.with_label_values(&[queue]);

@@ -23,8 +23,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use self::key::KeyTrace;
 use self::message::MessageTrace;
 use self::target::Target;
-use crate::config::{DatabaseArgs, duration};
-use crate::{db, migrate};
+use crate::config::DatabaseArgs;
+use crate::{db, migrate, settings};
 
 /// Options of `worker trace`.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub struct TraceArgs {
     #[arg(long)]
     values: bool,
     /// Longest time for one look into the database; a key is looked for in all of staging
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "30s", value_parser = |text: &str| settings::TRACE_TIMEOUT.parse(text), value_name = "TIME")]
     timeout: Duration,
 }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accepted;
 mod accounts;
 mod archive;
 mod backup;
@@ -38,9 +39,11 @@ mod replay;
 mod replay_faults;
 mod retention;
 mod security;
+mod settings;
 mod silence;
 mod smoke;
 mod stored_values;
+mod times;
 mod trace;
 mod traces;
 mod unicode;
