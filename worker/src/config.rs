@@ -264,6 +264,7 @@ pub struct LoopArgs {
     /// Time between two runs of the data quality rules
     #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_parser = duration)]
     pub check_every: Duration,
+    /// How data quality rules run
     #[command(flatten)]
     pub rules: RuleArgs,
     /// Shortest time between two refreshes of a mart

@@ -20,8 +20,6 @@ use crate::failpoint;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
-pub use self::relay::{KEY, SEQUENCE};
-
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
 /// How long one transaction goes on publishing. Below `idle_in_transaction_session_timeout`, after

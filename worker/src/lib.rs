@@ -14,6 +14,7 @@ pub mod gate;
 pub mod health;
 pub mod http;
 pub mod ingest;
+pub mod looks;
 pub mod maintain;
 pub mod metrics;
 pub mod migrate;

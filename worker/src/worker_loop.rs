@@ -35,6 +35,11 @@ pub trait Work: Send + Sync {
         LONG_WITHIN
     };
 
+    /// What it works for, as logs and /readyz name it.
+    fn subject(domain: &'static Domain) -> &'static str {
+        domain.name
+    }
+
     /// Sets up a new connection.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ pub async fn run<W: Work>(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
-    let (name, subject) = (W::NAME, domain.name);
+    let (name, subject) = (W::NAME, W::subject(domain));
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
     let mut connection: Option<(PgConnection, Open)> = None;

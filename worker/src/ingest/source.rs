@@ -2,6 +2,7 @@
 //! anew after any loss.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::broker;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::answers::{ready_messages, watch};
+use super::answers::{Watch, ready_messages};
 use super::flow::Turn;
 use super::identity::published_at;
 use super::outlet::{Outlet, Pump};
@@ -23,6 +24,7 @@ use super::window::{Sizes, is_suspect};
 use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, answer, declare};
 use crate::config::LoopArgs;
+use crate::looks::Looks;
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
@@ -89,12 +91,13 @@ impl Batch {
 /// A consumer with the connection and channel that it lives on.
 pub struct Source {
     queue: String,
+    looks: Arc<Looks>,
     outlet: Outlet,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
     /// Ends with the source, as the pump does.
-    _watch: AbortOnDropHandle<()>,
+    watch: Option<AbortOnDropHandle<()>>,
     arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
@@ -117,13 +120,15 @@ impl Source {
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
         let took = shared.metrics.ingest.broker_answers(&lane.queue);
+        let outlet = Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue));
         let mut source = Self {
             queue: lane.queue.clone(),
+            looks: shared.looks.clone(),
             counted: lane.legacy_of().is_none(),
-            outlet: Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue)),
+            outlet: outlet.clone(),
             tag: String::new(),
             pump: None,
-            _watch: AbortOnDropHandle::new(tokio::spawn(watch(watched, lane.queue.clone(), took))),
+            watch: None,
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
@@ -131,6 +136,14 @@ impl Source {
         };
         source.outlet.flow().reset();
         source.consume(window).await?;
+        let watch = Watch {
+            channel: watched,
+            queue: lane.queue.clone(),
+            took,
+            outlet,
+            looks: shared.looks.clone(),
+        };
+        source.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch.run())));
         Ok(source)
     }
 
@@ -290,6 +303,9 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.outlet.flow().reset();
+        // Aborted before the last look is taken back.
+        self.watch = None;
+        self.looks.lost(&self.queue);
     }
 }
 

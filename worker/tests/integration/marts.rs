@@ -617,10 +617,9 @@ async fn run_rules(connection: &mut PgConnection) -> BTreeMap<String, Kept> {
         .fetch_one(&mut *connection)
         .await
         .unwrap();
-    let answered: Vec<Checked> =
-        check::check(connection, DOMAIN, Duration::from_secs(60))
-            .await
-            .unwrap();
+    let answered: Vec<Checked> = check::check(connection, DOMAIN, Duration::from_secs(60))
+        .await
+        .unwrap();
     let kept: Vec<Kept> = sqlx::query_as(
         "select r.* from core.dq_results r join core.dq_rules q on q.rule = r.check_name \
          where r.id > $1 and r.domain = q.domain and r.schema_name = q.schema_name and r.table_name = q.table_name \
