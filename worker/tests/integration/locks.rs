@@ -47,7 +47,10 @@ async fn an_analyst_stops_nothing() {
     ] {
         for role in [&platform.database.analyst, &platform.database.worker] {
             let mut other = PgConnection::connect(role).await.unwrap();
-            let refused = sqlx::raw_sql(attempt).execute(&mut other).await;
+            let attempt = format!("begin; {attempt}");
+            let refused = sqlx::raw_sql(AssertSqlSafe(attempt.clone()))
+                .execute(&mut other)
+                .await;
             let code = refused.err().and_then(|error| {
                 error
                     .as_database_error()?
@@ -92,6 +95,8 @@ async fn an_analyst_stops_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_has_one_holder() {
     let platform = Platform::new().await;
+    let worker = platform.worker(&["--stall-after", "1s"]);
+    worker.ready().await;
     let mut first = platform.connect().await;
     let mut second = platform.connect().await;
     let lock = "select core.try_lock('promote.academico')";
@@ -100,8 +105,6 @@ async fn a_lock_has_one_holder() {
     assert!(true_of(&mut transaction, lock).await, "it has it already");
     assert!(!true_of(&mut second, lock).await);
     // Also of a promotion by an older program, which calls the same function.
-    let worker = platform.worker(&["--stall-after", "1s"]);
-    worker.ready().await;
     platform.publish_all([&alumno(1)]).await;
     assert_ne!(worker.not_ready("promote").await, "");
     transaction.commit().await.unwrap();

@@ -212,11 +212,11 @@ async fn a_transaction_that_commits_late_is_not_overtaken() {
             "insert into core.outbox (domain, routing_key, key, body) values ('academico', 'test.told', 'k', '{{\"n\": {n}}}')"
         )
     };
+    let worker = platform.worker(&[]);
+    worker.ready().await;
     let mut early = platform.connect().await;
     early.execute("begin").await.unwrap();
     early.execute(AssertSqlSafe(say(0))).await.unwrap();
-    let worker = platform.worker(&[]);
-    worker.ready().await;
     let mut late = platform.connect().await;
     let next = say(1);
     let second = tokio::spawn(async move { late.execute(AssertSqlSafe(next)).await });
