@@ -47,6 +47,7 @@ create table core.queue_consumers (
     looked_at  timestamptz not null,
     arrived    bigint not null,
     held_since timestamptz,
+    given_at   timestamptz,
     primary key (queue, worker)
 );
 comment on table core.queue_consumers is 'Workers that consume a queue, and what they hold; written by core.note_looks';
@@ -55,6 +56,7 @@ comment on column core.queue_consumers.worker is 'Process';
 comment on column core.queue_consumers.since is 'Its consumer began; what an earlier one held went back to the queue';
 comment on column core.queue_consumers.looked_at is 'Its last look at the queue';
 comment on column core.queue_consumers.arrived is 'Messages that this consumer was given since it began';
+comment on column core.queue_consumers.given_at is 'By then it had been given whatever it gets of the messages of the look that is being followed; null before';
 comment on column core.queue_consumers.held_since is 'Arrival of the oldest message that it has not acknowledged; null when it holds none';
 
 alter table core.outbox

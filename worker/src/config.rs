@@ -308,7 +308,7 @@ pub struct LoopArgs {
     /// Time between two runs of the data quality rules
     #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::CHECK_EVERY.parse(text))]
     pub check_every: Duration,
-    /// How long a rule may take.
+    /// How data quality rules run
     #[command(flatten)]
     pub rules: RuleArgs,
     /// Shortest time between two refreshes of a mart

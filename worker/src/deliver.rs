@@ -20,8 +20,6 @@ use crate::failpoint;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
-pub use self::relay::{KEY, SEQUENCE};
-
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
 /// How long one transaction goes on publishing. Below `idle_in_transaction_session_timeout`, after
@@ -44,15 +42,13 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Outcome {
     confirmed: Vec<i64>,
-    refused: Vec<i64>,
-    /// Why, of one of those refused.
-    reason: Option<String>,
+    /// Those refused, and why.
+    refused: Vec<(i64, &'static str)>,
 }
 
 impl Outcome {
-    fn refuse(&mut self, id: i64, reason: impl Into<String>) {
-        self.refused.push(id);
-        self.reason.get_or_insert_with(|| reason.into());
+    fn has(&self, id: i64) -> bool {
+        self.confirmed.contains(&id) || self.refused.iter().any(|(refused, _)| *refused == id)
     }
 }
 
@@ -114,10 +110,11 @@ impl Work for Deliver {
             .bind(&outcome.confirmed)
             .execute(&mut *transaction)
             .await?;
-        if let Some(reason) = &outcome.reason {
+        let (refused, reasons): (Vec<i64>, Vec<&str>) = outcome.refused.iter().copied().unzip();
+        if !refused.is_empty() {
             sqlx::query("select core.outbox_refused($1, $2)")
-                .bind(&outcome.refused)
-                .bind(reason)
+                .bind(&refused)
+                .bind(&reasons)
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -126,13 +123,13 @@ impl Work for Deliver {
             let published = outcome.confirmed.len();
             shared.metrics.outbox.published(domain.name, published);
         }
-        let Some(reason) = outcome.reason else {
+        let Some(reason) = reasons.first() else {
             return Ok(Step::Again);
         };
         warn!(
             event = "outbox.refused",
             domain = domain.name,
-            messages = outcome.refused.len(),
+            messages = refused.len(),
             reason,
             "not published: tried again later, what has the same key waits behind them"
         );

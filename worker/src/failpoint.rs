@@ -4,7 +4,7 @@
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
 //! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
 //! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
-//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
+//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `http` panics in the task that serves HTTP; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
 //! standard error, until it is killed.
 
 #[cfg(debug_assertions)]
@@ -45,6 +45,12 @@ mod armed {
         chrono::TimeDelta::seconds(seconds.unwrap_or(0))
     }
 
+    pub fn http() {
+        if ORDER.as_ref().is_some_and(|(name, _)| name == "http") {
+            panic!("a test wants the task that serves HTTP to end");
+        }
+    }
+
     pub fn decode(body: &[u8]) {
         let Some((name, text)) = &*ORDER else { return };
         let poisonous = name == "poison" || name == "panic";
@@ -67,6 +73,12 @@ pub fn after_commit() {
 pub fn after_confirms() {
     #[cfg(debug_assertions)]
     armed::pass("after_confirms");
+}
+
+/// When the task that serves HTTP has read its first page.
+pub fn http() {
+    #[cfg(debug_assertions)]
+    armed::http();
 }
 
 /// A step of archiving, restoring or purging is done.

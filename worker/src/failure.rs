@@ -29,7 +29,7 @@ impl Failure {
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => {
-                Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.message())
+                Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.constraint())
             }
             // Certificates are mended by people, so TLS is not listed here.
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Self::Down,
@@ -40,14 +40,16 @@ impl Failure {
     }
 
     /// Classifies a SQLSTATE (PostgreSQL documentation, appendix A).
-    fn of_sqlstate(code: &str, message: &str) -> Self {
-        match code {
-            // A missing partition has the code of a broken check.
-            "23514" if message.starts_with("no partition of relation") => Self::Broken,
+    fn of_sqlstate(code: &str, constraint: Option<&str>) -> Self {
+        match (code, constraint) {
+            // A missing partition has the code of a broken check, and names none.
+            ("23514", None) => Self::Broken,
             // The checks on the platform's own books are no fault of the data.
-            "23514" if message.contains("every_message_is_accounted_for") => Self::Broken,
+            ("23514", Some("every_message_is_accounted_for" | "no_count_is_negative")) => {
+                Self::Broken
+            }
             // A read-only server is in the middle of a failover.
-            "25006" | "55P03" | "57014" => Self::Transient,
+            ("25006" | "55P03" | "57014", _) => Self::Transient,
             _ => match code.get(..2) {
                 Some("22" | "23" | "54") => Self::BadData,
                 Some("40" | "53") => Self::Transient,
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn sqlstates_fall_into_classes() {
-        let of = |code| Failure::of_sqlstate(code, "");
+        let of = |code| Failure::of_sqlstate(code, None);
         assert_eq!(of("22P02"), Failure::BadData);
         assert_eq!(of("23505"), Failure::BadData);
         assert_eq!(of("40P01"), Failure::Transient);
@@ -151,10 +153,13 @@ mod tests {
         assert_eq!(of("57P01"), Failure::Down);
         assert_eq!(of("08006"), Failure::Down);
         assert_eq!(of("42P01"), Failure::Broken);
+        let check = |constraint| Failure::of_sqlstate("23514", constraint);
+        assert_eq!(check(Some("kwh_positive")), Failure::BadData);
         assert_eq!(
-            Failure::of_sqlstate("23514", "no partition of relation \"x\" found for row"),
+            check(Some("every_message_is_accounted_for")),
             Failure::Broken
         );
+        assert_eq!(check(None), Failure::Broken);
     }
 
     #[test]

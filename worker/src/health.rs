@@ -21,6 +21,8 @@ struct State {
     error: Option<String>,
     /// What the server is at, while an answer takes long.
     note: Option<String>,
+    /// What it works for is refused to every process alike.
+    refused: bool,
 }
 
 /// One loop's entry.
@@ -42,6 +44,21 @@ pub struct LoopReport {
     pub ready: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// Whether that is the fault of its queue, and no other process would fare better.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// Whether a process with these loops is of use. A loop that makes no progress makes it unready, but
+/// for lanes whose queue is refused to every process, as long as another domain's queue is consumed:
+/// a probe that took all workers out would stop the queues that work, too.
+#[must_use]
+pub fn is_ready(loops: &[LoopReport], domain_queues: &[String]) -> bool {
+    let at_work = |report: &LoopReport| report.ready && domain_queues.contains(&report.subject);
+    let lanes = || loops.iter().filter(|report| report.name == "ingest");
+    !loops.is_empty()
+        && loops.iter().all(|report| report.ready || report.refused)
+        && (lanes().any(at_work) || lanes().next().is_none())
 }
 
 impl Health {
@@ -95,6 +112,7 @@ impl Health {
                     LoopReport {
                         name: name.clone(),
                         subject: subject.clone(),
+                        refused: !ready && state.refused,
                         ready,
                         reason,
                     }
@@ -137,7 +155,14 @@ impl LoopHealth {
             state.since.get_or_insert_with(Instant::now);
             state.error = Some(error);
             state.note = None;
+            state.refused = false;
         });
+    }
+
+    /// What the loop works for is refused, to it as to every other process.
+    pub fn refused(&self, error: String) {
+        self.failed(error);
+        self.with(|state| state.refused = true);
     }
 
     fn with(&self, act: impl FnOnce(&mut State)) {

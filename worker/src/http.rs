@@ -12,6 +12,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::clock;
+use crate::failpoint;
+use crate::health::is_ready;
+use crate::ingest::Lane;
 use crate::run::Shared;
 use crate::status::Status;
 
@@ -31,7 +34,10 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until the task is aborted.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+///
+/// # Errors
+/// When it cannot.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result<()> {
     let server = Arc::new(Server {
         shared,
         status: Status::default(),
@@ -42,11 +48,12 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/readyz", get(readyz))
         .with_state(server.clone());
     // The first reading opens the session and plans its queries, so it is slow: nobody waits for it.
-    let first = server.status.update(&server.shared);
+    let first = async {
+        server.status.update(&server.shared).await;
+        failpoint::http();
+    };
     let (served, ()) = tokio::join!(axum::serve(listener, router).into_future(), first);
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP server ended");
-    }
+    served.context("serving HTTP")
 }
 
 async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
@@ -69,12 +76,16 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     }
 }
 
-/// 200 while every loop gets on, 503 otherwise; the body names each loop and what keeps it, or what
-/// the start waits for before there are loops.
+/// 200 while every loop makes progress, 503 otherwise; see [`is_ready`] for the one exception. The
+/// body names each loop and what keeps it, or what the start waits for before there are loops.
 async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let shared = &server.shared;
     let reports = shared.health.report(shared.settings.stall_after);
-    let ready = !reports.is_empty() && reports.iter().all(|report| report.ready);
+    let lanes = Lane::of(&shared.domains).into_iter();
+    let queues: Vec<String> = lanes
+        .filter_map(|lane| lane.domain.map(|_| lane.queue))
+        .collect();
+    let ready = is_ready(&reports, &queues);
     let status = if ready {
         StatusCode::OK
     } else {

@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod ingest;
 pub mod ledger;
+pub mod looks;
 pub mod maintain;
 pub mod metrics;
 pub mod migrate;

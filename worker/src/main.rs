@@ -12,7 +12,9 @@ use acequia_worker::config::{
 };
 use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{archive, check, db, gate, ledger, migrate, quarantine, refresh, run, settings, trace};
+use acequia_worker::{
+    archive, check, db, gate, ledger, migrate, quarantine, refresh, run, settings, trace,
+};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};

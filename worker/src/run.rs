@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::acknowledged::Memory;
@@ -21,10 +22,12 @@ use crate::deliver::Deliver;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::ingest::{self, Lane};
+use crate::looks::{Looks, Observe};
 use crate::maintain::Maintain;
 use crate::metrics::Metrics;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
+use crate::worker_loop::Work as _;
 use crate::{db, http, migrate, pooler, worker_loop};
 
 /// How long the loops may take to finish what they have begun.
@@ -51,6 +54,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What was acknowledged last.
     pub acknowledged: Memory,
+    /// What the lanes see of their queues.
+    pub looks: Arc<Looks>,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
     staged: HashMap<&'static str, Notify>,
@@ -66,6 +71,9 @@ impl Shared {
 
     /// Returns when the loop is woken; loops that nobody wakes wait for ever.
     pub async fn woken(&self, name: &str, domain: &str) {
+        if name == Observe::NAME {
+            return self.looks.first().await;
+        }
         match self.staged.get(domain) {
             Some(notify) if name == "promote" => notify.notified().await,
             _ => std::future::pending().await,
@@ -98,6 +106,7 @@ pub async fn run(
         health: Health::default(),
         clock: Clock::default(),
         acknowledged: Memory::default(),
+        looks: Arc::new(Looks::new(&Lane::of(&domains))),
         traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
         staged: domains
             .iter()
@@ -113,8 +122,11 @@ pub async fn run(
         http = %listener.local_addr()?, database = %shared.database, broker = %shared.broker,
         "worker runs");
     // Served from the first moment: /livez says that the process lives while it waits.
-    let server = tokio::spawn(http::serve(listener, shared.clone()));
-    wait_for_schema(&shared, &stop).await?;
+    let mut server = AbortOnDropHandle::new(tokio::spawn(http::serve(listener, shared.clone())));
+    tokio::select! {
+        waited = wait_for_schema(&shared, &stop) => waited?,
+        ended = &mut server => return Err(unserved(ended)),
+    }
 
     let mut loops = JoinSet::new();
     // Housekeeping first: today's partitions should be there before the first row.
@@ -158,15 +170,25 @@ pub async fn run(
             stop.clone(),
         ));
     }
+    if let Some(domain) = domains.first() {
+        let observe = Observe::default();
+        let shared = shared.clone();
+        loops.spawn(worker_loop::run(observe, domain, shared, stop.clone()));
+    }
     for lane in Lane::of(&domains) {
         loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
     }
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}
+            // Without it nobody sees whether the loops work: as bad as a loop that ended.
+            ended = &mut server => return Err(unserved(ended)),
             Some(ended) = loops.join_next() => {
                 if let Err(panicked) = ended {
                     bail!("a loop crashed: {panicked}; restart the worker, nothing is lost");
+                }
+                if !stop.is_cancelled() {
+                    bail!("a loop ended by itself; restart the worker, nothing is lost");
                 }
             }
         }
@@ -179,12 +201,24 @@ pub async fn run(
             "gave up waiting; unacknowledged messages stay in their queue"
         );
     }
-    server.abort();
+    drop(server);
     if let Some(traces) = shared.traces.clone() {
         tokio::task::spawn_blocking(move || traces.finish()).await?;
     }
     info!(event = "worker.stopped", "worker stopped");
     Ok(())
+}
+
+/// Why the task that serves HTTP ended, which it never should.
+fn unserved(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    let why = match ended {
+        Ok(Ok(())) => "it ended".to_owned(),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(panicked) => panicked.to_string(),
+    };
+    anyhow::anyhow!(
+        "/metrics and /readyz are not served any more: {why}; restart the worker, nothing is lost"
+    )
 }
 
 /// The domains of a list of names; all of them when it is empty.

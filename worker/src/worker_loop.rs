@@ -38,6 +38,10 @@ pub trait Work: Send + Sync {
     /// Whether a step does nothing but ask the database, so that a connection which the server finds
     /// idle is a dead one.
     const ATTENDED: bool = true;
+    /// What it works for, as logs and /readyz name it.
+    fn subject(domain: &'static Domain) -> &'static str {
+        domain.name
+    }
 
     /// Sets up a new connection.
     ///
@@ -92,7 +96,7 @@ pub async fn run<W: Work>(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
-    let (name, subject) = (W::NAME, domain.name);
+    let (name, subject) = (W::NAME, W::subject(domain));
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
     let mut connection: Option<(Session, Open)> = None;

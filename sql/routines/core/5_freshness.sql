@@ -17,15 +17,24 @@ with waiting as materialized (
     from core.quarantine_open q
     group by q.domain, q.entity
 ), reached as materialized (
-    -- One queue per domain keeps the order: what was published before the newest message that came, came before it.
+    -- A queue keeps its order: what was published before the newest message that came, came before it. What
+    -- waits in another queue, in the hands of another worker, or says no time: see core.queue_progress.
     select d.domain, greatest((
         select max(b.newest_published_at) from core.batch_entities b where b.domain = d.domain and not b.settled
     ), (select max(t.newest_published_at) from core.settled_totals t where t.domain = d.domain),
        (select max(s.newest_published_at) from core.entity_state s where s.domain = d.domain)) as published_at
     from (select distinct domain from core.entities) d
+), held as materialized (
+    -- The message that keeps complete_through back, when it waits for a row it refers to.
+    select e.domain, e.entity, (
+        select p.message_id from core.pending p
+        where p.entity = e.domain || '.' || e.entity and not p.ready order by p.since limit 1
+    ) as message_id
+    from parked e
 ), entity as materialized (
-    select e.core_table, s.changed_at, s.newest_published_at, r.published_at as reached,
+    select e.domain, e.core_table, s.changed_at, s.newest_published_at, r.published_at as reached,
            least(w.published_at, p.published_at) as lacks, w.received_at as waiting_since,
+           p.published_at as parked_at, h.message_id as parked_id,
            coalesce(p.rows, 0) + coalesce(q.rows, 0) as missing, least(p.published_at, q.received_at) as missing_since
     from core.entities e
     left join core.entity_state s on s.domain = e.domain and s.entity = e.entity
@@ -33,15 +42,20 @@ with waiting as materialized (
     left join parked p on p.domain = e.domain and p.entity = e.entity
     left join refused q on q.domain = e.domain and q.entity = e.entity
     left join reached r on r.domain = e.domain
+    left join held h on h.domain = e.domain and h.entity = e.entity
 )
 select m.mart, max(e.changed_at) as changed_at, max(e.newest_published_at) as newest_published_at,
-       least(min(e.reached), min(e.lacks) - interval '1 microsecond') as complete_through,
+       case when min(e.reached) is not null and min(q.passed_at) is not null
+            then least(min(e.reached), min(q.passed_at), min(e.lacks) - interval '1 microsecond') end as complete_through,
        min(e.waiting_since) as waiting_since,
-       coalesce(sum(e.missing), 0)::bigint + coalesce(max(u.rows), 0) as missing,
-       least(min(e.missing_since), min(u.received_at)) as missing_since
+       coalesce(sum(e.missing), 0)::bigint + coalesce(max(u.rows), 0) + coalesce(max(q.dead), 0) as missing,
+       least(min(e.missing_since), min(u.received_at), min(q.dead_since)) as missing_since,
+       min(q.queued_since) as queued_since, min(q.observed_at) as observed_at,
+       (array_agg(e.parked_id order by e.parked_at) filter (where e.parked_id is not null and e.parked_at = e.lacks))[1] as held_by
 from core.marts m
 left join entity e on e.core_table = any (m.depends_on)
 left join refused u on u.domain = m.domain and u.entity is null
+left join core.queue_progress q on q.domain = m.domain
 group by m.mart;
 comment on view core.mart_progress is 'How far the core tables are that each mart reads';
 comment on column core.mart_progress.mart is 'Mart';
@@ -50,6 +64,9 @@ comment on column core.mart_progress.newest_published_at is 'Newest publish time
 comment on column core.mart_progress.complete_through is 'Everything published up to then is in them; see marts.freshness';
 comment on column core.mart_progress.waiting_since is 'Arrival of the oldest message for them that waits for promotion';
 comment on column core.mart_progress.missing is 'Messages for them that wait for the row they refer to, or are open in quarantine';
+comment on column core.mart_progress.queued_since is 'Since when, at least, messages wait in the queues of its domain';
+comment on column core.mart_progress.observed_at is 'Last look at these queues';
+comment on column core.mart_progress.held_by is 'Message that complete_through waits for, when it waits for the row it refers to';
 comment on column core.mart_progress.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 
 create or replace view core.mart_status as
@@ -92,7 +109,8 @@ select m.mart, m.domain, m.kind, m.position, m.objective, p.changed_at,
                  join core.entities e on e.domain = x.domain and e.entity = x.entity
                  where x.batch_id = c.batch_id and x.inserted + x.updated > 0 and e.core_table = any (m.depends_on))
            order by c.promoted_at limit 1
-       ), p.changed_at) end) as behind_since
+       ), p.changed_at) end) as behind_since,
+       p.queued_since, p.observed_at, p.held_by
 from core.marts m
 join core.mart_progress p on p.mart = m.mart
 left join gate g on g.mart = m.mart
@@ -131,7 +149,10 @@ comment on column core.mart_status.blocking_rules is 'Rules of severity error th
 comment on column core.mart_status.trusted is 'Whether what it shows has passed its rules';
 comment on column core.mart_status.checked_at is 'Its rules have run since then, all of them; null when one has never run';
 comment on column core.mart_status.promoted_through is 'Last promotion of the domain before its last refresh';
-comment on column core.mart_status.behind_since is 'Since when it has lacked something that has arrived; null when it shows everything';
+comment on column core.mart_status.behind_since is 'Since when it has lacked something that is staged; null when it shows all of that';
+comment on column core.mart_status.queued_since is 'Since when, at least, messages wait in the queues of its domain';
+comment on column core.mart_status.observed_at is 'Last look at these queues';
+comment on column core.mart_status.held_by is 'Message that complete_through waits for, when it waits for the row it refers to';
 
 create or replace view marts.freshness as
 select s.mart, s.domain, s.kind,
@@ -139,25 +160,31 @@ select s.mart, s.domain, s.kind,
             when s.data_as_of is null then 'empty'
             when not s.trusted then 'untrusted'
             when s.gate = 'closed' and s.needs_refresh then 'held'
-            when now() - s.behind_since > s.objective then 'late'
-            else 'fresh' end as status,
+            when now() - least(s.behind_since, s.queued_since) > s.objective then 'late'
+            -- A clock that was set back makes old looks new.
+            when coalesce(s.observed_at between now() - interval '30 seconds' and now() + interval '30 seconds', false) then 'fresh'
+            else 'unknown' end as status,
        s.trusted, s.data_as_of, s.complete_through, s.missing, s.missing_since, s.refreshed_at, s.checked_at,
-       s.objective, s.behind_since, s.gate, s.blocking_rules
+       s.objective, least(s.behind_since, s.queued_since) as behind_since, s.gate, s.blocking_rules,
+       s.observed_at, s.held_by, extract(epoch from s.objective)::double precision as objective_s
 from core.mart_status s
 order by s.domain, s.position, s.mart;
 comment on view marts.freshness is 'Each mart, one row: as of when, complete until when, to be trusted? All times are those of the server';
 comment on column marts.freshness.mart is 'Mart';
 comment on column marts.freshness.domain is 'Domain';
 comment on column marts.freshness.kind is 'view: always live; materialized: refreshed when the core has changed and its gate is not closed';
-comment on column marts.freshness.status is 'empty: shows no message yet; untrusted: shows data that fail a rule of severity error; held: shows older data that passed, newer ones fail a rule; late: has lacked something that arrived for longer than its objective; fresh: none of these. The first that applies';
+comment on column marts.freshness.status is 'empty: shows no message yet; untrusted: shows data that fail a rule of severity error; held: shows older data that passed, newer ones fail a rule; late: has lacked something that arrived for longer than its objective; unknown: nothing of this, but its queues were not seen for 30 s (see observed_at), so messages may wait there; fresh: none of these. The first that applies';
 comment on column marts.freshness.trusted is 'Whether no rule of severity error fails on what the mart shows; checked before each refresh, for a view every CHECK_EVERY';
 comment on column marts.freshness.data_as_of is 'As of when: publish time (arrival when a message says none) of the newest batch of messages in the mart';
-comment on column marts.freshness.complete_through is 'Complete until when: every message for its tables that was published up to then and could be promoted is in it: none of them waits in the queue, for promotion or for a row it refers to. It steps back when an older one turns up. See missing for those in quarantine';
-comment on column marts.freshness.missing is 'Messages that the mart lacks, however old: they wait for a row they refer to, or are open in quarantine (also those of the domain whose type nobody could tell). 0: nothing is missing up to complete_through';
+comment on column marts.freshness.complete_through is 'Complete until when: every message for its tables that was published up to then and could be promoted is in it: none of them waits in the queue, for promotion or for a row it refers to. It steps back when an older one turns up; null when the queues were never seen. See missing for those in quarantine, held_by for a message that keeps it back';
+comment on column marts.freshness.missing is 'Messages that the mart lacks, however old: they wait for a row they refer to, are open in quarantine (also those of the domain whose type nobody could tell), or were given up by the broker and are not in quarantine yet, of whatever domain. 0: nothing is missing up to complete_through';
 comment on column marts.freshness.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 comment on column marts.freshness.refreshed_at is 'Last refresh; now for a view';
 comment on column marts.freshness.checked_at is 'Each of its rules has run since then; null when one has never run';
 comment on column marts.freshness.objective is 'How long it may lack what has arrived';
-comment on column marts.freshness.behind_since is 'Since when it has lacked something that has arrived (other than the missing); null when it shows everything';
+comment on column marts.freshness.behind_since is 'Since when, at least, it has lacked something that has arrived, in the queue or later (other than the missing); null when it was seen to show everything';
 comment on column marts.freshness.gate is 'open; closed: not refreshed while the blocking rules fail; opened: refreshed all the same, somebody decided so; none: a view cannot be held';
 comment on column marts.freshness.blocking_rules is 'Rules of severity error that fail on what it reads, or failed on what it shows; core.dq_status says more';
+comment on column marts.freshness.observed_at is 'Last look at the queues that its messages come by, all of them, with every consumer saying what it holds; null when one was never seen. Older than 30 s: nobody knows what waits there';
+comment on column marts.freshness.held_by is 'Message that keeps complete_through back because it waits for a row it refers to; worker trace says which; null when none does';
+comment on column marts.freshness.objective_s is 'The objective in seconds, for tools that know no intervals';

@@ -57,12 +57,13 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function core.outbox_published(bigint[]) is 'Marks messages that the broker has confirmed';
 
-create or replace function core.outbox_refused(p_ids bigint[], p_error text) returns void
+create or replace function core.outbox_refused(p_ids bigint[], p_errors text[]) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     -- Soon, then more and more rarely: a full queue is emptied in a moment, or by a person.
     update core.outbox o
-    set attempts = o.attempts + 1, error = p_error,
+    set attempts = o.attempts + 1, error = r.error,
         retry_at = clock_timestamp() + least(interval '1 second' * 2 ^ least(o.attempts, 6), interval '1 minute')
-    where o.id = any (p_ids)
+    from unnest(p_ids, p_errors) r (id, error)
+    where o.id = r.id
 $$;
-comment on function core.outbox_refused(bigint[], text) is 'Marks messages that the broker refused: they are published again later, and what has their key waits behind them';
+comment on function core.outbox_refused(bigint[], text[]) is 'Marks messages that the broker refused: they are published again later, and what has their key waits behind them';

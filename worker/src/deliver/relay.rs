@@ -109,7 +109,7 @@ impl Relay {
             sent.push(match self.send(message).await {
                 Ok(confirm) => Some(confirm),
                 Err(Unsendable::Never(reason)) => {
-                    outcome.refuse(message.id, reason);
+                    outcome.refused.push((message.id, reason));
                     None
                 }
                 Err(Unsendable::Lost) => {
@@ -127,10 +127,7 @@ impl Relay {
             };
             match answer(confirm).await {
                 Ok(Confirmation::Ack(_)) => outcome.confirmed.push(message.id),
-                Ok(_) => outcome.refuse(
-                    message.id,
-                    "the broker refused it: a queue that is bound to the exchange is full or has no leader",
-                ),
+                Ok(_) => outcome.refused.push((message.id, "the broker refused it: a queue that is bound to the exchange is full or has no leader")),
                 Err(_) => whole = false,
             }
             confirmed.push(outcome.confirmed.last() == Some(&message.id));
@@ -179,10 +176,10 @@ impl Relay {
     fn lost(&self, wave: &[Waiting], outcome: &mut Outcome) {
         if !self.channel.status().connected() && self.connection.status().connected() {
             for message in wave {
-                if !outcome.confirmed.contains(&message.id)
-                    && !outcome.refused.contains(&message.id)
-                {
-                    outcome.refuse(message.id, "the broker closed the channel over it");
+                if !outcome.has(message.id) {
+                    outcome
+                        .refused
+                        .push((message.id, "the broker closed the channel over it"));
                 }
             }
         }

@@ -1,33 +1,69 @@
-//! How fast the broker answers: is it slow, or are we?
+//! Looks at a queue: how fast does the broker answer, what waits there, what does the lane hold?
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
 
-use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use lapin::{Channel, Queue};
 use prometheus::Histogram;
-use tokio::time::Instant;
 
+use super::outlet::Outlet;
 use crate::amqp::answer;
+use crate::looks::{EVERY, Look, Looks};
 
-/// Time between two questions. The broker's part of one is a look at the queue's counters.
-const EVERY: Duration = Duration::from_secs(5);
+/// What looks at the queue of a lane for as long as its consumer lives.
+pub struct Watch {
+    /// A channel of its own, so that no answer of the lane's waits behind the questions whose time
+    /// is taken; on the lane's connection, so that they take the way of its messages.
+    pub channel: Channel,
+    /// The queue.
+    pub queue: String,
+    /// Where the times go.
+    pub took: Histogram,
+    /// The lane's way to the broker.
+    pub outlet: Outlet,
+    /// Where looks go.
+    pub looks: Arc<Looks>,
+}
 
-/// Asks about a queue again and again, whether the lane is busy or idle, and takes the time. On a
-/// channel of its own, so that no answer of the lane's waits behind these; on the lane's
-/// connection, so that they take the way of its messages. Ends with the channel.
-pub async fn watch(channel: Channel, queue: String, took: Histogram) {
-    loop {
+impl Watch {
+    /// Asks again and again, whether the lane is busy or idle. The broker's part of a question is a
+    /// look at the queue's counters. Ends with the channel.
+    pub async fn run(self) {
+        let since = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let answered = ready_messages(&self.channel, &self.queue).await.is_ok();
+            // A question that is given up took that long at least.
+            if answered || self.channel.status().connected() {
+                self.took.observe(asked.elapsed().as_secs_f64());
+            }
+            if !self.channel.status().connected() {
+                return;
+            }
+            if let Ok(look) = self.look(since).await {
+                self.looks.seen(&self.queue, look);
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Asked by the channel that the messages come by: what was delivered before the answer has
+    /// arrived before it, and is counted when the pump has been at the end of its stream.
+    async fn look(&self, since: Instant) -> anyhow::Result<Look> {
         let asked = Instant::now();
-        let answered = ready_messages(&channel, &queue).await.is_ok();
-        // A question that is given up took that long at least.
-        if answered || channel.status().connected() {
-            took.observe(asked.elapsed().as_secs_f64());
-        }
-        if !channel.status().connected() {
-            return;
-        }
-        tokio::time::sleep(EVERY).await;
+        let queue = declared(self.outlet.channel(), &self.queue).await?;
+        self.outlet.counted().await?;
+        let (arrived, held_since) = self.outlet.tally();
+        Ok(Look {
+            since,
+            asked,
+            ready: queue.message_count(),
+            consumers: queue.consumer_count(),
+            arrived,
+            held_since,
+        })
     }
 }
 
@@ -36,10 +72,13 @@ pub async fn watch(channel: Channel, queue: String, took: Histogram) {
 /// # Errors
 /// When there is no such queue, or no answer in time.
 pub async fn ready_messages(channel: &Channel, queue: &str) -> anyhow::Result<u32> {
+    Ok(declared(channel, queue).await?.message_count())
+}
+
+async fn declared(channel: &Channel, queue: &str) -> anyhow::Result<Queue> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    let queue = channel.queue_declare(queue.into(), options, FieldTable::default());
-    Ok(answer(queue).await?.message_count())
+    answer(channel.queue_declare(queue.into(), options, FieldTable::default())).await
 }

@@ -1,6 +1,7 @@
 //! Why a lane stopped consuming, as a word for a metric: errors end in text, which no label holds.
 
 use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
 /// What ends consuming although neither broker nor database said anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,25 @@ impl Lost {
             None => "other",
         }
     }
+}
+
+/// Whether the broker, which answers, refuses a queue and nothing else: it is not there, or its node
+/// is down (404), somebody else has it for himself (405), it has other arguments (406). No other
+/// process would fare better, and the other queues are not concerned.
+#[must_use]
+pub fn is_of_the_queue(error: &anyhow::Error) -> bool {
+    let Some(ErrorKind::ProtocolError(refusal)) = error.downcast_ref().map(lapin::Error::kind)
+    else {
+        return false;
+    };
+    matches!(
+        refusal.kind(),
+        AMQPErrorKind::Soft(
+            AMQPSoftError::NOTFOUND
+                | AMQPSoftError::RESOURCELOCKED
+                | AMQPSoftError::PRECONDITIONFAILED
+        )
+    )
 }
 
 #[cfg(test)]

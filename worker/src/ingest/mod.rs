@@ -115,7 +115,11 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
-            health.failed(format!("{error:#}"));
+            if lost::is_of_the_queue(&error) {
+                health.refused(format!("{error:#}"));
+            } else {
+                health.failed(format!("{error:#}"));
+            }
             shared
                 .metrics
                 .ingest

@@ -1,7 +1,9 @@
 //! The way back to the broker, and what carries messages from it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use acequia_link::GATHER;
 use acequia_link::broker::Connected;
@@ -11,11 +13,11 @@ use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Lost;
 use super::batch::Batch;
-use crate::amqp::{answer, close};
+use crate::amqp::{ANSWER_WITHIN, answer, close};
 use crate::metrics::Flow;
 
 /// Messages that are handed on together when they arrive together.
@@ -29,7 +31,50 @@ pub struct Outlet {
     held: Arc<AtomicUsize>,
     /// Size of the message that was one too many.
     overflow: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
     flow: Flow,
+}
+
+/// What a consumer was given, and what of it is not acknowledged.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Mutex<Counts>,
+    asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    arrived: u64,
+    /// Messages that arrived together and are held, the oldest first.
+    held: VecDeque<(usize, Instant)>,
+    /// Who waits until what has arrived is counted.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Tally {
+    fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {
+        act(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn arrived(&self, messages: usize) {
+        self.with(|counts| {
+            counts.arrived += messages as u64;
+            counts.held.push_back((messages, Instant::now()));
+        });
+    }
+
+    fn settled(&self, mut messages: usize) {
+        self.with(|counts| {
+            while let Some((held, _)) = counts.held.front_mut() {
+                if *held > messages {
+                    *held -= messages;
+                    return;
+                }
+                messages -= *held;
+                counts.held.pop_front();
+            }
+        });
+    }
 }
 
 impl Outlet {
@@ -41,6 +86,7 @@ impl Outlet {
             connection: Arc::new(connected),
             held: Arc::default(),
             overflow: Arc::default(),
+            tally: Arc::default(),
             flow,
         }
     }
@@ -63,12 +109,30 @@ impl Outlet {
         let bytes = batch.bytes();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.settled(batch.deliveries.len(), bytes);
+        self.tally.settled(batch.deliveries.len());
         Ok(())
     }
 
     /// Size of the message for which the line was cut; 0 when it was not.
     pub(super) fn overflow(&self) -> usize {
         self.overflow.load(Ordering::Relaxed)
+    }
+
+    /// How many messages the consumer was given, and since when it holds the oldest one that is not
+    /// acknowledged.
+    pub(super) fn tally(&self) -> (u64, Option<Instant>) {
+        (self.tally).with(|counts| (counts.arrived, counts.held.front().map(|(_, at)| *at)))
+    }
+
+    /// Returns when everything that has arrived by now is counted.
+    ///
+    /// # Errors
+    /// When nobody counts.
+    pub(super) async fn counted(&self) -> anyhow::Result<()> {
+        let (done, counted) = oneshot::channel();
+        self.tally.with(|counts| counts.waiting.push(done));
+        self.tally.asked.notify_one();
+        Ok(tokio::time::timeout(ANSWER_WITHIN, counted).await??)
     }
 
     /// What is in flight, for the metrics.
@@ -122,7 +186,24 @@ impl Pump {
         arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
     ) {
         let mut chunks = consumer.ready_chunks(CHUNK);
-        while let Some(chunk) = chunks.next().await {
+        // Who asked before the end of the stream was seen.
+        let mut waiting = Vec::new();
+        loop {
+            let tally = &self.outlet.tally;
+            waiting.append(&mut tally.with(|counts| std::mem::take(&mut counts.waiting)));
+            let chunk = tokio::select! {
+                biased;
+                chunk = chunks.next() => chunk,
+                () = std::future::ready(()), if !waiting.is_empty() => {
+                    // Nothing is there: that was looked at first.
+                    for done in waiting.drain(..) {
+                        let _ = done.send(());
+                    }
+                    continue;
+                }
+                () = tally.asked.notified() => continue,
+            };
+            let Some(chunk) = chunk else { return };
             let drained = chunk.len() < CHUNK;
             let mut arrived = Vec::with_capacity(chunk.len());
             let mut lost = None;
@@ -149,6 +230,7 @@ impl Pump {
             let sizes = arrived.iter().map(|delivery| self.outlet.size(delivery));
             let bytes = sizes.sum();
             self.outlet.flow.arrived(arrived.len(), bytes);
+            self.outlet.tally.arrived(arrived.len());
             let ends = lost.is_some();
             if arrive.send(Ok(arrived)).is_err()
                 || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
@@ -158,6 +240,9 @@ impl Pump {
             }
             // Who waits for the next message is woken while the library still hands over the others.
             if drained {
+                for done in waiting.drain(..) {
+                    let _ = done.send(());
+                }
                 tokio::time::sleep(GATHER).await;
             }
         }

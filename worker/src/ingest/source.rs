@@ -2,6 +2,7 @@
 //! anew after any loss.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_link::broker;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::answers::{ready_messages, watch};
+use super::answers::{Watch, ready_messages};
 use super::batch::{Batch, Ended};
 use super::flow::Turn;
 use super::identity::published_at;
@@ -24,6 +25,7 @@ use super::stage::Writer;
 use super::window::is_suspect;
 use super::{Lane, Lost};
 use crate::amqp::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer, declare};
+use crate::looks::Looks;
 use crate::run::Shared;
 
 /// Shortest wait for a batch to fill.
@@ -41,12 +43,13 @@ const LINGER_MORE: Duration = Duration::from_millis(40);
 /// A consumer with the connection and channel that it lives on.
 pub struct Source {
     queue: String,
+    looks: Arc<Looks>,
     outlet: Outlet,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
     pump: Option<AbortOnDropHandle<()>>,
     /// Ends with the source, as the pump does.
-    _watch: AbortOnDropHandle<()>,
+    watch: Option<AbortOnDropHandle<()>>,
     arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
     ahead: VecDeque<Delivery>,
@@ -72,13 +75,15 @@ impl Source {
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
         let took = shared.metrics.ingest.broker_answers(&lane.queue);
+        let outlet = Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue));
         let mut source = Self {
             queue: lane.queue.clone(),
+            looks: shared.looks.clone(),
             counted: lane.legacy_of().is_none(),
-            outlet: Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue)),
+            outlet: outlet.clone(),
             tag: String::new(),
             pump: None,
-            _watch: AbortOnDropHandle::new(tokio::spawn(watch(watched, lane.queue.clone(), took))),
+            watch: None,
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
@@ -88,6 +93,14 @@ impl Source {
         source.outlet.flow().reset();
         source.found = source.waiting().await?;
         source.consume(window).await?;
+        let watch = Watch {
+            channel: watched,
+            queue: lane.queue.clone(),
+            took,
+            outlet,
+            looks: shared.looks.clone(),
+        };
+        source.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch.run())));
         Ok(source)
     }
 
@@ -275,6 +288,9 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.outlet.flow().reset();
+        // Aborted before the last look is taken back.
+        self.watch = None;
+        self.looks.lost(&self.queue);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Writing a batch, for as long as it takes.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use acequia_contracts::{Context, catalog};
+use acequia_contracts::{Context, Domain, catalog};
 use acequia_telemetry::Span;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -13,7 +14,7 @@ use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
 use super::sort::Sorted;
-use super::store::{Counts, Purpose, Store, Written};
+use super::store::{Counts, Purpose, Store, UNKNOWN, Written};
 use super::{Lane, Lost, properties, traced};
 use crate::acknowledged::{Acknowledged, look};
 use crate::amqp::queue_of;
@@ -258,7 +259,11 @@ impl Load {
         let mut sorted: Vec<Sorted> = match lane.domain {
             Some(_) if batch.again => Vec::new(),
             Some(domain) => vec![Sorted::new(domain)],
-            None => catalog().iter().map(Sorted::new).collect(),
+            None => catalog()
+                .iter()
+                .chain([&*NOBODYS])
+                .map(Sorted::new)
+                .collect(),
         };
         let mut unreadable = batch.take_unreadable();
         for (position, delivery) in batch.deliveries.iter().enumerate() {
@@ -310,8 +315,11 @@ fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged
     }
 }
 
-/// The domain whose queue gave a message up. A letter of nobody is filed under the first domain
-/// rather than lost.
+/// Dead letters of which nobody can tell what queue gave them up.
+static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
+
+/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the books of
+/// a domain they would be messages that it never had.
 fn origin_of(delivery: &Delivery, domains: &[Sorted]) -> usize {
     let key = delivery.routing_key.as_str();
     let origin = properties::first_death_queue(&delivery.properties);
@@ -322,5 +330,5 @@ fn origin_of(delivery: &Delivery, domains: &[Sorted]) -> usize {
                 .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with('.'))
     });
-    index.unwrap_or(0)
+    index.unwrap_or(domains.len() - 1)
 }

@@ -16,7 +16,7 @@ const LOOPS: [&str; 6] = [
     "promote", "check", "refresh", "maintain", "deliver", "archive",
 ];
 /// Who connects to the database beside them.
-const OTHERS: [&str; 2] = ["ingest", "metrics"];
+const OTHERS: [&str; 3] = ["ingest", "metrics", "observe"];
 
 /// Metrics of the loops.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ impl Loops {
         for lane in lanes {
             metrics.ready.with_label_values(&["ingest", &lane.queue]);
         }
+        metrics.ready.with_label_values(&["observe", "queues"]);
+        create_failures(&metrics.failures, "observe");
         for name in LOOPS {
             create_failures(&metrics.failures, name);
             for domain in domains {

@@ -226,6 +226,21 @@ async fn ingest_pauses_while_more_is_staged_than_promotion_should_be_behind() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
+/// A process that nobody can ask is of no use: it ends, for its supervisor to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_http_task_ends_ends_too() {
+    let platform = Platform::new().await;
+    let mut program = platform.program_with(&[], &[("ACEQUIA_FAILPOINT", "http")]);
+    let mut status = None;
+    wait_for("its end", async || {
+        status = program.ended();
+        Ok(status.is_some())
+    })
+    .await
+    .unwrap();
+    assert_eq!(status.unwrap().code(), Some(2));
+}
+
 /// Fewer connections than loops: those that get none wait and say so, the start too.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_connections_degrade_to_waiting() {

@@ -8,6 +8,7 @@ use acequia_contracts::{Code, catalog, fixtures};
 use acequia_publisher::{Ids, Outgoing, Publisher, messages};
 use acequia_testkit::{Lost, Proxy, wait_for};
 use acequia_worker::amqp::{self, DEAD_QUEUE, queue_of};
+use acequia_worker::ingest::UNKNOWN;
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
@@ -574,8 +575,12 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
             letters.push((Some(domain.name), Some(entity.name), letter));
         }
     }
-    // A letter of nobody is kept all the same.
-    letters.push((None, None, Message::straight(DEAD_QUEUE, "from nowhere")));
+    // A letter of nobody is kept all the same, and in nobody's books.
+    letters.push((
+        Some(UNKNOWN),
+        None,
+        Message::straight(DEAD_QUEUE, "from nowhere"),
+    ));
     platform
         .publish_all(letters.iter().map(|(_, _, letter)| letter))
         .await;
@@ -597,7 +602,7 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
         assert_eq!(row.reason(), ("broker", code.as_str(), None));
         assert_eq!(row.queue, DEAD_QUEUE);
         assert_eq!(row.entity.as_deref(), *entity);
-        if let Some(domain) = domain {
+        if let Some(domain) = domain.filter(|domain| *domain != UNKNOWN) {
             assert_eq!(
                 row.properties["headers"]["x-first-death-queue"],
                 queue_of(domain)

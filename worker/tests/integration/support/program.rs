@@ -94,6 +94,18 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("a running program")
+    }
+
+    /// Sends a signal, by its name without SIG.
+    pub async fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.pid());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.await.unwrap().success());
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
