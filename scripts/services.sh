@@ -637,10 +637,10 @@ write_env() {
   (
     umask 077
     {
-      echo "DATABASE_URL=postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
-      echo "ADMIN_DATABASE_URL=postgres://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
-      echo "WORKER_DATABASE_URL=postgres://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
-      echo "ANALYST_DATABASE_URL=postgres://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
+      echo "DATABASE_URL=postgresql://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
+      echo "ADMIN_DATABASE_URL=postgresql://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
+      echo "WORKER_DATABASE_URL=postgresql://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
+      echo "ANALYST_DATABASE_URL=postgresql://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
       echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
       echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
       echo "POSTGRES_SOCKET_DIR=$PGSOCKET"

@@ -18,7 +18,7 @@ pub use acequia_link::SecretUrl;
 /// Where PostgreSQL is.
 #[derive(Clone, Args)]
 pub struct DatabaseArgs {
-    /// PostgreSQL: postgres://user:password@host:port/database
+    /// PostgreSQL: postgresql://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
     /// File that holds the URL, instead of DATABASE_URL; read again for each connection
@@ -49,7 +49,7 @@ impl DatabaseArgs {
             self.database_url.as_deref(),
             self.database_url_file.as_deref(),
             NAME,
-            "postgres://acequia_worker:password@127.0.0.1:5432/payments",
+            "postgresql://acequia_worker:password@127.0.0.1:5432/payments",
             &["postgres", "postgresql"],
         )?;
         let tls = TlsFiles {

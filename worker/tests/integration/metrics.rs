@@ -316,7 +316,10 @@ async fn sources(connection: &mut PgConnection) -> Sources {
         ("code", Code::ALL.iter().map(ToString::to_string).collect()),
         ("program", vec!["worker".to_owned()]),
         ("version", vec![env!("CARGO_PKG_VERSION").to_owned()]),
-        ("queue_or_domain", [&queues[..], &names].concat()),
+        (
+            "queue_or_domain",
+            [&queues[..], &names, &["queues".to_owned()]].concat(),
+        ),
         ("domain_or_unknown", or_unknown(&names)),
         ("entity_or_unknown", or_unknown(&entities)),
         ("queue", queues),
