@@ -30,6 +30,17 @@ find_compose() {
   fi
 }
 
+# Passwords and names become parts of addresses, in either mode.
+check_credentials() {
+  local name
+  for name in POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB POSTGRES_SUPERUSER_PASSWORD ACEQUIA_WORKER_PASSWORD \
+    ACEQUIA_ANALYST_PASSWORD RABBITMQ_USER RABBITMQ_PASSWORD; do
+    [[ -z ${!name:-} || ${!name} =~ ^[A-Za-z0-9_.~-]+$ ]] ||
+      die "$name may contain letters, digits and . _ ~ - only: it becomes part of addresses" \
+        "change it in .env or the environment, then run this again"
+  done
+}
+
 choose_mode() {
   case $mode in
     compose) find_compose || die "--compose needs a running Docker engine and docker compose" "without them: $0 --native" ;;
@@ -58,10 +69,11 @@ native_up() {
 
   say "migrating the database"
   DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
+    ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD \
     ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
   worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
-    "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
-  set_value "$RUN_DIR/env" ARCHIVE_URL "${ARCHIVE_URL:-file://$RUN_DIR/archive}"
+    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
+
   native_worker
 }
 
@@ -95,8 +107,16 @@ native_log() { tail -n 30 "$RUN_DIR/worker.log"; }
 
 compose_up() {
   cd "$ROOT"
-  local i
-  "${compose[@]}" up -d --build
+  local i project
+  # An attestation has the time in it: the same program would be another image, and its containers would be made anew.
+  export BUILDX_NO_DEFAULT_ATTESTATIONS=1
+  project=$(basename "$ROOT" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-')
+  project=${COMPOSE_PROJECT_NAME:-$project}
+  if docker volume inspect "${project}_postgres-data" >/dev/null 2>&1 && ! docker volume inspect "${project}_postgres" >/dev/null 2>&1; then
+    die "the data of this installation are in volume ${project}_postgres-data, for an older docker-compose.yml" \
+      "take them over as docs/operations/upgrade.md says, or give them up: docker volume rm ${project}_postgres-data"
+  fi
+  "${compose[@]}" up -d --build || fail "docker compose did not start everything"
   say "waiting for the worker"
   for ((i = 0; i < 120; i++)); do
     compose_worker_command health >/dev/null 2>&1 && return
@@ -111,7 +131,10 @@ compose_psql() {
   "${compose[@]}" exec -T postgres psql --no-psqlrc --quiet --pset pager=off --pset footer=off --set ON_ERROR_STOP=1 \
     --username "${POSTGRES_USER:-app}" --dbname "${POSTGRES_DB:-payments}" "$@"
 }
-compose_log() { "${compose[@]}" logs --tail 30 migrate worker; }
+compose_log() { "${compose[@]}" logs --tail 30 migrate worker postgres rabbitmq; }
+
+# compose_address SERVICE PORT: where a port of it is to be reached.
+compose_address() { "${compose[@]}" port "$1" "$2" 2>/dev/null | head -n 1; }
 
 # --- both ------------------------------------------------------------------------------------------------------
 
@@ -199,13 +222,14 @@ TEXT
     cat <<TEXT
 Running:
   Grafana     http://127.0.0.1:${GRAFANA_PORT:-3000}
-  worker      http://127.0.0.1:${WORKER_PORT:-9464}/metrics (also /livez, /readyz)
+  worker      http://$(compose_address worker 9464)/metrics (also /livez, /readyz)
   Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090} (alerts: /alerts, Alertmanager http://127.0.0.1:${ALERTMANAGER_PORT:-9093})
   RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
   PostgreSQL  ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
 
 Next:
   ${compose[*]} exec worker worker --help
+  ${compose[*]} run --rm operator quarantine stats
   ${compose[*]} run --rm publisher --help
   scripts/down.sh                     stop everything (--wipe also deletes the data)
 TEXT
@@ -229,6 +253,7 @@ main() {
     shift
   done
   load_dotenv
+  check_credentials
   choose_mode
   up
   worker doctor || fail "worker doctor found a problem"

@@ -98,6 +98,22 @@ end_process() {
   rm -f "$base.pid" "$base.started"
 }
 
+# --- Logs ------------------------------------------------------------------------------------------------------
+# bound_log BYTES FILE...: a file that has grown beyond BYTES becomes FILE.1, that one FILE.2, three in all. The writer
+# keeps its file, which is emptied: it appends, so that it goes on at the beginning.
+bound_log() {
+  local bytes=$1 file i
+  shift
+  for file; do
+    [[ -f $file && $(stat -c %s "$file") -gt $bytes ]] || continue
+    for ((i = 2; i > 0; i--)); do
+      [[ ! -e $file.$i ]] || mv "$file.$i" "$file.$((i + 1))"
+    done
+    cp -p "$file" "$file.1"
+    : >"$file"
+  done
+}
+
 # --- Ports -----------------------------------------------------------------------------------------------------
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

@@ -16,14 +16,21 @@
 #     holds the other end of the pipe is gone, so are the servers.
 # services.sh status DIR
 #     What runs, and where its log is.
+# services.sh exec DIR COMMAND...
+#     Runs a program of these servers where it finds them: rabbitmqctl knows the node, pg_dump is of the server's version.
 #
-# --observability adds Prometheus and its PostgreSQL exporter, Alertmanager where it is installed (install gets it if it can),
-#     and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
+# --observability adds Prometheus and its PostgreSQL exporter, Alertmanager and the node exporter (for PostgreSQL's disk) where
+#     they are installed (install gets them if it can), and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
 #     --any-port).
 # --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
 #     acequia_worker.
+# Logs in DIR are bounded: beyond LOG_BYTES (50000000) a file is set aside as FILE.1, three such are kept.
+# SERVERS_ROOT, a folder that scripts/servers.sh made, brings servers of another Debian release: they run under this one's
+#     users, on the same paths. A DIR remembers it.
+# A DIR keeps the PostgreSQL that its data are of, also when a newer one is installed, and refuses a RabbitMQ that cannot
+#     take its data over.
 # Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
 # at the first start of a DIR.
 set -euo pipefail
@@ -34,13 +41,28 @@ MIN_POSTGRES=15
 
 # --- install ---------------------------------------------------------------------------------------------------
 
-# pg_bin: the folder of the newest PostgreSQL server of this machine.
+# pg_servers: the folders of PostgreSQL's programs on this machine, the newest last.
+pg_servers() {
+  local found
+  found=$(find /usr/lib/postgresql /usr/pgsql-* -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V)
+  [[ -n $found ]] || found=$(command -v initdb || true)
+  [[ -z $found ]] || xargs -n 1 dirname <<<"$found"
+}
+
+pg_version_of() { "$1/postgres" --version | grep -oE '[0-9]+' | head -n 1; }
+
+# pg_data_version: which PostgreSQL the data of DIR are of; empty while there are none.
+pg_data_version() { [[ -z ${DIR:-} ]] || head -n 1 "$(pg_base)/data/PG_VERSION" 2>/dev/null || true; }
+
+# pg_bin: the programs of the version that the data of DIR are of; without data those of the newest.
 pg_bin() {
-  local newest
-  newest=$(find /usr/lib/postgresql /usr/pgsql-* -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
-  [[ -n $newest ]] || newest=$(command -v initdb || true)
-  [[ -n $newest ]] || return 1
-  dirname "$newest"
+  local wanted bin found=
+  wanted=$(pg_data_version)
+  while IFS= read -r bin; do
+    [[ -z $bin || ( -n $wanted && $(pg_version_of "$bin") != "$wanted" ) ]] || found=$bin
+  done < <(pg_servers)
+  [[ -n $found ]] || return 1
+  printf '%s\n' "$found"
 }
 
 rabbitmq_server() {
@@ -54,8 +76,24 @@ rabbitmq_server() {
   return 1
 }
 
+# minor_of VERSION: its first two numbers.
+minor_of() { grep -oE '[0-9]+\.[0-9]+' <<<"$1" | head -n 1; }
+
+# require_rabbitmq_takes: RabbitMQ reads the data of a few older series only, and none of newer ones.
+require_rabbitmq_takes() {
+  local from to
+  from=$(minor_of "$(readlink "$DIR/rabbitmq/server/sbin" | grep -o 'rabbitmq_server-[^/]*')") || return 0
+  to=$(minor_of "$(readlink -f "$(rabbitmq_server)" | grep -o 'rabbitmq_server-[^/]*')") || return 0
+  case $from-$to in
+    "$to-$to" | 3.10-3.11 | 3.11-3.12 | 3.12-3.13 | 3.13-4.[0-2] | 4.0-4.[12] | 4.1-4.2 | 4.2-4.3) ;;
+    *) die "the queues in $DIR were written by RabbitMQ $from, and RabbitMQ $to does not read them" \
+      "with RabbitMQ $from: stop the publishers and let the worker empty the queues (worker doctor shows them)" \
+      "then delete $DIR/rabbitmq and start again: the worker declares what it needs" ;;
+  esac
+}
+
 missing_packages() {
-  pg_bin >/dev/null || echo postgresql
+  [[ -n $(pg_servers) ]] || echo postgresql
   rabbitmq_server >/dev/null || echo rabbitmq-server
   have curl || echo curl
   if [[ $observability == yes ]]; then
@@ -66,7 +104,10 @@ missing_packages() {
 
 # What start does without when it is not there.
 optional_packages() {
-  [[ $observability == no ]] || have prometheus-alertmanager || echo prometheus-alertmanager
+  local program
+  [[ $observability == no ]] || for program in prometheus-alertmanager prometheus-node-exporter; do
+    have "$program" || echo "$program"
+  done
 }
 
 require_installed() {
@@ -74,9 +115,15 @@ require_installed() {
   missing=$(missing_packages | paste -sd ' ')
   [[ -z $missing ]] || die "not installed: $missing" \
     "get it with: $0 install$([[ $observability == no ]] || echo ' --observability')"
-  local version
-  version=$("$(pg_bin)/postgres" --version | grep -oE '[0-9]+' | head -n 1)
+  local version bin found
+  if ! bin=$(pg_bin); then
+    version=$(pg_data_version)
+    die "the data in $DIR are of PostgreSQL $version; here is only $(pg_servers | while IFS= read -r found; do pg_version_of "$found"; done | paste -sd ' ')" \
+      "install that one (apt-get install postgresql-$version), or take the data over: docs/operations/upgrade.md"
+  fi
+  version=$(pg_version_of "$bin")
   ((version >= MIN_POSTGRES)) || die "PostgreSQL $version is too old: $MIN_POSTGRES or newer is needed"
+  [[ -z ${DIR:-} ]] || require_rabbitmq_takes
 }
 
 install_packages() {
@@ -143,6 +190,31 @@ use_dir() {
 }
 
 setting() { value_of "$STATE/$1" "$2"; }
+
+# enter_root ARGUMENT...: this script again, with the programs of SERVERS_ROOT under /usr, for itself and what it starts.
+# Everything else of this machine stays where it is: users, data, /tmp, /proc.
+enter_root() {
+  local known
+  known=$(setting ports SERVERS_ROOT)
+  SERVERS_ROOT=${SERVERS_ROOT:-$known}
+  [[ -n $SERVERS_ROOT ]] || return 0
+  cd "$OLDPWD"
+  SERVERS_ROOT=$(realpath -m -- "$SERVERS_ROOT")
+  [[ -z $known || $SERVERS_ROOT -ef $known ]] ||
+    die "$DIR belongs to the servers of $known, not to those of SERVERS_ROOT=$SERVERS_ROOT"
+  if [[ /usr -ef $SERVERS_ROOT/usr ]]; then
+    cd /
+    return
+  fi
+  [[ -x $SERVERS_ROOT/usr/bin/bash ]] || die "there are no servers in SERVERS_ROOT=$SERVERS_ROOT" \
+    "make them with: scripts/servers.sh trixie"
+  [[ $EUID -eq 0 ]] || die "SERVERS_ROOT needs root, to mount it"
+  [[ $ROOT/ != /usr/* && $DIR/ != /usr/* ]] || die "with SERVERS_ROOT nothing of ours may be below /usr"
+  export SERVERS_ROOT
+  # shellcheck disable=SC2016  # for the inner shell
+  exec unshare --mount --propagation slave bash -c 'mount --bind "$SERVERS_ROOT/usr" /usr && exec "$@"' _ \
+    "$ROOT/scripts/services.sh" "$@"
+}
 
 id_of_dir() { printf '%s' "$DIR" | sha256sum | cut -c 1-12; }
 
@@ -363,8 +435,31 @@ ssl_options.fail_if_no_peer_cert = $([[ $client_certificates == yes ]] && echo t
 CONF
 }
 
+# rabbitmq_environment: sets `environment`, by which server and command line find each other.
+rabbitmq_environment() {
+  local home=$DIR/rabbitmq
+  # A port mapper of our own, so that stopping it disturbs nobody.
+  environment=(
+    "HOME=$home/home"
+    "ERL_CRASH_DUMP=$home/log/erl_crash.dump"
+    "ERL_EPMD_PORT=$(setting ports EPMD_PORT)"
+    "ERL_EPMD_ADDRESS=127.0.0.1"
+    "RABBITMQ_NODENAME=acequia-$(id_of_dir)@localhost"
+    "RABBITMQ_MNESIA_BASE=$home/data"
+    "RABBITMQ_LOG_BASE=$home/log"
+    "RABBITMQ_PLUGINS_EXPAND_DIR=$home/plugins-expand"
+    "RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins"
+    "RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf"
+    "RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf"
+    "RABBITMQ_CONFIG_FILES=$home/conf.d"
+    "RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config"
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
+    "RUNNING_UNDER_SYSTEMD=true" # makes its start script become the server instead of waiting beside it
+  )
+}
+
 start_rabbitmq() {
-  local home=$DIR/rabbitmq node i
+  local home=$DIR/rabbitmq node i environment
   node=acequia-$(id_of_dir)@localhost
   if ! pid_of "$STATE/rabbitmq" >/dev/null; then
     mkdir -p "$home/data" "$home/log" "$home/home" "$home/conf.d"
@@ -391,29 +486,12 @@ default_pass = $RABBITMQ_PASSWORD
 default_user_tags.administrator = true
 CONF
     )
-    # A port mapper of our own, so that stopping it disturbs nobody.
-    local environment=(
-      "HOME=$home/home"
-      "ERL_CRASH_DUMP=$home/log/erl_crash.dump"
-      "ERL_EPMD_PORT=$EPMD_PORT"
-      "ERL_EPMD_ADDRESS=127.0.0.1"
-      "RABBITMQ_NODENAME=$node"
-      "RABBITMQ_DIST_PORT=$RABBITMQ_DIST_PORT"
-      "RABBITMQ_MNESIA_BASE=$home/data"
-      "RABBITMQ_LOG_BASE=$home/log"
-      "RABBITMQ_PLUGINS_EXPAND_DIR=$home/plugins-expand"
-      "RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins"
-      "RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf"
-      "RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf"
-      "RABBITMQ_CONFIG_FILES=$home/conf.d"
-      "RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config"
-      "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
-      "RUNNING_UNDER_SYSTEMD=true" # makes its start script become the server instead of waiting beside it
-    )
+    rabbitmq_environment
     if ! pid_of "$STATE/epmd" >/dev/null; then
       spawn "$STATE/epmd" "$home/log/epmd.log" env -u NOTIFY_SOCKET "${environment[@]}" epmd -port "$EPMD_PORT" -address 127.0.0.1
     fi
-    spawn "$STATE/rabbitmq" "$home/log/stdout.log" env -u NOTIFY_SOCKET "${environment[@]}" "$home/server/sbin/rabbitmq-server"
+    spawn "$STATE/rabbitmq" "$home/log/stdout.log" env -u NOTIFY_SOCKET "${environment[@]}" \
+      "RABBITMQ_DIST_PORT=$RABBITMQ_DIST_PORT" "$home/server/sbin/rabbitmq-server"
   fi
   for ((i = 0; i < 600; i++)); do
     if rabbitmq_answers; then
@@ -455,22 +533,36 @@ stop_rabbitmq() {
 start_observability() {
   local home=$DIR/prometheus
   mkdir -p "$home/data"
+  # From PostgreSQL 17 on checkpoints are counted in a view of their own, which the exporter reads when told to.
+  local checkpoints=()
+  ! prometheus-postgres-exporter --help 2>&1 | grep -q collector.stat_checkpointer || (($(pg_version_of "$(pg_bin)") < 17)) ||
+    checkpoints=(--collector.stat_checkpointer)
   if ! pid_of "$STATE/postgres-exporter" >/dev/null; then
     DATA_SOURCE_URI="127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB?sslmode=$([[ -n $tls ]] && echo require || echo disable)" DATA_SOURCE_USER=postgres \
       DATA_SOURCE_PASS=$POSTGRES_SUPERUSER_PASSWORD \
       spawn "$STATE/postgres-exporter" "$home/postgres-exporter.log" \
-      prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT"
+      prometheus-postgres-exporter --web.listen-address="127.0.0.1:$POSTGRES_EXPORTER_PORT" "${checkpoints[@]}"
+  fi
+  if have prometheus-node-exporter && ! pid_of "$STATE/node-exporter" >/dev/null; then
+    spawn "$STATE/node-exporter" "$home/node-exporter.log" prometheus-node-exporter --collector.disable-defaults \
+      --collector.filesystem --web.listen-address="127.0.0.1:$NODE_EXPORTER_PORT"
   fi
 
   rm -rf "$home/config.new"
   mkdir -p "$home/config.new/rules" "$home/config.new/targets"
-  cp "$ROOT"/prometheus/rules/*.yml "$home/config.new/rules/"
+  local rules
+  for rules in "$ROOT"/prometheus/rules/*.yml; do
+    sed "s#runbook_url: docs/runbooks#runbook_url: ${RUNBOOKS_URL:-docs/runbooks}#" "$rules" >"$home/config.new/rules/${rules##*/}"
+  done
   cp "$ROOT/prometheus/alertmanager.yml" "$home/config.new/"
   # Publishers that somebody listed stay.
   cp "$home/config/targets/publishers.yml" "$home/config.new/targets/" 2>/dev/null || echo '[]' >"$home/config.new/targets/publishers.yml"
   local without=()
-  have prometheus-alertmanager || without=(-e '/^# begin alertmanager/,/^# end alertmanager/d')
-  sed "${without[@]}" -e "s/\"worker:9464\"/\"127.0.0.1:$WORKER_PORT\"/" \
+  have prometheus-alertmanager || without+=(-e '/^# begin alertmanager/,/^# end alertmanager/d')
+  have prometheus-node-exporter || without+=(-e '/^# begin node-exporter/,/^# end node-exporter/d')
+  sed "${without[@]}" -e "s#\"node-exporter:9100\"#\"127.0.0.1:$NODE_EXPORTER_PORT\"#" \
+    -e "s#regex: /var/lib/postgresql\$#regex: $(df --output=target "$(pg_base)" | tail -n 1)#" \
+    -e "/dns_sd_configs/i\\    static_configs:\n      - targets: [\"127.0.0.1:$WORKER_PORT\"]" -e '/# Every container/d; /dns_sd_configs/,/port: 9464/d' \
     -e "s/\"rabbitmq:15692\"/\"127.0.0.1:$RABBITMQ_METRICS_PORT\"/" \
     -e "s/\"postgres-exporter:9187\"/\"127.0.0.1:$POSTGRES_EXPORTER_PORT\"/" \
     -e "s/\"localhost:9090\"/\"127.0.0.1:$PROMETHEUS_PORT\"/" \
@@ -556,6 +648,23 @@ wait_http() { # NAME URL LOG
 
 # --- start, stop, run, status ----------------------------------------------------------------------------------
 
+# bound_logs: all that grows without a limit of its own, for as long as the servers run. (RabbitMQ's log has one.)
+bound_logs() {
+  [[ $any_port == no ]] || return 0
+  [[ ${LOG_BYTES:-50000000} =~ ^[0-9]+$ ]] || die "LOG_BYTES is a number of bytes, as 50000000"
+  pid_of "$STATE/logs" >/dev/null ||
+    spawn "$STATE/logs" "$STATE/logs.log" "$ROOT/scripts/services.sh" logs "$DIR"
+}
+
+# logs: bounds the logs of DIR until it is stopped.
+logs() {
+  while [[ -d $STATE ]]; do
+    bound_log "${LOG_BYTES:-50000000}" "$DIR"/*.log "$DIR"/{prometheus,grafana}/*.log "$DIR/rabbitmq/log/stdout.log" \
+      "$(pg_base)/server.log"
+    sleep 10
+  done
+}
+
 start() {
   local began=$SECONDS jobs=() failed=no job file
   load_dotenv
@@ -568,6 +677,7 @@ start() {
   [[ $(setting ports ANY_PORT) != yes ]] || any_port=yes
   set_value "$STATE/ports" OBSERVABILITY "$observability"
   set_value "$STATE/ports" ANY_PORT "$any_port"
+  set_value "$STATE/ports" SERVERS_ROOT "${SERVERS_ROOT:-}"
   tls=${tls:-$(setting ports TLS)}
   [[ $(setting ports CLIENT_CERTIFICATES) != yes ]] || client_certificates=yes
   [[ $client_certificates == no || -n $tls ]] || die "--client-certificates needs --tls CERTS"
@@ -586,6 +696,8 @@ start() {
   POSTGRES_SUPERUSER_PASSWORD=
   credential POSTGRES_SUPERUSER_PASSWORD "$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')"
   role_password ACEQUIA_WORKER_PASSWORD worker_password
+  role_password ACEQUIA_ARCHIVE_PASSWORD archive_password
+  role_password ACEQUIA_OPERATOR_PASSWORD operator_password
   role_password ACEQUIA_ANALYST_PASSWORD analyst_password
 
   local rabbitmq_runs
@@ -597,6 +709,7 @@ start() {
   # The worker is not ours to start, but Prometheus must know where it will be.
   port WORKER_PORT 9464 "$(running pid_of "$DIR/worker")"
   if [[ $observability == yes ]]; then
+    port NODE_EXPORTER_PORT 9100 "$(running pid_of "$STATE/node-exporter")"
     port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
     port POSTGRES_EXPORTER_PORT 9187 "$(running pid_of "$STATE/postgres-exporter")"
     port ALERTMANAGER_PORT 9093 "$(running pid_of "$STATE/alertmanager")"
@@ -627,21 +740,27 @@ start() {
   done
   [[ $failed == no ]] || die "not everything started, see above"
   write_env
+  bound_logs
   release_claims WORKER_PORT
   exec 9>&-
   say "services: ready after $((SECONDS - began)) s, addresses in $DIR/env"
 }
 
 write_env() {
-  local db=127.0.0.1:$POSTGRES_PORT
+  local db=127.0.0.1:$POSTGRES_PORT archive
+  archive=${ARCHIVE_URL:-$(value_of "$DIR/env" ARCHIVE_URL)}
   (
     umask 077
     {
       echo "DATABASE_URL=postgresql://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
       echo "ADMIN_DATABASE_URL=postgresql://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
       echo "WORKER_DATABASE_URL=postgresql://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
+      echo "ARCHIVE_DATABASE_URL=postgresql://acequia_archive:$ACEQUIA_ARCHIVE_PASSWORD@$db/$POSTGRES_DB"
+      echo "OPERATOR_DATABASE_URL=postgresql://acequia_operator:$ACEQUIA_OPERATOR_PASSWORD@$db/$POSTGRES_DB"
       echo "ANALYST_DATABASE_URL=postgresql://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
       echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
+      echo "ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD"
+      echo "ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD"
       echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
       echo "POSTGRES_SOCKET_DIR=$PGSOCKET"
       echo "POSTGRES_DATA_DIR=$(pg_base)/data"
@@ -651,6 +770,9 @@ write_env() {
       echo "RABBITMQ_USER=$RABBITMQ_USER"
       echo "RABBITMQ_PASSWORD=$RABBITMQ_PASSWORD"
       echo "WORKER_URL=http://127.0.0.1:$WORKER_PORT"
+      # For programs that are started under this file: `worker run` listens there, `worker health` asks there.
+      echo "HTTP_ADDR=127.0.0.1:$WORKER_PORT"
+      echo "ARCHIVE_URL=${archive:-file://$DIR/archive}"
       if [[ $observability == yes ]]; then
         echo "PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT"
         echo "POSTGRES_EXPORTER_URL=http://127.0.0.1:$POSTGRES_EXPORTER_PORT/metrics"
@@ -669,9 +791,11 @@ stop() {
   fi
   exec 9>"$STATE/lock"
   flock -w 120 9 || die "another services.sh works on $DIR"
+  end_process "$STATE/logs" &
   end_process "$STATE/grafana" &
   end_process "$STATE/prometheus" "$([[ $wipe == yes ]] && echo KILL || echo TERM)" &
   end_process "$STATE/postgres-exporter" &
+  end_process "$STATE/node-exporter" &
   end_process "$STATE/alertmanager" &
   stop_rabbitmq &
   stop_postgres &
@@ -712,6 +836,15 @@ run() {
   while read -r _; do :; done
 }
 
+# in_servers COMMAND...
+in_servers() {
+  [[ -d $STATE ]] || die "nothing was started in $DIR"
+  [[ $# -gt 0 ]] || die "exec: which command? See $0 --help"
+  local environment
+  rabbitmq_environment
+  exec env "${environment[@]}" "PATH=$(pg_bin):$DIR/rabbitmq/server/sbin:$PATH" "$@"
+}
+
 status() {
   [[ -d $STATE ]] || die "nothing was started in $DIR"
   local name pid all=yes
@@ -724,8 +857,8 @@ status() {
   report postgresql "$(pg_pid || true)" "$(pg_base)/server.log"
   report rabbitmq "$(pid_of "$STATE/rabbitmq" || true)" "$DIR/rabbitmq/log"
   if [[ $(setting ports OBSERVABILITY) == yes ]]; then
-    for name in prometheus postgres-exporter alertmanager; do
-      [[ $name != alertmanager ]] || have prometheus-alertmanager || continue
+    for name in prometheus postgres-exporter alertmanager node-exporter; do
+      [[ $name != alertmanager && $name != node-exporter ]] || have "prometheus-$name" || continue
       pid=$(pid_of "$STATE/$name" || true)
       report "$name" "$pid" "$DIR/prometheus/$name.log"
     done
@@ -736,8 +869,13 @@ status() {
 }
 
 main() {
-  local command=${1:-} positional=()
+  local command=${1:-} positional=() all=("$@")
   [[ $# -eq 0 ]] || shift
+  if [[ $command == exec ]]; then
+    use_dir "${1:-}"
+    enter_root "${all[@]}"
+    in_servers "${@:2}"
+  fi
   observability=no any_port=no wipe=no tls='' client_certificates=no
   while [[ $# -gt 0 ]]; do
     case $1 in
@@ -759,9 +897,10 @@ main() {
   case $command in
     -h | --help | help) print_help ;;
     install) install_packages ;;
-    start | stop | run | status)
+    start | stop | run | status | logs)
       use_dir "${positional[0]:-}"
       [[ ${#positional[@]} -eq 1 ]] || die "one DIR, please, see $0 --help"
+      enter_root "${all[@]}"
       "$command"
       ;;
     "") die "which command? See $0 --help" ;;

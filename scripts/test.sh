@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Everything that must pass before a change is taken: format, lints, tests, rules, scripts, dashboards.
 #
-# test.sh [--fast] [--keep-going]
+# test.sh [--fast | --long] [--keep-going] [--servers SUITE]
+#     --long        also the fuzz targets, 30 s each (scripts/fuzz.sh)
 #     --fast        only the unit tests of cargo test, which need no servers; nothing is installed
 #     --keep-going  goes on after a step that failed, and fails at the end
+#
+#     --servers SUITE  only what depends on the servers' versions, against those of a Debian release (trixie: PostgreSQL 17,
+#                   RabbitMQ 4.0, Prometheus 2.53; sid: the newest), from a folder that scripts/servers.sh makes
 #
 # The integration tests start private servers by themselves (scripts/services.sh run); this installs what they need.
 # shellcheck disable=SC2317  # the steps are called by their names
@@ -12,10 +16,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-fast=no keep_going=no failed=()
-for option; do
+fast=no long=no keep_going=no failed=() suite=
+while [[ $# -gt 0 ]]; do
+  option=$1
+  shift
   case $option in
+    --servers) suite=${1:?--servers needs a Debian release, as trixie} && shift ;;
     --fast) fast=yes ;;
+    --long) long=yes ;;
     --keep-going) keep_going=yes ;;
     -h | --help)
       print_help
@@ -87,6 +95,20 @@ prometheus_rules() {
   promtool test rules prometheus/tests/*.yml
 }
 
+# in_root COMMAND...: with the programs of SERVERS_ROOT.
+in_root() {
+  # shellcheck disable=SC2016  # for the inner shell
+  unshare --mount --propagation slave bash -c 'mount --bind "$SERVERS_ROOT/usr" /usr && exec "$@"' _ "$@"
+}
+prometheus_of_suite() { in_root bash -c "$(declare -f have prometheus_rules); set -e; prometheus_rules"; }
+
+make_servers() { scripts/servers.sh "$suite"; }
+
+# Their tests need servers; those of the other crates do not care which.
+suite_test() {
+  timeout --kill-after=30 60m cargo test --locked -p acequia-worker -p acequia-publisher -p acequia-link --tests 2>&1 | tee "$log"
+}
+
 compose_file() {
   if docker compose version >/dev/null 2>&1; then docker compose config -q; else docker-compose config -q; fi
 }
@@ -102,6 +124,17 @@ cargo_test() {
   timeout --kill-after=30 45m cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
 }
 
+if [[ -n $suite ]]; then
+  step "servers of Debian $suite" make_servers
+  SERVERS_ROOT=$(scripts/servers.sh "$suite")
+  export SERVERS_ROOT
+  step "Prometheus rules" prometheus_of_suite
+  step "cargo test" suite_test
+  if python3 -c 'import yaml' 2>/dev/null; then
+    step "Grafana dashboards against servers" scripts/dashboards.sh
+  fi
+  finish
+fi
 step "Rust toolchain" toolchain
 [[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability
 step "cargo fmt --all --check" cargo fmt --all --check
@@ -126,6 +159,13 @@ if cargo deny --version >/dev/null 2>&1; then
   step "cargo deny" cargo deny --workspace --locked check licenses bans sources
 else
   skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
+fi
+if [[ $long == yes ]]; then
+  if cargo fuzz --version >/dev/null 2>&1 && have c++; then
+    step "fuzzing" scripts/fuzz.sh 30
+  else
+    skip "fuzzing" "cargo-fuzz or a C++ compiler is not installed (cargo install cargo-fuzz --locked; apt-get install g++)"
+  fi
 fi
 step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "cargo test" cargo_test

@@ -91,8 +91,9 @@ impl<'a> Ground<'a> {
             migrate
                 .args(["--log", "warn", "migrate"])
                 .env("DATABASE_URL", &template.owner);
-            for name in ["ACEQUIA_WORKER_PASSWORD", "ACEQUIA_ANALYST_PASSWORD"] {
-                migrate.env(name, self.services.var(name)?);
+            for role in ["WORKER", "ARCHIVE", "OPERATOR", "ANALYST"] {
+                let name = format!("ACEQUIA_{role}_PASSWORD");
+                migrate.env(&name, self.services.var(&name)?);
             }
             process::done(migrate, "worker migrate").await.map(drop)
         };

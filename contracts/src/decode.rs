@@ -1,23 +1,25 @@
-//! From bytes to columns: one pass over the JSON for a good message, a complete report for a
-//! bad one.
+//! From bytes to columns: one pass over the JSON for a good message. A bad one is looked at again, by
+//! [`report`].
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::field::{Kind, Values};
-use crate::message::{Column, Message};
-use crate::rules::{self, Context};
-use crate::violation::{Code, Violation, flatten, sort};
-
-/// The deepest nesting of objects and lists that a message may have.
-pub const MAX_DEPTH: usize = 64;
+use crate::field::{Text, Values};
+use crate::json::shape;
+use crate::message::Message;
+use crate::report::{self, broken_rules, report};
+use crate::rules::Context;
+use crate::time::Instant;
+use crate::violation::{Violation, sort};
+use crate::{CONTRACT_VERSION, MAX_DEPTH};
 
 /// What every message may carry beside its own fields.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -29,14 +31,6 @@ pub struct Envelope {
     /// How many fields the contract does not know.
     pub unknown_fields: u32,
 }
-
-/// The envelope's fields with their types, for the error report.
-const ENVELOPE: &[Column] = &[
-    Column::of::<Option<String>>("entity"),
-    Column::of::<Option<String>>("event_id"),
-    Column::of::<Option<i64>>("v"),
-    Column::of::<Option<DateTime<Utc>>>("ts"),
-];
 
 /// Decodes and validates one body and appends it to the columns.
 ///
@@ -50,47 +44,70 @@ pub fn decode<T: Message>(
     columns: &mut [Values],
 ) -> Result<Envelope, Vec<Violation>> {
     let Ok(Wire {
-        payload,
+        mut payload,
+        ts,
         mut envelope,
     }) = serde_json::from_str::<Wire<T>>(body)
     else {
-        return Err(report::<T>(body));
+        return Err(report::<T>(body, context));
     };
-    envelope.ts = envelope.ts.or_else(|| payload.version());
-    let mut violations = match payload.validate_with_args(context) {
-        Ok(()) => Vec::new(),
-        Err(errors) => flatten(&errors),
-    };
-    payload.check_storable(&mut violations);
-    if let Some(ts) = &envelope.ts
-        && let Err(error) = rules::event_time(ts, context)
-    {
-        let mut errors = validator::ValidationErrors::new();
-        errors.add("ts", error);
-        violations.extend(flatten(&errors));
-    }
-    if violations.is_empty() {
-        payload.append(columns);
-        Ok(envelope)
-    } else {
+    let ts = ts.or_else(|| payload.version());
+    let mut violations = broken_rules(&payload, context);
+    violations.extend(ts.and_then(|ts| report::broken_time(&ts, context)));
+    if !violations.is_empty() {
         sort(&mut violations);
-        Err(violations)
+        return Err(violations);
     }
+    if let Some(ts) = ts {
+        payload.set_day(ts.day());
+        envelope.ts = Some(ts.utc());
+    }
+    payload.append(columns);
+    Ok(envelope)
 }
 
-/// The body's `entity` field, for queues whose publishers set neither type nor routing key.
+/// The body's `entity` field, for queues whose publishers set neither type nor routing key. Nothing
+/// when the body is no JSON object, or has no such text, or has it twice: [`crate::nameless`] says why.
 #[must_use]
 pub fn entity_of(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named {
-        entity: Option<String>,
+    let Named(entity) = serde_json::from_str(body).ok()?;
+    entity.map(Cow::into_owned)
+}
+
+/// The field `entity` of an object.
+struct Named<'a>(Option<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Named<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamedVisitor;
+        impl<'de> Visitor<'de> for NamedVisitor {
+            type Value = Named<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut entity, mut seen) = (None, false);
+                while let Some(Text(key)) = map.next_key()? {
+                    if key == "entity" {
+                        once(&mut seen)?;
+                        entity = map
+                            .next_value::<Option<Text<'de>>>()?
+                            .map(|Text(name)| name);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Named(entity))
+            }
+        }
+        deserializer.deserialize_map(NamedVisitor)
     }
-    serde_json::from_str::<Named>(body).ok()?.entity
 }
 
 /// A payload and its envelope, which share one flat JSON object.
 struct Wire<T> {
     payload: T,
+    ts: Option<Instant>,
     envelope: Envelope,
 }
 
@@ -111,32 +128,92 @@ impl<'de, T: Message> Visitor<'de> for WireVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Wire<T>, A::Error> {
-        let mut envelope = Envelope::default();
+        let mut beside = Beside::default();
         let payload = T::deserialize(MapAccessDeserializer::new(PayloadFields {
             map,
-            envelope: &mut envelope,
+            beside: &mut beside,
             message: PhantomData::<T>,
         }))?;
-        Ok(Wire { payload, envelope })
+        Ok(Wire {
+            payload,
+            ts: beside.ts,
+            envelope: beside.envelope,
+        })
     }
+}
+
+/// What stands beside the fields of the payload.
+#[derive(Default)]
+struct Beside<'de> {
+    envelope: Envelope,
+    ts: Option<Instant>,
+    seen_ts: bool,
+    seen_event_id: bool,
+    seen_entity: bool,
+    seen_v: bool,
+    unknown: HashSet<Cow<'de, str>>,
 }
 
 /// Shows the payload's struct only its own fields; the envelope's and the unknown ones are
 /// taken out on the way.
-struct PayloadFields<'a, A, T> {
+struct PayloadFields<'a, 'de, A, T> {
     map: A,
-    envelope: &'a mut Envelope,
+    beside: &'a mut Beside<'de>,
     message: PhantomData<T>,
 }
 
-impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, A, T> {
+impl<'de, A: MapAccess<'de>, T: Message> PayloadFields<'_, 'de, A, T> {
+    /// Takes the value of a key that is none of the payload's. No key may stand twice: which of two
+    /// values counts must not be a guess.
+    fn take(&mut self, key: Cow<'de, str>) -> Result<(), A::Error> {
+        let beside = &mut *self.beside;
+        match key.as_ref() {
+            "ts" => {
+                once(&mut beside.seen_ts)?;
+                beside.ts = self.map.next_value()?;
+            }
+            "event_id" => {
+                once(&mut beside.seen_event_id)?;
+                beside.envelope.event_id = self.map.next_value()?;
+            }
+            "entity" => {
+                once(&mut beside.seen_entity)?;
+                self.map.next_value::<Option<Text<'de>>>()?;
+            }
+            "v" => {
+                once(&mut beside.seen_v)?;
+                let version = self.map.next_value::<Option<i64>>()?;
+                if version.is_some_and(|version| version != CONTRACT_VERSION) {
+                    return Err(A::Error::custom("another version"));
+                }
+            }
+            _ => {
+                let json = self.map.next_value::<&RawValue>()?.get();
+                // Whatever has a structure of its own begins with a bracket.
+                if json.starts_with(['{', '[']) {
+                    let shape = shape(json);
+                    if shape.depth >= MAX_DEPTH || shape.repeats {
+                        return Err(A::Error::custom("its structure is refused"));
+                    }
+                }
+                if !beside.unknown.insert(key) {
+                    return Err(A::Error::custom("stands twice"));
+                }
+                beside.envelope.unknown_fields += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, 'de, A, T> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        while let Some(Key(key)) = self.map.next_key()? {
+        while let Some(Text(key)) = self.map.next_key()? {
             let field = field_of::<T>(&key);
             if T::COLUMNS.iter().any(|column| column.name == field) {
                 let key = match key {
@@ -147,19 +224,7 @@ impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, A,
                 };
                 return key.map(Some);
             }
-            match field {
-                "ts" => put_once(&mut self.envelope.ts, self.map.next_value()?)?,
-                "event_id" => put_once(&mut self.envelope.event_id, self.map.next_value()?)?,
-                "entity" => drop(self.map.next_value::<Option<Key<'de>>>()?),
-                "v" => drop(self.map.next_value::<Option<i64>>()?),
-                _ => {
-                    let value: &RawValue = self.map.next_value()?;
-                    if nesting(value.get()) >= MAX_DEPTH {
-                        return Err(A::Error::custom("nested too deep"));
-                    }
-                    self.envelope.unknown_fields += 1;
-                }
-            }
+            self.take(key)?;
         }
         Ok(None)
     }
@@ -169,168 +234,17 @@ impl<'de, A: MapAccess<'de>, T: Message> MapAccess<'de> for PayloadFields<'_, A,
     }
 }
 
-/// Sets a field of the envelope. Which of two event times counts must not be a guess.
-fn put_once<T, E: serde::de::Error>(place: &mut Option<T>, value: Option<T>) -> Result<(), E> {
-    if place.is_some() {
+fn once<E: serde::de::Error>(seen: &mut bool) -> Result<(), E> {
+    if std::mem::replace(seen, true) {
         return Err(E::custom("stands twice"));
     }
-    *place = value;
     Ok(())
 }
 
 /// The field that a key stands for: itself, or the field it is an alias of.
-fn field_of<T: Message>(key: &str) -> &str {
+pub fn field_of<'k, T: Message>(key: &'k str) -> &'k str {
     T::ALIASES
         .iter()
         .find(|(alias, _)| *alias == key)
         .map_or(key, |(_, field)| *field)
-}
-
-/// A key or text, borrowed from the body unless it contains escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// How deep objects and lists are nested in a piece of valid JSON.
-fn nesting(json: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                // To the end of the string; an escaped quote does not end it.
-                while let Some(inner) = bytes.next() {
-                    match inner {
-                        b'\\' => drop(bytes.next()),
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// Everything that keeps a body from being a message of type `T`. Called for bad ones only, so
-/// it may take its time: it looks at each field apart and goes on after the first error.
-fn report<T: Message>(body: &str) -> Vec<Violation> {
-    let fields = match serde_json::from_str::<RawFields<'_>>(body) {
-        Ok(RawFields(fields)) => fields,
-        Err(error) if error.is_data() => {
-            return vec![Violation::body(
-                Code::InvalidType,
-                "the body must be one JSON object",
-            )];
-        }
-        Err(error) => {
-            return vec![Violation::body(
-                Code::InvalidJson,
-                format!(
-                    "not JSON: stops at line {}, column {}",
-                    error.line(),
-                    error.column()
-                ),
-            )];
-        }
-    };
-    let mut violations = Vec::new();
-    for column in T::COLUMNS.iter().chain(ENVELOPE) {
-        let mut values = fields
-            .iter()
-            .filter(|(key, _)| field_of::<T>(key) == column.name)
-            .map(|(_, value)| value.get());
-        let value = values.next();
-        if values.next().is_some() {
-            violations.push(Violation::field(
-                Code::DuplicateField,
-                column.name,
-                "must stand only once in the object",
-            ));
-        }
-        violations.extend(misfit(column, value));
-    }
-    for (key, value) in &fields {
-        if nesting(value.get()) >= MAX_DEPTH {
-            let known = T::COLUMNS.iter().find(|column| column.name == key);
-            violations.push(Violation::field(
-                Code::TooDeep,
-                known.map_or("", |column| column.name),
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
-        }
-    }
-    if violations.is_empty() {
-        violations.push(Violation::body(
-            Code::InvalidType,
-            "the body does not have the form of its entity",
-        ));
-    }
-    sort(&mut violations);
-    violations
-}
-
-/// Why a JSON value does not fit its column, if it does not.
-fn misfit(column: &Column, value: Option<&str>) -> Option<Violation> {
-    let violation = |code, message: &str| Some(Violation::field(code, column.name, message));
-    let Some(json) = value.filter(|json| *json != "null") else {
-        return if column.required {
-            violation(Code::MissingField, "is required")
-        } else {
-            None
-        };
-    };
-    if (column.accepts)(json) {
-        return None;
-    }
-    let is_text = json.starts_with('"');
-    let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    match column.kind {
-        Kind::Int | Kind::BigInt if is_number && !json.contains(['.', 'e', 'E']) => {
-            violation(Code::OutOfRange, "does not fit an integer")
-        }
-        Kind::Float | Kind::Decimal if is_number => {
-            violation(Code::OutOfRange, "is too large or too precise")
-        }
-        Kind::Int | Kind::BigInt => violation(Code::InvalidType, "must be an integer"),
-        Kind::Float | Kind::Decimal => violation(Code::InvalidType, "must be a number"),
-        Kind::Bool => violation(Code::InvalidType, "must be true or false"),
-        Kind::Choice if is_text => violation(Code::NotAllowed, "is not in the list of values"),
-        Kind::Date if is_text => violation(Code::InvalidDate, "must be a date as YYYY-MM-DD"),
-        Kind::Timestamp if is_text => violation(
-            Code::InvalidDate,
-            "must be an instant with offset as YYYY-MM-DDThh:mm:ssZ",
-        ),
-        // Text that is no Unicode: an escape for half of a surrogate pair.
-        Kind::Text if is_text => violation(Code::InvalidFormat, "must be Unicode text"),
-        _ => violation(Code::InvalidType, "must be a text"),
-    }
-}
-
-/// A JSON object as a list, so that repeated keys are seen.
-struct RawFields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for RawFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = RawFields<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    fields.push(entry);
-                }
-                Ok(RawFields(fields))
-            }
-        }
-        deserializer.deserialize_map(FieldsVisitor)
-    }
 }

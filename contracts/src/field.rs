@@ -1,10 +1,14 @@
 //! Types of fields, and the columns that staged messages fill.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::exact::Exact;
+use crate::time::{Date, Instant};
 
 /// The type of a staging column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +108,9 @@ pub trait Field: DeserializeOwned {
     const KIND: Kind;
     /// Whether the field must be there and not null.
     const REQUIRED: bool = true;
+    /// Some value of the type, as JSON: it stands in for one that cannot be read, so that the rules
+    /// of the other fields can be checked all the same.
+    const STAND_IN: &'static str;
 
     /// Appends the value to its column. The column is the one made for [`Field::KIND`].
     fn append(self, column: &mut Values);
@@ -127,34 +134,38 @@ macro_rules! append {
 }
 
 macro_rules! plain_field {
-    ($($type:ty => $kind:ident),* $(,)?) => {$(
+    ($($type:ty => $kind:ident, $stand_in:literal, $stored:expr;)*) => {$(
         impl Field for $type {
             const KIND: Kind = Kind::$kind;
+            const STAND_IN: &'static str = $stand_in;
             fn append(self, column: &mut Values) {
-                append!(column, $kind, Some(self));
+                append!(column, $kind, Some($stored(self)));
             }
         }
         impl Field for Option<$type> {
             const KIND: Kind = Kind::$kind;
             const REQUIRED: bool = false;
+            const STAND_IN: &'static str = "null";
             fn append(self, column: &mut Values) {
-                append!(column, $kind, self);
+                append!(column, $kind, self.map($stored));
             }
         }
     )*};
 }
 
 plain_field! {
-    i32 => Int,
-    i64 => BigInt,
-    f64 => Float,
-    bool => Bool,
-    NaiveDate => Date,
-    DateTime<Utc> => Timestamp,
+    i32 => Int, "0", std::convert::identity;
+    i64 => BigInt, "0", std::convert::identity;
+    f64 => Float, "0", std::convert::identity;
+    bool => Bool, "false", std::convert::identity;
+    Exact => Decimal, "0", |exact: Exact| exact.0;
+    Date => Date, "\"2000-01-01\"", |date: Date| date.0;
+    Instant => Timestamp, "\"2000-01-01T00:00:00Z\"", Instant::utc;
 }
 
 impl Field for String {
     const KIND: Kind = Kind::Text;
+    const STAND_IN: &'static str = "\"\"";
     fn append(self, column: &mut Values) {
         append!(column, Text, Some(self));
     }
@@ -166,6 +177,7 @@ impl Field for String {
 impl Field for Option<String> {
     const KIND: Kind = Kind::Text;
     const REQUIRED: bool = false;
+    const STAND_IN: &'static str = "null";
     fn append(self, column: &mut Values) {
         append!(column, Text, self);
     }
@@ -174,49 +186,9 @@ impl Field for Option<String> {
     }
 }
 
-/// A decimal number kept exactly as the publisher wrote it; JSON numbers never pass a float.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Exact(pub Decimal);
-
-impl<'de> Deserialize<'de> for Exact {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-            return Err(D::Error::custom("not a number"));
-        }
-        let parsed = if raw.contains(['e', 'E']) {
-            Decimal::from_scientific(raw)
-        } else {
-            Decimal::from_str_exact(raw)
-        };
-        parsed
-            .map(|number| Self(number.normalize()))
-            .map_err(|_| D::Error::custom("number out of range"))
-    }
-}
-
-impl Serialize for Exact {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string())
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
-    }
-}
-
-impl Field for Exact {
-    const KIND: Kind = Kind::Decimal;
-    fn append(self, column: &mut Values) {
-        append!(column, Decimal, Some(self.0));
-    }
-}
-
-impl Field for Option<Exact> {
-    const KIND: Kind = Kind::Decimal;
-    const REQUIRED: bool = false;
-    fn append(self, column: &mut Values) {
-        append!(column, Decimal, self.map(|exact| exact.0));
-    }
-}
+/// A text, borrowed from the body unless it contains escapes.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// Declares a closed list of texts as a field type. Spaces around and lower case are accepted.
 #[macro_export]
@@ -244,6 +216,10 @@ macro_rules! choice {
 
         impl $crate::Field for $name {
             const KIND: $crate::Kind = $crate::Kind::Choice;
+            const STAND_IN: &'static str = {
+                const TEXTS: &[&str] = &[$(concat!("\"", $text, "\"")),*];
+                TEXTS[0]
+            };
             fn append(self, column: &mut $crate::Values) {
                 Some(self).append(column);
             }
@@ -252,6 +228,7 @@ macro_rules! choice {
         impl $crate::Field for Option<$name> {
             const KIND: $crate::Kind = $crate::Kind::Choice;
             const REQUIRED: bool = false;
+            const STAND_IN: &'static str = "null";
             fn append(self, column: &mut $crate::Values) {
                 $crate::Field::append(self.map(|choice| choice.as_str().to_owned()), column);
             }

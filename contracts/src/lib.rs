@@ -9,23 +9,36 @@ pub mod academico;
 mod catalog;
 pub mod consumo;
 mod decode;
+mod exact;
 mod field;
 pub mod fixtures;
 #[cfg(feature = "generate")]
 pub mod generate;
+mod json;
 mod message;
+mod report;
 pub mod rules;
+mod time;
 mod violation;
 
 pub use catalog::{Domain, Entity};
-pub use decode::{Envelope, MAX_DEPTH, decode, entity_of};
-pub use field::{Exact, Field, Kind, Values};
+pub use decode::{Envelope, decode, entity_of};
+pub use exact::Exact;
+pub use field::{Field, Kind, Values};
 pub use message::{Column, Message};
+pub use report::nameless;
 pub use rules::Context;
+pub use time::{Date, Instant};
 pub use violation::{Code, Stage, Violation, broken, flatten};
 
 /// The largest body that is taken, in bytes. Larger ones go to quarantine unread.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The deepest nesting of objects and lists that a message may have.
+pub const MAX_DEPTH: usize = 64;
+
+/// The version of the contract that is served: what `v` of a message says, if it says anything.
+pub const CONTRACT_VERSION: i64 = 1;
 
 static CATALOG: LazyLock<Vec<Domain>> =
     LazyLock::new(|| vec![academico::domain(), consumo::domain()]);

@@ -1,10 +1,10 @@
 //! What a message type is to the engine: a name, its columns, a way to decode it.
 
-use chrono::{DateTime, Utc};
 use validator::ValidateArgs;
 
 use crate::field::{Field, Kind, Values};
 use crate::rules::Context;
+use crate::time::{Date, Instant};
 use crate::violation::Violation;
 
 /// One column of a staging table, made from one field of the struct.
@@ -18,6 +18,8 @@ pub struct Column {
     pub required: bool,
     /// Whether a JSON text is a value of the field's type, for a complete error report.
     pub accepts: fn(&str) -> bool,
+    /// Some JSON that is a value of the field's type.
+    pub stand_in: &'static str,
 }
 
 impl Column {
@@ -29,6 +31,7 @@ impl Column {
             kind: T::KIND,
             required: T::REQUIRED,
             accepts: |json| serde_json::from_str::<T>(json).is_ok(),
+            stand_in: T::STAND_IN,
         }
     }
 }
@@ -54,7 +57,11 @@ pub trait Message:
     const COLUMNS: &'static [Column];
 
     /// The event time when the message has no `ts`: a field of its own, if one is named.
-    fn version(&self) -> Option<DateTime<Utc>>;
+    fn version(&self) -> Option<Instant>;
+
+    /// Fills the field that says on which day it was, if there is one and the message leaves it out:
+    /// the day of the event, on the clock of whoever wrote the event time.
+    fn set_day(&mut self, day: Date);
 
     /// Appends the fields to the columns.
     fn append(self, columns: &mut [Values]);
@@ -87,7 +94,8 @@ pub trait Message:
 macro_rules! message {
     (
         entity $entity:literal, staging $staging:literal, merge $merge:literal, core $core:literal,
-        key [$($key:literal),+] $(, aliases [$($alias:expr),*])? $(, version $version:ident)?;
+        key [$($key:literal),+] $(, aliases [$($alias:expr),*])? $(, version $version:ident)?
+        $(, dated $dated:ident)?;
         $(#[$meta:meta])*
         pub struct $name:ident {
             $($(#[$fmeta:meta])* pub $field:ident : $type:ty),* $(,)?
@@ -110,8 +118,13 @@ macro_rules! message {
             const COLUMNS: &'static [$crate::Column] =
                 &[$($crate::Column::of::<$type>(stringify!($field))),*];
 
-            fn version(&self) -> Option<::chrono::DateTime<::chrono::Utc>> {
+            fn version(&self) -> Option<$crate::Instant> {
                 [None, $(self.$version)?].into_iter().flatten().next()
+            }
+
+            fn set_day(&mut self, day: $crate::Date) {
+                $(self.$dated.get_or_insert(day);)?
+                let _ = day;
             }
 
             fn append(self, columns: &mut [$crate::Values]) {

@@ -5,7 +5,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
-use crate::field::Exact;
+use crate::exact::Exact;
+use crate::time::{Date, Instant, tomorrow};
 use crate::violation::{Code, broken};
 
 /// What a rule may know beyond the message: the time. Tests choose it.
@@ -33,19 +34,31 @@ const FIRST_DATE: NaiveDate = match NaiveDate::from_ymd_opt(1900, 1, 1) {
 ///
 /// # Errors
 /// `invalid_date` before 1900, `future_date` later than tomorrow.
-pub fn past_date(date: &Option<NaiveDate>, context: &Context) -> Result<(), ValidationError> {
-    date.map_or(Ok(()), |date| check_date(date, context))
+pub fn past_date(date: &Option<Date>, context: &Context) -> Result<(), ValidationError> {
+    date.map_or(Ok(()), |Date(date)| check_date(date, context))
+}
+
+/// A date, when there is one, from 1900 on. It may be ahead.
+///
+/// # Errors
+/// `invalid_date` before 1900.
+pub fn any_date(date: &Option<Date>) -> Result<(), ValidationError> {
+    date.map_or(Ok(()), |Date(date)| not_before_the_first(date))
 }
 
 fn check_date(date: NaiveDate, context: &Context) -> Result<(), ValidationError> {
-    let tomorrow = context.now.date_naive() + Days::new(1);
-    if date < FIRST_DATE {
-        Err(broken(Code::InvalidDate, "must not be before 1900-01-01"))
-    } else if date > tomorrow {
-        Err(broken(Code::FutureDate, "must not be in the future"))
-    } else {
-        Ok(())
+    not_before_the_first(date)?;
+    if date > tomorrow(context.now.date_naive()) {
+        return Err(broken(Code::FutureDate, "must not be in the future"));
     }
+    Ok(())
+}
+
+fn not_before_the_first(date: NaiveDate) -> Result<(), ValidationError> {
+    if date < FIRST_DATE {
+        return Err(broken(Code::InvalidDate, "must not be before 1900-01-01"));
+    }
+    Ok(())
 }
 
 /// The event time: from 1900 on, at most a day ahead of our clock. A version from the far
@@ -53,15 +66,15 @@ fn check_date(date: NaiveDate, context: &Context) -> Result<(), ValidationError>
 ///
 /// # Errors
 /// As [`past_date`].
-pub fn event_time(instant: &DateTime<Utc>, context: &Context) -> Result<(), ValidationError> {
-    if *instant > context.now + Days::new(1) {
-        Err(broken(
+pub fn event_time(instant: &Instant, context: &Context) -> Result<(), ValidationError> {
+    let utc = instant.utc();
+    if utc > context.now + Days::new(1) {
+        return Err(broken(
             Code::FutureDate,
             "must not be more than a day in the future",
-        ))
-    } else {
-        check_date(instant.date_naive(), context)
+        ));
     }
+    check_date(utc.date_naive(), context)
 }
 
 /// [`event_time`] of a field that may be absent.
@@ -69,7 +82,7 @@ pub fn event_time(instant: &DateTime<Utc>, context: &Context) -> Result<(), Vali
 /// # Errors
 /// As [`event_time`].
 pub fn optional_event_time(
-    instant: &Option<DateTime<Utc>>,
+    instant: &Option<Instant>,
     context: &Context,
 ) -> Result<(), ValidationError> {
     instant.map_or(Ok(()), |instant| event_time(&instant, context))

@@ -22,6 +22,12 @@ pub enum Code {
     TooDeep,
     /// The decoder itself failed on the body: a defect of the worker, not of the message.
     DecoderFailed,
+    /// An AMQP property, the name of a header, exchange or routing key is not UTF-8.
+    PropertyNotUtf8,
+    /// AMQP headers nested deeper than anybody reads.
+    HeadersTooDeep,
+    /// An AMQP property or header whose length or kind is wrong.
+    PropertyMalformed,
     /// Neither AMQP type, routing key nor body name an entity of the queue's domain.
     UnknownEntity,
     /// A required field is absent or null.
@@ -50,22 +56,37 @@ pub enum Code {
     Inconsistent,
     /// PostgreSQL refused the row although the contract allowed it.
     RefusedByDatabase,
+    /// Another message came before under the same id, with another body.
+    IdReused,
+    /// A table of the core refused the row although the contract allowed it.
+    MergeRefused,
     /// The row it refers to did not arrive in time.
     Orphan,
     /// It came for a range that was archived and purged.
     Purged,
     /// The broker gave the message up after too many deliveries.
     DeliveryLimit,
+    /// The message expired in its queue: its own time to live, or the queue's.
+    Expired,
+    /// Another consumer of the queue rejected the message.
+    Rejected,
+    /// The queue was full and dropped the message.
+    QueueOverflow,
+    /// The message came to the queue of dead letters without a reason that is known here.
+    DeadLettered,
 }
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 31] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
         Self::TooDeep,
         Self::DecoderFailed,
+        Self::PropertyNotUtf8,
+        Self::HeadersTooDeep,
+        Self::PropertyMalformed,
         Self::UnknownEntity,
         Self::MissingField,
         Self::DuplicateField,
@@ -80,9 +101,15 @@ impl Code {
         Self::NulCharacter,
         Self::Inconsistent,
         Self::RefusedByDatabase,
+        Self::IdReused,
+        Self::MergeRefused,
         Self::Orphan,
         Self::Purged,
         Self::DeliveryLimit,
+        Self::Expired,
+        Self::Rejected,
+        Self::QueueOverflow,
+        Self::DeadLettered,
     ];
 
     /// The code as it is stored and shown: `snake_case`.
@@ -94,6 +121,9 @@ impl Code {
             Self::InvalidJson => "invalid_json",
             Self::TooDeep => "too_deep",
             Self::DecoderFailed => "decoder_failed",
+            Self::PropertyNotUtf8 => "property_not_utf8",
+            Self::HeadersTooDeep => "headers_too_deep",
+            Self::PropertyMalformed => "property_malformed",
             Self::UnknownEntity => "unknown_entity",
             Self::MissingField => "missing_field",
             Self::DuplicateField => "duplicate_field",
@@ -108,9 +138,15 @@ impl Code {
             Self::NulCharacter => "nul_character",
             Self::Inconsistent => "inconsistent",
             Self::RefusedByDatabase => "refused_by_database",
+            Self::IdReused => "id_reused",
+            Self::MergeRefused => "merge_refused",
             Self::Orphan => "orphan",
             Self::Purged => "purged",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::QueueOverflow => "queue_overflow",
+            Self::DeadLettered => "dead_lettered",
         }
     }
 
@@ -123,10 +159,17 @@ impl Code {
             | Self::InvalidJson
             | Self::TooDeep
             | Self::DecoderFailed
+            | Self::PropertyNotUtf8
+            | Self::HeadersTooDeep
+            | Self::PropertyMalformed
             | Self::UnknownEntity => Stage::Decode,
-            Self::RefusedByDatabase => Stage::Load,
-            Self::Orphan | Self::Purged => Stage::Merge,
-            Self::DeliveryLimit => Stage::Broker,
+            Self::RefusedByDatabase | Self::IdReused => Stage::Load,
+            Self::MergeRefused | Self::Orphan | Self::Purged => Stage::Merge,
+            Self::DeliveryLimit
+            | Self::Expired
+            | Self::Rejected
+            | Self::QueueOverflow
+            | Self::DeadLettered => Stage::Broker,
             _ => Stage::Contract,
         }
     }
@@ -159,7 +202,7 @@ pub enum Stage {
     Decode,
     /// The message breaks its contract.
     Contract,
-    /// PostgreSQL refused the row.
+    /// PostgreSQL refused the row, or has another message under its id.
     Load,
     /// The row could not be merged into the core.
     Merge,

@@ -4,7 +4,7 @@
 use acequia_contracts::rules::{decimal, trimmed};
 use acequia_contracts::{
     Code, Context, Envelope, Exact, MAX_DEPTH, Message, Values, Violation, decode, entity_of,
-    message,
+    message, nameless,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -74,7 +74,26 @@ fn only_an_object_is_a_message() {
     for body in ["[]", "null", "1", "true", r#""gate""#, r#"[1,"norte",0.5]"#] {
         assert_eq!(wrong(body), [(String::new(), Code::InvalidType)], "{body}");
     }
-    for body in ["", " ", "{", "gate", "{}}", "{'id':1}", "\u{feff}{}"] {
+    // Also what begins as another kind of JSON and is none.
+    for body in [
+        "",
+        " ",
+        "{",
+        "gate",
+        "{}}",
+        "{'id':1}",
+        "\u{feff}{}",
+        "[1,]",
+        "[1",
+        "[}",
+        "1 2",
+        "\"gate",
+        "nul",
+        "[]x",
+        r#"{"id_gate":1,}"#,
+        r#"{"id_gate":"one","name":[1,]}"#,
+        "[{\"a\":1},]",
+    ] {
         assert_eq!(wrong(body), [(String::new(), Code::InvalidJson)], "{body}");
     }
 }
@@ -95,10 +114,97 @@ fn a_field_may_come_under_its_alias() {
 
 #[test]
 fn unknown_fields_are_counted_and_nothing_else() {
-    let body = r#"{"id_gate":1,"a":null,"name":"norte","b":[1,{"c":2}],"opening":0,"a":"again"}"#;
+    let body = r#"{"id_gate":1,"a":null,"name":"norte","b":[1,{"c":2},{"c":1e400}],"opening":0,"A":"again"}"#;
     let (envelope, columns) = take(body).unwrap();
     assert_eq!(envelope.unknown_fields, 3);
     assert_eq!(columns, take(&gate("0")).unwrap().1);
+}
+
+#[test]
+fn no_key_stands_twice() {
+    let fields = r#""id_gate":1,"name":"norte","opening":0"#;
+    for (more, path) in [
+        (r#""entity":"gate","entity":"gate""#, "entity"),
+        (r#""entity":null,"entity":"gate""#, "entity"),
+        (r#""entity":"gate","\u0065ntity":"weir""#, "entity"),
+        (r#""v":1,"v":1"#, "v"),
+        (r#""v":null,"v":null"#, "v"),
+        (r#""\u0076":1,"v":1"#, "v"),
+        (r#""ts":null,"ts":"2024-06-10T16:20:00Z""#, "ts"),
+        (r#""ts":"2024-06-10T16:20:00Z","ts":null"#, "ts"),
+        (r#""event_id":null,"event_id":"17""#, "event_id"),
+        (r#""opening":0"#, "opening"),
+        (r#""openin\u0067":0"#, "opening"),
+        (r#""nombre":"norte""#, "name"),
+        (r#""x":1,"x":1"#, ""),
+        (r#""x":1,"y":2,"\u0078":1"#, ""),
+        (r#""x":{"a":1,"a":1}"#, ""),
+        (r#""x":[[{"b":{"a":[],"\u0061":[]}}]]"#, ""),
+    ] {
+        let expected = [(path.to_owned(), Code::DuplicateField)];
+        assert_eq!(wrong(&format!("{{{fields},{more}}}")), expected, "{more}");
+        assert_eq!(wrong(&format!("{{{more},{fields}}}")), expected, "{more}");
+    }
+    // Many keys are looked at once each.
+    let many: Vec<_> = (0..50_000).map(|n| format!("\"k{n}\":0")).collect();
+    let body = format!("{{{fields},{}}}", many.join(","));
+    assert_eq!(take(&body).unwrap().0.unknown_fields, 50_000);
+}
+
+#[test]
+fn one_version_of_the_contract_is_served() {
+    let with = |v: &str| format!(r#"{{"id_gate":1,"name":"norte","opening":0,"v":{v}}}"#);
+    for v in ["1", "null"] {
+        assert!(take(&with(v)).is_ok(), "{v}");
+    }
+    let huge = "9".repeat(400);
+    for (v, code) in [
+        ("0", Code::NotAllowed),
+        ("2", Code::NotAllowed),
+        ("99", Code::NotAllowed),
+        ("-1", Code::NotAllowed),
+        ("18446744073709551617", Code::NotAllowed),
+        (huge.as_str(), Code::NotAllowed),
+        ("\"1\"", Code::InvalidType),
+        ("1.0", Code::InvalidType),
+        ("1e0", Code::InvalidType),
+        ("2.5", Code::InvalidType),
+        ("true", Code::InvalidType),
+        ("[1]", Code::InvalidType),
+    ] {
+        assert_eq!(wrong(&with(v)), [("v".to_owned(), code)], "{v}");
+    }
+}
+
+#[test]
+fn a_body_that_names_no_entity_is_told_why() {
+    for (body, path, code) in [
+        ("{}", "", Code::UnknownEntity),
+        (r#"{"entity":null}"#, "", Code::UnknownEntity),
+        (r#"{"entity":"unheard-of"}"#, "", Code::UnknownEntity),
+        (r#"{"entity":7}"#, "", Code::UnknownEntity),
+        (
+            r#"{"entity":"gate","\u0065ntity":"gate"}"#,
+            "entity",
+            Code::DuplicateField,
+        ),
+        (r#"["gate"]"#, "", Code::UnknownEntity),
+        ("7", "", Code::UnknownEntity),
+        ("[7,]", "", Code::InvalidJson),
+        ("{\"entity\":NaN}", "", Code::InvalidJson),
+    ] {
+        let violation = nameless(body);
+        assert_eq!(
+            (violation.path.as_ref(), violation.code),
+            (path, code),
+            "{body}"
+        );
+        let named = entity_of(body);
+        assert!(
+            named.is_none() || named.as_deref() == Some("unheard-of"),
+            "{body}"
+        );
+    }
 }
 
 #[test]
@@ -118,12 +224,6 @@ fn the_envelope_is_read_wherever_it_stands() {
 }
 
 #[test]
-fn the_event_time_stands_once() {
-    let body = r#"{"id_gate":1,"name":"norte","opening":0,"ts":"2024-06-10T16:20:00Z","ts":"2024-06-11T16:20:00Z"}"#;
-    assert_eq!(wrong(body), [("ts".to_owned(), Code::DuplicateField)]);
-}
-
-#[test]
 fn everything_wrong_is_reported_at_once() {
     let form = r#"{"id_gate":"one","opening":[],"ts":"2024-06-10T18:20:00","v":1.5}"#;
     let expected = [
@@ -135,6 +235,21 @@ fn everything_wrong_is_reported_at_once() {
     ];
     assert_eq!(
         wrong(form),
+        expected.map(|(path, code)| (path.to_owned(), code))
+    );
+
+    // What cannot be read hides no rule of the other fields.
+    let both = r#"{"id_gate":0,"name":7,"opening":10.005,"ts":"2999-01-01T00:00:00Z","v":2,"x":{"a":1,"a":2}}"#;
+    let expected = [
+        ("", Code::DuplicateField),
+        ("id_gate", Code::OutOfRange),
+        ("name", Code::InvalidType),
+        ("opening", Code::OutOfRange),
+        ("ts", Code::FutureDate),
+        ("v", Code::NotAllowed),
+    ];
+    assert_eq!(
+        wrong(both),
         expected.map(|(path, code)| (path.to_owned(), code))
     );
 
@@ -176,6 +291,8 @@ fn decimals_are_exact() {
         ("-0", "0"),
         ("1.10000000000000000000", "1.1"),
         ("75e-2", "0.75"),
+        ("8.750000000000000000000000000000000000000000", "8.75"),
+        ("87500000000000000000000000000000000000000000e-43", "8.75"),
     ] {
         assert_eq!(opening_of(&gate(json)), exact.parse().unwrap(), "{json}");
     }
@@ -184,7 +301,9 @@ fn decimals_are_exact() {
         ("8.701", Code::TooPrecise),
         ("10.01", Code::OutOfRange),
         ("1e400", Code::OutOfRange),
-        ("1.00000000000000000000000000000000000001", Code::OutOfRange),
+        ("1.00000000000000000000000000000000000001", Code::TooPrecise),
+        ("1e-320", Code::TooPrecise),
+        ("-1e400", Code::OutOfRange),
     ] {
         let expected = [("opening".to_owned(), code)];
         assert_eq!(wrong(&gate(json)), expected, "{json}");

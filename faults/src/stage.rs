@@ -165,8 +165,9 @@ pub fn migrator(services: &Services, owner: &str) -> anyhow::Result<Command> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    for name in ["ACEQUIA_WORKER_PASSWORD", "ACEQUIA_ANALYST_PASSWORD"] {
-        command.env(name, services.var(name)?);
+    for role in ["WORKER", "ARCHIVE", "OPERATOR", "ANALYST"] {
+        let name = format!("ACEQUIA_{role}_PASSWORD");
+        command.env(&name, services.var(&name)?);
     }
     Ok(command)
 }

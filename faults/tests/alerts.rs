@@ -14,11 +14,8 @@ use acequia_faults::observe::{Hurry, Prometheus};
 use acequia_faults::stage::{Stage, signal};
 use acequia_faults::trial::PLATFORM_RULES_ONLY;
 use acequia_testkit::wait_within;
-use lapin::options::{
-    BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 
 const HURRY: Hurry = Hurry {
     pace: 60,
@@ -46,7 +43,6 @@ impl Scene {
             .await
             .unwrap();
         stage.execute(PLATFORM_RULES_ONLY).await.unwrap();
-        listen(&stage.broker.url).await;
         let options = "--stall-after 3s --check-every 1s --refresh-every 500ms";
         let orders = Orders {
             database: stage.database.worker.clone(),
@@ -140,37 +136,6 @@ impl Scene {
     }
 }
 
-/// Binds a queue for what the core tells: what nobody listens to is dropped, and that is an alert.
-async fn listen(broker: &str) {
-    let connection = Connection::connect(broker, ConnectionProperties::default())
-        .await
-        .unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    let exchange = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let options = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let (from, queue, all) = ("acequia.alerts", "listener", FieldTable::default);
-    channel
-        .exchange_declare(from.into(), ExchangeKind::Topic, exchange, all())
-        .await
-        .unwrap();
-    channel
-        .queue_declare(queue.into(), options, all())
-        .await
-        .unwrap();
-    let bind = QueueBindOptions::default();
-    channel
-        .queue_bind(queue.into(), from.into(), "#".into(), bind, all())
-        .await
-        .unwrap();
-    connection.close(200, "bound".into()).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_fire_and_clear() {
     let mut scene = Scene::set().await;
@@ -209,6 +174,16 @@ async fn messages_and_rules(scene: &mut Scene) {
         ("", "acequia.dead", "given up"),
         ("acequia", "academico.alumno", PANIC),
         ("acequia", "nobody.at.all", "where to?"),
+        (
+            "acequia",
+            "academico.maestro",
+            r#"{"event_id":"one","id_maestro":1,"nombre":"A"}"#,
+        ),
+        (
+            "acequia",
+            "academico.maestro",
+            r#"{"event_id":"one","id_maestro":2,"nombre":"B"}"#,
+        ),
     ] {
         scene.publish(exchange, key, [body.to_owned()]).await;
     }
@@ -227,6 +202,7 @@ async fn messages_and_rules(scene: &mut Scene) {
         .fire(&[
             "AcequiaQuarantineGrowing",
             "AcequiaRejectRatioHigh",
+            "AcequiaValidMessagesRefused",
             "AcequiaDeadLetters",
             "AcequiaPanic",
             "RabbitmqUnroutable",
@@ -309,6 +285,9 @@ async fn database(scene: &mut Scene) {
     tokio::time::sleep(Duration::from_secs(35).saturating_sub(down.elapsed())).await;
     scene.stage.services().restart().await.unwrap();
     scene.fire(&["AcequiaLatencyBudgetBurnFast"]).await;
+    // As a server has it that lacks the last batches: workers look on their next connections.
+    scene.sql(LOSE).await;
+    scene.fire(&["AcequiaMessagesLost"]).await;
 }
 
 /// Killed again and again, then away for a while.
@@ -340,6 +319,12 @@ values
 const COOK: &str = "
 create table cooked as select * from core.pending limit 1;
 delete from core.pending p using cooked c where p.message_id = c.message_id and p.entity = c.entity";
+
+/// Batches that have another identity than the one that their worker knows; every connection ends.
+const LOSE: &str = "
+update core.batches set identity = gen_random_uuid()
+where batch_id in (select batch_id from core.batches where identity is not null order by batch_id desc limit 3);
+select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
 
 /// Their parents would be a thousand messages more.
 const GIVE_ORPHANS_UP: &str = "select core.expire_pending('academico', interval '0')";

@@ -60,4 +60,5 @@ scenarios! {
     publishers_with_wrong_clocks "clock-skew"
     four_migrations_at_once "migration-race"
     hostile_input "hostile"
+    deliveries_that_no_library_reads "hostile-deliveries"
 }

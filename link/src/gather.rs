@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 /// messages and confirms are taken from the AMQP library. Batches wait longer for company anyway.
 pub const GATHER: Duration = Duration::from_millis(1);
 
-/// The runtime of a connection: tokio, but for its streams.
+/// What lines to the broker are made by: tokio, but for its streams.
 pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Gathering>> {
     let tokio = Tokio::current();
     async_rs::Runtime::new(RuntimeParts::new(tokio.clone(), Gathering(tokio)))
@@ -33,6 +33,12 @@ pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Gathering>> {
 /// tokio's reactor with streams that gather.
 #[derive(Clone, Debug)]
 pub(crate) struct Gathering(Tokio);
+
+impl Gathering {
+    pub(crate) const fn new(tokio: Tokio) -> Self {
+        Self(tokio)
+    }
+}
 
 impl Reactor for Gathering {
     type TcpStream = Gathered;

@@ -3,7 +3,11 @@
 
 pub mod broker;
 mod gather;
+pub mod guard;
+mod hosts;
+mod line;
 mod plaintext;
+pub mod properties;
 mod secret;
 pub mod tls;
 

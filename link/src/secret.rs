@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
 use url::Url;
 
+use crate::hosts;
 use crate::tls::TlsFiles;
 
 /// The URL of a server, which may hold a password, and how the connection is secured. It shows
-/// itself without password and without options, in `Debug` too.
+/// itself without password and without options, in `Debug` too. Several URLs may stand for the members
+/// of a cluster, with a comma between them; each has its scheme. One URL of PostgreSQL with several hosts,
+/// `postgres://user:password@a:5432,b:5432/database`, is such a list, too.
 #[derive(Clone)]
 pub struct SecretUrl {
     source: Source,
@@ -18,11 +23,13 @@ pub struct SecretUrl {
     shown: String,
     tls: TlsFiles,
     plaintext: bool,
+    /// Place of the URL that answered last.
+    answered: Arc<AtomicUsize>,
 }
 
 #[derive(Clone)]
 enum Source {
-    Text(Url),
+    Text(Vec<Url>),
     /// Read again for each connection: a new password needs no restart.
     File(PathBuf),
 }
@@ -33,9 +40,9 @@ impl SecretUrl {
     /// # Errors
     /// When it is no URL or has another scheme. The error does not repeat the text.
     pub fn parse(text: &str, schemes: &'static [&'static str]) -> anyhow::Result<Self> {
-        let url = parse(text, schemes)?;
-        let shown = shown(&url);
-        Ok(Self::new(Source::Text(url), schemes, shown))
+        let urls = parse(text, schemes)?;
+        let shown = shown(&urls);
+        Ok(Self::new(Source::Text(urls), schemes, shown))
     }
 
     /// The URL in a file, which is read again for each connection.
@@ -75,6 +82,7 @@ impl SecretUrl {
             shown,
             tls: TlsFiles::default(),
             plaintext: false,
+            answered: Arc::default(),
         }
     }
 
@@ -95,12 +103,33 @@ impl SecretUrl {
     /// The URL with its password, for the client library only.
     ///
     /// # Errors
-    /// When it stands in a file that cannot be read (any more) or holds no such URL.
+    /// When it stands in a file that cannot be read (any more) or holds no such URL, and when there
+    /// are several.
     pub fn expose(&self) -> anyhow::Result<Url> {
-        match &self.source {
-            Source::Text(url) => Ok(url.clone()),
-            Source::File(path) => read(path, self.schemes),
+        let mut urls = self.expose_all()?;
+        match (urls.pop(), urls.len()) {
+            (Some(url), 0) => Ok(url),
+            _ => bail!("several URLs are given, and one is expected"),
         }
+    }
+
+    /// Every URL with its password, beginning with the one that answered last.
+    ///
+    /// # Errors
+    /// When they stand in a file that cannot be read (any more), or one is no such URL.
+    pub fn expose_all(&self) -> anyhow::Result<Vec<Url>> {
+        let mut urls = match &self.source {
+            Source::Text(urls) => urls.clone(),
+            Source::File(path) => read(path, self.schemes)?,
+        };
+        let first = self.answered.load(Ordering::Relaxed) % urls.len().max(1);
+        urls.rotate_left(first);
+        Ok(urls)
+    }
+
+    /// The URL at this place of those exposed last is the one to try first from now on.
+    pub(crate) fn prefer(&self, place: usize) {
+        self.answered.fetch_add(place, Ordering::Relaxed);
     }
 
     /// The files that secure the connection.
@@ -116,34 +145,68 @@ impl SecretUrl {
     }
 }
 
-fn parse(text: &str, schemes: &[&str]) -> anyhow::Result<Url> {
-    let url = Url::parse(text.trim()).context("is not a URL")?;
-    // PostgreSQL's own name for it, and the only one that all tools know.
-    let scheme = match url.scheme() {
-        "postgresql" => "postgres",
-        scheme => scheme,
-    };
-    if !schemes.contains(&scheme) {
-        bail!("must begin with {}://", schemes.join(":// or "));
+fn parse(text: &str, schemes: &[&str]) -> anyhow::Result<Vec<Url>> {
+    let mut urls = Vec::new();
+    for text in split(text, schemes) {
+        urls.extend(hosts::expand(text)?);
     }
-    Ok(url)
+    urls.iter()
+        .map(|text| {
+            let url = Url::parse(text.trim()).context("is not a URL")?;
+            // PostgreSQL's own name for it, and the only one that all tools know.
+            let scheme = match url.scheme() {
+                "postgresql" => "postgres",
+                scheme => scheme,
+            };
+            if !schemes.contains(&scheme) {
+                bail!("must begin with {}://", schemes.join(":// or "));
+            }
+            Ok(url)
+        })
+        .collect()
 }
 
-fn read(path: &Path, schemes: &[&str]) -> anyhow::Result<Url> {
+/// The URLs of a list. A comma stands between two when a scheme follows: passwords may have commas.
+fn split<'a>(text: &'a str, schemes: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    let begins = |text: &str| {
+        let text = text.trim_start();
+        schemes.iter().any(|scheme| {
+            let (begin, rest) = text.split_at_checked(scheme.len()).unwrap_or_default();
+            begin.eq_ignore_ascii_case(scheme) && rest.starts_with("://")
+        })
+    };
+    let mut left = Some(text);
+    std::iter::from_fn(move || {
+        let text = left?;
+        let comma = text
+            .match_indices(',')
+            .find(|(at, _)| begins(&text[at + 1..]));
+        left = comma.map(|(at, _)| &text[at + 1..]);
+        Some(comma.map_or(text, |(at, _)| &text[..at]))
+    })
+}
+
+fn read(path: &Path, schemes: &[&str]) -> anyhow::Result<Vec<Url>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text, schemes).with_context(|| path.display().to_string())
 }
 
-/// Options are left out: they may hold a password as well.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    if url.password().is_some() && url.set_password(Some("***")).is_err() {
-        return "(url)".to_owned();
-    }
-    url.into()
+/// Options are left out: they may hold a password as well. So is a path that may be another URL.
+fn shown(urls: &[Url]) -> String {
+    let shown = urls.iter().map(|url| {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        if url.path().contains(['@', ',']) || url.path().contains("://") {
+            url.set_path("/***");
+        }
+        if url.password().is_some() && url.set_password(Some("***")).is_err() {
+            return "(url)".to_owned();
+        }
+        url.into()
+    });
+    hosts::join(&shown.collect::<Vec<String>>())
 }
 
 impl fmt::Display for SecretUrl {
@@ -186,6 +249,54 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn of_several_urls_no_password_is_shown_and_the_one_that_answered_comes_first() {
+        let text = "amqp://u:s3cret@a/v,AMQP://u:s3,cret@b:1/v, amqp://u:s3cret@[::1]/v";
+        let url = SecretUrl::parse(text, &["amqp"]).unwrap();
+        let shown = "amqp://u:***@a/v,amqp://u:***@b:1/v,amqp://u:***@[::1]/v";
+        assert_eq!(format!("{url} {url:?}"), format!("{shown} {shown}"));
+        let hosts = |url: &SecretUrl| {
+            let urls = url.expose_all().unwrap();
+            let hosts = urls.iter().map(|url| url.host_str().unwrap().to_owned());
+            hosts.collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&url), ["a", "b", "[::1]"]);
+        url.prefer(2);
+        assert_eq!(hosts(&url.clone()), ["[::1]", "a", "b"]);
+        url.prefer(1);
+        assert_eq!(hosts(&url), ["a", "b", "[::1]"]);
+        let error = format!("{:#}", url.expose().unwrap_err());
+        assert!(error.contains("several URLs"), "{error}");
+        // What is no list for us is none to look at either.
+        for odd in [
+            "amqp://u:p@a/v;amqp://u:s3cret@b/v",
+            "amqp://u:p@a/v amqp://u:s3cret@b/v",
+            "amqp://u:p@a/v,u:s3cret@b/v",
+            "amqp://u:p@a/v,http://u:s3cret@b/v",
+        ] {
+            let text = match SecretUrl::parse(odd, &["amqp"]) {
+                Ok(url) => format!("{url} {url:?}"),
+                Err(error) => format!("{error:#} {error:?}"),
+            };
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_hosts_no_password_is_shown() {
+        let text = "postgres://app:s3cret@a:1,[::1]:2/db?password=s3cret";
+        let url = SecretUrl::parse(text, &["postgres"]).unwrap();
+        let shown = "postgres://app:***@a:1,[::1]:2/db";
+        assert_eq!(format!("{url} {url:?}"), format!("{shown} {shown}"));
+        let all = url.expose_all().unwrap();
+        let hosts: Vec<_> = all.iter().map(|url| (url.host_str(), url.port())).collect();
+        assert_eq!(hosts, [(Some("a"), Some(1)), (Some("[::1]"), Some(2))]);
+        assert!(url.expose().is_err());
+        let wrong = SecretUrl::parse("postgres://app:s3cret@a:1,b:x/db", &["postgres"]);
+        let error = format!("{:#}", wrong.unwrap_err());
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Counts what is logged. The log of a process is one, so these counters are, too: however many
 //! registries show them.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tracing::{Event, Level, Subscriber};
@@ -11,10 +12,14 @@ use tracing_subscriber::layer::Context;
 /// The counters; none when the library refuses their fixed names, which a test would notice.
 static COUNTERS: LazyLock<Option<Counters>> = LazyLock::new(|| Counters::new().ok());
 
+/// Lines that the queue in front of the log has dropped.
+static QUEUE: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>> = OnceLock::new();
+
 /// The counters of a process's log.
 pub(crate) struct Counters {
     pub(crate) events: IntCounterVec,
     pub(crate) panics: IntCounter,
+    pub(crate) dropped: IntCounter,
     warnings: IntCounter,
     errors: IntCounter,
 }
@@ -31,7 +36,22 @@ impl Counters {
             errors: events.with_label_values(&["error"]),
             events,
             panics: IntCounter::new("acequia_panics_total", "Panics, caught or not.")?,
+            dropped: IntCounter::new(
+                "acequia_log_lines_dropped_total",
+                "Lines of the log that could not be written.",
+            )?,
         })
+    }
+
+    /// Takes over what the log's queue has dropped since the last look.
+    pub(crate) fn look(&self) {
+        /// Dropped lines that the counter holds already.
+        static SEEN: AtomicU64 = AtomicU64::new(0);
+        if let Some(queue) = QUEUE.get() {
+            let now = queue();
+            let before = SEEN.fetch_max(now, Ordering::Relaxed);
+            self.dropped.inc_by(now.saturating_sub(before));
+        }
     }
 
     pub(crate) fn of_process() -> Option<&'static Self> {
@@ -61,6 +81,19 @@ pub fn panicked() {
     if let Some(counters) = Counters::of_process() {
         counters.panics.inc();
     }
+}
+
+/// A line of the log could not be written.
+pub fn dropped_line() {
+    if let Some(counters) = Counters::of_process() {
+        counters.dropped.inc();
+    }
+}
+
+/// Where to ask how many lines the queue in front of the log has dropped. The log of a process is
+/// one: only the first call counts.
+pub fn count_dropped_lines(queue: impl Fn() -> u64 + Send + Sync + 'static) {
+    let _ = QUEUE.set(Box::new(queue));
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl Process {
         if let Some(counters) = Counters::of_process() {
             make.register(counters.events.clone())?;
             make.register(counters.panics.clone())?;
+            make.register(counters.dropped.clone())?;
         }
         Ok(Self {
             workers: make.gauge(
@@ -54,8 +55,11 @@ impl Process {
         })
     }
 
-    /// Looks at the runtime of the calling task, before the page is written.
+    /// Looks at the log and at the runtime of the calling task, before the page is written.
     pub fn look(&self) {
+        if let Some(counters) = Counters::of_process() {
+            counters.look();
+        }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };

@@ -48,16 +48,16 @@ pub struct Broker {
     #[arg(long, value_name = "MSG_S", value_parser = rate)]
     pub rate: Option<f64>,
     /// Messages that may wait for the broker's confirm at a time
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = |text: &str| whole::<u32>(text, 1, 65_535))]
     pub window: u32,
     /// Attempts for a message that the broker refuses or has no queue for; eight take 13 s
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = |text: &str| whole::<u32>(text, 1, 1_000))]
     pub attempts: u32,
     /// Seconds after which a missing confirm counts as a lost connection
-    #[arg(long, value_name = "S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value = "30", value_parser = |text: &str| whole::<u64>(text, 1, 3_600))]
     pub confirm_timeout: u64,
-    /// Seconds to go on without a working broker, 0 for ever
-    #[arg(long, value_name = "S", default_value = "60")]
+    /// Seconds to go on without a working broker, from the start on too; 0 for ever
+    #[arg(long, value_name = "S", default_value = "60", value_parser = |text: &str| whole::<u64>(text, 0, 31_536_000))]
     pub retry_for: u64,
 }
 
@@ -102,6 +102,15 @@ impl Broker {
     }
 }
 
+/// A whole number within limits.
+pub(crate) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
+    let number = text.parse::<u64>().ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
 /// A rate above zero.
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -139,7 +148,7 @@ pub struct Output {
 pub struct Input {
     /// File with one JSON object per line; - is stdin
     pub file: PathBuf,
-    /// Domain of all lines; also sends those whose entity is unknown, for quarantine to show
+    /// Domain of all lines; objects whose entity is unknown are sent too, for quarantine to show
     #[arg(long, value_name = "DOMAIN", value_parser = domains())]
     pub domain: Option<String>,
 }
@@ -173,8 +182,8 @@ pub fn command() -> Command {
     let send = Report::augment_args(Broker::augment_args(send))
         .about("Send the lines of a file, each a JSON object that names its entity")
         .after_help(
-            "Lines that cannot be sent are reported with their number, the others are sent. A line \
-             whose event_id is a UUID of version 7 is sent under this id, so that sending it again \
+            "Lines that cannot be sent, because they are no JSON object or name no entity, are reported \
+             with their number, the others are sent. A line whose event_id is a UUID of version 7 is sent under this id, so that sending it again \
              does no harm.",
         );
     LogArgs::augment_args(Command::new("publisher"))

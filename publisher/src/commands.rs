@@ -84,7 +84,7 @@ fn write(messages: Messages, path: &Path, report: &Report, log: &LogArgs) -> any
                     info!(event = "publisher.wrote", messages = count, %path, "written");
                 }
                 LogFormat::Text if report.quiet => {}
-                LogFormat::Text => eprintln!("wrote {count} messages to {path}"),
+                LogFormat::Text => acequia_telemetry::note!("wrote {count} messages to {path}"),
             }
             Ok(0)
         }
@@ -152,9 +152,9 @@ fn transmit(
         if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
             serve(address, metrics.clone()).await?;
         }
-        let attempt = Publisher::connect_with(url, broker.settings(what.exchange)).await;
-        meter.with(|metrics| metrics.attempted(attempt.is_ok()));
-        let mut publisher = attempt?.with_traces(traces.clone());
+        let settings = broker.settings(what.exchange);
+        let connected = Publisher::connect_observed(url, settings, &meter).await?;
+        let mut publisher = connected.with_traces(traces.clone());
         if let Some(metrics) = &meter.0 {
             publisher = publisher.observed(metrics.clone());
         }
@@ -274,21 +274,21 @@ fn log_result(summary: &Summary, bad_lines: usize) {
 
 fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
     for (reason, count) in &summary.reasons {
-        eprintln!("{count} not confirmed: {reason}");
+        acequia_telemetry::note!("{count} not confirmed: {reason}");
     }
     for failure in &summary.failures {
         let id = failure
             .message_id
             .map_or(String::new(), |id| format!(" {id}"));
-        eprintln!("  for example {}{id}", failure.entity);
+        acequia_telemetry::note!("  for example {}{id}", failure.entity);
     }
     if bad_lines > 0 {
-        eprintln!("{bad_lines} lines could not be sent");
+        acequia_telemetry::note!("{bad_lines} lines could not be sent");
     }
     if let Some(why) = &summary.stopped {
-        eprintln!("stopped before the end: {why}");
+        acequia_telemetry::note!("stopped before the end: {why}");
     }
     if !report.quiet {
-        eprintln!("{summary}");
+        acequia_telemetry::note!("{summary}");
     }
 }

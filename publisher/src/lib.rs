@@ -14,10 +14,12 @@
 //! # Ok(())
 //! # }
 //! ```
+#![warn(clippy::print_stderr)]
 
 mod backlog;
 pub mod cli;
 mod commands;
+mod foreign;
 mod ids;
 mod lane;
 mod ledger;

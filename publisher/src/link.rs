@@ -35,7 +35,17 @@ pub enum ConnectError {
         url: Box<SecretUrl>,
         /// What it said.
         reason: String,
+        /// Whether it would say the same again.
+        lasting: bool,
     },
+}
+
+impl ConnectError {
+    /// Whether another attempt may help.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Broker { lasting: false, .. })
+    }
 }
 
 /// The broker of a URL: amqp:// or amqps://.
@@ -66,7 +76,9 @@ impl Link {
             .await
             .map_err(|error| ConnectError::Broker {
                 url: Box::new(url.clone()),
-                reason: format!("{error:#}"),
+                reason: error.to_string(),
+                lasting: broker::is_lasting(&error)
+                    || error.downcast_ref().and_then(soft).is_some(),
             })
     }
 
@@ -86,7 +98,10 @@ impl Link {
         let channel = timeout(OPENING, opening)
             .await
             .with_context(|| format!("no answer within {} s", OPENING.as_secs()))?
-            .map_err(|error| anyhow::anyhow!(broker::explain(&error)))?;
+            .map_err(|error| {
+                let why = broker::explain(&error);
+                anyhow::Error::new(error).context(why)
+            })?;
         Ok(Self {
             channel,
             events,

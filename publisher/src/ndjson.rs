@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use acequia_contracts::{Domain, catalog, entity_of};
 use uuid::Uuid;
 
+use crate::foreign;
 use crate::ids::{Ids, Series};
 use crate::outgoing::{Outgoing, Route};
 
@@ -50,10 +51,11 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// Messages from lines. Empty lines are skipped; those that cannot be sent go another way.
+/// Messages from lines. Empty lines are skipped, and so is a byte order mark; what is no JSON object
+/// cannot be sent, and goes another way.
 ///
 /// The domain is the one whose catalog has the line's `entity`, unless a domain is given: then
-/// every line is sent, and one whose entity is unknown ends in quarantine, where it can be seen.
+/// every object is sent, and one whose entity is unknown ends in quarantine, where it can be seen.
 ///
 /// A line with a UUID of version 7 as its `event_id` is sent under that id, so that sending a
 /// file twice does no harm. Other lines are other messages each time.
@@ -63,6 +65,10 @@ pub struct Lines<R> {
     domain: Option<&'static Domain>,
     bad: Sender<BadLine>,
     number: u64,
+    /// Whether there is nothing more to be read.
+    ended: bool,
+    /// Whether a line with something in it was read.
+    begun: bool,
     last_route: Option<Arc<Route>>,
     ids: Series,
 }
@@ -75,6 +81,8 @@ impl<R: BufRead> Lines<R> {
             domain,
             bad,
             number: 0,
+            ended: false,
+            begun: false,
             last_route: None,
             ids: Series::new(Ids::Fresh),
         }
@@ -91,6 +99,9 @@ impl<R: BufRead> Lines<R> {
     fn message(&mut self, body: Vec<u8>) -> Result<Outgoing, String> {
         let text = std::str::from_utf8(&body).ok();
         let entity = text.and_then(entity_of);
+        if entity.is_none() {
+            foreign::line(&body)?;
+        }
         let route = route(self.domain, entity.as_deref())?;
         // Neighbours mostly share their route.
         let route = match self.last_route.take() {
@@ -110,7 +121,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     type Item = Outgoing;
 
     fn next(&mut self) -> Option<Outgoing> {
-        loop {
+        while !self.ended {
             let mut body = Vec::new();
             self.number += 1;
             match self.input.read_until(b'\n', &mut body) {
@@ -121,14 +132,26 @@ impl<R: BufRead> Iterator for Lines<R> {
                     return None;
                 }
             }
+            // At the beginning of a file, and of each of several that were put together.
+            if body.starts_with(foreign::BYTE_ORDER_MARK) {
+                body.drain(..foreign::BYTE_ORDER_MARK.len());
+            }
             if body.trim_ascii_start().is_empty() {
                 continue;
+            }
+            if !std::mem::replace(&mut self.begun, true)
+                && let Some(reason) = foreign::file(&body)
+            {
+                self.refuse(reason);
+                self.ended = true;
+                return None;
             }
             match self.message(body) {
                 Ok(message) => return Some(message),
                 Err(reason) => self.refuse(reason),
             }
         }
+        None
     }
 }
 
@@ -137,7 +160,9 @@ fn route(domain: Option<&'static Domain>, entity: Option<&str>) -> Result<Route,
         (Some(domain), _) => domain,
         (None, Some(entity)) => domain_of(entity)?,
         (None, None) => {
-            return Err("no JSON object with an entity; --domain sends it all the same".to_owned());
+            return Err(
+                "the object has no text in its field entity, or has that field twice".to_owned(),
+            );
         }
     };
     // The catalog's own spelling where it knows the entity.

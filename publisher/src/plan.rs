@@ -21,7 +21,7 @@ use crate::outgoing::{Outgoing, Route};
 #[command(next_help_heading = "Mix")]
 pub struct Mix {
     /// Seed: the same seed and options make the same messages
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = |text: &str| cli::whole::<u64>(text, 0, u64::MAX))]
     pub seed: u64,
     /// Add so many percent of messages that break their contract
     #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]

@@ -73,7 +73,7 @@ impl Progress {
                         return;
                     }
                     let of = total.map_or(String::new(), |total| format!(" of {total}"));
-                    eprintln!("confirmed {confirmed}{of}, {rate:.0} msg/s");
+                    acequia_telemetry::note!("confirmed {confirmed}{of}, {rate:.0} msg/s");
                 }
             }
         }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use acequia_link::SecretUrl;
 use acequia_telemetry::Traces;
+use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
 use crate::metrics::{Meter, Metrics};
 use crate::outgoing::Outgoing;
-use crate::run::Run;
+use crate::run::{Pauses, Run};
 use crate::summary::Summary;
 
 /// How messages are sent.
@@ -59,7 +61,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects with the default settings.
+    /// Connects with the default settings: tries for a minute.
     ///
     /// # Errors
     /// When the URL is wrong, or the broker cannot be reached or refuses.
@@ -67,12 +69,37 @@ impl Publisher {
         Self::connect_with(broker_url(url)?, Settings::default()).await
     }
 
-    /// Connects.
+    /// Connects; tries for as long as a lost connection is tried to be made again (`retry_for`).
     ///
     /// # Errors
-    /// When the broker cannot be reached or refuses.
+    /// When the broker cannot be reached for so long, or refuses.
     pub async fn connect_with(url: SecretUrl, settings: Settings) -> Result<Self, ConnectError> {
-        let link = Link::open(&url, settings.exchange).await?;
+        Self::connect_observed(url, settings, &Meter::default()).await
+    }
+
+    pub(crate) async fn connect_observed(
+        url: SecretUrl,
+        settings: Settings,
+        meter: &Meter,
+    ) -> Result<Self, ConnectError> {
+        let (begun, mut pauses) = (Instant::now(), Pauses::default());
+        let link = loop {
+            let attempt = Link::open(&url, settings.exchange).await;
+            meter.with(|metrics| metrics.attempted(attempt.is_ok()));
+            match attempt {
+                Ok(link) => break link,
+                Err(error)
+                    if !error.may_pass()
+                        || settings
+                            .retry_for
+                            .is_some_and(|limit| begun.elapsed() >= limit) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => info!(event = "publisher.waiting", "{error}"),
+            }
+            sleep(pauses.next()).await;
+        };
         Ok(Self {
             url,
             settings,

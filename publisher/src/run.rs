@@ -43,6 +43,26 @@ const HOPELESS: u64 = 1000;
 const UNROUTABLE: &str = "no queue takes it; start `worker run`, which declares the queues";
 const INTERRUPTED: &str = "interrupted";
 
+/// Pauses between two attempts to connect: doubling, at random, so that many publishers do not come
+/// back at the same instant.
+#[derive(Debug)]
+pub(crate) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The next pause.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
 pub(crate) struct Run<'a> {
     url: &'a SecretUrl,
     settings: &'a Settings,
@@ -56,8 +76,8 @@ pub(crate) struct Run<'a> {
     blocked: Option<String>,
     /// When messages on their way are given up after a shutdown.
     grace_ends: Option<Instant>,
-    /// Pause before the next attempt to connect.
-    pause: Duration,
+    /// Pauses between attempts to connect.
+    pauses: Pauses,
     /// Routing keys whose unroutable messages have been reported.
     reported: HashSet<String>,
     summary: Summary,
@@ -83,7 +103,7 @@ impl<'a> Run<'a> {
             refused: None,
             blocked: None,
             grace_ends: None,
-            pause: FIRST_PAUSE,
+            pauses: Pauses::default(),
             reported: HashSet::new(),
             summary: Summary::default(),
             counted: Summary::default(),
@@ -239,7 +259,7 @@ impl<'a> Run<'a> {
     fn answered(&mut self) {
         // A broker that has stopped to take messages still answers the last ones it took.
         self.stalled = self.blocked.as_ref().map(|_| Instant::now());
-        self.pause = FIRST_PAUSE;
+        self.pauses = Pauses::default();
     }
 
     fn fail(&mut self, flight: &Flight, reason: &str) {
@@ -341,10 +361,7 @@ impl<'a> Run<'a> {
     async fn connect(&mut self) -> Result<Link, String> {
         self.stalled.get_or_insert_with(Instant::now);
         loop {
-            // At random, so that many publishers do not come back at the same instant.
-            let pause = self.pause.mul_f64(rand::rng().random_range(0.5..1.0));
-            sleep(pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            sleep(self.pauses.next()).await;
             let attempt = Link::open(self.url, self.settings.exchange).await;
             self.meter
                 .with(|metrics| metrics.attempted(attempt.is_ok()));

@@ -42,8 +42,9 @@ class Project:
             self.readable |= set(
                 re.findall(r"create (?:or replace )?(?:materialized )?(?:view|table|function) (marts\.\w+)", text)
             )
-            for names in re.findall(r"grant select on ([\w., \n]+?) to acequia_analyst", text):
-                self.readable |= {name.strip() for name in names.split(",") if "." in name}
+            # The list of core.apply_rights.
+            for names in re.findall(r"\('acequia_analyst', '\w+', 'table', '{select}', array\[([^]]+)\]", text):
+                self.readable |= set(re.findall(r"'([\w.]+)'", names))
         for file in sorted((self.root / "grafana/provisioning/datasources").glob("*.yaml")):
             for datasource in load(file.read_text())["datasources"]:
                 self.datasources[datasource["uid"]] = datasource["type"]

@@ -1,7 +1,8 @@
 -- Marts and data quality rules of consumo. Applied whole by worker migrate: what is no longer
 -- listed here is switched off (rules keep their history) or removed (marts).
 --
--- Rules look at the last 35 days that there are readings of: what is older was looked at then.
+-- Rules look at the last 35 days that there are readings of: what is older was looked at then. Readings that are ahead of
+-- the clock do not move the last day.
 
 delete from core.mart_refresh_log l using core.marts m where l.mart = m.mart and m.domain = 'consumo'
     and m.mart not in ('marts.consumo_diario', 'marts.consumo_mensual', 'marts.consumo_franjas', 'marts.consumo_score_mensual', 'marts.consumo_top_clientes',
@@ -47,10 +48,10 @@ update core.dq_rules set enabled = false where domain = 'consumo';
 
 insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, measure, threshold) values
 ('lecturas_complete', 'consumo', 'consumo', 'dias', 'expression_is_true', 'warn',
- 'At most 1 % of the hours of clients are missing, the last day apart',
+ 'At most 1 % of the hours of clients are missing, from the day after their first reading on, the last day apart',
  'Ask the publisher for the hours of marts.consumo_diario with horas_sin_lectura above 0; they are taken whenever they come.',
- $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha between m.fecha - 35 and m.fecha - 1 and d.n < d.horas and exists (select from consumo.dias e where e.propietario_id = d.propietario_id and e.fecha < d.fecha)$$,
- $$select round((sum(c.faltan) - coalesce(sum(p.horas - p.n), 0)) * 100.0 / nullif(sum(c.horas) - coalesce(sum(p.horas), 0), 0), 2) from (select d.propietario_id, min(d.fecha) as primera, sum(d.horas - d.n) as faltan, sum(d.horas) as horas from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha between m.fecha - 35 and m.fecha - 1 group by d.propietario_id) c left join lateral (select d.horas, d.n from consumo.dias d where d.propietario_id = c.propietario_id and d.fecha = c.primera and not exists (select from consumo.dias e where e.propietario_id = d.propietario_id and e.fecha < d.fecha)) p on true$$, 1),
+ $$select x.propietario_id || '/' || g.dia::date as key from (select p.propietario_id, greatest(p.fecha + 1, u.fecha - 35) as desde, u.fecha - 1 as hasta from consumo.primeros_dias p, consumo.ultimo_dia u where p.fecha < u.fecha - 1) x cross join lateral generate_series(x.desde::timestamp, x.hasta::timestamp, interval '1 day') as g (dia) left join consumo.dias d on d.propietario_id = x.propietario_id and d.fecha = g.dia::date where d.n is null or d.n < d.horas$$,
+ $$select round((sum(x.hasta - x.desde + 1 - l.dias) * 24 + coalesce(sum(l.horas - l.n), 0)) * 100.0 / nullif(sum(x.hasta - x.desde + 1 - l.dias) * 24 + coalesce(sum(l.horas), 0), 0), 2) from (select p.propietario_id, greatest(p.fecha + 1, u.fecha - 35) as desde, u.fecha - 1 as hasta from consumo.primeros_dias p, consumo.ultimo_dia u where p.fecha < u.fecha - 1) x cross join lateral (select count(*) as dias, sum(d.horas) as horas, sum(d.n) as n from consumo.dias d where d.propietario_id = x.propietario_id and d.fecha between x.desde and x.hasta) l$$, 1),
 ('lecturas_contradicted', 'consumo', 'stg', 'consumo_lectura', 'unique', 'warn',
  'At most 1 % of the client-hours received since yesterday came with different values',
  'Look whether the publisher corrects readings or two publishers speak of the same meter.',
@@ -59,30 +60,30 @@ insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity
 ('lecturas_not_negative', 'consumo', 'consumo', 'dias', 'accepted_range', 'error',
  'No consumption is negative',
  'The contract and the table forbid this: find out which statement wrote the row.',
- $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha >= m.fecha - 35 and d.minimo < 0$$, null, 0),
+ $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d, consumo.ultimo_dia m where d.fecha >= m.fecha - 35 and d.minimo < 0$$, null, 0),
 ('lecturas_not_absurd', 'consumo', 'consumo', 'dias', 'accepted_range', 'warn',
  'No client of tariff 2.0TD, or without a known tariff, uses more than 50 kWh in an hour',
  'Check the meter; the contract allows up to 1000 kWh.',
- $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d cross join (select max(fecha) as fecha from consumo.dias) m left join consumo.clientes c on c.propietario_id = d.propietario_id where d.fecha >= m.fecha - 35 and d.maximo > 50000 and coalesce(c.tarifa, '2.0TD') = '2.0TD'$$, null, 0),
+ $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d cross join consumo.ultimo_dia m left join consumo.clientes c on c.propietario_id = d.propietario_id where d.fecha >= m.fecha - 35 and d.maximo > 50000 and coalesce(c.tarifa, '2.0TD') = '2.0TD'$$, null, 0),
 ('lecturas_clock', 'consumo', 'consumo', 'dias', 'expression_is_true', 'warn',
  'At most 1 % of the readings name another hour than the client''s clock showed',
  'Look at the publisher''s clock and at the client''s zone; both values are kept, days follow the instant.',
- $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha >= m.fecha - 35 and d.desacuerdos > 0$$,
- $$select round(sum(d.desacuerdos) * 100.0 / nullif(sum(d.n), 0), 2) from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha >= m.fecha - 35$$, 1),
+ $$select d.propietario_id || '/' || d.fecha as key from consumo.dias d, consumo.ultimo_dia m where d.fecha >= m.fecha - 35 and d.desacuerdos > 0$$,
+ $$select round(sum(d.desacuerdos) * 100.0 / nullif(sum(d.n), 0), 2) from consumo.dias d, consumo.ultimo_dia m where d.fecha >= m.fecha - 35$$, 1),
 ('lecturas_volume', 'consumo', 'consumo', 'dias', 'row_count', 'warn',
  'The last complete day has at least 80 % of the readings of the same day a week before',
  'Look which clients are missing in marts.consumo_diario and whether their publishers run.',
- $$select d.propietario_id as key from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha = m.fecha - 8 and not exists (select from consumo.dias e where e.propietario_id = d.propietario_id and e.fecha = d.fecha + 7)$$,
- $$select round(100 - sum(d.n) filter (where d.fecha = m.fecha - 1) * 100.0 / nullif(sum(d.n) filter (where d.fecha = m.fecha - 8), 0), 2) from consumo.dias d, (select max(fecha) as fecha from consumo.dias) m where d.fecha in (m.fecha - 1, m.fecha - 8)$$, 20),
+ $$select d.propietario_id as key from consumo.dias d, consumo.ultimo_dia m where d.fecha = m.fecha - 8 and not exists (select from consumo.dias e where e.propietario_id = d.propietario_id and e.fecha = d.fecha + 7)$$,
+ $$select round(100 - sum(d.n) filter (where d.fecha = m.fecha - 1) * 100.0 / nullif(sum(d.n) filter (where d.fecha = m.fecha - 8), 0), 2) from consumo.dias d, consumo.ultimo_dia m where d.fecha in (m.fecha - 1, m.fecha - 8)$$, 20),
 ('deteccion_precision', 'consumo', 'consumo', 'anomalias', 'expression_is_true', 'warn',
  'Where the truth is known, at most 10 % of the flagged days of the seasonal way of judging are false',
  'Look at marts.consumo_deteccion and at the evidence in marts.consumo_anomalias.',
- $$select distinct a.propietario_id || '/' || a.fecha as key from consumo.anomalias a join consumo.dias d on d.propietario_id = a.propietario_id and d.fecha = a.fecha, (select max(fecha) as fecha from consumo.dias) m where a.modo = 'estacional' and a.fecha >= m.fecha - 35 and d.esperadas = 0 and exists (select from consumo.dias t where t.esperadas > 0)$$,
- $$select round(count(*) filter (where d.esperadas = 0) * 100.0 / nullif(count(*), 0), 2) from (select distinct propietario_id, fecha from consumo.anomalias where modo = 'estacional') a join consumo.dias d on d.propietario_id = a.propietario_id and d.fecha = a.fecha, (select max(fecha) as fecha from consumo.dias) m where a.fecha >= m.fecha - 35 and exists (select from consumo.dias t where t.esperadas > 0)$$, 10),
+ $$select distinct a.propietario_id || '/' || a.fecha as key from consumo.anomalias a join consumo.dias d on d.propietario_id = a.propietario_id and d.fecha = a.fecha, consumo.ultimo_dia m where a.modo = 'estacional' and a.fecha >= m.fecha - 35 and d.esperadas = 0 and exists (select from consumo.dias t where t.esperadas > 0)$$,
+ $$select round(count(*) filter (where d.esperadas = 0) * 100.0 / nullif(count(*), 0), 2) from (select distinct propietario_id, fecha from consumo.anomalias where modo = 'estacional') a join consumo.dias d on d.propietario_id = a.propietario_id and d.fecha = a.fecha, consumo.ultimo_dia m where a.fecha >= m.fecha - 35 and exists (select from consumo.dias t where t.esperadas > 0)$$, 10),
 ('anomalias_have_days', 'consumo', 'consumo', 'anomalias', 'relationships', 'error',
  'Every anomaly of the last 35 days belongs to a day of the client',
  'Find out which statement removed the day; worker trace shows the readings.',
- $$select a.propietario_id || '/' || a.instante as key from consumo.anomalias a, (select max(fecha) as fecha from consumo.dias) m where a.fecha >= m.fecha - 35 and not exists (select from consumo.dias d where d.propietario_id = a.propietario_id and d.fecha = a.fecha)$$, null, 0),
+ $$select a.propietario_id || '/' || a.instante as key from consumo.anomalias a, consumo.ultimo_dia m where a.fecha >= m.fecha - 35 and not exists (select from consumo.dias d where d.propietario_id = a.propietario_id and d.fecha = a.fecha)$$, null, 0),
 ('consumo_recency', 'consumo', 'core', 'batches', 'recency', 'warn',
  'Messages arrived within the last day',
  'Look whether the publishers run and whether queue acequia.consumo has messages.',

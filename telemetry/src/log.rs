@@ -1,10 +1,13 @@
 //! The log of every program: its form, its filter, and what becomes of errors and panics in it.
+//!
+//! A log that cannot be written never ends or delays a program: lines are dropped and counted.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use acequia_meter::CountEvents;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,8 +16,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Exit status of programs whose reader went away, as a shell tells it (128 + SIGPIPE).
 const CLOSED_PIPE: i32 = 141;
+/// Exit status of programs whose output could not be written.
+const NO_OUTPUT: i32 = 2;
 /// At its trace level lapin logs every byte it sends, passwords and bodies included.
 const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
+/// Lines that wait for standard error; further ones are dropped.
+const WAITING_LINES: usize = 16_384;
 
 /// How a program logs.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +45,22 @@ pub enum LogFormat {
 }
 
 impl LogArgs {
+    /// Starts the log of a service: a thread of its own writes to standard error, so a reader that
+    /// stops reading holds up nothing. Lines that still wait are written when the guard is dropped.
+    ///
+    /// # Errors
+    /// When the filter is none.
+    pub fn start_service(&self, filter: &str) -> anyhow::Result<WorkerGuard> {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(WAITING_LINES)
+            .thread_name("log")
+            .finish(Unfailing(io::stderr()));
+        let dropped = writer.error_counter();
+        acequia_meter::count_dropped_lines(move || dropped.dropped_lines() as u64);
+        self.start(filter, false, writer)?;
+        Ok(guard)
+    }
+
     /// Starts the log of the process. `filter` is for those who choose none; `brief` leaves time and
     /// module out of the text of a program that somebody sits in front of.
     ///
@@ -51,7 +74,9 @@ impl LogArgs {
         let filter = EnvFilter::try_new(chosen.unwrap_or(filter)).context("ACEQUIA_LOG")?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal())
+            // The library would report a failed write on standard error, and panic when that fails.
+            .log_internal_errors(false)
             .with_writer(writer);
         // Only the first log of a process counts: tests run several programs in one.
         let _ = match (self.log_format, brief) {
@@ -75,13 +100,14 @@ impl LogArgs {
     /// Says why the program ends, whatever the filter.
     pub fn failed(&self, error: &anyhow::Error) {
         match self.log_format {
-            LogFormat::Text => eprintln!("error: {error:#}"),
+            LogFormat::Text => crate::note!("error: {error:#}"),
             LogFormat::Json => {
                 let log = tracing_subscriber::fmt()
                     .json()
                     .flatten_event(true)
                     .with_span_list(false)
-                    .with_writer(std::io::stderr)
+                    .log_internal_errors(false)
+                    .with_writer(io::stderr)
                     .finish();
                 tracing::subscriber::with_default(log, || {
                     let error = format!("{error:#}");
@@ -92,12 +118,43 @@ impl LogArgs {
     }
 }
 
-/// The text of a panic may hold part of a message: only the place is told.
+/// Prints a line for people on standard error. A line that cannot be written is dropped: unlike
+/// `eprintln!` this never panics.
+#[macro_export]
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use ::std::io::Write as _;
+        let _ = ::std::writeln!(::std::io::stderr(), $($text)*);
+    }};
+}
+
+/// A writer that drops what it cannot write, and counts it.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.write_all(line).is_err() {
+            acequia_meter::dropped_line();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+/// The text of a panic may hold part of a message: only the place is logged.
 fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or_default();
     if text.starts_with("failed printing to stdout") {
-        // Whoever reads our output has seen enough, as `head` does: that is no defect.
-        std::process::exit(CLOSED_PIPE);
+        if text.contains("Broken pipe") {
+            // The reader of our output has seen enough, as `head` does: that is no defect.
+            std::process::exit(CLOSED_PIPE);
+        }
+        note!("error: {text}");
+        std::process::exit(NO_OUTPUT);
     }
     acequia_meter::panicked();
     let place = panic.location().map(ToString::to_string);

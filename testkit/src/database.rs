@@ -17,6 +17,10 @@ pub struct TestDatabase {
     pub owner: String,
     /// As the worker's role.
     pub worker: String,
+    /// As the archive's role.
+    pub archive: String,
+    /// As the operators' role.
+    pub operator: String,
     /// As the analyst's role.
     pub analyst: String,
     /// As superuser of the server.
@@ -111,6 +115,8 @@ impl TestDatabase {
         Ok(Self {
             owner: url("DATABASE_URL")?,
             worker: url("WORKER_DATABASE_URL")?,
+            archive: url("ARCHIVE_DATABASE_URL")?,
+            operator: url("OPERATOR_DATABASE_URL")?,
             analyst: url("ANALYST_DATABASE_URL")?,
             admin: url("ADMIN_DATABASE_URL")?,
         })

@@ -10,7 +10,9 @@ mod collector;
 mod database;
 pub mod metrics;
 mod proxy;
+pub mod raw;
 pub mod rules;
+mod server;
 mod services;
 
 pub use broker::VirtualHost;
@@ -18,6 +20,7 @@ pub use certificates::Certificates;
 pub use collector::{Collected, Collector};
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
+pub use server::Server;
 pub use services::Services;
 
 use std::path::{Path, PathBuf};

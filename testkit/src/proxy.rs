@@ -21,6 +21,8 @@ pub enum Lost {
     Request,
     /// The answer: the server has done what the client never hears of.
     Answer,
+    /// The answer and whatever comes after it, both ways; the connection stays open.
+    Everything,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ struct Fault {
 struct Weather {
     cut: bool,
     latency: Duration,
+    /// Connections with a smaller number carry nothing more.
+    silent_below: u64,
 }
 
 /// A port that leads to a server.
@@ -45,6 +49,7 @@ pub struct Proxy {
     weather: watch::Sender<Weather>,
     broken: Arc<AtomicU64>,
     delayed: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -64,6 +69,8 @@ impl Proxy {
         let (weather, forecast) = watch::channel(Weather::default());
         let (broken, delayed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (breaks, delays) = (broken.clone(), delayed.clone());
+        let connections = Arc::<AtomicU64>::default();
+        let numbers = connections.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if forecast.borrow().cut {
@@ -74,8 +81,9 @@ impl Proxy {
                     let _ = (client.set_nodelay(true), server.set_nodelay(true));
                     let (fault, forecast) = (shared.clone(), forecast.clone());
                     let (breaks, delays) = (breaks.clone(), delays.clone());
+                    let number = numbers.fetch_add(1, Ordering::Relaxed);
                     tokio::spawn(async move {
-                        if carry(client, server, fault, forecast, delays).await {
+                        if carry(client, server, fault, forecast, delays, number).await {
                             breaks.fetch_add(1, Ordering::Relaxed);
                         }
                     });
@@ -88,6 +96,7 @@ impl Proxy {
             weather,
             broken,
             delayed,
+            connections,
             task,
         })
     }
@@ -116,6 +125,14 @@ impl Proxy {
     /// Breaks all connections, and every new one at once, until told otherwise.
     pub fn cut(&self, cut: bool) {
         self.weather.send_modify(|weather| weather.cut = cut);
+    }
+
+    /// From now on the connections that there are carry nothing, either way, and stay open: nobody
+    /// hears that they are dead. New ones work.
+    pub fn silence(&self) {
+        let number = self.connections.load(Ordering::Relaxed);
+        self.weather
+            .send_modify(|weather| weather.silent_below = number);
     }
 
     /// From now on what the server says arrives so much later.
@@ -167,6 +184,18 @@ fn strike(fault: &Mutex<Fault>, request: &[u8]) -> Option<Lost> {
     fault.lost
 }
 
+/// Keeps both sides open and carries nothing, until the way is cut. Not even the end of one side
+/// reaches the other.
+async fn hold(
+    client: TcpStream,
+    server: TcpStream,
+    mut forecast: watch::Receiver<Weather>,
+) -> bool {
+    let cut = forecast.wait_for(|weather| weather.cut).await.is_ok();
+    drop((client, server));
+    cut
+}
+
 /// Carries bytes both ways until one side ends or the connection is to break; dropping both
 /// sockets is the break. `true` when the way was cut.
 async fn carry(
@@ -175,6 +204,7 @@ async fn carry(
     fault: Arc<Mutex<Fault>>,
     mut forecast: watch::Receiver<Weather>,
     delays: Arc<AtomicU64>,
+    number: u64,
 ) -> bool {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     // What the server has said and the client is to hear later.
@@ -183,8 +213,12 @@ async fn carry(
         let due = late.front().map(|(due, _)| *due);
         let done = tokio::select! {
             changed = forecast.changed() => {
-                if changed.is_err() || forecast.borrow().cut {
+                let weather = *forecast.borrow();
+                if changed.is_err() || weather.cut {
                     return true;
+                }
+                if number < weather.silent_below {
+                    return hold(client, server, forecast).await;
                 }
                 Ok(())
             }
@@ -201,6 +235,10 @@ async fn carry(
                         let _ = server.write_all(&up[..length]).await;
                         let _ = server.read(&mut down).await;
                         return false;
+                    }
+                    Some(Lost::Everything) => {
+                        let _ = server.write_all(&up[..length]).await;
+                        return hold(client, server, forecast).await;
                     }
                 },
             },

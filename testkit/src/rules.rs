@@ -50,7 +50,13 @@ struct Case {
 #[derive(Debug, Deserialize)]
 struct Expectation {
     alertname: String,
-    exp_alerts: Vec<serde_json::Value>,
+    exp_alerts: Vec<Fired>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fired {
+    #[serde(default)]
+    exp_labels: BTreeMap<String, serde_json::Value>,
 }
 
 /// Every rule, in the order of the files.
@@ -72,22 +78,25 @@ pub fn rules() -> anyhow::Result<Vec<Rule>> {
 /// As [`rules`].
 pub fn tested() -> anyhow::Result<(BTreeSet<String>, BTreeSet<String>)> {
     let (mut fire, mut quiet) = (BTreeSet::new(), BTreeSet::new());
-    for file in files("prometheus/tests")? {
-        let cases: Cases = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
-        let expectations = cases
-            .tests
-            .into_iter()
-            .flat_map(|case| case.alert_rule_test);
-        for expectation in expectations {
-            let set = if expectation.exp_alerts.is_empty() {
-                &mut quiet
-            } else {
-                &mut fire
-            };
-            set.insert(expectation.alertname);
-        }
+    for expectation in expectations()? {
+        let set = if expectation.exp_alerts.is_empty() {
+            &mut quiet
+        } else {
+            &mut fire
+        };
+        set.insert(expectation.alertname);
     }
     Ok((fire, quiet))
+}
+
+fn expectations() -> anyhow::Result<Vec<Expectation>> {
+    let mut all = Vec::new();
+    for file in files("prometheus/tests")? {
+        let cases: Cases = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
+        let cases = cases.tests.into_iter();
+        all.extend(cases.flat_map(|case| case.alert_rule_test));
+    }
+    Ok(all)
 }
 
 fn files(folder: &str) -> anyhow::Result<Vec<PathBuf>> {
@@ -97,4 +106,19 @@ fn files(folder: &str) -> anyhow::Result<Vec<PathBuf>> {
         .collect::<Result<_, _>>()?;
     files.sort();
     Ok(files)
+}
+
+/// The labels of each alert that a unit test expects to fire.
+///
+/// # Errors
+/// As [`rules`].
+pub fn labels_of_fired() -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for expectation in expectations()? {
+        for fired in expectation.exp_alerts {
+            let labels = all.entry(expectation.alertname.clone()).or_default();
+            labels.extend(fired.exp_labels.into_keys());
+        }
+    }
+    Ok(all)
 }

@@ -117,23 +117,24 @@ impl Services {
     /// # Errors
     /// When the server does not run or the program fails.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        // Under the server's own settings: the name of the node, its cookie, its port mapper.
-        let pid = self.pid("rabbitmq")?;
-        let settings = std::fs::read(format!("/proc/{pid}/environ"))?;
-        let settings = settings.split(|byte| *byte == 0).filter_map(|setting| {
-            let (name, value) = std::str::from_utf8(setting).ok()?.split_once('=')?;
-            Some((name.to_owned(), value.to_owned()))
-        });
-        let output = Command::new(self.dir.join("rabbitmq/server/sbin/rabbitmqctl"))
-            .args(arguments)
-            .envs(settings.filter(|(name, _)| name != "RABBITMQ_DIST_PORT"))
+        self.exec(&[&["rabbitmqctl"], arguments].concat()).await
+    }
+
+    /// Runs a program of these servers, as `pg_dump`, in their version, and returns what it prints.
+    ///
+    /// # Errors
+    /// When it is not there or fails; the error has its last words.
+    pub async fn exec(&self, command: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(script())
+            .args(["exec".as_ref(), self.dir.as_os_str()])
+            .args(command)
             .stdin(Stdio::null())
             .output()
             .await
-            .context("rabbitmqctl")?;
+            .context("scripts/services.sh exec")?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            bail!("rabbitmqctl {}: {words}", arguments.join(" "));
+            bail!("{}: {words}", command.join(" "));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use acequia_testkit::metrics::Spec;
 use acequia_testkit::root;
-use acequia_testkit::rules::{Rule, rules, tested};
+use acequia_testkit::rules::{Rule, labels_of_fired, rules, tested};
+use serde_json::Value;
 
 fn alerts() -> Vec<(String, Rule)> {
     let rules = rules().unwrap().into_iter();
@@ -102,21 +103,66 @@ fn rules_use_metrics_that_exist() {
     }
 }
 
-/// An inhibition of an alert that is gone would never be noticed.
+/// What has passed before anybody could look wakes nobody.
 #[test]
-fn inhibitions_name_alerts_that_exist() {
-    let names: BTreeSet<String> = alerts().into_iter().map(|(alert, _)| alert).collect();
+fn every_alert_waits_a_moment() {
+    for (alert, rule) in alerts() {
+        assert!(rule.wait.is_some(), "{alert} has no `for`");
+    }
+}
+
+/// The alerts that a list of Alertmanager's matchers means; every one when it names none.
+fn meant(matchers: &Value, alerts: &[(String, Rule)]) -> Vec<String> {
+    let named: Vec<_> = matchers
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|matcher| matcher.as_str().unwrap().strip_prefix("alertname="))
+        .flat_map(|names| names.trim_matches(['~', '"']).split('|').map(str::to_owned))
+        .collect();
+    for name in &named {
+        assert!(alerts.iter().any(|(alert, _)| alert == name), "{name}");
+    }
+    if named.is_empty() {
+        return alerts.iter().map(|(alert, _)| alert.clone()).collect();
+    }
+    named
+}
+
+/// An inhibition of an alert that is gone would never be noticed, nor one by a label that one side
+/// lacks; and a warning must not keep back what somebody has to be woken for.
+#[test]
+fn inhibitions_keep_back_what_says_nothing_new_and_no_more() {
+    let alerts = alerts();
+    let critical = |name: &str| {
+        let (_, rule) = alerts.iter().find(|(alert, _)| alert == name).unwrap();
+        rule.labels["severity"] == "critical"
+    };
+    let labels = labels_of_fired().unwrap();
     let file = root().join("prometheus/alertmanager.yml");
-    let settings: serde_json::Value =
-        serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let settings: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let inhibitions = settings["inhibit_rules"].as_array().unwrap();
     assert!(!inhibitions.is_empty());
     for inhibition in inhibitions {
-        for key in ["source_matchers", "target_matchers"] {
-            let matcher = inhibition[key][0].as_str().unwrap();
-            let listed = matcher.split(['"', '|']).skip(1);
-            for name in listed.filter(|name| !name.is_empty()) {
-                assert!(names.contains(name), "{matcher}");
+        let sources = meant(&inhibition["source_matchers"], &alerts);
+        let targets = meant(&inhibition["target_matchers"], &alerts);
+        for (source, target) in sources
+            .iter()
+            .flat_map(|source| targets.iter().map(move |target| (source, target)))
+        {
+            assert!(
+                critical(source) || !critical(target),
+                "{source} is a warning and keeps back {target}"
+            );
+            for label in inhibition["equal"].as_array().into_iter().flatten() {
+                let label = label.as_str().unwrap();
+                for alert in [source, target] {
+                    let has = labels[alert].contains(label);
+                    assert!(
+                        has,
+                        "{source} keeps {target} back by {label}: {alert} has none"
+                    );
+                }
             }
         }
     }

@@ -15,11 +15,19 @@ use tracing::warn;
 pub const EXCHANGE: &str = "acequia";
 /// The exchange that messages of the core's own go to; whoever wants them binds a queue to it.
 pub const ALERTS: &str = "acequia.alerts";
+/// What the names of the domains' queues begin with.
+const QUEUES: &str = "acequia.";
 /// Where the broker puts messages that it gave up.
 pub const DEAD_QUEUE: &str = "acequia.dead";
 /// Deliveries after which the broker gives a message up. A lost connection counts for every
 /// message in flight, so it leaves room for a flapping network.
 const DELIVERY_LIMIT: i64 = 50;
+/// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
+/// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
+const NO_LIMIT: i64 = 1_000_000_000;
+/// How long messages of the core's own are kept for those who listen later, and how many bytes of them.
+const ALERTS_KEPT: &str = "7D";
+const ALERTS_BYTES: i64 = 64 << 20;
 /// How long the broker may take over one question. lapin's calls have no limit of their own: a
 /// broker that falls silent in the middle of one would be waited for as long as the connection
 /// lives, and longer.
@@ -46,7 +54,7 @@ pub async fn close(connection: &Connection) {
 /// The queue of a domain.
 #[must_use]
 pub fn queue_of(domain: &str) -> String {
-    format!("acequia.{domain}")
+    format!("{QUEUES}{domain}")
 }
 
 /// Connects, see [`broker::connect`].
@@ -58,12 +66,42 @@ pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connection> 
     Ok(connected.connection)
 }
 
-/// Declares exchange and queues of the domains. Declaring again is harmless; a queue that is
-/// there with other arguments is an error that names it.
+/// A queue that is there with other arguments than those it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name.
+    pub queue: String,
+    /// The difference, in the broker's words.
+    pub difference: String,
+}
+
+impl Mismatch {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let queue = &self.queue;
+        if queue == DEAD_QUEUE {
+            let pattern = queue.replace('.', r"\.");
+            return format!(
+                "Raise its limit: rabbitmqctl set_policy -p VHOST {queue} '^{pattern}$' '{{\"delivery-limit\":{NO_LIMIT}}}' --apply-to queues \
+                (this check does not see policies). Or stop the workers, wait until it is empty, and delete it: the worker declares it anew."
+            );
+        }
+        format!(
+            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: it declares it anew."
+        )
+    }
+}
+
+/// Declares exchange and queues of the domains, and returns the queues that are there with other
+/// arguments: they stay as they are. Declaring again is harmless.
 ///
 /// # Errors
-/// When the broker refuses a declaration.
-pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Result<()> {
+/// When the broker refuses a declaration for another reason.
+pub async fn declare(
+    connection: &Connection,
+    domains: &[&Domain],
+) -> anyhow::Result<Vec<Mismatch>> {
     let channel = answer(connection.create_channel()).await?;
     let exchange = ExchangeDeclareOptions {
         durable: true,
@@ -73,19 +111,13 @@ pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Re
     answer(channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, exchange, none()))
         .await
         .with_context(|| format!("exchange {EXCHANGE}"))?;
-    let queue = async |name: &str, arguments| {
-        let durable = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        answer(channel.queue_declare(name.into(), durable, arguments))
-            .await
-            .with_context(|| mismatch(name))
-    };
-    queue(DEAD_QUEUE, quorum()).await?;
+    let mut others = Vec::new();
+    for name in domains.iter().map(|domain| queue_of(domain.name)) {
+        others.extend(declare_queue(connection, &name).await?);
+    }
+    others.extend(declare_queue(connection, DEAD_QUEUE).await?);
     for domain in domains {
         let name = queue_of(domain.name);
-        queue(&name, domain_queue()).await?;
         let keys = format!("{}.#", domain.name);
         let options = QueueBindOptions::default();
         answer(channel.queue_bind(
@@ -101,15 +133,59 @@ pub async fn declare(connection: &Connection, domains: &[&Domain]) -> anyhow::Re
     answer(channel.close(200, "declared".into())).await?;
     declare_alerts(connection).await?;
     for legacy in domains.iter().filter_map(|domain| domain.legacy_queue) {
-        declare_legacy(connection, legacy).await?;
+        others.extend(declare_queue(connection, legacy).await?);
     }
-    Ok(())
+    Ok(others)
 }
 
-/// Declares the exchange of the core's own messages.
+/// Declares one of the queues with its arguments, on a channel of its own, which a refusal closes.
+///
+/// A queue of a reference system lives on one node of a cluster. While that one is down the broker
+/// does not find the queue; the other queues must not wait for it, and its own lane says so when it
+/// consumes.
 ///
 /// # Errors
-/// When the broker refuses.
+/// When the broker refuses for another reason than the queue's arguments.
+pub async fn declare_queue(
+    connection: &Connection,
+    name: &str,
+) -> anyhow::Result<Option<Mismatch>> {
+    let channel = answer(connection.create_channel()).await?;
+    let arguments = if name == DEAD_QUEUE {
+        dead_queue()
+    } else if name.starts_with(QUEUES) {
+        domain_queue()
+    } else {
+        // As the old publishers declare it: another type would be refused to them.
+        FieldTable::default()
+    };
+    let legacy = arguments.inner().is_empty();
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    match answer(channel.queue_declare(name.into(), durable, arguments)).await {
+        Ok(_) => {
+            answer(channel.close(200, "declared".into())).await?;
+            Ok(None)
+        }
+        Err(error) if refused(&error, &AMQPSoftError::PRECONDITIONFAILED) => Ok(Some(Mismatch {
+            queue: name.to_owned(),
+            difference: format!("{error:#}"),
+        })),
+        Err(error) if legacy && refused(&error, &AMQPSoftError::NOTFOUND) => {
+            warn!(event = "queue.unreachable", queue = name, %error, "its node may be down");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("queue {name}")),
+    }
+}
+
+/// Declares the exchange of the core's own messages, and the stream that keeps them for a while.
+/// Where the broker refuses the stream they are told to those who listen at the time.
+///
+/// # Errors
+/// When the broker refuses the exchange.
 pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let options = ExchangeDeclareOptions {
@@ -125,41 +201,60 @@ pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
     answer(declared)
         .await
         .with_context(|| format!("exchange {ALERTS}"))?;
-    answer(channel.close(200, "declared".into())).await
+    answer(channel.close(200, "declared".into())).await?;
+    if let Err(error) = declare_stream(connection).await {
+        warn!(
+            event = "queue.refused",
+            queue = ALERTS,
+            error = format!("{error:#}"),
+            "nobody keeps the core's own messages"
+        );
+    }
+    Ok(())
 }
 
-/// Declared as the old publishers declare it: another type would be refused to them. Such a queue
-/// lives on one node of a cluster. While that one is down the broker does not find the queue; the
-/// other queues must not wait for it, and its own lane says so when it consumes.
-async fn declare_legacy(connection: &Connection, name: &str) -> anyhow::Result<()> {
+fn refused(error: &anyhow::Error, as_what: &AMQPSoftError) -> bool {
+    let error = error.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+    matches!(error, Some(ErrorKind::ProtocolError(error))
+        if matches!(error.kind(), AMQPErrorKind::Soft(kind) if kind == as_what))
+}
+
+/// Keeps what the core tells: a broker counts what no queue takes as lost. A stream costs little,
+/// forgets by age without calling that a loss, and is read from any point by any number of readers.
+async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let durable = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    match answer(channel.queue_declare(name.into(), durable, FieldTable::default())).await {
-        Ok(_) => answer(channel.close(200, "declared".into())).await,
-        Err(error) if is_not_found(&error) => {
-            warn!(event = "queue.unreachable", queue = name, %error, "its node may be down");
-            Ok(())
-        }
-        Err(error) => Err(error).with_context(|| mismatch(name)),
-    }
-}
-
-fn is_not_found(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
-    matches!(error, Some(ErrorKind::ProtocolError(error))
-        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
-}
-
-fn mismatch(queue: &str) -> String {
-    format!("queue {queue}: if it exists with other arguments, drain it, delete it and start again")
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("stream"));
+    arguments.insert("x-max-age".into(), text(ALERTS_KEPT));
+    arguments.insert(
+        "x-max-length-bytes".into(),
+        AMQPValue::LongLongInt(ALERTS_BYTES),
+    );
+    // What is forgotten is forgotten by the segment.
+    arguments.insert(
+        "x-stream-max-segment-size-bytes".into(),
+        AMQPValue::LongLongInt(ALERTS_BYTES / 8),
+    );
+    answer(channel.queue_declare(ALERTS.into(), durable, arguments)).await?;
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    answer(channel.queue_bind(ALERTS.into(), ALERTS.into(), "#".into(), options, none)).await?;
+    answer(channel.close(200, "declared".into())).await
 }
 
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments
+}
+
+/// Nothing is behind this queue: what left it by a limit would be gone.
+fn dead_queue() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_LIMIT));
     arguments
 }
 

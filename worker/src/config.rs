@@ -1,66 +1,22 @@
 //! Settings: command line or environment, secrets also by file.
 
+mod database;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acequia_link::tls::TlsFiles;
 use acequia_link::{AllowPlaintext, BrokerTls, broker};
 use anyhow::Context;
 use clap::Args;
 
 use crate::archive::cron;
 use crate::archive::store::Store;
-use crate::db;
+use crate::settings;
 
+pub use crate::settings::duration;
 pub use acequia_link::SecretUrl;
-
-/// Where PostgreSQL is.
-#[derive(Clone, Args)]
-pub struct DatabaseArgs {
-    /// PostgreSQL: postgresql://user:password@host:port/database
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// File that holds the URL, instead of DATABASE_URL; read again for each connection
-    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE")]
-    database_url_file: Option<PathBuf>,
-    /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
-    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
-    database_ca_file: Option<PathBuf>,
-    #[command(flatten)]
-    plaintext: AllowPlaintext,
-}
-
-impl std::fmt::Debug for DatabaseArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
-    }
-}
-
-impl DatabaseArgs {
-    /// The URL from the option, the variable or the file.
-    ///
-    /// # Errors
-    /// When none is given, the file cannot be read, it is no PostgreSQL URL, or it leads to
-    /// another machine without TLS.
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "DATABASE_URL";
-        let url = SecretUrl::from_setting(
-            self.database_url.as_deref(),
-            self.database_url_file.as_deref(),
-            NAME,
-            "postgresql://acequia_worker:password@127.0.0.1:5432/payments",
-            &["postgres", "postgresql"],
-        )?;
-        let tls = TlsFiles {
-            ca: self.database_ca_file.clone(),
-            ..TlsFiles::default()
-        };
-        let url = url.with_tls(tls).with_plaintext(self.plaintext.0);
-        db::options(&url, "check").context(NAME)?;
-        Ok(url)
-    }
-}
+pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
 
 /// Where RabbitMQ is.
 #[derive(Clone, Args)]
@@ -120,6 +76,28 @@ pub struct PasswordArgs {
     /// File that holds it
     #[arg(long, env = "ACEQUIA_WORKER_PASSWORD_FILE", value_name = "FILE")]
     worker_password_file: Option<PathBuf>,
+    /// Password for role acequia_archive; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_ARCHIVE_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    archive_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_ARCHIVE_PASSWORD_FILE", value_name = "FILE")]
+    archive_password_file: Option<PathBuf>,
+    /// Password for role acequia_operator; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_OPERATOR_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    operator_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_OPERATOR_PASSWORD_FILE", value_name = "FILE")]
+    operator_password_file: Option<PathBuf>,
     /// Password for role acequia_analyst; left as it is when not given
     #[arg(
         long,
@@ -144,6 +122,16 @@ impl PasswordArgs {
                 "acequia_worker",
                 &self.worker_password,
                 &self.worker_password_file,
+            ),
+            (
+                "acequia_archive",
+                &self.archive_password,
+                &self.archive_password_file,
+            ),
+            (
+                "acequia_operator",
+                &self.operator_password,
+                &self.operator_password_file,
             ),
             (
                 "acequia_analyst",
@@ -177,6 +165,37 @@ fn read_password(file: &Path) -> anyhow::Result<String> {
     let password = text.lines().next().unwrap_or_default();
     anyhow::ensure!(!password.is_empty(), "the file is empty");
     Ok(password.to_owned())
+}
+
+/// How long data are kept: what `migrate` sets.
+#[derive(Debug, Clone, Args)]
+pub struct KeepArgs {
+    /// How long promoted rows stay in staging, where duplicates are recognised: at least 1d; left as
+    /// it is (at first 30d) when not given
+    #[arg(long, env = "STAGING_KEEP", value_parser = duration, value_name = "TIME")]
+    staging_keep: Option<Duration>,
+    /// How long messages stay in quarantine once they are replayed or discarded, and entries in the
+    /// audit log: at least 30d, at first 365d
+    #[arg(long, env = "QUARANTINE_KEEP", value_parser = duration, value_name = "TIME")]
+    quarantine_keep: Option<Duration>,
+    /// How long runs, refreshes and data quality results are kept: at least 7d, at first 90d
+    #[arg(long, env = "LOG_KEEP", value_parser = duration, value_name = "TIME")]
+    log_keep: Option<Duration>,
+}
+
+impl KeepArgs {
+    /// The periods that are given, with their rows of `core.retention`.
+    #[must_use]
+    pub fn given(&self) -> Vec<(&'static str, Duration)> {
+        [
+            ("staging", self.staging_keep),
+            ("quarantine", self.quarantine_keep),
+            ("logs", self.log_keep),
+        ]
+        .into_iter()
+        .filter_map(|(what, keep)| Some((what, keep?)))
+        .collect()
+    }
 }
 
 /// Where archives are.
@@ -213,8 +232,43 @@ impl ArchiveUrl {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RuleArgs {
     /// Longest time for one data quality rule; one that takes longer could not run
-    #[arg(long, env = "RULE_MAX", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "RULE_MAX", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::RULE_MAX.parse(text))]
     pub rule_max: Duration,
+}
+
+/// Where the broker's management is.
+#[derive(Clone, Default, Args)]
+pub struct ManagementArgs {
+    /// Management of RabbitMQ: http://user:password@host:15672, to look at the members of queues; without
+    /// a user, that of AMQP_URL
+    #[arg(
+        long,
+        env = "RABBITMQ_MANAGEMENT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    management_url: Option<String>,
+}
+
+impl std::fmt::Debug for ManagementArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManagementArgs").finish_non_exhaustive()
+    }
+}
+
+impl ManagementArgs {
+    /// The URL, if there is one.
+    ///
+    /// # Errors
+    /// When it is no URL of HTTP.
+    pub fn url(&self) -> anyhow::Result<Option<SecretUrl>> {
+        let given = self.management_url.as_deref();
+        given
+            .filter(|url| !url.is_empty())
+            .map(|url| SecretUrl::parse(url, &["http", "https"]))
+            .transpose()
+            .context("RABBITMQ_MANAGEMENT_URL, for example http://user:password@127.0.0.1:15672")
+    }
 }
 
 /// How the loops run.
@@ -223,64 +277,56 @@ pub struct LoopArgs {
     /// Address of /metrics, /livez and /readyz
     #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:9464")]
     pub http_addr: SocketAddr,
-    /// Domains to work for; all of the catalog when empty
+    /// Domains to work for, with commas between; all of the catalog when not given
     #[arg(long, env = "DOMAINS", value_delimiter = ',', value_name = "DOMAIN")]
     pub domains: Vec<String>,
     /// Most messages in one staging transaction
-    #[arg(long, env = "BATCH_MAX", default_value_t = 3_000, value_parser = clap::value_parser!(u16).range(1..=30_000))]
+    #[arg(long, env = "BATCH_MAX", default_value = "3000", value_name = "MESSAGES", value_parser = |text: &str| settings::BATCH_MAX.parse(text))]
     pub batch_max: u16,
     /// Most body bytes in one staging transaction
-    #[arg(long, env = "BATCH_BYTES", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "BATCH_BYTES", default_value = "16MiB", value_name = "BYTES", value_parser = |text: &str| settings::BATCH_BYTES.parse(text))]
     pub batch_bytes: usize,
     /// Most body bytes of a queue in memory; fewer messages are in flight when they are large
-    #[arg(long, env = "IN_FLIGHT_BYTES", default_value_t = 64 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "IN_FLIGHT_BYTES", default_value = "64MiB", value_name = "BYTES", value_parser = |text: &str| settings::IN_FLIGHT_BYTES.parse(text))]
     pub in_flight_bytes: usize,
     /// Longest wait for a batch to fill once its first message is there
-    #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_parser = duration)]
+    #[arg(long, env = "BATCH_WAIT", default_value = "50ms", value_name = "TIME", value_parser = |text: &str| settings::BATCH_WAIT.parse(text))]
     pub batch_wait: Duration,
     /// Longest time a batch is kept while the database refuses it; then its messages go back to
     /// the queue until it works again. Must be below the broker's consumer timeout (30 min)
-    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "HOLD_MAX", default_value = "10m", value_name = "TIME", value_parser = |text: &str| settings::HOLD_MAX.parse(text))]
     pub hold_max: Duration,
     /// Most staged rows merged in one transaction
-    #[arg(
-        long,
-        env = "PROMOTE_MAX",
-        default_value_t = 80_000,
-        value_name = "ROWS"
-    )]
+    #[arg(long, env = "PROMOTE_MAX", default_value = "80000", value_name = "ROWS", value_parser = |text: &str| settings::PROMOTE_MAX.parse(text))]
     pub promote_max: i32,
     /// Ingest pauses while more rows than this wait for promotion
-    #[arg(
-        long,
-        env = "STAGED_MAX",
-        default_value_t = 500_000,
-        value_name = "ROWS"
-    )]
+    #[arg(long, env = "STAGED_MAX", default_value = "500000", value_name = "ROWS", value_parser = |text: &str| settings::STAGED_MAX.parse(text))]
     pub staged_max: i64,
     /// Time between two looks for work that other processes staged
-    #[arg(long, env = "POLL_EVERY", default_value = "250ms", value_parser = duration)]
+    #[arg(long, env = "POLL_EVERY", default_value = "250ms", value_name = "TIME", value_parser = |text: &str| settings::POLL_EVERY.parse(text))]
     pub poll_every: Duration,
     /// Time between two runs of the data quality rules
-    #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::CHECK_EVERY.parse(text))]
     pub check_every: Duration,
     /// How data quality rules run
     #[command(flatten)]
     pub rules: RuleArgs,
     /// Shortest time between two refreshes of a mart
-    #[arg(long, env = "REFRESH_EVERY", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "REFRESH_EVERY", default_value = "5s", value_name = "TIME", value_parser = |text: &str| settings::REFRESH_EVERY.parse(text))]
     pub refresh_every: Duration,
     /// How long a row may wait for the row it refers to before it goes to quarantine
-    #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_parser = duration)]
+    #[arg(long, env = "ORPHAN_TTL", default_value = "24h", value_name = "TIME", value_parser = |text: &str| settings::ORPHAN_TTL.parse(text))]
     pub orphan_ttl: Duration,
-    /// How long promoted rows stay in staging, where duplicates are recognised
-    #[arg(long, env = "STAGING_KEEP", default_value = "30d", value_parser = duration)]
+    /// How long promoted rows stay in staging, where duplicates are recognised, if that is longer
+    /// than the owner's period (worker migrate --staging-keep)
+    #[arg(long, env = "STAGING_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::STAGING_KEEP.parse(text))]
     pub staging_keep: Duration,
-    /// How long messages stay in quarantine
-    #[arg(long, env = "QUARANTINE_KEEP", default_value = "365d", value_parser = duration)]
+    /// How long messages stay in quarantine once they are replayed or discarded, if longer than the
+    /// owner's period
+    #[arg(long, env = "QUARANTINE_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::QUARANTINE_KEEP.parse(text))]
     pub quarantine_keep: Duration,
-    /// How long runs, refreshes and data quality results are kept
-    #[arg(long, env = "LOG_KEEP", default_value = "90d", value_parser = duration)]
+    /// How long runs, refreshes and data quality results are kept, if longer than the owner's period
+    #[arg(long, env = "LOG_KEEP", default_value = "0s", value_name = "TIME", value_parser = |text: &str| settings::LOG_KEEP.parse(text))]
     pub log_keep: Duration,
     /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
     /// variables
@@ -290,46 +336,13 @@ pub struct LoopArgs {
     /// 03:30; never when empty
     #[arg(long, env = "ARCHIVE_SCHEDULE", default_value = "", value_parser = cron, value_name = "CRON")]
     pub archive_schedule: String,
+    /// Login of the archive.
+    #[command(flatten)]
+    pub archive_login: ArchiveLogin,
     /// How long a partition that was brought back for late rows stays
-    #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_parser = duration)]
+    #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_name = "TIME", value_parser = |text: &str| settings::ARCHIVE_HOLD.parse(text))]
     pub archive_hold: Duration,
     /// /readyz turns bad when a loop makes no progress for this long
-    #[arg(long, env = "STALL_AFTER", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "STALL_AFTER", default_value = "30s", value_name = "TIME", value_parser = |text: &str| settings::STALL_AFTER.parse(text))]
     pub stall_after: Duration,
-}
-
-/// A duration as `250ms`, `30s`, `5m` or `24h`.
-///
-/// # Errors
-/// When it is none of these.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "must be a number with a unit, as 250ms, 30s, 5m or 24h".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        "d" => Ok(Duration::from_secs(number * 86_400)),
-        _ => Err("the unit must be ms, s, m, h or d".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
-        assert!(duration("5").is_err());
-        assert!(duration("fast").is_err());
-    }
 }

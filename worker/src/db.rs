@@ -1,132 +1,204 @@
 //! Connections to PostgreSQL. Each loop owns one; there is no pool on the way of a message.
 
-use std::str::FromStr;
+mod attend;
+mod options;
+
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use acequia_link::{SecretUrl, is_loopback, refuse_plaintext, tls};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use crate::failure::{Failure, describe};
+use acequia_link::{SecretUrl, tls};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row};
+
+pub use attend::{Attention, attended};
+pub use options::{checks_the_server, is_here, options};
 
 /// How long the server may take to let us in.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The options that a URL may have. Another one would be ignored by sqlx, and logged with its
-/// value, which may be a password under a misspelt name.
-const URL_OPTIONS: &[&str] = &[
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "application_name",
-    "options",
-    "statement-cache-capacity",
-];
+/// The same for each of several servers: one that is gone must not use up the time of the next.
+const EACH_WITHIN: Duration = Duration::from_secs(4);
 
-/// Options for a connection: TLS, time limits on the server's side, a name that shows in
-/// `pg_stat_activity`, durable commits whatever the server's default is.
-///
-/// To another machine the connection is encrypted and the server's certificate checked, unless
-/// the operator allows plain text.
-///
-/// # Errors
-/// When the URL cannot be read, has options that PostgreSQL does not know, or leads to another
-/// machine in plain text.
-pub fn options(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnectOptions> {
-    let secure = secure(url).map_err(|error| misconfigured(format!("{error:#}")))?;
-    Ok(secure
-        .application_name(&format!("acequia {name}"))
-        .options([
-            ("statement_timeout", "120s"),
-            ("lock_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-            ("synchronous_commit", "on"),
-            ("timezone", "UTC"),
-        ])
-        .disable_statement_logging())
+/// A connection to a server that writes.
+#[derive(Debug)]
+pub struct Session {
+    connection: PgConnection,
+    /// The process that serves it.
+    pub backend: Backend,
 }
 
-fn secure(url: &SecretUrl) -> anyhow::Result<PgConnectOptions> {
-    let text = url.expose()?;
-    if let Some((unknown, _)) = text
-        .query_pairs()
-        .find(|(key, _)| !URL_OPTIONS.contains(&key.as_ref()) && !key.starts_with("options["))
-    {
-        anyhow::bail!(
-            "the URL has an option {unknown:?}; there is {}",
-            URL_OPTIONS.join(", ")
-        );
+impl Deref for Session {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
     }
-    let mut options = PgConnectOptions::from_str(text.as_str())
-        .map_err(|error| anyhow::anyhow!("the URL cannot be used: {error}"))?;
-    let ca = url.tls().ca.as_ref();
-    if let Some(ca) = ca {
-        options = options.ssl_root_cert(ca);
-    }
-    // sqlx has `prefer` where nothing is said: TLS, but with anybody, and plain text if need be.
-    if matches!(options.get_ssl_mode(), PgSslMode::Prefer)
-        && (ca.is_some() || (!url.may_be_plaintext() && !is_here(&options)))
-    {
-        options = options.ssl_mode(PgSslMode::VerifyFull);
-    }
-    if checks_the_server(&options) {
-        return Ok(options);
-    }
-    if ca.is_some() {
-        anyhow::bail!(
-            "a CA is given (DATABASE_CA_FILE), but this sslmode checks no certificate: use sslmode=verify-full"
-        );
-    }
-    if !is_here(&options) {
-        refuse_plaintext(
-            url,
-            options.get_host(),
-            "Use sslmode=verify-full, with DATABASE_CA_FILE if the server's CA is your own",
-        )?;
-    }
-    Ok(options)
 }
 
-/// Whether the server is on this machine.
-#[must_use]
-pub fn is_here(options: &PgConnectOptions) -> bool {
-    let host = options.get_host();
-    options.get_socket().is_some() || host.starts_with('/') || is_loopback(host)
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
 }
 
-/// Whether the connection is encrypted and the server's certificate checked.
-#[must_use]
-pub fn checks_the_server(options: &PgConnectOptions) -> bool {
-    options.get_socket().is_none()
-        && matches!(
-            options.get_ssl_mode(),
-            PgSslMode::VerifyFull | PgSslMode::VerifyCa
-        )
+/// A process of the server: numbers are used again, starts are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Its process id.
+    pub pid: i32,
+    /// When it started, by the server's clock; nothing when the role may not see it.
+    pub started: Option<DateTime<Utc>>,
 }
 
-/// Opens a connection.
+/// Why a server that can be reached cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A standby.
+    #[error(
+        "this server is a standby: it only reads. Let DATABASE_URL lead to the primary, or name all servers in it \
+         (postgres://user:password@a:5432,b:5432/database): the first that writes is taken"
+    )]
+    Standby,
+    /// A primary that was made read-only.
+    #[error(
+        "this server only reads, although it is no standby: default_transaction_read_only is on, for the server, \
+         the database or the role. Find out who set it, and why; a full disk is a common reason"
+    )]
+    ReadOnly,
+    /// Somebody listens and hangs up.
+    #[error(
+        "the connection was accepted and closed without a word of PostgreSQL: most often a proxy (HAProxy, a load \
+         balancer) that has no primary to lead to, or a server that has just ended. Look whether there is a primary"
+    )]
+    HungUp,
+}
+
+impl Unfit {
+    /// What is in an error, if it is one of these.
+    #[must_use]
+    pub fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Io(io) => io.get_ref()?.downcast_ref().copied(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Unfit> for sqlx::Error {
+    /// The server is as good as down: a failover may be under way.
+    fn from(unfit: Unfit) -> Self {
+        Self::Io(io::Error::new(io::ErrorKind::NotConnected, unfit))
+    }
+}
+
+/// Opens a connection, see [`open`].
 ///
 /// # Errors
-/// When the server does not answer within ten seconds or refuses, or as [`options`].
+/// As [`open`].
 pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> {
-    let options = options(url, name)?;
-    // Connecting may be cancelled: nothing has been sent that could be half done.
-    tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options))
-        .await
-        .unwrap_or_else(|_| Err(no_answer(CONNECT_WITHIN)))
-        .map_err(with_remedy)
+    Ok(open(url, name).await?.connection)
+}
+
+/// Opens a connection to the first server of the URL that lets us in and writes; with
+/// `target_session_attrs=any`, to the first that lets us in.
+///
+/// # Errors
+/// When no server answers within ten seconds (four each, when there are several), lets us in and
+/// writes, or as [`options`].
+pub async fn open(url: &SecretUrl, name: &str) -> sqlx::Result<Session> {
+    let hosts = options(url, name)?;
+    let within = if hosts.len() == 1 {
+        CONNECT_WITHIN
+    } else {
+        EACH_WITHIN
+    };
+    let mut refusals = Vec::new();
+    for host in &hosts {
+        // Connecting may be cancelled: nothing has been sent that could be half done.
+        let entered = tokio::time::timeout(within, enter(host, options::any_server(url)))
+            .await
+            .unwrap_or_else(|_| Err(no_answer(within)))
+            .map_err(with_remedy);
+        match entered {
+            Ok(session) => return Ok(session),
+            Err(error) => refusals.push((host, error)),
+        }
+    }
+    Err(all_refused(refusals))
+}
+
+async fn enter(host: &PgConnectOptions, any: bool) -> sqlx::Result<Session> {
+    // As text, which takes one round trip.
+    const WHO: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean, \
+        pg_backend_pid(), (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid())";
+    let mut connection = PgConnection::connect_with(host).await?;
+    let row = sqlx::raw_sql(WHO).fetch_one(&mut connection).await?;
+    let (standby, read_only): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    let backend = Backend {
+        pid: row.try_get(2)?,
+        started: row.try_get(3)?,
+    };
+    match (any, standby, read_only) {
+        (false, true, _) => Err(Unfit::Standby.into()),
+        (false, false, true) => Err(Unfit::ReadOnly.into()),
+        _ => Ok(Session {
+            connection,
+            backend,
+        }),
+    }
+}
+
+/// The error of a URL none of whose servers can be used. It is worth waiting while one of them may
+/// still become the right one.
+fn all_refused(mut refusals: Vec<(&PgConnectOptions, sqlx::Error)>) -> sqlx::Error {
+    if refusals.len() == 1
+        && let Some((_, error)) = refusals.pop()
+    {
+        return error;
+    }
+    let text: Vec<String> = refusals
+        .iter()
+        .map(|(host, error)| {
+            format!(
+                "{}:{}: {}",
+                host.get_host(),
+                host.get_port(),
+                describe(error)
+            )
+        })
+        .collect();
+    let text = format!("none of the servers can be used. {}", text.join("; "));
+    let waits = |(_, error): &(_, sqlx::Error)| Failure::of(error) != Failure::Broken;
+    if refusals.iter().any(waits) {
+        return sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, text));
+    }
+    misconfigured(text)
+}
+
+const fn hung_up(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+    )
 }
 
 /// Adds to an error of connecting what to do about it, where TLS is the matter.
 fn with_remedy(error: sqlx::Error) -> sqlx::Error {
     match &error {
+        // sqlx reads the end of the stream as an answer of zero.
+        sqlx::Error::Protocol(text) if text.contains("SSLRequest: 0x00") => {
+            return Unfit::HungUp.into();
+        }
         sqlx::Error::Io(io) => {
             if let Some(remedy) = tls::remedy(io, "DATABASE_CA_FILE", "PGSSLCERT and PGSSLKEY") {
                 return sqlx::Error::Tls(format!("{io}; {remedy}").into());
+            }
+            if hung_up(io.kind()) {
+                return Unfit::HungUp.into();
             }
         }
         sqlx::Error::Tls(reason) => {
@@ -166,74 +238,8 @@ fn misconfigured(text: String) -> sqlx::Error {
 /// stopped or cut off says nothing.
 #[must_use]
 pub fn no_answer(within: Duration) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
+    sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
         format!("no answer within {} s", within.as_secs()),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn of(url: &str) -> SecretUrl {
-        SecretUrl::parse(url, &["postgres"]).unwrap()
-    }
-
-    fn mode(url: &SecretUrl) -> Result<PgSslMode, String> {
-        options(url, "test")
-            .map(|options| options.get_ssl_mode())
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn other_machines_are_reached_by_tls_only() {
-        use PgSslMode::{Prefer, Require, VerifyCa, VerifyFull};
-        assert!(matches!(
-            mode(&of("postgres://u:s3cret@db/x")),
-            Ok(VerifyFull)
-        ));
-        let strict = "postgres://u:s3cret@db/x?sslmode=verify-ca";
-        assert!(matches!(mode(&of(strict)), Ok(VerifyCa)));
-        for weak in ["disable", "allow", "require"] {
-            let url = of(&format!("postgres://u:s3cret@db/x?sslmode={weak}"));
-            let error = mode(&url).unwrap_err();
-            assert!(
-                error.contains("ALLOW_PLAINTEXT=true") && error.contains(" db "),
-                "{error}"
-            );
-            assert!(!error.contains("s3cret"), "{error}");
-            assert!(mode(&url.with_plaintext(true)).is_ok());
-        }
-        let private = of("postgres://u@db/x").with_plaintext(true);
-        assert!(matches!(mode(&private), Ok(Prefer)));
-        // `host` in the options goes before the host of the URL.
-        let elsewhere = of("postgres://u@127.0.0.1/x?host=db&sslmode=require");
-        assert!(mode(&elsewhere).is_err());
-        let here = of("postgres://u@127.0.0.1/x?sslmode=require");
-        assert!(matches!(mode(&here), Ok(Require)));
-    }
-
-    #[test]
-    fn a_ca_is_used_wherever_the_server_is() {
-        let ca = || tls::TlsFiles {
-            ca: Some("ca.pem".into()),
-            ..tls::TlsFiles::default()
-        };
-        let here = of("postgres://u@127.0.0.1/x").with_tls(ca());
-        assert!(matches!(mode(&here), Ok(PgSslMode::VerifyFull)));
-        let unused = of("postgres://u@127.0.0.1/x?sslmode=require").with_tls(ca());
-        let error = mode(&unused.with_plaintext(true)).unwrap_err();
-        assert!(error.contains("sslmode=verify-full"), "{error}");
-    }
-
-    #[test]
-    fn unknown_options_are_refused_without_their_value() {
-        let error = mode(&of("postgres://u@127.0.0.1/x?passwrod=s3cret")).unwrap_err();
-        assert!(
-            error.contains("passwrod") && !error.contains("s3cret"),
-            "{error}"
-        );
-    }
 }

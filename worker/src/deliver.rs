@@ -81,6 +81,9 @@ impl Deliver {
 
 impl Work for Deliver {
     const NAME: &'static str = "deliver";
+    // It waits for the broker too, a few seconds at most; what it does twice has the same id.
+    const ATTENDED: bool = false;
+    const WITHIN: Duration = Duration::from_secs(60);
 
     async fn step(
         &self,

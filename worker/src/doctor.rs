@@ -1,20 +1,23 @@
 //! `worker doctor`: looks at everything the worker needs and says what to do.
 
 mod archive;
+mod broker;
 mod encryption;
+mod failover;
+mod ledger;
+mod promotion;
+mod rights;
 
 use acequia_contracts::Domain;
 use acequia_link::{SecretUrl, broker as link};
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, ExchangeKind};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::amqp::{self, EXCHANGE};
 use crate::config::ArchiveUrl;
-use crate::ingest::Lane;
-use crate::{db, migrate, promote};
+use crate::db::Unfit;
+use crate::{amqp, clock, db, migrate, promote};
+
+pub use rights::of_archive;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,19 +64,34 @@ impl Findings {
     }
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// PostgreSQL.
+    pub database: &'a SecretUrl,
+    /// RabbitMQ.
+    pub broker: &'a SecretUrl,
+    /// RabbitMQ's management, if its address is given.
+    pub management: Option<&'a SecretUrl>,
+    /// The object store.
+    pub archive: &'a ArchiveUrl,
+}
+
 /// Runs every check.
-pub async fn examine(
-    database: &SecretUrl,
-    broker: &SecretUrl,
-    domains: &[&'static Domain],
-    archive: &ArchiveUrl,
-) -> Vec<Finding> {
+pub async fn examine(places: Places<'_>, domains: &[&'static Domain]) -> Vec<Finding> {
+    let Places {
+        database,
+        broker,
+        management,
+        archive,
+    } = places;
     let mut findings = Findings::default();
     match db::connect(database, "doctor").await {
         Ok(mut connection) => {
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
                 encryption::of_database(&mut connection, database, &mut findings).await?;
+                rights::of_way(database, &mut findings).await;
                 examine_database(&mut connection, archive, &mut findings).await
             };
             if let Err(error) = examined.await {
@@ -89,33 +107,28 @@ pub async fn examine(
             "database",
             Verdict::Fail,
             format!("{database}: {error}"),
-            "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database.",
+            if Unfit::of(&error).is_some() {
+                "Let DATABASE_URL lead to a primary; what is said of the server above tells why this one is none."
+            } else {
+                "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database."
+            },
         ),
     }
     match link::connect(broker, "acequia-worker doctor").await {
         Ok(link::Connected {
-            connection, tls, ..
+            connection,
+            tls,
+            address,
+            ..
         }) => {
             findings.add("broker", Verdict::Ok, broker.to_string(), "");
-            encryption::of_broker(tls, broker, &mut findings);
-            if let Some(version) = broker_version(broker).await {
-                let major = version
-                    .split('.')
-                    .next()
-                    .and_then(|major| major.parse().ok());
-                let verdict = if major.is_some_and(|major: u32| major < 4) {
-                    Verdict::Warn
-                } else {
-                    Verdict::Ok
-                };
-                findings.add(
-                    "broker version",
-                    verdict,
-                    format!("RabbitMQ {version}"),
-                    "It works from 3.10 on; series before 4 are no longer maintained: plan the upgrade.",
-                );
+            let plain = tls.is_none();
+            encryption::of_broker(tls, &address.0, &mut findings);
+            if plain {
+                broker::of_version(&address, &mut findings).await;
             }
-            examine_broker(&connection, domains, &mut findings).await;
+            broker::of_queues(&connection, domains, &mut findings).await;
+            failover::of_queues(management, broker, domains, &mut findings).await;
             amqp::close(&connection).await;
         }
         Err(error) => findings.add(
@@ -148,10 +161,6 @@ async fn examine_database(
             "an acknowledged message could be lost when the machine stops",
         ),
         (
-            "synchronous_commit",
-            "an acknowledged message could be lost when the server stops",
-        ),
-        (
             "full_page_writes",
             "a torn page could lose acknowledged messages",
         ),
@@ -160,10 +169,28 @@ async fn examine_database(
             .bind(setting)
             .fetch_one(&mut *connection)
             .await?;
-        let ok = value != "off" && value != "local";
+        let ok = value != "off";
         let found = if ok { value } else { format!("{value}: {why}") };
         findings.expect(setting, ok, found, &format!("Set {setting} = on."));
     }
+    let ahead = clock::ahead(connection).await?;
+    let seconds = ahead.as_seconds_f64();
+    if clock::is_off(ahead) {
+        findings.add(
+            "clock",
+            Verdict::Warn,
+            format!("this machine's clock is {seconds:.0} s ahead of the database's"),
+            "Set the clocks, by NTP or the like. Dates of messages are judged by the database's clock; times in logs and spans are the machine's.",
+        );
+    } else {
+        findings.add(
+            "clock",
+            Verdict::Ok,
+            format!("{seconds:.1} s ahead of the database's"),
+            "",
+        );
+    }
+    failover::of_standbys(connection, findings).await?;
     match migrate::check(connection).await {
         Ok(()) => findings.add(
             "schema",
@@ -207,21 +234,7 @@ async fn examine_database(
         let found = "foreign keys are checked row by row, which takes about twice as long";
         findings.add("promotion", Verdict::Warn, found, promote::SLOW_REMEDY);
     }
-    let missing: Vec<String> = sqlx::query_scalar(
-        "select staging from core.entities e where not has_table_privilege(e.staging, 'insert') order by 1",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    findings.expect(
-        "rights",
-        missing.is_empty(),
-        if missing.is_empty() {
-            "may stage every entity".to_owned()
-        } else {
-            format!("may not insert into {}", missing.join(", "))
-        },
-        "Run `worker migrate`: it grants what the worker needs.",
-    );
+    rights::examine(connection, findings).await?;
     let without: i64 = sqlx::query_scalar(
         "select count(*) from core.entities e where to_regclass(e.staging || to_char(current_date, '\"_p\"YYYYMMDD')) is null",
     )
@@ -247,88 +260,8 @@ async fn examine_database(
         format!("{} messages unaccounted for", difference.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
+    ledger::examine(connection, findings).await?;
+    failover::of_lost_batches(connection, findings).await?;
+    promotion::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
-}
-
-async fn examine_broker(
-    connection: &Connection,
-    domains: &[&'static Domain],
-    findings: &mut Findings,
-) {
-    let exchange = ExchangeDeclareOptions {
-        passive: true,
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let name = EXCHANGE.into();
-    let declared = async {
-        let channel = amqp::answer(connection.create_channel()).await?;
-        let look =
-            channel.exchange_declare(name, ExchangeKind::Topic, exchange, FieldTable::default());
-        amqp::answer(look).await
-    };
-    let found = declared.await.map(|()| "is there".to_owned());
-    report(findings, &format!("exchange {EXCHANGE}"), found);
-    for lane in Lane::of(domains) {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        // A failed look closes its channel, so each has its own.
-        let declared = async {
-            let channel = amqp::answer(connection.create_channel()).await?;
-            let name = lane.queue.as_str().into();
-            amqp::answer(channel.queue_declare(name, passive, FieldTable::default())).await
-        };
-        let found = declared.await.map(|queue| {
-            format!(
-                "{} messages, {} consumers",
-                queue.message_count(),
-                queue.consumer_count()
-            )
-        });
-        report(findings, &format!("queue {}", lane.queue), found);
-    }
-}
-
-fn report(findings: &mut Findings, check: &str, found: anyhow::Result<String>) {
-    match found {
-        Ok(found) => findings.add(check, Verdict::Ok, found, ""),
-        Err(error) => findings.add(
-            check,
-            Verdict::Warn,
-            format!("{error:#}"),
-            "Start `worker run`: it declares exchange and queues.",
-        ),
-    }
-}
-
-/// The version that the broker names in the first frame of a plain connection; lapin keeps it
-/// to itself.
-async fn broker_version(url: &SecretUrl) -> Option<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let url = url.expose().ok()?;
-    if url.scheme() != "amqp" {
-        return None;
-    }
-    let address = (url.host_str()?.to_owned(), url.port().unwrap_or(5672));
-    let greeting = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-        stream.write_all(b"AMQP\0\0\x09\x01").await.ok()?;
-        let mut header = [0; 7];
-        stream.read_exact(&mut header).await.ok()?;
-        let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
-        let mut frame = vec![0; usize::try_from(size.min(65_536)).ok()?];
-        stream.read_exact(&mut frame).await.ok()?;
-        // In the table of properties: key length, key, type S, text length, text.
-        let key = b"\x07versionS";
-        let at = frame.windows(key.len()).position(|window| window == key)? + key.len();
-        let length = u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?);
-        let text = frame.get(at + 4..at + 4 + usize::try_from(length).ok()?)?;
-        Some(String::from_utf8_lossy(text).into_owned())
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(3), greeting)
-        .await
-        .ok()
-        .flatten()
 }

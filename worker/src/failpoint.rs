@@ -4,7 +4,7 @@
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
 //! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
 //! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
-//! there; `http` panics in the task that serves HTTP; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
+//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `http` panics in the task that serves HTTP; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
 //! standard error, until it is killed.
 
 #[cfg(debug_assertions)]
@@ -32,11 +32,17 @@ mod armed {
         if let Some((name, _)) = &*ORDER
             && name == place
         {
-            eprintln!("held at {place}");
+            acequia_telemetry::note!("held at {place}");
             loop {
                 std::thread::park();
             }
         }
+    }
+
+    pub fn clock() -> chrono::TimeDelta {
+        let ordered = ORDER.as_ref().filter(|(name, _)| name == "clock");
+        let seconds = ordered.and_then(|(_, seconds)| seconds.parse().ok());
+        chrono::TimeDelta::seconds(seconds.unwrap_or(0))
     }
 
     pub fn http() {
@@ -81,6 +87,15 @@ pub fn pass(place: &str) {
     armed::hold(place);
     #[cfg(not(debug_assertions))]
     let _ = place;
+}
+
+/// How far the machine's clock is made to differ.
+pub fn clock() -> chrono::TimeDelta {
+    #[cfg(debug_assertions)]
+    let shift = armed::clock();
+    #[cfg(not(debug_assertions))]
+    let shift = chrono::TimeDelta::zero();
+    shift
 }
 
 /// Before a message is decoded.

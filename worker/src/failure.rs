@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use sqlx::error::DatabaseError;
+
+use crate::db::Unfit;
 
 /// What went wrong, by what has to happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,17 @@ impl Failure {
     }
 }
 
+/// What an operator can do about an error: what its class says, unless more is known of it.
+#[must_use]
+pub fn remedy(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    if code.as_deref() == Some("25006") || Unfit::of(error).is_some() {
+        return "Bring a primary back, or let DATABASE_URL lead to it: `worker doctor` says what answers there. \
+                Messages wait in the queue meanwhile.";
+    }
+    Failure::of(error).remedy()
+}
+
 /// What an error says, for logs and for /readyz: PostgreSQL's text without the value that it refused,
 /// which may be personal data.
 #[must_use]
@@ -146,6 +160,17 @@ mod tests {
             Failure::Broken
         );
         assert_eq!(check(None), Failure::Broken);
+    }
+
+    #[test]
+    fn a_server_that_only_reads_has_a_remedy_of_its_own() {
+        for unfit in [Unfit::Standby, Unfit::ReadOnly, Unfit::HungUp] {
+            let error = sqlx::Error::from(unfit);
+            assert_eq!(Failure::of(&error), Failure::Down);
+            assert!(remedy(&error).contains("primary"));
+        }
+        let error = crate::db::no_answer(Duration::ZERO);
+        assert_eq!(remedy(&error), Failure::Down.remedy());
     }
 
     #[test]

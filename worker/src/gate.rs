@@ -10,9 +10,9 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
-use crate::config::{DatabaseArgs, duration};
+use crate::config::OperatorDatabase;
 use crate::text::{print_table, printable, time};
-use crate::{db, migrate, operator};
+use crate::{db, migrate, operator, settings};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -30,7 +30,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Mart, as marts.name; may be repeated; all when not given
     #[arg(long, value_name = "MART")]
     mart: Vec<String>,
@@ -46,7 +46,7 @@ pub struct OpenArgs {
     action: ActionArgs,
     /// For how long, as 30m, 2h or 1d, however much worse the rules get; until a rule passes or
     /// gets worse when not given
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = |text: &str| settings::GATE_FOR.parse(text))]
     period: Option<Duration>,
 }
 
@@ -61,7 +61,7 @@ pub struct CloseArgs {
 #[derive(Debug, Args)]
 struct ActionArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Mart, as marts.name; may be repeated; all when not given
     #[arg(long, value_name = "MART")]
     mart: Vec<String>,
@@ -202,7 +202,7 @@ fn print(done: &[Done], json: bool, verb: &str, nothing: &str) -> anyhow::Result
     if json {
         println!("{}", serde_json::to_string_pretty(done)?);
     } else if done.is_empty() {
-        eprintln!("{nothing}");
+        acequia_telemetry::note!("{nothing}");
     }
     for Done { mart, rule, until } in done.iter().filter(|_| !json) {
         let until = until.map_or_else(String::new, |until| format!(" until {}", time(until)));
@@ -221,7 +221,7 @@ fn code(good: bool) -> ExitCode {
 
 /// A connection, and the marts asked for; all of them are there.
 async fn start(
-    database: &DatabaseArgs,
+    database: &OperatorDatabase,
     marts: &[String],
 ) -> anyhow::Result<(PgConnection, Option<Vec<String>>)> {
     let mut connection = db::connect(&database.url()?, "gate")

@@ -19,6 +19,8 @@ struct State {
     /// Since when it has had work without a success.
     since: Option<Instant>,
     error: Option<String>,
+    /// What the server is at, while an answer takes long.
+    note: Option<String>,
     /// What it works for is refused to every process alike.
     refused: bool,
 }
@@ -101,7 +103,9 @@ impl Health {
                     let reason = (!ready).then(|| match &state.error {
                         Some(error) => error.clone(),
                         None if stalled => {
-                            format!("no answer for {} s", waited.as_secs())
+                            let note = state.note.as_ref();
+                            let note = note.map(|note| format!(": {note}")).unwrap_or_default();
+                            format!("no answer for {} s{note}", waited.as_secs())
                         }
                         None => "starting".to_owned(),
                     });
@@ -140,11 +144,17 @@ impl LoopHealth {
         });
     }
 
+    /// An answer takes long, and this is known of the reason.
+    pub fn waits(&self, note: String) {
+        self.with(|state| state.note = Some(note));
+    }
+
     /// The loop could not do its work.
     pub fn failed(&self, error: String) {
         self.with(|state| {
             state.since.get_or_insert_with(Instant::now);
             state.error = Some(error);
+            state.note = None;
             state.refused = false;
         });
     }
@@ -189,6 +199,10 @@ mod tests {
         promote.working();
         assert_eq!(reason(&health, LATER), None);
         assert_eq!(reason(&health, NOW).as_deref(), Some("no answer for 0 s"));
+        promote.waits("a lock".to_owned());
+        assert_eq!(reason(&health, LATER), None);
+        let reason_of_all = reason(&health, NOW);
+        assert_eq!(reason_of_all.as_deref(), Some("no answer for 0 s: a lock"));
         promote.failed("no table".to_owned());
         // The next attempt does not make the first failure younger, nor hide its reason.
         promote.working();

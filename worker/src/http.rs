@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::clock;
 use crate::failpoint;
 use crate::health::is_ready;
 use crate::ingest::Lane;
@@ -59,6 +60,7 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let shared = &server.shared;
     let reports = shared.health.report(shared.settings.stall_after);
     shared.metrics.loops.ready(&reports);
+    shared.metrics.loops.clock(shared.clock.ahead());
     server.status.update(shared).await;
     match server.status.page(&shared.metrics) {
         Ok(page) => (
@@ -90,6 +92,11 @@ async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let mut body = serde_json::json!({ "ready": ready, "loops": reports });
+    // No reason not to be ready: no date is judged by it.
+    let ahead = shared.clock.ahead();
+    if clock::is_off(ahead) {
+        body["clock_ahead_s"] = ahead.as_seconds_f64().into();
+    }
     if let Some(cause) = shared.health.waiting_for() {
         body["waiting_for"] = cause.into();
     }

@@ -1,4 +1,5 @@
 //! The `worker` command.
+#![warn(clippy::print_stderr)]
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -6,11 +7,14 @@ use std::thread::available_parallelism;
 
 use acequia_telemetry::LogArgs;
 use acequia_worker::config::{
-    ArchiveUrl, BrokerArgs, DatabaseArgs, LoopArgs, PasswordArgs, RuleArgs, duration,
+    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, ManagementArgs,
+    PasswordArgs, RuleArgs,
 };
-use acequia_worker::doctor::{self, Verdict};
+use acequia_worker::doctor::{self, Places, Verdict};
 use acequia_worker::refresh::Refreshed;
-use acequia_worker::{archive, check, db, gate, migrate, quarantine, refresh, run, trace};
+use acequia_worker::{
+    archive, check, db, gate, ledger, migrate, quarantine, refresh, run, settings, trace,
+};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -37,6 +41,11 @@ enum Command {
         database: DatabaseArgs,
         #[command(flatten)]
         passwords: PasswordArgs,
+        /// Set passwords also of roles that other databases of this server use
+        #[arg(long)]
+        take_over_roles: bool,
+        #[command(flatten)]
+        keep: KeepArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -57,7 +66,11 @@ enum Command {
         #[command(flatten)]
         broker: BrokerArgs,
         #[command(flatten)]
+        management: ManagementArgs,
+        #[command(flatten)]
         archive: ArchiveUrl,
+        #[command(flatten)]
+        archive_login: ArchiveLogin,
         /// Print a JSON list
         #[arg(long)]
         json: bool,
@@ -89,6 +102,11 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
+    /// Settle accounts of messages whose rows somebody removed
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
     /// Move closed partitions to the object store; list and verify archives
     Archive(archive::ArchiveArgs),
     /// Bring archived partitions back into the database
@@ -108,7 +126,7 @@ enum Command {
         )]
         addr: std::net::SocketAddr,
         /// Keep asking for this long before giving up
-        #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
+        #[arg(long, default_value = "0s", value_parser = |text: &str| settings::HEALTH_WAIT.parse(text), value_name = "TIME")]
         wait: std::time::Duration,
     },
 }
@@ -118,9 +136,11 @@ const LOG: &str = "info,lapin=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let started = cli.log.start(LOG, false, std::io::stderr);
-    let runtime = started.and_then(|()| runtime().context("starting threads"));
-    let outcome = runtime.and_then(|runtime| runtime.block_on(execute(cli.command)));
+    let outcome = (|| {
+        let _written_at_the_end = cli.log.start_service(LOG)?;
+        let runtime = runtime()?;
+        runtime.block_on(execute(cli.command))
+    })();
     outcome.unwrap_or_else(|error| {
         cli.log.failed(&error);
         ExitCode::from(2)
@@ -129,13 +149,14 @@ fn main() -> ExitCode {
 
 /// One thread for two cores, unless `TOKIO_WORKER_THREADS` says otherwise. The AMQP library has threads
 /// of its own and most of the work is done by servers: more threads would mostly wake each other.
-fn runtime() -> std::io::Result<Runtime> {
+fn runtime() -> anyhow::Result<Runtime> {
+    let threads = match std::env::var("TOKIO_WORKER_THREADS") {
+        Ok(text) => (settings::TOKIO_WORKER_THREADS.parse(&text)).map_err(anyhow::Error::msg)?,
+        Err(_) => (available_parallelism().map_or(1, NonZero::get) / 2).max(1),
+    };
     let mut builder = Builder::new_multi_thread();
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        builder.worker_threads((cores / 2).max(1));
-    }
-    builder.enable_all().build()
+    builder.worker_threads(threads).enable_all();
+    builder.build().context("starting threads")
 }
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
@@ -143,18 +164,25 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate {
             database,
             passwords,
+            take_over_roles,
+            keep,
             json,
         } => {
-            let passwords = passwords.passwords()?;
-            let report = migrate::migrate(&database.url()?, &passwords).await?;
+            let options = migrate::Options {
+                passwords: passwords.passwords()?,
+                take_over_roles,
+                keep: keep.given(),
+            };
+            let report = migrate::migrate_with(&database.url()?, &options).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {
                 println!(
-                    "schema version {}: {} migrations and {} routines applied",
+                    "schema version {}: {} migrations and {} routines applied, {} rights changed",
                     report.version,
                     report.migrations.len(),
-                    report.routines.len()
+                    report.routines.len(),
+                    report.rights
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -170,12 +198,22 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor {
             database,
             broker,
+            management,
             archive,
+            archive_login,
             json,
         } => {
             let domains = run::domains_of(&[])?;
-            let findings =
-                doctor::examine(&database.url()?, &broker.url()?, &domains, &archive).await;
+            let management = management.url()?;
+            let database = database.url()?;
+            let places = Places {
+                database: &database,
+                broker: &broker.url()?,
+                management: management.as_ref(),
+                archive: &archive,
+            };
+            let mut findings = doctor::examine(places, &domains).await;
+            findings.extend(doctor::of_archive(&archive_login, &database).await);
             if json {
                 println!("{}", serde_json::to_string_pretty(&findings)?);
             } else {
@@ -236,6 +274,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
+        Command::Ledger { command } => ledger::execute(command).await,
         Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
         Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,
         Command::Purge(args) => archive::purge(args, stop_on_signal()?).await,
@@ -302,7 +341,7 @@ async fn health(addr: std::net::SocketAddr, wait: std::time::Duration) -> anyhow
             Err(_) => format!("{addr}: no answer within 3 s"),
         };
         if tokio::time::Instant::now() >= deadline {
-            eprintln!("not ready: {found}");
+            acequia_telemetry::note!("not ready: {found}");
             return Ok(ExitCode::FAILURE);
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -1,17 +1,19 @@
-//! Housekeeping: partitions for the days to come, rows whose parent never came, retention.
+//! Housekeeping: partitions for the days to come, rows whose parent never came, accounts, retention.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::config::LoopArgs;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
-/// Makes missing partitions; returns how many.
+/// Makes missing partitions; returns how many. One that somebody keeps it from is made later.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
@@ -38,21 +40,121 @@ pub async fn expire_pending(
         .await
 }
 
-/// Removes staged rows, quarantined messages and logs that are older than the settings say, a
-/// bounded number at a time; returns what went, per table.
+/// Resolves rows of quarantine of which a copy was accepted by a worker that ran beside; returns how
+/// many.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
+pub async fn resolve_copies(connection: &mut PgConnection, domain: &str) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select core.resolve_copies($1)")
+        .bind(domain)
+        .fetch_one(connection)
+        .await
+}
+
+/// What a round of retention did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// What went, per table.
+    pub removed: Vec<(String, i64)>,
+    /// Time was up before everything had gone.
+    pub more: bool,
+}
+
+/// Removes staged rows, quarantined messages, batches and logs that are older than the settings
+/// say, as seen at an instant of the server's clock, in short transactions one after the other,
+/// until nothing is left or `within` is over.
+///
+/// # Errors
+/// Whatever PostgreSQL answers, except that somebody holds a lock: then it goes another time.
 pub async fn retain(
     connection: &mut PgConnection,
     settings: &LoopArgs,
-) -> sqlx::Result<Vec<(String, i64)>> {
-    sqlx::query_as("select * from core.retain($1, $2, $3)")
-        .bind(interval(settings.staging_keep))
-        .bind(interval(settings.quarantine_keep))
-        .bind(interval(settings.log_keep))
-        .fetch_all(connection)
-        .await
+    at: DateTime<Utc>,
+    within: Duration,
+) -> sqlx::Result<Retained> {
+    let begun = Instant::now();
+    let keep = [
+        settings.staging_keep,
+        settings.quarantine_keep,
+        settings.log_keep,
+    ]
+    .map(interval);
+    let [staging, quarantine, logs] = &keep;
+    let steps: Vec<(String, String)> =
+        sqlx::query_as("select * from core.retention_steps($1, $2, $3)")
+            .bind(staging)
+            .bind(quarantine)
+            .bind(at)
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut removed: BTreeMap<String, i64> = BTreeMap::new();
+    let mut more = false;
+    'steps: for (step, what) in steps {
+        let (mut from, mut attempts) = (None::<i64>, 0);
+        loop {
+            if begun.elapsed() >= within {
+                more = true;
+                break 'steps;
+            }
+            let step_begun = Instant::now();
+            let done: sqlx::Result<(i64, Option<i64>)> =
+                sqlx::query_as("select * from core.retain_step($1, $2, $3, $4, $5, $6, $7)")
+                    .bind(&step)
+                    .bind(&what)
+                    .bind(staging)
+                    .bind(quarantine)
+                    .bind(logs)
+                    .bind(at)
+                    .bind(from)
+                    .fetch_one(&mut *connection)
+                    .await;
+            let next = match done {
+                Ok((rows, next)) => {
+                    if rows > 0 {
+                        *removed.entry(name_of(&step, &what)).or_default() += rows;
+                    }
+                    next
+                }
+                Err(error) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
+                    attempts += 1;
+                    // Who waits behind the last attempt goes first.
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                    continue;
+                }
+                Err(error) if is_locked(&error) => {
+                    debug!(what, "somebody reads or writes it for long: kept for now");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            let Some(next) = next else { break };
+            from = Some(next);
+            // Half of the time at most is taken from the messages.
+            tokio::time::sleep(step_begun.elapsed()).await;
+        }
+    }
+    Ok(Retained {
+        removed: removed.into_iter().collect(),
+        more,
+    })
+}
+
+/// How a step is told of: by the table that rows went from, or by the partition that went.
+fn name_of(step: &str, what: &str) -> String {
+    match step {
+        "batches" => "core.batches".to_owned(),
+        "thin" => format!("core.{what} (thinned)"),
+        "day" => format!("{what} (partition)"),
+        _ => what.to_owned(),
+    }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// A time span as PostgreSQL takes it.
@@ -76,6 +178,7 @@ impl Work for Maintain {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
+        shared.clock.read(connection).await?;
         let time_to_live = shared.settings.orphan_ttl;
         let made = ensure_partitions(connection).await?;
         if made > 0 {
@@ -91,17 +194,53 @@ impl Work for Maintain {
                 .ingest
                 .expired(domain.name, &entity, &code, rows);
         }
-        for (what, removed) in retain(connection, &shared.settings).await? {
+        let resolved = resolve_copies(connection, domain.name).await?;
+        if resolved > 0 {
+            info!(
+                event = "quarantine.resolved",
+                domain = domain.name,
+                rows = resolved,
+                "rows of quarantine resolved: copies of them were accepted"
+            );
+        }
+        settle(connection, domain.name).await?;
+        let at = sqlx::query_scalar("select now()")
+            .fetch_one(&mut *connection)
+            .await?;
+        let retained = retain(connection, &shared.settings, at, RETAIN_WITHIN).await?;
+        for (what, removed) in retained.removed {
             info!(
                 event = "retention.removed",
                 what, removed, "retention ended"
             );
+        }
+        if retained.more {
+            return Ok(Step::Again);
         }
         // Often enough that a short time to live means what it says.
         Ok(Step::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
     }
 }
 
+/// Settles the accounts that promotion left open because it fails.
+async fn settle(connection: &mut PgConnection, domain: &str) -> sqlx::Result<()> {
+    loop {
+        let settled: i32 = sqlx::query_scalar("select core.settle_alone($1)")
+            .bind(domain)
+            .fetch_one(&mut *connection)
+            .await?;
+        if settled == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// How long retention may go on before the rest of housekeeping has a turn, and the worker may stop.
+const RETAIN_WITHIN: Duration = Duration::from_secs(5);
+/// Attempts to get a lock for 100 ms, which readers of a table may keep from it for long.
+const LOCK_ATTEMPTS: u32 = 3;
+/// Pause between them.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// Shortest and longest pause of housekeeping.
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);

@@ -2,9 +2,13 @@
 //!
 //! refinery takes no lock: `migrate` takes one for the whole of its work.
 
+mod check;
 mod driver;
+mod kept;
+mod replace;
+mod roles;
+mod routines;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
@@ -12,21 +16,20 @@ use acequia_link::SecretUrl;
 use anyhow::{Context, bail};
 use driver::Driver;
 use embedded::migrations;
-use include_dir::{Dir, include_dir};
-use postgres_protocol::password::scram_sha_256;
-use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use kept::Kept;
+use routines::File;
+use sqlx::{Connection, PgConnection};
 use tracing::info;
 
-use crate::db;
+use crate::maintain::interval;
+use crate::{db, pooler};
+
+pub use check::check;
 
 #[allow(missing_docs)]
 mod embedded {
     refinery::embed_migrations!("../sql/migrations");
 }
-
-static ROUTINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/routines");
-static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/rules");
 
 const HISTORY: &str = "core.refinery_schema_history";
 /// How long to wait before asking again for a lock that cannot be waited for.
@@ -44,16 +47,25 @@ const NO_OLDER_PROGRAM: &str = "select pg_try_advisory_lock(181292314) or not ex
     select from pg_locks l join pg_stat_activity a on a.pid = l.pid \
     where l.locktype = 'advisory' and (l.classid, l.objid, l.objsubid) = (0, 181292314, 1) and l.granted \
       and a.datname = current_database() and a.usename = current_user and l.pid <> pg_backend_pid())";
+/// Schema version of the oldest program that works on this schema. A migration that takes away what
+/// such a program uses raises it to the first version that does without: first expand, then contract.
+const OLDEST_SERVED: i32 = 7;
 
-/// PostgreSQL lets everybody fill the disk with temporary tables, and run a statement for ever: one
-/// that an analyst has forgotten, or that Grafana no longer waits for, takes a processor from
-/// promotion and keeps vacuum from its work. A default, not a limit: who needs longer says so in
-/// the session. Said each time: what belongs to a database from outside is in no dump of it, and no
-/// copy has it.
-const OF_THE_DATABASE: &str = "do $$ begin \
-    execute format('revoke temporary on database %I from public', current_database()); \
-    execute format('alter role acequia_analyst in database %I set statement_timeout = %L', current_database(), '60s'); \
-    end $$";
+/// Locks that are taken inside a snapshot must be there before it.
+const LOCKS: &str = "insert into core.locks (name) \
+    select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized' on conflict do nothing";
+
+/// What is asked of `migrate` besides.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Passwords of login roles: (role, password). The server never sees them, only what it needs
+    /// to check them.
+    pub passwords: Vec<(&'static str, String)>,
+    /// Whether a role that other databases of the server use may get another password.
+    pub take_over_roles: bool,
+    /// How long data are kept: (row of `core.retention`, time).
+    pub keep: Vec<(&'static str, Duration)>,
+}
 
 /// What `migrate` did.
 #[derive(Debug, Default, serde::Serialize)]
@@ -62,6 +74,8 @@ pub struct Report {
     pub migrations: Vec<String>,
     /// Routines and rules applied now; empty when none had changed.
     pub routines: Vec<String>,
+    /// Rights of roles that were granted or revoked.
+    pub rights: i32,
     /// Version of the schema.
     pub version: i32,
 }
@@ -69,20 +83,54 @@ pub struct Report {
 /// Brings the schema to the version of this program. Safe to call from several processes at
 /// once and again at any time.
 ///
-/// `passwords` are set for the login roles of the platform: (role, password). The server never
-/// sees them, only what it needs to check them.
+/// # Errors
+/// As [`migrate_with`].
+pub async fn migrate(
+    url: &SecretUrl,
+    passwords: &[(&'static str, String)],
+) -> anyhow::Result<Report> {
+    let options = Options {
+        passwords: passwords.to_vec(),
+        ..Options::default()
+    };
+    migrate_with(url, &options).await
+}
+
+/// The same with more options.
 ///
 /// # Errors
-/// When the database does not answer, an SQL file fails, or the schema is newer than this
-/// program.
-pub async fn migrate(url: &SecretUrl, passwords: &[(&str, String)]) -> anyhow::Result<Report> {
+/// When the database does not answer, an SQL file fails, something of the catalog is missing
+/// afterwards, the schema is newer than this program, or a password would lock out another database.
+pub async fn migrate_with(url: &SecretUrl, options: &Options) -> anyhow::Result<Report> {
+    pooler::refuse(url).await?;
     // Its transaction, and with it the lock, ends with the connection.
     let alone = alone(url).await?;
     let mut connection = db::connect(url, "migrate").await.context("database")?;
-    let report = apply(&mut connection, passwords).await?;
+    let report = apply(&mut connection, url, options)
+        .await
+        .map_err(with_detail)?;
     connection.close().await?;
     alone.close().await?;
     Ok(report)
+}
+
+/// Adds what the server says besides about objects that depend on each other: there it names the
+/// view that is in the way. Elsewhere the detail may quote data.
+fn with_detail(error: anyhow::Error) -> anyhow::Error {
+    let database = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>())
+        .find_map(sqlx::Error::as_database_error)
+        .filter(|error| matches!(error.code().as_deref(), Some("2BP01" | "0A000")));
+    let detail = database
+        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
+        .and_then(|error| error.detail().map(ToOwned::to_owned));
+    match detail {
+        Some(detail) => error.context(format!(
+            "{detail}. Drop the view named here, run `worker migrate` again, and make it again"
+        )),
+        None => error,
+    }
 }
 
 /// A session that keeps other migrations away for as long as it lives. One of its own: a lock on a
@@ -115,7 +163,8 @@ async fn alone(url: &SecretUrl) -> anyhow::Result<PgConnection> {
 
 async fn apply(
     connection: &mut PgConnection,
-    passwords: &[(&str, String)],
+    url: &SecretUrl,
+    options: &Options,
 ) -> anyhow::Result<Report> {
     // A migration takes the time it takes, and so does waiting for another process's. What is
     // not there to be dropped is no news.
@@ -130,26 +179,17 @@ async fn apply(
     .execute(&mut *connection)
     .await
     .context("schema core; the role must own the database")?;
-    // Asked before refinery runs: it would only find that a migration of its own is missing.
-    let history: Option<String> = sqlx::query_scalar("select to_regclass($1)::text")
-        .bind(HISTORY)
-        .fetch_one(&mut *connection)
-        .await?;
-    let version: i32 = match history {
-        Some(_) => {
-            sqlx::query_scalar(
-                "select coalesce(max(version), 0)::int from core.refinery_schema_history",
-            )
-            .fetch_one(&mut *connection)
-            .await?
-        }
-        None => 0,
-    };
+    let version = version(connection).await?;
     if version > latest() {
         bail!(
             "the schema has version {version}, this program knows {} only: use the newer program",
             latest()
         );
+    }
+    let files = routines::files();
+    let kept = keep(connection, &files).await?;
+    if version < latest() {
+        kept.write(connection).await?;
     }
     let mut runner = migrations::runner();
     runner.set_migration_table_name(HISTORY);
@@ -166,182 +206,85 @@ async fn apply(
         version: latest(),
         ..Report::default()
     };
-    report.routines = apply_routines(connection).await?;
-    for (role, password) in passwords {
-        set_password(connection, role, password).await?;
+    // Now there is a place for it.
+    if !report.migrations.is_empty() {
+        kept.write(connection).await?;
     }
-    sqlx::raw_sql(OF_THE_DATABASE)
-        .execute(&mut *connection)
-        .await
-        .context("rights on the database")?;
+    report.routines = routines::apply(connection, &kept).await?;
+    check::write_served(connection).await?;
+    for (what, time) in &options.keep {
+        keep_for(connection, what, *time).await?;
+    }
     sqlx::query("select core.ensure_partitions(), core.guard_references()")
         .execute(&mut *connection)
         .await?;
+    sqlx::query(LOCKS).execute(&mut *connection).await?;
+    report.rights = sqlx::query_scalar("select core.apply_rights()")
+        .fetch_one(&mut *connection)
+        .await
+        .context("rights of the roles")?;
+    for (role, password) in &options.passwords {
+        roles::set_password(connection, url, role, password, options.take_over_roles).await?;
+    }
+    roles::limit(connection).await?;
+    let missing = check::missing(connection, &files).await?;
+    if !missing.is_empty() {
+        bail!("applied, but the schema lacks {}", missing.join(", "));
+    }
     info!(
         event = "migrate.done",
         version = report.version,
         migrations = report.migrations.len(),
         routines = report.routines.len(),
+        rights = report.rights,
         "schema is up to date"
     );
     Ok(report)
 }
 
-/// Applies routines and rules in one transaction if any of them has changed. All of them, since
-/// views build on each other.
-async fn apply_routines(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    let files = routines();
-    let wanted: BTreeMap<String, String> = files
-        .iter()
-        .map(|(path, text)| (path.clone(), checksum(text)))
-        .chain([("catalog".to_owned(), checksum(&catalog_text()))])
-        .collect();
-    let present: Vec<(String, String)> = sqlx::query_as("select path, checksum from core.routines")
-        .fetch_all(&mut *connection)
+/// Version of the schema, 0 when there is none. Asked before refinery runs: it would only find that a
+/// migration of its own is missing.
+async fn version(connection: &mut PgConnection) -> sqlx::Result<i32> {
+    let history: Option<String> = sqlx::query_scalar("select to_regclass($1)::text")
+        .bind(HISTORY)
+        .fetch_one(&mut *connection)
         .await?;
-    if wanted == present.into_iter().collect() {
-        return Ok(Vec::new());
+    if history.is_none() {
+        return Ok(0);
     }
-    // One snapshot: marts are built anew, and `core.marts_rebuilt` notes what they show.
-    let mut transaction = connection
-        .begin_with("begin isolation level repeatable read")
-        .await?;
-    sqlx::query("delete from core.entities")
-        .execute(&mut *transaction)
-        .await?;
-    for (position, entity) in entities().into_iter().enumerate() {
-        let fields: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
-        sqlx::query(
-            "insert into core.entities (domain, entity, position, staging, merge, core_table, key_columns, fields) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(entity.domain)
-        .bind(entity.name)
-        .bind(i32::try_from(position)?)
-        .bind(entity.staging)
-        .bind(entity.merge)
-        .bind(entity.core)
-        .bind(entity.key)
-        .bind(fields)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    for (path, text) in &files {
-        sqlx::raw_sql(*text)
-            .execute(&mut *transaction)
-            .await
-            .with_context(|| format!("sql/{path}"))?;
-    }
-    sqlx::query("select core.marts_rebuilt()")
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query("delete from core.routines")
-        .execute(&mut *transaction)
-        .await?;
-    for (path, checksum) in &wanted {
-        sqlx::query("insert into core.routines (path, checksum) values ($1, $2)")
-            .bind(path)
-            .bind(checksum)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    Ok(files.into_iter().map(|(path, _)| path).collect())
-}
-
-/// The catalog as text: what `core.entities` is made from.
-fn catalog_text() -> String {
-    entities()
-        .into_iter()
-        .map(|entity| {
-            let fields: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
-            let (domain, name) = (entity.domain, entity.name);
-            let (staging, merge, core) = (entity.staging, entity.merge, entity.core);
-            format!(
-                "{domain} {name} {staging} {merge} {core} {:?} {fields:?}\n",
-                entity.key
-            )
-        })
-        .collect()
-}
-
-fn entities() -> Vec<&'static acequia_contracts::Entity> {
-    catalog()
-        .iter()
-        .flat_map(|domain| &domain.entities)
-        .collect()
-}
-
-/// The repeatable files in the order in which they are applied: the platform's own, each
-/// domain's, rules, and grants last.
-fn routines() -> Vec<(String, &'static str)> {
-    const GRANTS: &str = "9_grants.sql";
-    let core = || sql_files(&ROUTINES, "routines", "core");
-    let mut files: Vec<_> = core()
-        .into_iter()
-        .filter(|(path, _)| !path.ends_with(GRANTS))
-        .collect();
-    for domain in catalog() {
-        files.extend(sql_files(&ROUTINES, "routines", domain.name));
-        let rules = format!("{}.sql", domain.name);
-        if let Some(text) = RULES.get_file(&rules).and_then(|file| file.contents_utf8()) {
-            files.push((format!("rules/{rules}"), text));
-        }
-    }
-    files.extend(
-        core()
-            .into_iter()
-            .filter(|(path, _)| path.ends_with(GRANTS)),
-    );
-    files
-}
-
-fn sql_files(root: &'static Dir<'static>, name: &str, folder: &str) -> Vec<(String, &'static str)> {
-    let mut files: Vec<_> = root
-        .get_dir(folder)
-        .into_iter()
-        .flat_map(Dir::files)
-        .filter(|file| {
-            file.path()
-                .extension()
-                .is_some_and(|extension| extension == "sql")
-        })
-        .filter_map(|file| {
-            Some((
-                format!("{name}/{}", file.path().display()),
-                file.contents_utf8()?,
-            ))
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-fn checksum(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Sends only a verifier: a server logs statements, and shows them in `pg_stat_activity`.
-/// It cannot be a parameter of `alter role`; the server itself quotes it.
-async fn set_password(
-    connection: &mut PgConnection,
-    role: &str,
-    password: &str,
-) -> anyhow::Result<()> {
-    let statement: String =
-        sqlx::query_scalar("select format('alter role %I password %L', $1::text, $2::text)")
-            .bind(role)
-            .bind(scram_sha_256(password.as_bytes()))
-            .fetch_one(&mut *connection)
-            .await?;
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(connection)
+    sqlx::query_scalar("select coalesce(max(version), 0)::int from core.refinery_schema_history")
+        .fetch_one(connection)
         .await
-        .with_context(|| format!("password of role {role}"))?;
-    Ok(())
+}
+
+/// What others have made of our views.
+async fn keep(connection: &mut PgConnection, files: &[File]) -> sqlx::Result<Kept> {
+    let domains = catalog().iter().map(|domain| domain.name);
+    let schemas: Vec<_> = domains.chain(["core", "raw", "stg", "marts"]).collect();
+    let objects: Vec<_> = files.iter().flat_map(File::objects).collect();
+    Kept::find(connection, &schemas, &objects).await
+}
+
+/// Sets a period of `core.retention`.
+async fn keep_for(connection: &mut PgConnection, what: &str, time: Duration) -> anyhow::Result<()> {
+    let set = sqlx::query("update core.retention set keep = $2 where what = $1")
+        .bind(what)
+        .bind(interval(time))
+        .execute(connection)
+        .await;
+    match set {
+        Ok(_) => Ok(()),
+        Err(error) if code(&error).as_deref() == Some("23514") => bail!(
+            "{what} cannot be kept for {} h only: staging at least 1 day, quarantine 30 days, logs 7 days",
+            time.as_secs() / 3600
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    error.code().map(std::borrow::Cow::into_owned)
 }
 
 /// The newest migration of this program.
@@ -355,52 +298,6 @@ pub fn latest() -> i32 {
         .unwrap_or(0)
 }
 
-/// Insists that the schema has exactly the version of this program.
-///
-/// # Errors
-/// When it is older, newer or not there; the text says what to do.
-pub async fn check(connection: &mut PgConnection) -> anyhow::Result<()> {
-    let found: Result<Option<i32>, _> =
-        sqlx::query_scalar("select max(version)::int from core.refinery_schema_history")
-            .fetch_one(&mut *connection)
-            .await;
-    let version = match found {
-        Ok(version) => version.unwrap_or(0),
-        Err(sqlx::Error::Database(error))
-            if error.code().is_some_and(|code| code.starts_with("42")) =>
-        {
-            bail!(
-                "the schema is not there, or this role may not see it: run `worker migrate` as the owner of the database"
-            )
-        }
-        Err(error) => return Err(error).context("reading the schema's version"),
-    };
-    if version < latest() {
-        bail!(
-            "the schema has version {version}, this program needs {}: run `worker migrate`",
-            latest()
-        );
-    }
-    if version > latest() {
-        bail!(
-            "the schema has version {version}, this program knows {} only: use the newer program",
-            latest()
-        );
-    }
-    let present: Vec<(String, String)> = sqlx::query_as("select path, checksum from core.routines")
-        .fetch_all(connection)
-        .await
-        .context("reading the routines' versions")?;
-    let present: BTreeMap<_, _> = present.into_iter().collect();
-    let missing = routines()
-        .into_iter()
-        .find(|(path, text)| present.get(path) != Some(&checksum(text)));
-    if let Some((path, _)) = missing {
-        bail!("sql/{path} is not applied as this program has it: run `worker migrate`");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,21 +305,11 @@ mod tests {
     /// refinery skips files whose names it does not understand without a word.
     #[test]
     fn every_migration_file_is_seen() {
-        static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sql/migrations");
+        static FILES: include_dir::Dir<'_> =
+            include_dir::include_dir!("$CARGO_MANIFEST_DIR/../sql/migrations");
         assert_eq!(
             FILES.files().count(),
             migrations::runner().get_migrations().len()
-        );
-    }
-
-    #[test]
-    fn every_routine_file_belongs_to_a_domain() {
-        let known = ROUTINES.dirs().flat_map(Dir::files).count() + RULES.files().count();
-        assert_eq!(routines().len(), known);
-        assert!(
-            routines()
-                .last()
-                .is_some_and(|(path, _)| path.ends_with("9_grants.sql"))
         );
     }
 }

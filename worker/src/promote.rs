@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
-use crate::failure::describe;
+use crate::acknowledged::look;
+use crate::db::Session;
+use crate::failure::{Failure, describe};
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -31,6 +33,9 @@ pub struct Promoted {
     pub batches: i32,
     /// Publish time of the oldest message in it.
     pub oldest_published_at: Option<DateTime<Utc>>,
+    /// Rows that the core refused, which are in quarantine now.
+    #[sqlx(default)]
+    pub refused: i64,
 }
 
 impl Promoted {
@@ -47,16 +52,37 @@ const REST: Duration = Duration::from_micros(50);
 const SHORTEST_REST: Duration = Duration::from_millis(3);
 const LONGEST_REST: Duration = Duration::from_millis(30);
 
-/// Merges the oldest staged batches of a domain, up to about `max_rows` rows.
+/// Merges all staged rows of some batches together.
+const TOGETHER: &str = "select * from core.promote($1, $2)";
+/// Merges them in parts, down to the rows that are refused, which go to quarantine.
+const IN_PARTS: &str = "select * from core.isolate($1, $2)";
+
+/// Merges the oldest staged batches of a domain, up to about `max_rows` rows. Rows that a table of
+/// the core refuses go to quarantine.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers; nothing is promoted then.
+/// Whatever PostgreSQL answers other than a refused row, and when so many rows are refused that the
+/// data cannot be at fault (SQLSTATE AQ001); nothing is promoted then.
 pub async fn promote(
     connection: &mut PgConnection,
     domain: &str,
     max_rows: i32,
 ) -> sqlx::Result<Vec<Promoted>> {
-    sqlx::query_as("select * from core.promote($1, $2)")
+    match merge(connection, TOGETHER, domain, max_rows).await {
+        Err(error) if Failure::of(&error) == Failure::BadData => {
+            merge(connection, IN_PARTS, domain, max_rows).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn merge(
+    connection: &mut PgConnection,
+    way: &'static str,
+    domain: &str,
+    max_rows: i32,
+) -> sqlx::Result<Vec<Promoted>> {
+    sqlx::query_as(way)
         .bind(domain)
         .bind(max_rows)
         .fetch_all(connection)
@@ -71,6 +97,28 @@ where b.domain = $1 and b.state = 'promoted' and b.promoted_at >= now()
   and b.xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296
 order by b.batch_id";
 
+/// Promotes in one way and lists the batches with their spans.
+async fn merge_and_list(
+    connection: &mut PgConnection,
+    way: &'static str,
+    domain: &str,
+    max_rows: i32,
+) -> sqlx::Result<(Vec<Promoted>, Vec<(i64, Option<String>)>)> {
+    // Dropped after an error, it is rolled back before the next statement.
+    let mut transaction = connection.begin().await?;
+    let promoted = merge(&mut transaction, way, domain, max_rows).await?;
+    let batches = if promoted.is_empty() {
+        Vec::new()
+    } else {
+        sqlx::query_as(PROMOTED_NOW)
+            .bind(domain)
+            .fetch_all(&mut *transaction)
+            .await?
+    };
+    transaction.commit().await?;
+    Ok((promoted, batches))
+}
+
 /// Promotes inside a span, linked to those of the batches; also returns the span for the log.
 async fn traced(
     traces: &Traces,
@@ -79,21 +127,16 @@ async fn traced(
     max_rows: i32,
 ) -> sqlx::Result<(Vec<Promoted>, tracing::Span)> {
     let at = SystemTime::now();
-    let mut transaction = connection.begin().await?;
-    let outcome = promote(&mut transaction, domain, max_rows).await;
-    let batches: Vec<(i64, Option<String>)> = match &outcome {
-        Ok(promoted) if promoted.is_empty() => Vec::new(),
-        Ok(_) => {
-            sqlx::query_as(PROMOTED_NOW)
-                .bind(domain)
-                .fetch_all(&mut *transaction)
-                .await?
-        }
-        Err(_) => Vec::new(),
-    };
-    if outcome.is_ok() {
-        transaction.commit().await?;
+    let mut outcome = merge_and_list(connection, TOGETHER, domain, max_rows).await;
+    if let Err(error) = &outcome
+        && Failure::of(error) == Failure::BadData
+    {
+        outcome = merge_and_list(connection, IN_PARTS, domain, max_rows).await;
     }
+    let (outcome, batches) = match outcome {
+        Ok((promoted, batches)) => (Ok(promoted), batches),
+        Err(error) => (Err(error), Vec::new()),
+    };
     if outcome.as_ref().is_ok_and(Vec::is_empty) {
         return Ok((Vec::new(), tracing::Span::none()));
     }
@@ -145,7 +188,9 @@ pub struct Promote;
 impl Work for Promote {
     const NAME: &'static str = "promote";
 
-    async fn prepare(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+    async fn prepare(&self, connection: &mut Session, shared: &Shared) -> sqlx::Result<()> {
+        // A lane meets a new server when it has something to write; this loop meets it at once.
+        look(connection, shared).await?;
         if !check_references_per_statement(connection).await? {
             warn!(
                 event = "promote.slow",
@@ -177,6 +222,10 @@ impl Work for Promote {
         log.in_scope(|| {
             let metrics = &shared.metrics.promotion;
             metrics.promoted(domain.name, &promoted, begun.elapsed());
+            for entity in promoted.iter().filter(|entity| entity.refused > 0) {
+                let metrics = &shared.metrics.ingest;
+                metrics.refused(domain.name, &entity.entity, entity.refused);
+            }
         });
         // What comes meanwhile goes with the next.
         let rows: i64 = promoted.iter().map(Promoted::rows).sum();

@@ -44,9 +44,7 @@ pub async fn due(
     sqlx::query_as(
         "select mart, case when not due then blocking_rules end from core.mart_status
          where domain = $1 and needs_refresh
-           and ($2 is null or coalesce(behind_since, '-infinity') <= now() - objective / 4 or (
-               select coalesce(sum(e.staged), 0) from core.batches b join core.batch_entities e using (batch_id)
-               where b.domain = $1 and b.state = 'staged') <= $2)
+           and ($2 is null or coalesce(behind_since, '-infinity') <= now() - objective / 4 or core.staged_rows($1) <= $2)
          order by position",
     )
     .bind(domain)

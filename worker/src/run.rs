@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
+use crate::clock::Clock;
 use crate::config::{LoopArgs, SecretUrl};
 use crate::deliver::Deliver;
 use crate::failure::Failure;
@@ -26,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
 use crate::worker_loop::Work as _;
-use crate::{db, http, migrate, worker_loop};
+use crate::{db, http, migrate, pooler, worker_loop};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -48,6 +50,10 @@ pub struct Shared {
     pub metrics: Metrics,
     /// State of the loops.
     pub health: Health,
+    /// The time, by the database's clock.
+    pub clock: Clock,
+    /// What was acknowledged last.
+    pub acknowledged: Memory,
     /// What the lanes see of their queues.
     pub looks: Arc<Looks>,
     /// Where spans go, when tracing is on.
@@ -90,13 +96,16 @@ pub async fn run(
     let archivers = (domains.iter())
         .map(|_| {
             let url = settings.archive_url.as_deref();
-            Archiver::new(url, &settings.archive_schedule, stop.clone())
+            let login = settings.archive_login.url(&database)?;
+            Archiver::new(url, login, &settings.archive_schedule, stop.clone())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let shared = Arc::new(Shared {
         worker: format!("{}:{}", hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
+        clock: Clock::default(),
+        acknowledged: Memory::default(),
         looks: Arc::new(Looks::new(&Lane::of(&domains))),
         traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
         staged: domains
@@ -227,13 +236,23 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
     if names.is_empty() {
         return Ok(acequia_contracts::catalog().iter().collect());
     }
-    names
-        .iter()
-        .map(|name| {
-            acequia_contracts::domain(name)
-                .with_context(|| format!("there is no domain {name}; there is {}", known()))
-        })
-        .collect()
+    let mut domains: Vec<&'static Domain> = Vec::new();
+    for name in names {
+        let name = name.trim();
+        if name.is_empty() {
+            bail!(
+                "DOMAINS has an empty name; there is {}. Leave it out to work for all of them",
+                known()
+            );
+        }
+        let domain = acequia_contracts::domain(name)
+            .with_context(|| format!("there is no domain {name}; there is {}", known()))?;
+        if domains.iter().any(|other| other.name == domain.name) {
+            bail!("DOMAINS names {name} twice: name each domain once");
+        }
+        domains.push(domain);
+    }
+    Ok(domains)
 }
 
 /// Waits until the database answers, then insists that its schema is this program's.
@@ -264,6 +283,7 @@ async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::R
 
 async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
     const WITHIN: Duration = Duration::from_secs(30);
+    pooler::refuse(database).await?;
     let mut connection = db::connect(database, "start").await.context("database")?;
     let check = migrate::check(&mut connection);
     match tokio::time::timeout(WITHIN, check).await {

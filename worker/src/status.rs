@@ -21,15 +21,15 @@ const PATIENCE: Duration = Duration::from_millis(7);
 
 const DOMAINS: &str = "
 select d.domain,
-       coalesce(s.rows, 0)::float8 as staged, coalesce(s.age, 0)::float8 as staged_age,
+       coalesce(c.staged, 0)::float8 as staged, coalesce(s.age, 0)::float8 as staged_age,
        coalesce(p.rows, 0)::float8 as pending, coalesce(q.rows, 0)::float8 as quarantine,
-       coalesce(c.difference, 0)::float8 as difference,
+       coalesce(c.difference, 0)::float8 as difference, coalesce(c.written_off, 0)::float8 as written_off,
        coalesce(o.rows, 0)::float8 as told, coalesce(o.age, 0)::float8 as told_age
 from (select distinct domain from core.entities) d
-left join (
-    select b.domain, sum(e.staged) as rows, extract(epoch from now() - min(b.received_at)) as age
-    from core.batches b join core.batch_entities e using (batch_id) where b.state = 'staged' group by b.domain
-) s using (domain)
+left join lateral (
+    select extract(epoch from now() - b.received_at) as age
+    from core.batches b where b.domain = d.domain and b.state = 'staged' order by b.batch_id limit 1
+) s on true
 left join (
     select split_part(entity, '.', 1) as domain, count(*) as rows from core.pending group by 1
 ) p using (domain)
@@ -37,7 +37,8 @@ left join (
     select domain, count(*) as rows from core.quarantine_open group by domain
 ) q using (domain)
 left join (
-    select domain, sum(abs(difference)) as difference from core.conservation group by domain
+    select domain, sum(abs(difference)) as difference, sum(staged) as staged, sum(written_off) as written_off
+    from core.conservation group by domain
 ) c using (domain)
 left join (
     select domain, count(*) as rows, extract(epoch from now() - min(created_at)) as age
@@ -53,6 +54,7 @@ struct DomainRow {
     pending: f64,
     quarantine: f64,
     difference: f64,
+    written_off: f64,
     told: f64,
     told_age: f64,
 }
@@ -266,6 +268,7 @@ impl State {
                 (&gauges.pending_rows, row.pending),
                 (&gauges.quarantine_open, row.quarantine),
                 (&gauges.conservation, row.difference),
+                (&gauges.written_off, row.written_off),
                 (&gauges.outbox_waiting, row.told),
                 (&gauges.outbox_oldest, row.told_age),
             ] {

@@ -8,7 +8,7 @@ use acequia_contracts::Domain;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::db;
+use crate::db::{self, Attention, Session, attended};
 use crate::failure::{Backoff, describe};
 use crate::metrics::Open;
 use crate::run::Shared;
@@ -35,6 +35,9 @@ pub trait Work: Send + Sync {
         LONG_WITHIN
     };
 
+    /// Whether a step does nothing but ask the database, so that a connection which the server finds
+    /// idle is a dead one.
+    const ATTENDED: bool = true;
     /// What it works for, as logs and /readyz name it.
     fn subject(domain: &'static Domain) -> &'static str {
         domain.name
@@ -46,7 +49,8 @@ pub trait Work: Send + Sync {
     /// Whatever PostgreSQL answers.
     fn prepare(
         &self,
-        _connection: &mut PgConnection,
+        _connection: &mut Session,
+        _shared: &Shared,
     ) -> impl Future<Output = sqlx::Result<()>> + Send {
         std::future::ready(Ok(()))
     }
@@ -66,6 +70,8 @@ pub trait Work: Send + Sync {
 /// How long a step may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
+/// How long a new connection may take to be set up.
+const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for steps of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
@@ -73,12 +79,12 @@ async fn connect<W: Work>(
     work: &W,
     subject: &str,
     shared: &Shared,
-) -> sqlx::Result<(PgConnection, Open)> {
-    let attempt = db::connect(&shared.database, &format!("{} {subject}", W::NAME)).await;
+) -> sqlx::Result<(Session, Open)> {
+    let attempt = db::open(&shared.database, &format!("{} {subject}", W::NAME)).await;
     let mut connection = shared.metrics.loops.connected(W::NAME, attempt)?;
-    tokio::time::timeout(SHORT_WITHIN, work.prepare(&mut connection.0))
+    tokio::time::timeout(PREPARED_WITHIN, work.prepare(&mut connection.0, shared))
         .await
-        .unwrap_or_else(|_| Err(db::no_answer(SHORT_WITHIN)))?;
+        .unwrap_or_else(|_| Err(db::no_answer(PREPARED_WITHIN)))?;
     Ok(connection)
 }
 
@@ -93,7 +99,8 @@ pub async fn run<W: Work>(
     let (name, subject) = (W::NAME, W::subject(domain));
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
-    let mut connection: Option<(PgConnection, Open)> = None;
+    let mut connection: Option<(Session, Open)> = None;
+    let tell = |note| health.waits(note);
     while !stop.is_cancelled() {
         let outcome = match &mut connection {
             // A step that is given up takes its connection with it: nobody meets what is left of
@@ -102,9 +109,21 @@ pub async fn run<W: Work>(
                 if W::SHORT {
                     health.working();
                 }
-                tokio::time::timeout(W::WITHIN, work.step(connection, domain, &shared))
-                    .await
-                    .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
+                let attention = Attention {
+                    database: &shared.database,
+                    backend: connection.backend,
+                    under_way: Duration::ZERO,
+                    within: W::WITHIN,
+                    tell: &tell,
+                };
+                let step = work.step(connection, domain, &shared);
+                if W::ATTENDED {
+                    attended(&attention, step).await
+                } else {
+                    tokio::time::timeout(W::WITHIN, step)
+                        .await
+                        .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
+                }
             }
             None => match connect(&work, subject, &shared).await {
                 Ok(new) => {

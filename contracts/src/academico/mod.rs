@@ -3,12 +3,11 @@
 #[cfg(feature = "generate")]
 mod generate;
 
-use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use validator::ValidationError;
 
-use crate::rules::{decimal, past_date, trimmed};
-use crate::{Code, Domain, Exact, broken, choice, message};
+use crate::rules::{any_date, decimal, past_date, trimmed};
+use crate::{Code, Date, Domain, Exact, broken, choice, message};
 
 /// The domain, its entities parents first.
 #[must_use]
@@ -76,7 +75,8 @@ message! {
 
 message! {
     entity "grupo", staging "stg.grupos_upsert", merge "academico.merge_grupos",
-    core "academico.grupos", key ["id_grupo"], aliases [("id", "id_grupo")];
+    core "academico.grupos", key ["id_grupo"], aliases [("id", "id_grupo")],
+    dated fecha_inicio;
 
     /// A subject taught by a teacher in a period.
     pub struct Grupo {
@@ -92,8 +92,9 @@ message! {
         /// Half year, as `2024A`.
         #[validate(custom(function = "periodo"))]
         pub periodo: String,
-        /// First day; a group may be announced ahead of it.
-        pub fecha_inicio: Option<NaiveDate>,
+        /// First day; a group may be announced ahead of it. The day of the event when absent.
+        #[validate(custom(function = "any_date"))]
+        pub fecha_inicio: Option<Date>,
     }
 }
 
@@ -120,7 +121,7 @@ message! {
 
 message! {
     entity "inscripcion", staging "stg.inscripciones_event", merge "academico.merge_inscripciones",
-    core "academico.inscripciones", key ["id_alumno", "id_grupo"];
+    core "academico.inscripciones", key ["id_alumno", "id_grupo"], dated fecha_inscripcion;
 
     /// A student's enrolment in a group.
     pub struct Inscripcion {
@@ -132,13 +133,13 @@ message! {
         pub id_grupo: i32,
         /// Day of enrolment; the day of the event when absent.
         #[validate(custom(function = "past_date", use_context))]
-        pub fecha_inscripcion: Option<NaiveDate>,
+        pub fecha_inscripcion: Option<Date>,
     }
 }
 
 message! {
     entity "calificacion", staging "stg.calificaciones_event", merge "academico.merge_calificaciones",
-    core "academico.calificaciones", key ["id_alumno", "id_grupo"];
+    core "academico.calificaciones", key ["id_alumno", "id_grupo"], dated fecha_registro;
 
     /// A student's final mark in a group.
     pub struct Calificacion {
@@ -153,7 +154,7 @@ message! {
         pub calificacion: Exact,
         /// Day of the record; the day of the event when absent.
         #[validate(custom(function = "past_date", use_context))]
-        pub fecha_registro: Option<NaiveDate>,
+        pub fecha_registro: Option<Date>,
     }
 }
 

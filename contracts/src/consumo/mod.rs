@@ -3,13 +3,11 @@
 #[cfg(feature = "generate")]
 mod generate;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
 use crate::rules::{decimal, event_time, optional_event_time, trimmed};
-use crate::{Code, Context, Domain, Exact, broken, choice, message};
+use crate::{Code, Context, Domain, Exact, Instant, broken, choice, message};
 
 /// The domain. A reading does not wait for its client: what is known of the client stands beside
 /// it as soon as it comes.
@@ -102,10 +100,9 @@ message! {
         /// Code of the client, as `CLI_00001`.
         #[validate(custom(function = "propietario"))]
         pub propietario_id: String,
-        /// The hour, by its beginning. An instant inside the hour counts as its beginning.
-        #[serde(deserialize_with = "hour_of")]
+        /// The hour, by its beginning.
         #[validate(custom(function = "measured_at", use_context))]
-        pub timestamp: DateTime<Utc>,
+        pub timestamp: Instant,
         /// The hour on the client's clock, as the publisher has it.
         #[validate(range(min = 0, max = 23))]
         pub hora: i32,
@@ -120,7 +117,7 @@ message! {
         pub tipo_anomalia: Option<TipoAnomalia>,
         /// When the publisher made the reading: the event time when there is no `ts`.
         #[validate(custom(function = "optional_event_time", use_context))]
-        pub timestamp_procesado: Option<DateTime<Utc>>,
+        pub timestamp_procesado: Option<Instant>,
     }
 }
 
@@ -139,18 +136,20 @@ fn propietario(code: &str) -> Result<(), ValidationError> {
     }
 }
 
-/// Offsets are whole hours, so the hour of the meter does not depend on the zone.
-fn hour_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
-    let instant = DateTime::<Utc>::deserialize(deserializer)?.trunc_subsecs(0);
-    let past = TimeDelta::seconds((instant.minute() * 60 + instant.second()).into());
-    Ok(instant - past)
-}
-
 /// Smart meters are of this century; a reading from before it is an error of a clock, and would be
 /// kept for ever in a month of its own.
-fn measured_at(instant: &DateTime<Utc>, context: &Context) -> Result<(), ValidationError> {
-    if instant.timestamp() < 946_684_800 {
+///
+/// Offsets of the clocks in [`Zona`] are whole hours, so an hour of the meter begins where an hour of UTC
+/// does. A reading of half an hour would take the place of the whole hour, and half of the energy were lost.
+fn measured_at(instant: &Instant, context: &Context) -> Result<(), ValidationError> {
+    if instant.utc().timestamp() < 946_684_800 {
         return Err(broken(Code::InvalidDate, "must not be before 2000-01-01"));
+    }
+    if !instant.begins_hour() {
+        return Err(broken(
+            Code::InvalidDate,
+            "must be the beginning of an hour: the sum of the hour is taken, shorter intervals are not",
+        ));
     }
     event_time(instant, context)
 }

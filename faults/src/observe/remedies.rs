@@ -136,6 +136,11 @@ pub static REMEDIES: &[Remedy] = &[
         &["AcequiaQuarantineGrowing", "AcequiaRejectRatioHigh"],
     ),
     remedy(
+        "hostile-deliveries",
+        "Tell the publisher the property; replay or discard what is in quarantine.",
+        &["AcequiaQuarantineGrowing", "AcequiaRejectRatioHigh"],
+    ),
+    remedy(
         "cluster-node-kill",
         "Bring the node back. The queue has a new leader meanwhile.",
         &["AcequiaNotReady", "AcequiaConsumingInterrupted"],

@@ -73,6 +73,9 @@ pub(super) fn settings(
             return false;
         };
         job["static_configs"] = json!([{ "targets": targets }]);
+        if let Some(job) = job.as_object_mut() {
+            job.remove("dns_sd_configs");
+        }
         if job["job_name"] == "acequia-worker" {
             job["scrape_interval"] = json!(format!("{}ms", hurry.workers));
             job["scrape_timeout"] = json!(format!("{}ms", hurry.workers));

@@ -3,6 +3,7 @@
 mod broker;
 mod cluster;
 mod database;
+mod deliveries;
 mod hostile;
 mod messages;
 mod network;
@@ -65,6 +66,7 @@ static ALL: &[Scenario] = scenarios![
     "clock-skew", "publishers whose clocks are days behind or ahead", false, messages::clock_skew;
     "migration-race", "four processes migrate an empty database at once", false, messages::migration_race;
     "hostile", "100,000 hostile messages, in tests 5,000, among good ones", false, messages::hostile;
+    "hostile-deliveries", "2,000 deliveries, in tests 100, with properties that no library reads and bodies up to 120 MB, in tests 1 MB, among good ones", false, deliveries::deliveries;
     "cluster-node-kill", "cluster of three: the node of the queue's leader killed and brought back", true, cluster::node_kill;
 ];
 

@@ -76,9 +76,10 @@ fn what_cannot_be_sent_is_told_with_its_line_and_the_rest_goes_on() {
     );
     assert!(bad.iter().all(|line| !line.reason.contains("unheard")));
 
-    // With a domain given, everything is sent: quarantine is where it can be seen.
+    // With a domain given, every object is sent: quarantine is where it can be seen.
     let (messages, bad) = read(input.as_bytes(), Some(domain));
-    assert_eq!(bad, []);
+    let numbers: Vec<_> = bad.iter().map(|line| line.number).collect();
+    assert_eq!(numbers, [5, 6]);
     let keys: Vec<_> = messages
         .iter()
         .map(|message| message.route.routing_key())
@@ -91,8 +92,6 @@ fn what_cannot_be_sent_is_told_with_its_line_and_the_rest_goes_on() {
             known.as_str(),
             unknown.as_str(),
             domain.name,
-            domain.name,
-            domain.name,
             known.as_str()
         ]
     );
@@ -101,8 +100,8 @@ fn what_cannot_be_sent_is_told_with_its_line_and_the_rest_goes_on() {
 #[test]
 fn bytes_that_are_no_text_and_names_that_are_too_long_do_no_harm() {
     let (domain, _) = some_entity();
-    let (messages, bad) = read(b"\xff\xfe{}\n", Some(domain));
-    assert_eq!((messages.len(), bad.len()), (1, 0));
+    let (messages, bad) = read(b"{}\n{\"x\":\"\xff\xfe\"}\n", Some(domain));
+    assert_eq!((messages.len(), bad.len()), (1, 1));
     let long = format!(r#"{{"entity":"{}"}}"#, "x".repeat(300));
     let (messages, bad) = read(long.as_bytes(), Some(domain));
     assert_eq!((messages.len(), bad.len()), (0, 1));
@@ -125,4 +124,116 @@ fn an_event_id_of_version_7_becomes_the_message_id() {
         assert_ne!(*id, ids[0]);
     }
     assert_ne!(ids[2], ids[3]);
+}
+
+/// Files as other programs write them: the number of the line and what it is, nothing of it is sent.
+#[test]
+fn what_is_no_line_of_json_is_named_for_what_it_is() {
+    let (domain, entity) = some_entity();
+    let good = format!(r#"{{"entity":"{entity}"}}"#);
+    let utf_16 = |bytes: fn(u16) -> [u8; 2], mark: bool| -> Vec<u8> {
+        let text = if mark { "\u{feff}" } else { "" }.to_owned() + &good + "\n";
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    let list = format!("[\n{good},\n{good}\n]\n");
+    let spread = good.replace('{', "{\n  ");
+    let files: Vec<(Vec<u8>, &str)> = vec![
+        (
+            vec![0x1f, 0x8b, 8, 0, b'\n', 1, 2, 3],
+            "compressed with gzip",
+        ),
+        (b"\x28\xb5\x2f\xfdabc".to_vec(), "compressed with zstd"),
+        (b"\xfd7zXZ\0abc".to_vec(), "compressed with xz"),
+        (b"BZh91AY".to_vec(), "compressed with bzip2"),
+        (b"PK\x03\x04abc".to_vec(), "a zip archive"),
+        (b"PAR1abc".to_vec(), "a Parquet file"),
+        (utf_16(u16::to_le_bytes, true), "in UTF-16"),
+        (utf_16(u16::to_be_bytes, true), "in UTF-16"),
+        (utf_16(u16::to_le_bytes, false), "in UTF-16"),
+        (utf_16(u16::to_be_bytes, false), "in UTF-16"),
+        (list.into_bytes(), "a JSON list"),
+        (spread.into_bytes(), "over several lines"),
+    ];
+    for (file, what) in files {
+        for domain in [None, Some(domain)] {
+            let (messages, bad) = read(&file, domain);
+            assert_eq!((messages.len(), bad.len()), (0, 1), "{what}");
+            assert_eq!(bad[0].number, 1);
+            assert!(bad[0].reason.contains(what), "{}", bad[0]);
+        }
+    }
+
+    let inside = |value: &str| format!(r#"{{"entity":"{entity}","x":{value}}}"#).into_bytes();
+    let latin_1 = [
+        &b"{\"x\":\"a\xf1o\",\"entity\":\""[..],
+        entity.as_bytes(),
+        b"\"}",
+    ]
+    .concat();
+    let lines: Vec<(Vec<u8>, &str)> = vec![
+        (latin_1, "not UTF-8 from byte 8 on: if it is Latin-1"),
+        (inside("NaN"), "NaN is no JSON"),
+        (inside("[1,-Infinity]"), "-Infinity is no JSON"),
+        (inside("Infinity"), "Infinity is no JSON"),
+        (inside("None"), "None is no JSON: write null"),
+        (inside("True"), "True is no JSON: write true"),
+        (inside("undefined"), "undefined is no JSON"),
+        (format!("[{good}]").into_bytes(), "a JSON list: an object"),
+        (b"[]".to_vec(), "a JSON list: an object"),
+        (b"17".to_vec(), "a JSON number: an object"),
+        (b"\"entity\"".to_vec(), "a JSON text: an object"),
+        (b"null".to_vec(), "null: an object"),
+        (b"true".to_vec(), "true or false: an object"),
+        (format!("{good},").into_bytes(), "a comma behind the object"),
+        (
+            format!("{good}{good}").into_bytes(),
+            "another object begins at column",
+        ),
+        (
+            good.replace('"', "'").into_bytes(),
+            "a single quote at column 2",
+        ),
+        (
+            good.as_bytes()[..good.len() - 1].to_vec(),
+            "it ends in the middle",
+        ),
+        (inside("17 18"), "stops at column"),
+        (b"id;nombre;edad".to_vec(), "stops at column 1"),
+    ];
+    for (line, what) in lines {
+        let file = [good.as_bytes(), b"\n\n", &line, b"\n", good.as_bytes()].concat();
+        for domain in [None, Some(domain)] {
+            let (messages, bad) = read(&file, domain);
+            assert_eq!((messages.len(), bad.len()), (2, 1), "{what}: {bad:?}");
+            assert_eq!(bad[0].number, 3);
+            assert!(bad[0].reason.contains(what), "{}, not {what}", bad[0]);
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_dropped() {
+    let (_, entity) = some_entity();
+    let good = format!(r#"{{"entity":"{entity}"}}"#);
+    // As one file, as two put together, and alone.
+    for file in [
+        format!("\u{feff}{good}\n{good}\n"),
+        format!("\u{feff}{good}\r\n\u{feff}{good}"),
+        format!("\u{feff}\n{good}\n{good}\n"),
+    ] {
+        let (messages, bad) = read(file.as_bytes(), None);
+        assert_eq!(bad, [], "{file}");
+        let bodies: Vec<_> = messages.iter().map(|message| &message.body).collect();
+        assert_eq!(bodies, [good.as_bytes(), good.as_bytes()]);
+    }
+}
+
+#[test]
+fn an_entity_that_stands_twice_chooses_no_domain() {
+    let (domain, entity) = some_entity();
+    let line = format!(r#"{{"entity":"{entity}","\u0065ntity":"{entity}"}}"#);
+    let (messages, bad) = read(line.as_bytes(), None);
+    assert_eq!((messages.len(), bad.len()), (0, 1));
+    assert!(bad[0].reason.contains("twice"), "{}", bad[0]);
+    assert_eq!(read(line.as_bytes(), Some(domain)).0.len(), 1);
 }

@@ -8,6 +8,7 @@ mod metrics;
 mod nouns;
 mod plan;
 mod security;
+mod settings;
 mod support;
 mod traces;
 mod troubles;

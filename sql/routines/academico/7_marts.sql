@@ -1,7 +1,6 @@
 -- Marts of academico, with the names and columns of the reference system. Pass mark: 6.
 
-drop view if exists marts.kpi_grupo;
-create view marts.kpi_grupo as
+create or replace view marts.kpi_grupo as
 select g.id as id_grupo, g.periodo, m.nombre as materia, d.nombre as profesor,
        coalesce(i.alumnos, 0) as alumnos_inscritos, c.promedio
 from academico.grupos g
@@ -22,24 +21,7 @@ comment on column marts.kpi_grupo.profesor is 'Teacher';
 comment on column marts.kpi_grupo.alumnos_inscritos is 'Students enrolled';
 comment on column marts.kpi_grupo.promedio is 'Average mark, two decimals; null without marks';
 
-drop materialized view if exists marts.kpi_materia;
-create materialized view marts.kpi_materia as
-select m.id as id_materia, m.nombre, round(avg(c.calificacion), 2) as promedio,
-       round(count(*) filter (where c.calificacion >= 6)::numeric / nullif(count(c.calificacion), 0), 4) as tasa_aprob
-from academico.materias m
-left join academico.grupos g on g.id_materia = m.id
-left join academico.calificaciones c on c.id_grupo = g.id
-group by m.id, m.nombre;
-create unique index kpi_materia_id on marts.kpi_materia (id_materia);
-comment on materialized view marts.kpi_materia is 'Each subject: average mark and pass rate over all periods';
-comment on column marts.kpi_materia.id_materia is 'Subject';
-comment on column marts.kpi_materia.nombre is 'Name';
-comment on column marts.kpi_materia.promedio is 'Average mark, two decimals; null without marks';
-comment on column marts.kpi_materia.tasa_aprob is 'Share of marks of 6 or more, 0 to 1, four decimals; null without marks';
-
-drop function if exists marts.top_materias(text, integer);
-drop view if exists marts.materia_periodo_stats;
-create view marts.materia_periodo_stats as
+create or replace view marts.materia_periodo_stats as
 select g.periodo, m.id as id_materia, m.nombre as materia, round(avg(c.calificacion), 2) as promedio,
        round(count(*) filter (where c.calificacion >= 6)::numeric / nullif(count(c.calificacion), 0), 4) as tasa_aprob
 from academico.grupos g
@@ -53,7 +35,7 @@ comment on column marts.materia_periodo_stats.materia is 'Name';
 comment on column marts.materia_periodo_stats.promedio is 'Average mark, two decimals; null without marks';
 comment on column marts.materia_periodo_stats.tasa_aprob is 'Share of marks of 6 or more, 0 to 1, four decimals; null without marks';
 
-create function marts.top_materias(periodo_in text, n integer default 10)
+create or replace function marts.top_materias(periodo_in text, n integer default 10)
 returns setof marts.materia_periodo_stats
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select s.* from marts.materia_periodo_stats s
@@ -63,8 +45,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function marts.top_materias(text, integer) is 'The best subjects of a period by average mark, then by pass rate';
 
-drop view if exists marts.ranking_maestros;
-create view marts.ranking_maestros as
+create or replace view marts.ranking_maestros as
 select d.id as id_maestro, d.nombre as maestro, round(avg(c.calificacion), 2) as promedio, count(*) as evaluaciones
 from academico.maestros d
 join academico.grupos g on g.id_maestro = d.id
@@ -78,8 +59,7 @@ comment on column marts.ranking_maestros.maestro is 'Name';
 comment on column marts.ranking_maestros.promedio is 'Average of the marks in the teacher''s groups, two decimals';
 comment on column marts.ranking_maestros.evaluaciones is 'Number of marks';
 
-drop view if exists marts.alumnos_en_riesgo;
-create view marts.alumnos_en_riesgo as
+create or replace view marts.alumnos_en_riesgo as
 select g.periodo, a.id as id_alumno, a.nombre, round(avg(c.calificacion), 2) as promedio
 from academico.calificaciones c
 join academico.grupos g on g.id = c.id_grupo

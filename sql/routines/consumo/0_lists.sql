@@ -1,4 +1,4 @@
--- What is fixed: kinds of anomalies, ways of judging.
+-- What is fixed: kinds of anomalies, ways of judging. And where the days of clients begin and end.
 
 create or replace view consumo.tipos as
 select t.codigo::smallint as codigo, t.tipo, t.nombre
@@ -26,3 +26,26 @@ comment on column consumo.modos.modo is 'Name';
 comment on column consumo.modos.descripcion is 'In words';
 comment on column consumo.modos.avisa is 'Whether its anomalies are told on exchange acequia.alerts';
 comment on column consumo.modos.principal is 'Whether marts that show one way show this one';
+
+-- A reading may be a day ahead of the clock: it must not make the present day look like one that is over.
+create or replace view consumo.ultimo_dia as
+select max(d.fecha) as fecha from consumo.dias d where d.inicio <= now();
+comment on view consumo.ultimo_dia is 'The last day that has begun and has a reading; the days before it are over';
+comment on column consumo.ultimo_dia.fecha is 'The day; null without readings';
+
+-- One look into the index for each client: counting through all days would cost more each month.
+create or replace view consumo.primeros_dias as
+with recursive clientes as (
+    (select d.propietario_id, d.fecha from consumo.dias d order by d.propietario_id, d.fecha limit 1)
+    union all
+    select n.propietario_id, n.fecha
+    from clientes c
+    cross join lateral (
+        select d.propietario_id, d.fecha from consumo.dias d where d.propietario_id > c.propietario_id
+        order by d.propietario_id, d.fecha limit 1
+    ) n
+)
+select c.propietario_id, c.fecha from clientes c;
+comment on view consumo.primeros_dias is 'The first day of each client with a reading';
+comment on column consumo.primeros_dias.propietario_id is 'Client';
+comment on column consumo.primeros_dias.fecha is 'Its first day';

@@ -1,6 +1,5 @@
 -- Readings into the days of clients, consumo.dias.
 
-drop function if exists consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]);
 create or replace function consumo.guardar_dias(
     p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[],
     out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_primera date[],

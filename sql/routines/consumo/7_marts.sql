@@ -1,20 +1,7 @@
 -- What analysts read of the electricity consumption. Everything is made from the days of clients and from the
 -- anomalies, which stay when readings are archived.
 
-drop view if exists marts.consumo_deteccion;
-drop view if exists marts.consumo_resumen;
-drop view if exists marts.consumo_mapa_calor;
-drop view if exists marts.consumo_mes_contra_mes;
-drop view if exists marts.consumo_horario;
-drop view if exists marts.consumo_anomalias;
-drop view if exists marts.consumo_tipos_anomalia;
-drop view if exists marts.consumo_top_clientes;
-drop view if exists marts.consumo_score_mensual;
-drop view if exists marts.consumo_franjas;
-drop view if exists marts.consumo_mensual;
-drop view if exists marts.consumo_diario;
-
-create view marts.consumo_diario as
+create or replace view marts.consumo_diario as
 select d.propietario_id, d.fecha, c.distrito, c.tarifa, d.horas, d.n as lecturas, d.horas - d.n as horas_sin_lectura,
        round(d.suma / 1000.0, 3) as consumo_total, round(d.suma / 1000.0 / d.n, 3) as consumo_promedio,
        round(d.minimo / 1000.0, 3) as consumo_minimo, round(d.maximo / 1000.0, 3) as consumo_maximo,
@@ -28,16 +15,29 @@ left join (
     from consumo.anomalias a
     join consumo.modos m on m.modo = a.modo and m.principal
     group by a.propietario_id, a.fecha
-) a on a.propietario_id = d.propietario_id and a.fecha = d.fecha;
-comment on view marts.consumo_diario is 'Each day of each client, by the clients clock';
+) a on a.propietario_id = d.propietario_id and a.fecha = d.fecha
+union all
+-- Days of which nothing has come, between the client's first one and the last that is over.
+select v.propietario_id, v.fecha, v.distrito, v.tarifa, v.horas, 0::smallint, v.horas, null, null, null, null, null, null, null, null, 0, 0
+from (
+    select p.propietario_id, g.dia::date as fecha, c.distrito, c.tarifa,
+           (date_part('epoch', ((g.dia::date + 1)::timestamp at time zone coalesce(c.zona, 'Europe/Madrid'))
+               - (g.dia::date::timestamp at time zone coalesce(c.zona, 'Europe/Madrid'))) / 3600)::smallint as horas
+    from (select f.propietario_id, min(f.fecha) as fecha from consumo.dias f group by f.propietario_id) p
+    cross join consumo.ultimo_dia u
+    cross join lateral generate_series((p.fecha + 1)::timestamp, (u.fecha - 1)::timestamp, interval '1 day') as g (dia)
+    left join consumo.clientes c on c.propietario_id = p.propietario_id
+    where not exists (select from consumo.dias d where d.propietario_id = p.propietario_id and d.fecha = g.dia::date)
+) v;
+comment on view marts.consumo_diario is 'Each day of each client from its first reading on, by the clients clock; days that are over and of which nothing has come are there too';
 comment on column marts.consumo_diario.propietario_id is 'Client';
 comment on column marts.consumo_diario.fecha is 'Day on the clients clock';
 comment on column marts.consumo_diario.distrito is 'District';
 comment on column marts.consumo_diario.tarifa is 'Tariff';
 comment on column marts.consumo_diario.horas is 'Length of the day: 23 or 25 when clocks are changed';
-comment on column marts.consumo_diario.lecturas is 'Hours with a reading';
+comment on column marts.consumo_diario.lecturas is 'Hours with a reading; 0 on a day of which nothing has come';
 comment on column marts.consumo_diario.horas_sin_lectura is 'Hours without a reading';
-comment on column marts.consumo_diario.consumo_total is 'Consumption, kWh';
+comment on column marts.consumo_diario.consumo_total is 'Consumption, kWh; null on a day of which nothing has come, as all figures of consumption and es_sospechoso';
 comment on column marts.consumo_diario.consumo_promedio is 'Mean of the hours, kWh';
 comment on column marts.consumo_diario.consumo_minimo is 'Least hour, kWh';
 comment on column marts.consumo_diario.consumo_maximo is 'Greatest hour, kWh';
@@ -48,7 +48,7 @@ comment on column marts.consumo_diario.es_sospechoso is 'Whether the publisher s
 comment on column marts.consumo_diario.anomalias is 'Anomalies of the principal way of judging';
 comment on column marts.consumo_diario.max_score is 'Highest score among them';
 
-create view marts.consumo_mensual as
+create or replace view marts.consumo_mensual as
 select d.propietario_id, d.mes, to_char(d.mes, 'YYYY-MM') as mes_str, c.distrito, c.tarifa, d.num_registros,
        round(d.suma / 1000.0, 3) as consumo_total, round(d.suma / 1000.0 / d.num_registros, 3) as consumo_promedio,
        round(d.minimo / 1000.0, 3) as consumo_minimo, round(d.maximo / 1000.0, 3) as consumo_maximo,
@@ -59,15 +59,18 @@ select d.propietario_id, d.mes, to_char(d.mes, 'YYYY-MM') as mes_str, c.distrito
        round(d.noche_suma / 1000.0 / nullif(d.noche_n, 0), 3) as consumo_noche_promedio,
        round(d.punta_suma / 1000.0 / nullif(d.punta_n, 0), 3) as consumo_punta_promedio,
        round((d.suma - d.noche_suma - d.punta_suma) / 1000.0 / nullif(d.num_registros - d.noche_n - d.punta_n, 0), 3) as consumo_valle_promedio,
-       d.sospechosas > 0 as tiene_comportamiento_sospechoso, d.dias, now() as timestamp
+       d.sospechosas > 0 as tiene_comportamiento_sospechoso, d.dias, now() as timestamp,
+       (least((d.mes + interval '1 month')::date - 1, greatest(u.fecha - 1, d.ultima)) - greatest(p.fecha, d.mes) + 1 - d.dias)::int as dias_sin_lectura
 from (
     select x.propietario_id, date_trunc('month', x.fecha::timestamp)::date as mes, sum(x.n) as num_registros, count(*) as dias,
            sum(x.suma) as suma, sum(x.cuadrados) as cuadrados, min(x.minimo) as minimo, max(x.maximo) as maximo,
            sum(x.noche_n) as noche_n, sum(x.noche_suma) as noche_suma, sum(x.punta_n) as punta_n, sum(x.punta_suma) as punta_suma,
-           sum(x.sospechosas) as sospechosas
+           sum(x.sospechosas) as sospechosas, max(x.fecha) as ultima
     from consumo.dias x
     group by 1, 2
 ) d
+cross join consumo.ultimo_dia u
+cross join lateral (select min(f.fecha) as fecha from consumo.dias f where f.propietario_id = d.propietario_id) p
 left join consumo.clientes c on c.propietario_id = d.propietario_id
 left join (
     select a.propietario_id, date_trunc('month', a.fecha::timestamp)::date as mes, count(*) as anomalias,
@@ -101,8 +104,9 @@ comment on column marts.consumo_mensual.consumo_valle_promedio is 'Mean of the o
 comment on column marts.consumo_mensual.tiene_comportamiento_sospechoso is 'Whether the publisher suspected the client in any hour';
 comment on column marts.consumo_mensual.dias is 'Days with a reading';
 comment on column marts.consumo_mensual.timestamp is 'When it was computed: now';
+comment on column marts.consumo_mensual.dias_sin_lectura is 'Days without any reading, from the first reading of the client on, as far as they are over';
 
-create view marts.consumo_franjas as
+create or replace view marts.consumo_franjas as
 select m.propietario_id, m.mes, f.franja, f.consumo_promedio
 from marts.consumo_mensual m
 cross join lateral (
@@ -114,7 +118,7 @@ comment on column marts.consumo_franjas.mes is 'First day of the month';
 comment on column marts.consumo_franjas.franja is 'noche (0 to 5 and 23 h), punta (18 to 22 h) or valle';
 comment on column marts.consumo_franjas.consumo_promedio is 'Mean hour of the slot, kWh';
 
-create view marts.consumo_score_mensual as
+create or replace view marts.consumo_score_mensual as
 select m.propietario_id, m.mes, m.anomalias_detectadas, m.avg_score_anomalia, m.max_score_anomalia,
        case when m.max_score_anomalia >= 0.66 then 'alto' when m.max_score_anomalia >= 0.33 then 'medio' else 'bajo' end as banda
 from marts.consumo_mensual m;
@@ -126,7 +130,7 @@ comment on column marts.consumo_score_mensual.avg_score_anomalia is 'Sum of the 
 comment on column marts.consumo_score_mensual.max_score_anomalia is 'Highest score';
 comment on column marts.consumo_score_mensual.banda is 'bajo, medio from 0.33, alto from 0.66, by the highest score';
 
-create view marts.consumo_top_clientes as
+create or replace view marts.consumo_top_clientes as
 select a.propietario_id, c.nombre, c.distrito, count(*) as total_anomalias,
        count(*) filter (where a.severidad = 'crítica') as anomalias_criticas, max(a.score) as max_score,
        max(a.instante) as ultima_anomalia, bool_or(a.es_sospechoso) as es_sospechoso
@@ -145,7 +149,7 @@ comment on column marts.consumo_top_clientes.max_score is 'Highest score';
 comment on column marts.consumo_top_clientes.ultima_anomalia is 'Beginning of the last one';
 comment on column marts.consumo_top_clientes.es_sospechoso is 'Whether the publisher suspected the client';
 
-create view marts.consumo_tipos_anomalia as
+create or replace view marts.consumo_tipos_anomalia as
 select a.modo, a.fecha, t.tipo, a.severidad, count(*) as anomalias, count(distinct a.propietario_id) as clientes
 from consumo.anomalias a
 cross join lateral unnest(a.tipos) as t (tipo)
@@ -158,7 +162,7 @@ comment on column marts.consumo_tipos_anomalia.severidad is 'Severity';
 comment on column marts.consumo_tipos_anomalia.anomalias is 'Anomalies';
 comment on column marts.consumo_tipos_anomalia.clientes is 'Clients';
 
-create view marts.consumo_anomalias as
+create or replace view marts.consumo_anomalias as
 select a.modo, m.principal, a.propietario_id, c.nombre, c.distrito, c.tarifa, a.instante, a.ambito, a.fecha, a.hora, a.consumo_kwh,
        a.tipos, a.score, a.severidad, a.es_sospechoso, a.evidencia, a.detectada_at
 from consumo.anomalias a
@@ -183,7 +187,7 @@ comment on column marts.consumo_anomalias.es_sospechoso is 'Whether the publishe
 comment on column marts.consumo_anomalias.evidencia is 'Per rule: value, what it was compared with, limit';
 comment on column marts.consumo_anomalias.detectada_at is 'When it was found first';
 
-create view marts.consumo_horario as
+create or replace view marts.consumo_horario as
 select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, round(u.v / 1000.0, 3) as consumo_kwh,
        a.score, a.severidad, a.tipos
 from consumo.dias d
@@ -201,7 +205,7 @@ comment on column marts.consumo_horario.score is 'Score of its anomaly, null wit
 comment on column marts.consumo_horario.severidad is 'Severity of its anomaly';
 comment on column marts.consumo_horario.tipos is 'Rules that hold';
 
-create view marts.consumo_mes_contra_mes as
+create or replace view marts.consumo_mes_contra_mes as
 select m.propietario_id, m.distrito, m.mes, m.consumo_total, p.consumo_total as consumo_anterior, m.dias, p.dias as dias_anterior,
        round((m.consumo_total / m.dias - p.consumo_total / p.dias) * 100 / nullif(p.consumo_total / p.dias, 0), 1) as cambio_pct
 from marts.consumo_mensual m
@@ -216,7 +220,7 @@ comment on column marts.consumo_mes_contra_mes.dias is 'Days with a reading';
 comment on column marts.consumo_mes_contra_mes.dias_anterior is '... in the month before';
 comment on column marts.consumo_mes_contra_mes.cambio_pct is 'Change of the consumption per day, percent';
 
-create view marts.consumo_mapa_calor as
+create or replace view marts.consumo_mapa_calor as
 select x.mes, x.dia_semana, (u.k - 1)::int as hora, round(u.suma / 1000.0 / u.n, 3) as consumo_promedio, u.n as lecturas
 from (
     select date_trunc('month', d.fecha::timestamp)::date as mes, extract(isodow from d.fecha)::int as dia_semana,
@@ -240,31 +244,59 @@ comment on column marts.consumo_mapa_calor.hora is 'Hour on the clients clocks';
 comment on column marts.consumo_mapa_calor.consumo_promedio is 'Mean of the hours, kWh';
 comment on column marts.consumo_mapa_calor.lecturas is 'Readings';
 
-create view marts.consumo_resumen as
-select h.hasta, h.clientes, round(h.suma / 1000.0, 3) as consumo_total, count(a.*) as total_anomalias,
-       count(a.*) filter (where a.severidad = 'crítica') as anomalias_criticas,
-       count(a.*) filter (where a.severidad = 'alta') as anomalias_altas,
-       count(a.*) filter (where a.severidad = 'media') as anomalias_medias,
-       count(distinct a.propietario_id) as clientes_afectados
-from (
-    select max(d.inicio + (d.horas - 1) * interval '1 hour') as hasta, count(distinct d.propietario_id) as clientes, sum(d.suma) as suma
+-- Up to which hour: that which half of the clients of the last week have reached. One client whose clock is ahead, or
+-- who was sooner than the others, does not decide what the last day is.
+create or replace view marts.consumo_resumen as
+with ultimas as (
+    select d.propietario_id, max(d.inicio + (u.k - 1) * interval '1 hour') as hora
+    from consumo.ultimo_dia t
+    join consumo.dias d on d.fecha between t.fecha - 7 and t.fecha
+    cross join lateral unnest(d.wh) with ordinality u (v, k)
+    where u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' <= now()
+    group by d.propietario_id
+),
+limite as (
+    select percentile_disc(0.5) within group (order by l.hora) as hasta from ultimas l
+),
+horas as (
+    select count(distinct d.propietario_id) as clientes, sum(u.v) as suma
+    from limite l
+    join consumo.dias d on d.fecha between (l.hasta - interval '2 days')::date and (l.hasta + interval '1 day')::date
+    cross join lateral unnest(d.wh) with ordinality u (v, k)
+    where u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' > l.hasta - interval '24 hours'
+      and d.inicio + (u.k - 1) * interval '1 hour' <= l.hasta
+),
+futuras as (
+    select count(*) as lecturas
     from consumo.dias d
-    where d.fecha >= (select max(x.fecha) from consumo.dias x)
-) h
-left join consumo.anomalias a on a.modo = (select m.modo from consumo.modos m where m.principal)
-    and a.instante > h.hasta - interval '24 hours' and a.instante <= h.hasta
-group by h.hasta, h.clientes, h.suma;
-comment on view marts.consumo_resumen is 'The last 24 hours for which there are readings, in one row';
-comment on column marts.consumo_resumen.hasta is 'Last hour of the last day';
-comment on column marts.consumo_resumen.clientes is 'Clients with a reading on the last day';
-comment on column marts.consumo_resumen.consumo_total is 'Their consumption on it, kWh';
+    cross join lateral unnest(d.wh) with ordinality u (v, k)
+    where d.fecha >= (now() - interval '1 day')::date and u.v is not null and d.inicio + (u.k - 1) * interval '1 hour' > now()
+)
+select l.hasta, h.clientes, round(h.suma / 1000.0, 3) as consumo_total, a.total_anomalias, a.anomalias_criticas, a.anomalias_altas,
+       a.anomalias_medias, a.clientes_afectados, f.lecturas as lecturas_futuras
+from limite l
+cross join horas h
+cross join futuras f
+cross join lateral (
+    select count(*) as total_anomalias, count(*) filter (where x.severidad = 'crítica') as anomalias_criticas,
+           count(*) filter (where x.severidad = 'alta') as anomalias_altas, count(*) filter (where x.severidad = 'media') as anomalias_medias,
+           count(distinct x.propietario_id) as clientes_afectados
+    from consumo.anomalias x
+    where x.modo = (select m.modo from consumo.modos m where m.principal)
+      and x.instante > l.hasta - interval '24 hours' and x.instante <= l.hasta
+) a;
+comment on view marts.consumo_resumen is 'The last 24 hours that are known, in one row: up to the hour that half of the clients with a reading in the last week have reached';
+comment on column marts.consumo_resumen.hasta is 'Last of these hours, by its beginning';
+comment on column marts.consumo_resumen.clientes is 'Clients with a reading in them';
+comment on column marts.consumo_resumen.consumo_total is 'Their consumption in them, kWh';
 comment on column marts.consumo_resumen.total_anomalias is 'Anomalies of the principal way of judging';
 comment on column marts.consumo_resumen.anomalias_criticas is '... of severity crítica';
 comment on column marts.consumo_resumen.anomalias_altas is '... of severity alta';
 comment on column marts.consumo_resumen.anomalias_medias is '... of severity media';
 comment on column marts.consumo_resumen.clientes_afectados is 'Clients with an anomaly';
+comment on column marts.consumo_resumen.lecturas_futuras is 'Readings of hours that have not begun: they are in none of the other figures';
 
-create view marts.consumo_deteccion as
+create or replace view marts.consumo_deteccion as
 with truth as materialized (
     select d.propietario_id, d.fecha, d.inicio + (u.k - 1) * interval '1 hour' as instante, t.tipo
     from consumo.dias d

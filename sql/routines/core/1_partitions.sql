@@ -20,6 +20,8 @@ begin
     where t.partrelid = format('%I.%I', v_schema, v_name)::regclass;
     v_from := core.archive_bound(p_table, p_day::timestamp at time zone 'UTC');
     v_to := core.archive_bound(p_table, (p_day + 1)::timestamp at time zone 'UTC');
+    -- Nobody may add to it between the look and the attachment. What came without a day is elsewhere, so it is small.
+    execute format('lock table only %I.%I in access exclusive mode', v_schema, v_name || '_default');
     execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
         v_schema, v_partition, v_schema, v_name);
     -- Rows of that day that came while there was no partition for them (a publisher whose clock
@@ -34,27 +36,33 @@ $$;
 comment on function core.partition_by_day(text, date) is 'Makes the partition of one day; false when it is there already';
 
 create or replace function core.ensure_partitions(p_ahead integer default 3) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 declare
+    v_today date := (now() at time zone 'UTC')::date; -- as the days inside ids
     v_made integer := 0;
     v_target record;
 begin
     -- One maker at a time: two processes would both see the partition missing.
-    perform core.take_lock('partitions');
+    if not core.try_lock('partitions') then
+        return 0;
+    end if;
     for v_target in
         select t.name, d::date as day
         from (select staging as name from core.entities union all select 'raw.quarantine') t,
-             generate_series(current_date - 1, current_date + p_ahead, interval '1 day') d
+             -- Not for years: each is a table of its own.
+             generate_series(v_today - 1, v_today + least(p_ahead, 31), interval '1 day') d
         order by t.name, d
     loop
-        if core.partition_by_day(v_target.name, v_target.day) then
-            v_made := v_made + 1;
-        end if;
+        begin
+            v_made := v_made + core.partition_by_day(v_target.name, v_target.day)::int;
+        exception when lock_not_available or deadlock_detected then
+            null; -- somebody reads for long, as a dump does: nobody is to wait behind us, and there is time until that day
+        end;
     end loop;
     return v_made;
 end
 $$;
-comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead; returns how many were missing';
+comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead (31 at most), those that nobody keeps it from at the moment; returns how many were made';
 
 create or replace function core.partition_by_month(p_table text, p_month date) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -1,38 +1,11 @@
 -- Promotion of staged batches.
 
-create or replace function core.promote(p_domain text, p_max_rows integer)
-returns table (
-    entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
-    batches integer, oldest_published_at timestamptz
-)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    c_few constant bigint := 2000; -- rows
-    v_started timestamptz := clock_timestamp();
-    v_batches bigint[];
-    v_entities text[];
-    v_oldest timestamptz;
-    v_entity record;
-    v_done record;
-    v_staged bigint;
-    v_changed bigint := 0;
-    v_rows bigint := 0;
-    v_parked bigint := 0;
+create or replace function core.next_batches(p_domain text, p_max_rows integer, out batches bigint[], out oldest_published_at timestamptz)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    -- The lock is a write: it is not taken when there is nothing to do.
-    if not exists (select from core.batches b where b.domain = p_domain and b.state = 'staged')
-        and not exists (
-            select from core.pending p
-            where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain)) then
-        return;
-    end if;
-    -- One promotion per domain at a time, in whichever process. Merges may therefore look at the
-    -- core before they write it.
-    perform core.take_lock('promote.' || p_domain);
-
     -- The oldest batches, up to the wanted number of rows and one more.
     select array_agg(b.batch_id order by b.batch_id), min(b.published_at)
-    into v_batches, v_oldest
+    into batches, oldest_published_at
     from (
         select w.batch_id, w.published_at,
                sum(w.rows) over (order by w.batch_id rows between unbounded preceding and 1 preceding) as before
@@ -46,6 +19,90 @@ begin
         ) w
     ) b
     where coalesce(b.before, 0) < p_max_rows;
+end
+$$;
+comment on function core.next_batches(text, integer) is 'The batches that the next promotion of a domain takes, null when none is staged, and the publish time of their oldest message';
+
+create or replace function core.merge_entity(p_merge text, p_entity text, p_batches bigint[],
+    out staged bigint, out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format($sql$
+        with outcome as (
+            select * from %s($1)
+        ), counted as (
+            update core.batch_entities e
+            set settled = true, staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
+                updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
+                stale = e.stale + o.stale, pending = e.pending + o.pending
+            from outcome o
+            where e.batch_id = o.batch_id and e.entity = $2
+        )
+        select coalesce(sum(o.staged), 0), coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
+               coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
+        from outcome o
+        $sql$, p_merge)
+    into staged, inserted, updated, unchanged, stale, pending
+    using p_batches, p_entity;
+end
+$$;
+comment on function core.merge_entity(text, text, bigint[]) is 'Calls the merge function of an entity for some batches and accounts for what it did';
+
+create or replace function core.close_promotion(p_domain text, p_batches bigint[], p_started timestamptz,
+    p_rows bigint, p_changed bigint, p_left bigint, p_detail text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from core.batch_entities e where e.batch_id = any (p_batches) and e.staged <> 0) then
+        raise exception '%', coalesce(
+            core.say_lost(p_domain, p_batches)
+                || format('. Put them back, or give them up: worker ledger write-off --domain %s --reason TEXT', p_domain),
+            format('a merge function of domain %s left staged rows without an outcome', p_domain));
+    end if;
+
+    update core.batches b set state = 'promoted', promoted_at = clock_timestamp() where b.batch_id = any (p_batches);
+
+    insert into core.domain_state as d (domain, changed_at, promoted_at)
+    values (p_domain, case when p_changed > 0 then clock_timestamp() end, clock_timestamp())
+    on conflict (domain) do update
+    set promoted_at = excluded.promoted_at, changed_at = coalesce(excluded.changed_at, d.changed_at);
+
+    insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count, detail)
+    values ('promote', p_domain, p_started, clock_timestamp(), 'ok', p_rows, greatest(p_left, 0), p_detail);
+end
+$$;
+comment on function core.close_promotion(text, bigint[], timestamptz, bigint, bigint, bigint, text) is 'Ends a promotion: every row of its batches must have an outcome; notes how far the domain is';
+
+create or replace function core.promote(p_domain text, p_max_rows integer)
+returns table (
+    entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
+    batches integer, oldest_published_at timestamptz
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    c_few constant bigint := 2000; -- rows
+    v_started timestamptz := clock_timestamp();
+    v_batches bigint[];
+    v_entities text[];
+    v_oldest timestamptz;
+    v_entity record;
+    v_staged bigint;
+    v_changed bigint := 0;
+    v_rows bigint := 0;
+    v_parked bigint := 0;
+begin
+    -- The lock is a write: it is not taken when there is nothing to do.
+    if not exists (select from core.batches b where b.domain = p_domain and b.state = 'staged')
+        and not exists (
+            select from core.pending p
+            where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain))
+        and not exists (select from core.batch_entities e where e.domain = p_domain and not e.settled) then
+        return;
+    end if;
+    -- One promotion per domain at a time, in whichever process. Merges may therefore look at the
+    -- core before they write it.
+    perform core.take_lock('promote.' || p_domain);
+
+    select n.batches, n.oldest_published_at into v_batches, v_oldest from core.next_batches(p_domain, p_max_rows) n;
 
     select array_agg(distinct e.entity), coalesce(sum(e.staged), 0) into v_entities, v_staged
     from core.batch_entities e
@@ -63,23 +120,9 @@ begin
         continue when not v_entity.entity = any (coalesce(v_entities, '{}'))
             and not exists (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready);
 
-        execute format($sql$
-            with outcome as (
-                select * from %s($1)
-            ), counted as (
-                update core.batch_entities e
-                set staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
-                    updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
-                    stale = e.stale + o.stale, pending = e.pending + o.pending
-                from outcome o
-                where e.batch_id = o.batch_id and e.entity = $2
-            )
-            select coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
-                   coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
-            from outcome o
-            $sql$, v_entity.merge)
+        select m.inserted, m.updated, m.unchanged, m.stale, m.pending
         into inserted, updated, unchanged, stale, pending
-        using coalesce(v_batches, '{}'), v_entity.entity;
+        from core.merge_entity(v_entity.merge, v_entity.entity, coalesce(v_batches, '{}')) m;
 
         entity := v_entity.entity;
         batches := coalesce(cardinality(v_batches), 0);
@@ -90,22 +133,12 @@ begin
         return next;
     end loop;
 
+    -- What this promotion did not touch: copies, quarantined messages, batches that wait for the next one.
+    perform core.settle(p_domain);
     if v_batches is null and v_rows = 0 and v_parked = 0 then
         return;
     end if;
-    if exists (select from core.batch_entities e where e.batch_id = any (v_batches) and e.staged <> 0) then
-        raise exception 'a merge function of domain % left staged rows without an outcome', p_domain;
-    end if;
-
-    update core.batches b set state = 'promoted', promoted_at = clock_timestamp() where b.batch_id = any (v_batches);
-
-    insert into core.domain_state as d (domain, changed_at, promoted_at)
-    values (p_domain, case when v_changed > 0 then clock_timestamp() end, clock_timestamp())
-    on conflict (domain) do update
-    set promoted_at = excluded.promoted_at, changed_at = coalesce(excluded.changed_at, d.changed_at);
-
-    insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
-    values ('promote', p_domain, v_started, clock_timestamp(), 'ok', v_rows, greatest(v_parked, 0));
+    perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, v_parked, null);
 end
 $$;
 comment on function core.promote(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';

@@ -41,8 +41,8 @@ begin
         delete from core.quarantine_open o using before b where o.message_id = b.message_id and o.day = b.day;
         return null;
     end if;
-    insert into core.quarantine_open as o (message_id, day, domain, entity, received_at)
-    select n.message_id, n.day, n.domain, n.entity, n.received_at from after n where n.status = 'open'
+    insert into core.quarantine_open as o (message_id, day, identity, domain, entity, received_at)
+    select n.message_id, n.day, n.identity, n.domain, n.entity, n.received_at from after n where n.status = 'open'
     on conflict (message_id, day) do update set entity = excluded.entity where o.entity is distinct from excluded.entity;
     return null;
 end

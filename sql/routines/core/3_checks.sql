@@ -141,8 +141,7 @@ end
 $$;
 comment on function core.run_due_checks(text, interval) is 'Runs the rules of a domain when they are due and no worker is at it; see core.run_checks';
 
-drop view if exists core.dq_status;
-create view core.dq_status as
+create or replace view core.dq_status as
 select r.domain, r.rule, r.schema_name || '.' || r.table_name as table_name, r.test, r.severity,
        coalesce(l.outcome, 'never run') as outcome, l.measured, r.threshold, l.failing_count, l.sample_keys,
        l.check_time, l.details

@@ -1,12 +1,6 @@
 -- Gates: a materialized mart is not refreshed while a rule of severity error fails on what it reads.
 
-drop view if exists marts.freshness;
-drop view if exists core.mart_status;
-drop view if exists core.mart_shows;
-drop view if exists core.gates;
-drop view if exists core.mart_rules;
-
-create view core.mart_rules as
+create or replace view core.mart_rules as
 select m.mart, m.domain, m.kind, r.rule, r.schema_name || '.' || r.table_name <> m.mart as holds
 from core.marts m
 join core.dq_rules r on r.enabled and r.severity = 'error' and (
@@ -22,7 +16,7 @@ comment on column core.mart_rules.kind is 'view or materialized';
 comment on column core.mart_rules.rule is 'Rule';
 comment on column core.mart_rules.holds is 'Whether its failure holds the refresh; not for a rule on the mart itself, which only a refresh can mend';
 
-create view core.gates as
+create or replace view core.gates as
 with failing as materialized (
     select r.rule, l.id as result_id, l.outcome, l.measured, l.threshold, l.failing_count, l.sample_keys, l.check_time, l.details
     from core.dq_rules r

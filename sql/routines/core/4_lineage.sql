@@ -1,8 +1,7 @@
 -- From message type to mart. What a mart reads is asked of the database itself; a test compares it
 -- with what core.marts declares, in both directions.
 
-drop view if exists core.lineage;
-create view core.lineage as
+create or replace view core.lineage as
 with recursive reads as (
     select m.mart, to_regclass(m.mart)::oid as relation from core.marts m
     union

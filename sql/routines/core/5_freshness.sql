@@ -1,11 +1,6 @@
 -- As of when, complete until when, to be trusted? From marks and accounts, never from the rows of a domain.
 
-drop view if exists marts.freshness;
-drop view if exists core.mart_status;
-drop view if exists core.mart_shows;
-drop view if exists core.mart_progress;
-
-create view core.mart_progress as
+create or replace view core.mart_progress as
 with waiting as materialized (
     select e.domain, e.entity, min(e.oldest_published_at) as published_at, min(b.received_at) as received_at
     from core.batches b
@@ -25,10 +20,9 @@ with waiting as materialized (
     -- A queue keeps its order: what was published before the newest message that came, came before it. What
     -- waits in another queue, in the hands of another worker, or says no time: see core.queue_progress.
     select d.domain, greatest((
-        select b.newest_published_at from core.batch_entities b
-        where b.domain = d.domain and b.newest_published_at is not null
-        order by b.newest_published_at desc limit 1
-    ), (select max(s.newest_published_at) from core.entity_state s where s.domain = d.domain)) as published_at
+        select max(b.newest_published_at) from core.batch_entities b where b.domain = d.domain and not b.settled
+    ), (select max(t.newest_published_at) from core.settled_totals t where t.domain = d.domain),
+       (select max(s.newest_published_at) from core.entity_state s where s.domain = d.domain)) as published_at
     from (select distinct domain from core.entities) d
 ), held as materialized (
     -- The message that keeps complete_through back, when it waits for a row it refers to.
@@ -75,7 +69,7 @@ comment on column core.mart_progress.observed_at is 'Last look at these queues';
 comment on column core.mart_progress.held_by is 'Message that complete_through waits for, when it waits for the row it refers to';
 comment on column core.mart_progress.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 
-create view core.mart_status as
+create or replace view core.mart_status as
 with gate as materialized (
     select g.mart, array_agg(g.rule order by g.rule) as rules,
            array_agg(g.rule order by g.rule) filter (where g.gate = 'closed') as closed,
@@ -160,7 +154,7 @@ comment on column core.mart_status.queued_since is 'Since when, at least, messag
 comment on column core.mart_status.observed_at is 'Last look at these queues';
 comment on column core.mart_status.held_by is 'Message that complete_through waits for, when it waits for the row it refers to';
 
-create view marts.freshness as
+create or replace view marts.freshness as
 select s.mart, s.domain, s.kind,
        case when s.gate = 'closed' and s.data_as_of is null and s.needs_refresh then 'held'
             when s.data_as_of is null then 'empty'

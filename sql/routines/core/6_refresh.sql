@@ -2,7 +2,7 @@
 -- The refresh loop calls both in one transaction of isolation level repeatable read, so that what is
 -- published is exactly what was checked.
 
-create view core.mart_shows as
+create or replace view core.mart_shows as
 select m.mart, p.changed_at, d.promoted_at, p.newest_published_at, p.complete_through,
        array(select g.rule from core.gates g where g.mart = m.mart and g.holds order by g.rule) as blocking_rules
 from core.marts m
@@ -94,15 +94,16 @@ end
 $$;
 comment on function core.refresh_mart(text) is 'Refreshes one materialized mart without blocking its readers, whatever its rules say; null when another process is doing it';
 
-create or replace function core.marts_rebuilt() returns void
+drop function if exists core.marts_rebuilt();
+create or replace function core.marts_rebuilt(p_marts text[]) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into core.mart_refresh_log (mart, started_at, finished_at, status, data_as_of, promoted_through,
         newest_published_at, complete_through, blocking_rules)
     select s.mart, now(), clock_timestamp(), 'ok', s.changed_at, s.promoted_at, s.newest_published_at, s.complete_through, s.blocking_rules
     from core.mart_shows s
-    where s.changed_at is not null
+    where s.changed_at is not null and s.mart = any (p_marts)
 $$;
-comment on function core.marts_rebuilt() is 'Notes that worker migrate, which calls it in the same snapshot, has built every materialized mart anew';
+comment on function core.marts_rebuilt(text[]) is 'Notes that worker migrate, which calls it in the same snapshot, has built materialized marts anew';
 
 create or replace function core.refresh_failed(p_mart text, p_started timestamptz, p_error text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$

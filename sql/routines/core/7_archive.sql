@@ -83,7 +83,7 @@ begin
     execute format('alter table %s enable always trigger archive_watch, enable always trigger archive_watch_truncate',
         v_archive.partition_name);
     delete from core.archive_changes c where c.partition_name = v_archive.partition_name;
-    execute format('grant select on %s to acequia_worker', v_archive.partition_name);
+    execute format('grant select on %s to acequia_archive', v_archive.partition_name);
 
     select array_agg(a.attname::text order by k.position) into v_archive.key_columns
     from pg_index i
@@ -96,7 +96,9 @@ begin
 
     insert into core.archives (table_name, domain, partition_name, key_columns, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
     values (p_table, v_policy.domain, v_archive.partition_name, v_archive.key_columns, v_policy.granularity, p_from, v_archive.to_at,
-        v_folder || '/part-' || p_object || '.parquet', v_folder || '/_part-' || p_object || '.json',
+        v_folder || '/part-' || p_object || '.parquet',
+        -- Elsewhere: there are readers that take every file of a folder for one of Parquet.
+        '_manifests/' || v_folder || '/part-' || p_object || '.json',
         pg_total_relation_size(v_archive.partition_name::regclass))
     returning * into v_archive;
     perform core.archive_note(v_archive, p_run, 'begun', p_who,
@@ -175,12 +177,34 @@ end
 $$;
 comment on function core.archive_survey(bigint) is 'What is in a partition, which form each column gets in the file, and the statement that reads it';
 
+create or replace function core.archive_extent(p_table text, p_partition text)
+returns table (row_count bigint, first_at timestamptz, last_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return query execute format('select count(*), min(x.i), max(x.i) from (select %s as i from %s) x',
+        (select core.archive_instant(p_table, p.time_column) from core.lifecycle_policies p where p.table_name = p_table), p_partition);
+end
+$$;
+comment on function core.archive_extent(text, text) is 'How many rows a partition has, and the first and last instants of its time column';
+
 create or replace function core.archive_verified(p_run bigint, p_archive bigint, p_rows bigint, p_first timestamptz, p_last timestamptz,
     p_checksum text, p_sha256 text, p_bytes bigint, p_schema_version integer, p_columns jsonb, p_who text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_archive core.archives;
+    v_there record;
 begin
+    select a.* into strict v_archive from core.archives a where a.archive_id = p_archive and a.state = 'writing';
+    -- Whoever says that a copy is right must have seen these rows. What has changed meanwhile is not dropped anyway.
+    if not exists (select from core.archive_changes c where c.partition_name = v_archive.partition_name) then
+        v_there := core.archive_extent(v_archive.table_name, v_archive.partition_name);
+        if (p_rows, p_first, p_last) is distinct from (v_there.row_count, v_there.first_at, v_there.last_at)
+            or p_checksum !~ '^[0-9a-f]{64}$' or p_sha256 !~ '^[0-9a-f]{64}$' then
+            raise exception '% has % rows from % to %, but the copy is said to have % from % to %', v_archive.partition_name,
+                v_there.row_count, v_there.first_at, v_there.last_at, p_rows, p_first, p_last
+                using errcode = 'data_corrupted';
+        end if;
+    end if;
     update core.archives a
     set row_count = p_rows, first_at = p_first, last_at = p_last, checksum = p_checksum, object_sha256 = p_sha256, bytes_archived = p_bytes,
         schema_version = p_schema_version, columns = p_columns
@@ -190,7 +214,7 @@ begin
         jsonb_build_object('rows', p_rows, 'checksum', p_checksum, 'bytes_archived', p_bytes));
 end
 $$;
-comment on function core.archive_verified(bigint, bigint, bigint, timestamptz, timestamptz, text, text, bigint, integer, jsonb, text) is 'Notes what was read back from the object store and found right';
+comment on function core.archive_verified(bigint, bigint, bigint, timestamptz, timestamptz, text, text, bigint, integer, jsonb, text) is 'Notes what was read back from the object store and found right; refuses what cannot be a copy of the partition: its rows are counted, its first and last instants compared';
 
 create or replace function core.archive_drop(p_run bigint, p_archive bigint, p_who text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -96,6 +96,7 @@ begin
         perform set_config('lock_timeout', '1s', true);
         execute format('drop trigger if exists archive_watch on %s', p_partition);
         execute format('drop trigger if exists archive_watch_truncate on %s', p_partition);
+        execute format('revoke select on %s from acequia_archive', p_partition);
     end if;
     delete from core.archive_changes c where c.partition_name = p_partition;
 end

@@ -25,7 +25,7 @@ begin
     execute format('alter table %s add constraint archive_range check (%I is not null and %I >= %L and %I < %L)',
         v_archive.partition_name, v_time, v_time, core.archive_bound(v_archive.table_name, v_archive.from_at),
         v_time, core.archive_bound(v_archive.table_name, v_archive.to_at));
-    execute format('grant select, insert on %s to acequia_worker', v_archive.partition_name);
+    execute format('grant select, insert on %s to acequia_archive', v_archive.partition_name);
     update core.archives a set restoring_at = clock_timestamp() where a.archive_id = p_archive;
     perform core.archive_note(v_archive, p_run, 'restore_begun', p_who, '{}');
 
@@ -45,6 +45,7 @@ returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_archive core.archives;
+    v_there record;
     v_waiting bigint;
 begin
     select a.* into strict v_archive from core.archives a
@@ -53,8 +54,13 @@ begin
         raise exception '% has % rows with checksum % after the restore, but % with % when it was archived',
             v_archive.partition_name, p_rows, p_checksum, v_archive.row_count, v_archive.checksum;
     end if;
+    execute format('revoke all on %s from acequia_archive', v_archive.partition_name);
+    v_there := core.archive_extent(v_archive.table_name, v_archive.partition_name);
+    if (v_there.row_count, v_there.first_at, v_there.last_at) is distinct from (v_archive.row_count, v_archive.first_at, v_archive.last_at) then
+        raise exception '% has % rows from % to % after the restore, but % from % to % when it was archived', v_archive.partition_name,
+            v_there.row_count, v_there.first_at, v_there.last_at, v_archive.row_count, v_archive.first_at, v_archive.last_at;
+    end if;
     perform set_config('lock_timeout', '1s', true);
-    execute format('revoke all on %s from acequia_worker', v_archive.partition_name);
     execute format('alter table %s attach partition %s for values from (%L) to (%L)', v_archive.table_name, v_archive.partition_name,
         core.archive_bound(v_archive.table_name, v_archive.from_at), core.archive_bound(v_archive.table_name, v_archive.to_at));
     execute format('alter table %s drop constraint archive_range', v_archive.partition_name);

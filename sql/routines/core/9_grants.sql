@@ -1,54 +1,222 @@
--- Who may do what. The worker stages rows and calls functions; it can neither change the core by
--- itself nor alter or drop anything. The analyst reads marts, data quality results, gates, lineage and freshness.
+-- Who may do what. No role has a right that is not listed here; what a right is for stands beside it.
+-- A new function is for the owner alone until it gets its line.
 
-revoke execute on all functions in schema core from public;
+alter default privileges revoke execute on functions from public;
 
-grant usage on schema raw, stg, core, marts to acequia_worker;
-grant select on all tables in schema raw, stg, core, marts to acequia_worker;
-grant insert on all tables in schema stg to acequia_worker;
-grant insert, update on raw.quarantine to acequia_worker;
-grant insert on raw.quarantine_versions to acequia_worker;
--- Neither the time nor the login of an entry can be chosen.
-grant insert (who, action, quarantine_ids, filters, reason) on core.audit_log to acequia_worker;
-grant usage on sequence raw.quarantine_id, core.batch_id to acequia_worker;
-grant insert on core.batches, core.batch_entities to acequia_worker;
-grant execute on all functions in schema core to acequia_worker;
-revoke execute on function core.guard_references(), core.prepare_staging(regclass), core.partition_by_day(text, date),
-    core.partition_by_month(text, date), core.drop_days(text, date), core.archive_unwatch(text), core.archive_note_change(),
-    core.archive_note(core.archives, bigint, text, text, jsonb), core.take_lock(text), core.try_lock(text), core.is_held(bigint),
-    core.number_outbox()
-from acequia_worker;
+create or replace view core.granted as
+with ours as materialized (
+    select n.oid, n.nspname
+    from pg_catalog.pg_namespace n
+    where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)
+), acl as (
+    select 'schema' as kind, format('%I', o.nspname) as object, false as partition, x.grantee, x.privilege_type
+    from ours o
+    join pg_catalog.pg_namespace n on n.oid = o.oid
+    cross join lateral aclexplode(n.nspacl) x
+    union all
+    select case c.relkind when 'S' then 'sequence' else 'table' end, format('%I.%I', o.nspname, c.relname), c.relispartition,
+           x.grantee, x.privilege_type
+    from ours o
+    join pg_catalog.pg_class c on c.relnamespace = o.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    cross join lateral aclexplode(c.relacl) x
+    union all
+    select 'column', format('%I.%I.%I', o.nspname, c.relname, a.attname), c.relispartition, x.grantee, x.privilege_type
+    from ours o
+    join pg_catalog.pg_class c on c.relnamespace = o.oid
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attacl is not null and not a.attisdropped
+    cross join lateral aclexplode(a.attacl) x
+    union all
+    select 'function', format('%I.%I(%s)', o.nspname, p.proname, oidvectortypes(p.proargtypes)), false, x.grantee, x.privilege_type
+    from ours o
+    join pg_catalog.pg_proc p on p.pronamespace = o.oid
+    cross join lateral aclexplode(p.proacl) x
+)
+select r.rolname::text as role, a.kind, a.object, lower(a.privilege_type) as privilege, a.partition
+from acl a
+join pg_catalog.pg_roles r on r.oid = a.grantee
+where r.rolname in ('acequia_worker', 'acequia_archive', 'acequia_operator', 'acequia_analyst', 'acequia_api', 'acequia_publisher');
+comment on view core.granted is 'The rights that the roles of the platform have in this database, whoever granted them; compare core.rights';
+comment on column core.granted.role is 'Role';
+comment on column core.granted.kind is 'schema, table (also a view), column, sequence or function';
+comment on column core.granted.object is 'Name with schema; a column as table.column, a function with the types of its arguments';
+comment on column core.granted.privilege is 'Privilege, as PostgreSQL names it';
+comment on column core.granted.partition is 'Whether it is a partition: what archives are made from is granted for the time of the copy';
 
-grant usage on schema core, marts to acequia_analyst;
-grant select on all tables in schema marts to acequia_analyst;
-grant execute on all functions in schema marts to acequia_analyst;
-grant select on core.dq_results, core.dq_status, core.conservation, core.gates, core.lineage to acequia_analyst;
-
--- The core of each domain: readable for trace and support, written by merge functions only.
-do $$
+create or replace function core.apply_rights() returns integer
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    v_domain text;
+    -- What a row of quarantine is evidence of; the rest may change when the message comes again.
+    c_evidence constant text[] := '{quarantine_id,message_id,day,identity,batch_id,domain,queue,body,body_hash,properties,received_at}';
+    v_right record;
+    v_changed integer := 0;
 begin
-    for v_domain in select distinct e.domain from core.entities e loop
-        execute format('revoke execute on all functions in schema %I from public', v_domain);
-        execute format('grant usage on schema %I to acequia_worker', v_domain);
-        execute format('grant select on all tables in schema %I to acequia_worker', v_domain);
+    delete from core.rights;
+    insert into core.rights (role, kind, object, privilege, duty)
+    select r.role, r.kind,
+           case r.kind when 'function' then format('%s(%s)', split_part(o.object, '(', 1),
+               (select oidvectortypes(p.proargtypes) from pg_proc p where p.oid = o.object::regprocedure)) else o.object end,
+           p.privilege, r.duty
+    from (
+        values
+        -- The worker: one process, and so one login, for five duties.
+        ('acequia_worker', 'ingest', 'table', '{insert}'::text[], '{core.batches,raw.quarantine}'::text[]),
+        -- What becomes of a message later, and what is settled, is not the worker's to say.
+        ('acequia_worker', 'ingest', 'column', '{insert}', array[
+            'core.batch_entities.batch_id', 'core.batch_entities.domain', 'core.batch_entities.entity', 'core.batch_entities.received',
+            'core.batch_entities.duplicates', 'core.batch_entities.staged', 'core.batch_entities.quarantined',
+            'core.batch_entities.oldest_published_at', 'core.batch_entities.newest_published_at']),
+        ('acequia_worker', 'ingest', 'function', '{execute}', array[
+            'core.staged_rows(text)', 'core.resolve_accepted(text, text, bigint, uuid[], date[])']),
+        ('acequia_worker', 'ingest', 'sequence', '{usage}', '{raw.quarantine_id,core.batch_id}'),
+        ('acequia_worker', 'promote', 'function', '{execute}', array[
+            'core.promote(text, integer)', 'core.isolate(text, integer, boolean)']),
+        ('acequia_worker', 'check', 'function', '{execute}', array[
+            'core.run_checks(text)', 'core.run_due_checks(text, interval)', 'core.checks_due_in(text, interval)',
+            'core.due_rules(text, interval)', 'core.check_rule(text)', 'core.rule_did_not_run(text, text)',
+            'core.checks_done(text, timestamptz, bigint, bigint)']),
+        ('acequia_worker', 'refresh', 'function', '{execute}', array[
+            'core.audit_mart(text)', 'core.due_audit(text)', 'core.closed_gates(text)', 'core.refresh_mart(text)',
+            'core.refresh_failed(text, timestamptz, text)']),
+        ('acequia_worker', 'housekeeping', 'function', '{execute}', array[
+            'core.ensure_partitions(integer)', 'core.expire_pending(text, interval)', 'core.retain(interval, interval, interval)',
+            'core.retention_steps(interval, interval, timestamptz)',
+            'core.retain_step(text, text, interval, interval, interval, timestamptz, bigint)',
+            'core.settle_alone(text)', 'core.archive_wanted(text)', 'core.resolve_copies(text)']),
+        ('acequia_worker', 'deliver', 'function', '{execute}', array[
+            'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
+            'core.outbox_refused(bigint[], text)']),
+        -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.
+        ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
+        ('acequia_worker', 'doctor', 'function', '{execute}', array[
+            'core.long_transactions(interval)', 'core.say_lost(text, bigint[])', 'core.lost_rows(text, bigint[])']),
+        -- The archive: drops a partition that it has copied and read back.
+        ('acequia_archive', 'archive', 'function', '{execute}', array[
+            'core.archive_candidates(text, timestamptz)', 'core.archive_begin(bigint, text, timestamptz, text, text)',
+            'core.archive_survey(bigint)', 'core.archive_drop(bigint, bigint, text)', 'core.archive_abandon(bigint, bigint, text, text)',
+            'core.archive_verified(bigint, bigint, bigint, timestamptz, timestamptz, text, text, bigint, integer, jsonb, text)']),
+        ('acequia_archive', 'restore', 'function', '{execute}', array[
+            'core.archive_wanted(text)', 'core.restore_begin(bigint, bigint, text)',
+            'core.restore_attach(bigint, bigint, bigint, text, interval, text)']),
+        ('acequia_archive', 'archive', 'function', '{execute}', array[
+            'core.hold_lock(text)', 'core.archive_run_begin(text, text, timestamptz, text, text)',
+            'core.archive_run_end(bigint, text, text, integer, bigint, bigint, bigint)',
+            'core.archive_recover(bigint, text)', 'core.archive_deleted(bigint, bigint, text)']),
+        -- The operator: what people decide.
+        ('acequia_operator', 'quarantine', 'table', '{insert}', '{raw.quarantine_versions}'),
+        ('acequia_operator', 'quarantine', 'column', '{update}', array[
+            'raw.quarantine.status', 'raw.quarantine.resolved_at', 'raw.quarantine.resolved_by', 'raw.quarantine.note',
+            'raw.quarantine.replays']),
+        -- Neither the time nor the login of an entry can be chosen.
+        ('acequia_operator', 'quarantine', 'column', '{insert}', array[
+            'core.audit_log.who', 'core.audit_log.action', 'core.audit_log.quarantine_ids', 'core.audit_log.filters',
+            'core.audit_log.reason']),
+        ('acequia_operator', 'promote what the brake of isolation holds', 'function', '{execute}', array[
+            'core.isolate(text, integer, boolean)']),
+        ('acequia_operator', 'gates', 'function', '{execute}', array[
+            'core.open_gate(text[], interval, text, text)', 'core.close_gate(text[], text, text)']),
+        ('acequia_operator', 'purge', 'function', '{execute}', array[
+            'core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text)', 'core.hold_lock(text)',
+            'core.archive_run_begin(text, text, timestamptz, text, text)',
+            'core.archive_run_end(bigint, text, text, integer, bigint, bigint, bigint)',
+            'core.archive_recover(bigint, text)', 'core.archive_deleted(bigint, bigint, text)']),
+        ('acequia_operator', 'write-off', 'function', '{execute}', array[
+            'core.write_off(text, bigint[], text, text)', 'core.lost_rows(text, bigint[])', 'core.say_lost(text, bigint[])']),
+        ('acequia_operator', 'doctor', 'function', '{execute}', array['core.long_transactions(interval)']),
+        -- The analyst, Grafana too.
+        ('acequia_analyst', 'read', 'schema', '{usage}', '{core,marts}'),
+        ('acequia_analyst', 'read', 'table', '{select}', array[
+            'core.dq_results', 'core.dq_status', 'core.conservation', 'core.gates', 'core.lineage'])
+    ) r (role, duty, kind, privileges, objects)
+    cross join unnest(r.objects) o (object)
+    cross join unnest(r.privileges) p (privilege);
+
+    insert into core.rights (role, kind, object, privilege, duty)
+    -- Who stages rows, who archives and who decides look at everything, also to say what became of a message.
+    select r.role, 'schema', n.nspname, 'usage', 'look'
+    from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive')) r (role)
+    where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)
+    union all
+    select r.role, 'table', format('%I.%I', n.nspname, c.relname), 'select', 'look'
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive')) r (role)
+    where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+      and case when r.role = 'acequia_archive' then n.nspname = 'core'
+          else n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e) end
+    union all
+    select 'acequia_worker', 'table', e.staging, 'insert', 'ingest' from core.entities e
+    union all
+    select 'acequia_worker', 'column', 'raw.quarantine.' || a.attname, 'update', 'ingest'
+    from pg_attribute a
+    where a.attrelid = 'raw.quarantine'::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (c_evidence)
+    union all
+    select 'acequia_analyst', 'table', format('%I.%I', n.nspname, c.relname), 'select', 'read'
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'marts' and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+    union all
+    select 'acequia_analyst', 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), 'execute', 'read'
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'marts' and p.prokind = 'f';
+
+    -- Everybody's rights, which functions made before this version have.
+    for v_right in
+        select p.oid::regprocedure as function
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where (n.nspname in ('raw', 'stg', 'core') or n.nspname in (select e.domain from core.entities e))
+          and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x where x.grantee = 0)
+    loop
+        execute format('revoke execute on function %s from public', v_right.function);
     end loop;
+    -- What an administrator gave to analysts stays; a program has what is listed.
+    for v_right in
+        select g.* from core.granted g
+        where g.role in ('acequia_worker', 'acequia_archive', 'acequia_operator')
+          and not (g.role = 'acequia_archive' and g.partition)
+          and not exists (select from core.rights r
+              where (r.role, r.kind, r.object, r.privilege) = (g.role, g.kind, g.object, g.privilege))
+        order by g.kind desc
+    loop
+        execute core.right_statement('revoke', v_right.role, v_right.kind, v_right.object, v_right.privilege);
+        v_changed := v_changed + 1;
+    end loop;
+    for v_right in
+        select r.* from core.rights r
+        where not exists (select from core.granted g
+            where (r.role, r.kind, r.object, r.privilege) = (g.role, g.kind, g.object, g.privilege))
+        order by r.role, r.kind, r.object
+    loop
+        execute core.right_statement('grant', v_right.role, v_right.kind, v_right.object, v_right.privilege);
+        v_changed := v_changed + 1;
+    end loop;
+
+    -- Only a superuser, or who got it from one, may pass this on; without it promotion is slower.
+    begin
+        if not has_parameter_privilege('acequia_worker', 'session_replication_role', 'set') then
+            grant set on parameter session_replication_role to acequia_worker;
+        end if;
+    exception when insufficient_privilege then
+        raise notice 'promotion checks foreign keys row by row: grant set on parameter session_replication_role to acequia_worker';
+    end;
+    return v_changed;
 end
 $$;
+comment on function core.apply_rights() is 'Gives the roles of the platform the rights that it lists, writes them to core.rights, and takes from the programs'' roles all others; returns how many it changed';
 
--- Only a superuser, or who got it from one, may pass this on; without it promotion is slower.
-do $$
-begin
-    if not has_parameter_privilege('acequia_worker', 'session_replication_role', 'set') then
-        grant set on parameter session_replication_role to acequia_worker;
-    end if;
-exception when insufficient_privilege then
-    raise notice 'promotion checks foreign keys row by row: grant set on parameter session_replication_role to acequia_worker';
-end
+create or replace function core.right_statement(p_verb text, p_role text, p_kind text, p_object text, p_privilege text) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select format('%s %s%s on %s%s %s %I', p_verb, p_privilege,
+        case p_kind when 'column' then format(' (%s)', regexp_replace(p_object, '^.*\.', '')) else '' end,
+        case p_kind when 'column' then 'table ' else p_kind || ' ' end,
+        case p_kind when 'column' then regexp_replace(p_object, '\.[^.]*$', '') else p_object end,
+        case p_verb when 'grant' then 'to' else 'from' end, p_role)
 $$;
+comment on function core.right_statement(text, text, text, text, text) is 'The statement that grants or revokes a right of core.rights';
 
--- Locks that are taken inside a snapshot must be there before it.
-insert into core.locks (name)
-select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized'
-on conflict do nothing;
+create or replace function core.long_transactions(p_older interval)
+returns table (pid integer, login text, program text, since timestamptz, state text)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select a.pid, a.usename::text, a.application_name, a.xact_start, a.state
+    from pg_stat_activity a
+    where a.datname = current_database() and a.backend_type = 'client backend' and a.xact_start < now() - p_older
+    order by a.xact_start
+$$;
+comment on function core.long_transactions(interval) is 'Sessions whose transaction began longer ago: they keep vacuum and partitions waiting. Sees all of them where the owner is a member of pg_monitor';

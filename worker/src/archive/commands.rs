@@ -14,7 +14,7 @@ use super::list::{self, ListArgs};
 use super::session::{Archive, Session, Totals};
 use super::store::Store;
 use super::verify::{self, VerifyArgs};
-use crate::config::{ArchiveUrl, DatabaseArgs, duration};
+use crate::config::{ArchiveDatabase, ArchiveUrl, SecretUrl, duration};
 use crate::text::{print_table, size, time};
 use crate::{db, migrate, operator};
 
@@ -27,7 +27,7 @@ pub struct ArchiveArgs {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ArchiveDatabase,
     #[command(flatten)]
     url: ArchiveUrl,
     /// Table, as schema.name; every table with a policy when not given
@@ -61,7 +61,7 @@ enum Command {
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ArchiveDatabase,
     #[command(flatten)]
     url: ArchiveUrl,
     /// Table, as schema.name
@@ -117,7 +117,8 @@ pub async fn archive(args: ArchiveArgs, stop: CancellationToken) -> anyhow::Resu
         return dry_run(&found, args.json);
     }
     let store = args.url.open()?;
-    let Some(mut session) = start(&args.database, store, args.by.as_deref(), stop).await? else {
+    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
+    else {
         return Ok(busy());
     };
     session.begin("archive", None, None).await?;
@@ -186,7 +187,8 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
         bail!("--from must be before --to");
     }
     let store = args.url.open()?;
-    let Some(mut session) = start(&args.database, store, args.by.as_deref(), stop).await? else {
+    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
+    else {
         return Ok(busy());
     };
     session.begin("restore", None, None).await?;
@@ -223,7 +225,7 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
             totals.partitions, totals.rows
         );
     } else if outcome.is_ok() {
-        eprintln!(
+        acequia_telemetry::note!(
             "nothing of {} in this range is archived; see worker archive list",
             args.table
         );
@@ -239,14 +241,12 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
 
 /// A session for a command, once the schema is known to be ours.
 pub(super) async fn start(
-    database: &DatabaseArgs,
+    database: &SecretUrl,
     store: Store,
     by: Option<&str>,
     stop: CancellationToken,
 ) -> anyhow::Result<Option<Session>> {
-    let Some(mut session) =
-        Session::open(&database.url()?, store, operator::name(by), stop).await?
-    else {
+    let Some(mut session) = Session::open(database, store, operator::name(by), stop).await? else {
         return Ok(None);
     };
     migrate::check(&mut session.connection).await?;
@@ -255,7 +255,9 @@ pub(super) async fn start(
 
 /// What is said when another process has the lock.
 pub(super) fn busy() -> ExitCode {
-    eprintln!("another process is archiving or restoring; try again when it has ended");
+    acequia_telemetry::note!(
+        "another process is archiving or restoring; try again when it has ended"
+    );
     ExitCode::FAILURE
 }
 

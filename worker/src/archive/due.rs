@@ -96,8 +96,7 @@ pub async fn archive(
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
-        let mut first = None;
-        session.sweep().await?;
+        let mut first = session.sweep().await.err();
         for candidate in candidates(&mut session.connection, wanted).await? {
             if candidate.is_held() {
                 continue;
@@ -112,6 +111,9 @@ pub async fn archive(
                 Err(error) => {
                     warn!(event = "archive.failed", error = %format!("{error:#}"), "a partition was not archived");
                     first.get_or_insert(error);
+                    if session.is_lost() {
+                        break;
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use sqlx::FromRow;
 
 use super::commands::summary;
 use super::session::{Archive, Totals};
-use crate::config::DatabaseArgs;
+use crate::config::ArchiveDatabase;
 use crate::text::{print_table, size, time};
 use crate::{db, migrate};
 
@@ -18,7 +18,7 @@ use crate::{db, migrate};
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ArchiveDatabase,
     /// Table, as schema.name; all when not given
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,

@@ -8,6 +8,7 @@ pub mod file;
 pub mod form;
 mod list;
 mod partition;
+pub mod progress;
 mod purge;
 pub mod restore;
 mod schedule;

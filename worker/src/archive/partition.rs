@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::block::Checksum;
 use super::file::{self, Object, Writer};
 use super::form::ColumnSpec;
-use super::session::{Archive, Interrupted, Progress, Session, one};
+use super::progress::Progress;
+use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
 use crate::failpoint;
@@ -81,7 +82,7 @@ pub async fn archive(
         let done = copy_and_drop(session, &archive).await;
         match done {
             Ok(true) => {
-                session.sweep().await?;
+                sweep_or_leave(session).await;
                 let archive = session.archive(archive.archive_id).await?;
                 info!(
                     event = "archive.archived",
@@ -95,7 +96,7 @@ pub async fn archive(
                 return Ok(archive);
             }
             Ok(false) => {
-                session.sweep().await?;
+                sweep_or_leave(session).await;
                 warn!(
                     event = "archive.changed",
                     partition = archive.partition_name,
@@ -112,9 +113,7 @@ pub async fn archive(
                 // As far as it goes: what is not put in order now is by the next run.
                 let put_in_order = async {
                     let reason = format!("{error:#}");
-                    sqlx::raw_sql("rollback")
-                        .execute(&mut session.connection)
-                        .await?;
+                    session.renew().await?;
                     sqlx::query("select core.archive_abandon($1, $2, $3, $4)")
                         .bind(session.run)
                         .bind(archive.archive_id)
@@ -136,6 +135,13 @@ pub async fn archive(
         }
     }
     unreachable!("attempts are bounded")
+}
+
+/// What is archived is archived, whatever becomes of files that do not count.
+async fn sweep_or_leave(session: &mut Session) {
+    if let Err(error) = session.sweep().await {
+        warn!(event = "archive.leftovers", error = %format!("{error:#}"), "left to the next run");
+    }
 }
 
 async fn begin(session: &mut Session, table: &str, from: DateTime<Utc>) -> anyhow::Result<Archive> {

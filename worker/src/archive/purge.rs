@@ -3,21 +3,23 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::{busy, first_instant, last_instant, start};
 use super::session::{Archive, Totals};
-use crate::config::{ArchiveUrl, DatabaseArgs};
+use crate::config::{ArchiveUrl, OperatorDatabase};
 use crate::text::{print_table, size, time};
+use crate::{db, migrate};
 
 /// Options of `worker purge`.
 #[derive(Debug, Args)]
 pub struct PurgeArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     #[command(flatten)]
     url: ArchiveUrl,
     /// Table, as schema.name
@@ -55,22 +57,15 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         bail!("--from must be before --to");
     }
     let store = args.url.open()?;
-    let Some(mut session) = start(&args.database, store, args.by.as_deref(), stop).await? else {
-        return Ok(busy());
-    };
-    let would: Vec<Archive> = sqlx::query_as(
-        "select a.* from core.archives a join core.lifecycle_policies p on p.table_name = a.table_name
-         where a.table_name = $1 and a.state = 'archived' and a.from_at >= $2 and a.to_at <= $3
-           and ($4 or p.keep_archive is null or a.to_at <= now() - p.keep_archive) order by a.from_at",
-    )
-    .bind(&args.table)
-    .bind(args.from)
-    .bind(args.to)
-    .bind(args.early)
-    .fetch_all(&mut session.connection)
-    .await?;
+    // Asked without the lock: an answer may take a while, and others have work to do.
+    let mut connection = db::connect(&args.database.url()?, "archive")
+        .await
+        .context("database")?;
+    migrate::check(&mut connection).await?;
+    let would = purgeable(&mut connection, &args).await?;
+    drop(connection);
     if would.is_empty() {
-        eprintln!(
+        acequia_telemetry::note!(
             "nothing of {} in this range may be purged: see worker archive list for what is there and until when it is kept; --early goes before that",
             args.table
         );
@@ -81,14 +76,25 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         if !std::io::stdin().is_terminal() {
             bail!("these archives would be deleted for good: say --yes to do it");
         }
-        eprint!("Delete these {} archives for good? Type yes: ", would.len());
+        acequia_telemetry::note!("Delete these {} archives for good? Type yes:", would.len());
         std::io::stderr().flush()?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if answer.trim() != "yes" {
-            eprintln!("nothing was changed");
+            acequia_telemetry::note!("nothing was changed");
             return Ok(ExitCode::FAILURE);
         }
+    }
+    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
+    else {
+        return Ok(busy());
+    };
+    let numbers = |archives: &[Archive]| -> Vec<i64> {
+        archives.iter().map(|archive| archive.archive_id).collect()
+    };
+    let now = purgeable(&mut session.connection, &args).await?;
+    if numbers(&now) != numbers(&would) {
+        bail!("what lies in this range has changed meanwhile; nothing was purged, look again");
     }
     session.begin("purge", None, None).await?;
     let mut totals = Totals::default();
@@ -123,6 +129,21 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What may be purged, oldest first.
+async fn purgeable(connection: &mut PgConnection, args: &PurgeArgs) -> sqlx::Result<Vec<Archive>> {
+    sqlx::query_as(
+        "select a.* from core.archives a join core.lifecycle_policies p on p.table_name = a.table_name
+         where a.table_name = $1 and a.state = 'archived' and a.from_at >= $2 and a.to_at <= $3
+           and ($4 or p.keep_archive is null or a.to_at <= now() - p.keep_archive) order by a.from_at",
+    )
+    .bind(&args.table)
+    .bind(args.from)
+    .bind(args.to)
+    .bind(args.early)
+    .fetch_all(connection)
+    .await
 }
 
 fn show(archives: &[Archive]) {

@@ -11,7 +11,8 @@ use tracing::info;
 use super::block::Block;
 use super::file::{self, Object};
 use super::form::ColumnSpec;
-use super::session::{Archive, Interrupted, Progress, Session};
+use super::progress::Progress;
+use super::session::{Archive, Interrupted, Session};
 use crate::failpoint;
 use crate::maintain::interval;
 
@@ -38,12 +39,11 @@ pub async fn restore(
     let done = fill_and_attach(session, &archive, hold).await;
     if done.is_err() {
         // The table that was begun goes; if it cannot now, the next run removes it.
-        let rollback = sqlx::raw_sql("rollback")
-            .execute(&mut session.connection)
-            .await;
-        if rollback.is_ok()
-            && let Err(later) = session.sweep().await
-        {
+        let put_in_order = async {
+            session.renew().await?;
+            session.sweep().await
+        };
+        if let Err(later) = put_in_order.await {
             tracing::warn!(event = "archive.leftovers", error = %format!("{later:#}"), "left to the next run");
         }
     }

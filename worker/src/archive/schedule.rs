@@ -15,6 +15,7 @@ use super::due::{self, Wanted};
 use super::restore;
 use super::session::{Interrupted, Session, Totals};
 use super::store::Store;
+use crate::config::SecretUrl;
 use crate::run::Shared;
 use crate::worker_loop::{Step, Work};
 
@@ -44,6 +45,7 @@ pub fn cron(text: &str) -> Result<String, String> {
 /// The archive loop of a domain.
 pub struct Archiver {
     store: Option<Store>,
+    login: Option<SecretUrl>,
     schedule: Option<Cron>,
     started: DateTime<Utc>,
     stop: CancellationToken,
@@ -58,11 +60,16 @@ struct Failed {
 }
 
 impl Archiver {
-    /// The loop as it is configured.
+    /// The loop as it is configured: where archives are, the login of role `acequia_archive`, when.
     ///
     /// # Errors
-    /// When URL or schedule are wrong, or there is a schedule and no URL.
-    pub fn new(url: Option<&str>, schedule: &str, stop: CancellationToken) -> anyhow::Result<Self> {
+    /// When URL or schedule are wrong, or there is a schedule and no URL or login.
+    pub fn new(
+        url: Option<&str>,
+        login: Option<SecretUrl>,
+        schedule: &str,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let store = url
             .filter(|url| !url.is_empty())
             .map(Store::open)
@@ -75,8 +82,13 @@ impl Archiver {
             schedule.is_none() || store.is_some(),
             "ARCHIVE_SCHEDULE is set, but not ARCHIVE_URL, which says where to"
         );
+        anyhow::ensure!(
+            schedule.is_none() || login.is_some(),
+            "ARCHIVE_SCHEDULE is set, but not ARCHIVE_DATABASE_URL: only role acequia_archive may drop what was archived"
+        );
         Ok(Self {
             store,
+            login,
             schedule,
             started: Utc::now(),
             stop,
@@ -133,14 +145,14 @@ impl Archiver {
     async fn work(
         &self,
         store: &Store,
+        login: &SecretUrl,
         domain: &'static Domain,
         wanted: &[i64],
         due: Option<DateTime<Utc>>,
         shared: &Shared,
     ) -> anyhow::Result<()> {
         let who = Some(NAME_OF_SCHEDULE.to_owned());
-        let Some(mut session) =
-            Session::open(&shared.database, store.clone(), who, self.stop.clone()).await?
+        let Some(mut session) = Session::open(login, store.clone(), who, self.stop.clone()).await?
         else {
             return Ok(()); // the next look finds what is left to do
         };
@@ -206,6 +218,8 @@ impl Archiver {
 impl Work for Archiver {
     const NAME: &'static str = "archive";
     const SHORT: bool = false;
+    // It waits for the object store, and for connections of its own.
+    const ATTENDED: bool = false;
     // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
     const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
@@ -223,19 +237,19 @@ impl Work for Archiver {
         if wanted.is_empty() && due.is_none() {
             return Ok(Step::Idle(LOOK_EVERY));
         }
-        let Some(store) = &self.store else {
+        let (Some(store), Some(login)) = (&self.store, &self.login) else {
             warn!(
                 event = "archive.no_store",
                 domain = domain.name,
                 archives = wanted.len(),
-                "rows wait for archives, but ARCHIVE_URL is not set"
+                "rows wait for archives, but ARCHIVE_URL or ARCHIVE_DATABASE_URL is not set"
             );
             return Ok(Step::Idle(LOOK_EVERY * 12));
         };
         if let Some(error) = self.still_failed() {
             return Err(error);
         }
-        let worked = self.work(store, domain, &wanted, due, shared).await;
+        let worked = self.work(store, login, domain, &wanted, due, shared).await;
         self.remember(
             worked
                 .as_ref()

@@ -1,6 +1,6 @@
 //! A run: one connection that holds the lock of the archive, so that one process at a time changes it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
@@ -9,11 +9,12 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::block::{Block, Checksum, Rows};
 use super::file;
 use super::form::ColumnSpec;
+use super::progress::Progress;
 use super::sink::Sink;
 use super::store::Store;
 use crate::config::SecretUrl;
@@ -21,8 +22,6 @@ use crate::{db, failpoint};
 
 /// How long the server may send nothing while it reads a partition: it sorts first.
 const SILENCE: Duration = Duration::from_secs(900);
-/// Time between two lines of the log about a long copy.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Attempts to get the lock of the archive.
 const LOCK_ATTEMPTS: u32 = 6;
 /// Pause between them.
@@ -122,6 +121,9 @@ pub struct Session {
     pub run: i64,
     /// Says when to stop.
     pub stop: CancellationToken,
+    database: SecretUrl,
+    backend: i32,
+    lost: bool,
 }
 
 impl Session {
@@ -135,35 +137,66 @@ impl Session {
         who: Option<String>,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let mut connection = db::connect(database, "archive").await.context("database")?;
-        // Values that are kept as text must be written and read in one way.
-        sqlx::raw_sql(
-            "set statement_timeout = 0; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
-             set extra_float_digits = 1; set bytea_output = 'hex'; set lc_monetary = 'C'",
-        )
-        .execute(&mut connection)
-        .await
-        .context("database")?;
-        // The server may not have seen yet that a process which has just ended is gone.
-        let mut locked = false;
-        for attempt in 0..LOCK_ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-            locked = one(&mut connection, "select core.hold_lock('archive')")
-                .await
-                .context("database")?;
-            if locked {
-                break;
-            }
-        }
-        Ok(locked.then_some(Self {
+        let connection = connect(database).await?;
+        let mut session = Self {
             connection,
+            database: database.clone(),
             store,
             who,
             run: 0,
             stop,
-        }))
+            backend: 0,
+            lost: false,
+        };
+        Ok(session.lock().await?.then_some(session))
+    }
+
+    /// Takes the lock of the archive; false when another process has it.
+    async fn lock(&mut self) -> anyhow::Result<bool> {
+        // The server may not have seen yet that a process which has just ended is gone.
+        for attempt in 0..LOCK_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            let locked = one(&mut self.connection, "select core.hold_lock('archive')");
+            if locked.await.context("database")? {
+                self.backend = one(&mut self.connection, "select pg_backend_pid()").await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes on with a new connection after a failure: a copy that was broken off leaves the old one
+    /// in the middle of it, where it understands nothing else. Another process may have got the
+    /// lock meanwhile: then this session is lost.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the lock is gone.
+    pub async fn renew(&mut self) -> anyhow::Result<()> {
+        self.lost = true;
+        let mut connection = connect(&self.database).await?;
+        // The server may be busy for long with what nobody will read, and hold the lock as long.
+        sqlx::query(
+            "select pg_terminate_backend(a.pid) from pg_stat_activity a
+             where a.pid = $1 and a.application_name = current_setting('application_name')",
+        )
+        .bind(self.backend)
+        .execute(&mut connection)
+        .await?;
+        self.connection = connection;
+        anyhow::ensure!(
+            self.lock().await?,
+            "another process archives or restores now"
+        );
+        self.lost = false;
+        Ok(())
+    }
+
+    /// Whether there is no connection with the lock any more.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Begins a run and puts in order what a killed one left; false when this one was done already.
@@ -192,10 +225,10 @@ impl Session {
     }
 
     /// Deletes the files of archives that do not count any more, after putting in order what a
-    /// killed process left.
+    /// killed process left. One that cannot be deleted does not keep the others; it stays noted.
     ///
     /// # Errors
-    /// When database or store do not answer.
+    /// When the database does not answer, or with the first file that the store did not delete.
     pub async fn sweep(&mut self) -> anyhow::Result<()> {
         let mut attempts = 0;
         let files: Vec<(i64, String, String)> = loop {
@@ -208,12 +241,20 @@ impl Session {
                 break files;
             }
         };
+        let mut first = None;
         for (archive, object, manifest) in files {
-            // The manifest first: without it nobody takes the file for an archive.
-            self.store.delete(&manifest).await?;
-            failpoint::pass("archive.manifest_deleted");
-            self.store.delete(&object).await?;
-            failpoint::pass("archive.object_deleted");
+            let deleted = async {
+                // The manifest first: without it nobody takes the file for an archive.
+                self.store.delete(&manifest).await?;
+                failpoint::pass("archive.manifest_deleted");
+                self.store.delete(&object).await?;
+                failpoint::pass("archive.object_deleted");
+                anyhow::Ok(())
+            };
+            if let Err(error) = deleted.await {
+                first.get_or_insert(error);
+                continue;
+            }
             sqlx::query("select core.archive_deleted($1, $2, $3)")
                 .bind(self.run)
                 .bind(archive)
@@ -221,7 +262,7 @@ impl Session {
                 .execute(&mut self.connection)
                 .await?;
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
 
     /// Ends the run with what came of it. Where that cannot be written, the next run does.
@@ -335,57 +376,17 @@ impl Session {
     }
 }
 
-/// A copy under way, told to the log every few seconds.
-pub struct Progress {
-    what: &'static str,
-    partition: String,
-    whole: i64,
-    rows: i64,
-    bytes: usize,
-    begun: Instant,
-    told: Instant,
-}
-
-impl Progress {
-    /// At the beginning.
-    #[must_use]
-    pub fn new(what: &'static str, partition: &str, whole: i64) -> Self {
-        Self {
-            what,
-            partition: partition.to_owned(),
-            whole,
-            rows: 0,
-            bytes: 0,
-            begun: Instant::now(),
-            told: Instant::now(),
-        }
-    }
-
-    /// Rows were copied.
-    pub fn add(&mut self, block: &Block) {
-        self.rows += i64::try_from(block.rows()).unwrap_or_default();
-        self.bytes += block
-            .columns
-            .iter()
-            .map(|column| column.bytes)
-            .sum::<usize>();
-        if self.told.elapsed() < TELL_EVERY || self.rows == 0 {
-            return;
-        }
-        self.told = Instant::now();
-        let left = (self.whole - self.rows).max(0) as f64 / self.rows as f64;
-        let seconds_left = (self.begun.elapsed().as_secs_f64() * left).round();
-        info!(
-            event = "archive.progress",
-            what = self.what,
-            partition = self.partition,
-            rows = self.rows,
-            of = self.whole,
-            megabytes = self.bytes / 1_000_000,
-            seconds_left,
-            "copying"
-        );
-    }
+/// A connection in which values that are kept as text are written and read in one way.
+async fn connect(database: &SecretUrl) -> anyhow::Result<PgConnection> {
+    let mut connection = db::connect(database, "archive").await.context("database")?;
+    sqlx::raw_sql(
+        "set statement_timeout = 0; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
+         set extra_float_digits = 1; set bytea_output = 'hex'; set lc_monetary = 'C'",
+    )
+    .execute(&mut connection)
+    .await
+    .context("database")?;
+    Ok(connection)
 }
 
 /// A single value of a query without arguments, as an error of ours.

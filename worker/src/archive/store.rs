@@ -34,6 +34,12 @@ impl Store {
         let parsed = Url::parse(url).context(
             "ARCHIVE_URL must be a URL, as file:///var/lib/acequia/archive or s3://bucket/prefix",
         )?;
+        // Neither has a meaning in either scheme; what follows would be cut off without a word.
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            bail!(
+                "ARCHIVE_URL: ? and # end the path of a URL; write %3F and %23 where they belong to a name"
+            );
+        }
         match parsed.scheme() {
             "file" => {
                 let Ok(folder) = parsed.to_file_path() else {
@@ -109,6 +115,24 @@ impl Store {
         };
         let bytes = answer.bytes().await;
         bytes.map(Some).with_context(|| format!("reading {path}"))
+    }
+
+    /// Which of some objects are not there, without reading them: names in the order given.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn missing(&self, paths: &[String]) -> anyhow::Result<Vec<String>> {
+        const AT_ONCE: usize = 16;
+        let looks = paths.iter().map(|path| async move {
+            match self.objects.head(&self.path(path)?).await {
+                Ok(_) => Ok(None),
+                Err(object_store::Error::NotFound { .. }) => Ok(Some(path.clone())),
+                Err(error) => Err(error).with_context(|| format!("looking for {path}")),
+            }
+        });
+        let looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        let found: Vec<anyhow::Result<Option<String>>> = looks.collect().await;
+        found.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Reads a part of an object.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::partition::{Found, Manifest, read_back};
 use super::session::Archive;
 use super::store::Store;
-use crate::config::{ArchiveUrl, DatabaseArgs};
+use crate::config::{ArchiveDatabase, ArchiveUrl};
 use crate::text::print_table;
 use crate::{db, migrate};
 
@@ -17,7 +17,7 @@ use crate::{db, migrate};
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ArchiveDatabase,
     #[command(flatten)]
     url: ArchiveUrl,
     /// Table, as schema.name; all when not given

@@ -16,7 +16,7 @@ pub(super) async fn examine(
         "select (select count(*) from core.lifecycle_policies),
                 (select count(*) from core.archives where state in ('archived', 'restored'))",
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
     if policies == 0 {
         return Ok(());
@@ -47,12 +47,15 @@ pub(super) async fn examine(
         anyhow::Ok(store.to_string())
     };
     match tried.await {
-        Ok(store) => findings.add(
-            "archive",
-            Verdict::Ok,
-            format!("{store}: can be written and read; {archives} archives"),
-            "",
-        ),
+        Ok(store) => {
+            findings.add(
+                "archive",
+                Verdict::Ok,
+                format!("{store}: can be written and read; {archives} archives"),
+                "",
+            );
+            objects(connection, url, findings).await?;
+        }
         Err(error) => findings.add(
             "archive",
             Verdict::Fail,
@@ -60,5 +63,53 @@ pub(super) async fn examine(
             "Mend the object store, its rights or its keys, or correct ARCHIVE_URL.",
         ),
     }
+    Ok(())
+}
+
+/// Names the objects of archives that count and are not in the store.
+async fn objects(
+    connection: &mut PgConnection,
+    url: &ArchiveUrl,
+    findings: &mut Findings,
+) -> sqlx::Result<()> {
+    const NAMED: usize = 5;
+    let known: Vec<String> = sqlx::query_scalar(
+        "select p from core.archives a cross join unnest(array[a.object_path, a.manifest_path]) p
+         where a.state in ('archived', 'restored') order by a.archive_id, p",
+    )
+    .fetch_all(connection)
+    .await?;
+    let missing = async { url.open()?.missing(&known).await };
+    let (verdict, found) = match missing.await {
+        Ok(missing) if missing.is_empty() => (
+            Verdict::Ok,
+            format!("all {} of core.archives are in the store", known.len()),
+        ),
+        Ok(missing) => {
+            let names = missing.iter().take(NAMED).map(String::as_str);
+            let more = missing.len().saturating_sub(NAMED);
+            let more = if more == 0 {
+                String::new()
+            } else {
+                format!(" and {more} more")
+            };
+            (
+                Verdict::Fail,
+                format!(
+                    "{} of {} are not in the store: {}{more}",
+                    missing.len(),
+                    known.len(),
+                    names.collect::<Vec<_>>().join(", ")
+                ),
+            )
+        }
+        Err(error) => (Verdict::Fail, format!("{error:#}")),
+    };
+    findings.add(
+        "archived objects",
+        verdict,
+        found,
+        "Correct ARCHIVE_URL, if that is another place than the archives were written to; bring the files back from a backup of the store; `worker archive list` says what is in them.",
+    );
     Ok(())
 }

@@ -45,11 +45,12 @@ pub(super) async fn of_database(
     )
     .fetch_optional(connection)
     .await?;
-    let options = db::options(url, "doctor")?;
+    // Whichever of several servers answers next: none may be less safe than the others.
+    let servers = db::options(url, "doctor")?;
     let protection = Protection {
         tls,
-        checked: db::checks_the_server(&options),
-        here: db::is_here(&options),
+        checked: servers.iter().all(db::checks_the_server),
+        here: servers.iter().all(db::is_here),
     };
     let (verdict, found) = protection.judge();
     let remedy = "Use sslmode=verify-full, with DATABASE_CA_FILE if the CA is your own, and no ALLOW_PLAINTEXT.";
@@ -57,14 +58,12 @@ pub(super) async fn of_database(
     Ok(())
 }
 
-/// Looks at the connection to the broker, which speaks this version of TLS or none.
-pub(super) fn of_broker(tls: Option<String>, url: &SecretUrl, findings: &mut Findings) {
-    let host = url.expose().ok();
-    let host = host.as_ref().and_then(url::Url::host_str);
+/// Looks at the connection to the broker on this host, which speaks this version of TLS or none.
+pub(super) fn of_broker(tls: Option<String>, host: &str, findings: &mut Findings) {
     let protection = Protection {
         checked: tls.is_some(),
         tls,
-        here: host.is_some_and(is_loopback),
+        here: is_loopback(host),
     };
     let (verdict, found) = protection.judge();
     let remedy = "Use amqps://, with AMQP_CA_FILE if the CA is your own, and no ALLOW_PLAINTEXT.";

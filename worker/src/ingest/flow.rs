@@ -1,18 +1,16 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
 use anyhow::Context as _;
-use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
 use super::source::Source;
 use super::stage::{Load, Writer};
+use super::traced;
 use super::window::Window;
-use super::{Lane, traced};
 use crate::amqp::queue_of;
+use crate::db::{Session, attended};
 use crate::metrics::Open;
-use crate::run::Shared;
 
 /// Whose turn it is to write: one batch at a time.
 #[derive(Debug)]
@@ -36,6 +34,12 @@ impl Turn {
     pub async fn take(&self) -> anyhow::Result<SemaphorePermit<'_>> {
         Ok(self.free.acquire().await?)
     }
+
+    /// Whether no batch is being written.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.free.available_permits() > 0
+    }
 }
 
 /// A decoded batch, and the permit that goes back when it is acknowledged.
@@ -50,13 +54,13 @@ pub async fn collect<'a>(
     turn: &'a Turn,
     hand_over: mpsc::Sender<Handed<'a>>,
 ) -> anyhow::Result<()> {
-    let Writer { lane, stop, .. } = writer;
+    let lane = writer.lane;
     let settings = &writer.shared.settings;
     let mut before_was_suspicious = false;
     loop {
         let most = usize::from(settings.batch_max.min(window.size()));
         let batch = tokio::select! {
-            batch = source.next_batch(settings, most, turn, stop) => batch?,
+            batch = source.next_batch(writer, most, turn) => batch?,
             () = hand_over.closed() => return Ok(()), // the other side says why
         };
         let Some(batch) = batch else {
@@ -71,7 +75,7 @@ pub async fn collect<'a>(
         } else {
             None
         };
-        let load = Load::decode(lane, batch).await;
+        let load = Load::decode(lane, &writer.shared.clock, batch).await;
         let permit = match alone {
             Some(permit) => permit,
             None => turn.take().await?,
@@ -90,7 +94,7 @@ pub async fn collect<'a>(
 /// one was acknowledged.
 pub async fn write(
     writer: &Writer<'_>,
-    connection: &mut (PgConnection, Open),
+    connection: &mut (Session, Open),
     outlet: &Outlet,
     mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
@@ -98,7 +102,7 @@ pub async fn write(
     let outcome = async {
         let lane = writer.lane;
         loop {
-            pause_while_behind(lane, writer.shared, &mut connection.0, writer.stop).await?;
+            pause_while_behind(writer, connection).await?;
             let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
@@ -114,6 +118,9 @@ pub async fn write(
             crate::failpoint::after_commit();
             outlet.acknowledge(load.batch).await?;
             acknowledged = true;
+            for batch in load.written {
+                writer.shared.acknowledged.add(batch);
+            }
             writer.health.succeeded();
             drop(permit);
         }
@@ -123,22 +130,24 @@ pub async fn write(
 
 /// Waits while more rows are staged than promotion should be behind.
 async fn pause_while_behind(
-    lane: &Lane,
-    shared: &Shared,
-    connection: &mut PgConnection,
-    stop: &CancellationToken,
+    writer: &Writer<'_>,
+    connection: &mut (Session, Open),
 ) -> anyhow::Result<()> {
-    const STAGED: &str = "select coalesce(sum(e.staged), 0)::bigint from core.batches b \
-        join core.batch_entities e using (batch_id) where b.domain = $1 and b.state = 'staged'";
+    const STAGED: &str = "select core.staged_rows($1)";
+    let Writer {
+        lane, shared, stop, ..
+    } = writer;
     let Some(domain) = lane.domain else {
         return Ok(());
     };
     while !stop.is_cancelled() {
-        let staged: i64 = sqlx::query_scalar(STAGED)
+        writer.health.working();
+        let attention = writer.attention(connection);
+        let look = sqlx::query_scalar(STAGED)
             .bind(domain.name)
-            .fetch_one(&mut *connection)
-            .await
-            .context("database")?;
+            .fetch_one(&mut *connection.0);
+        let staged: i64 = attended(&attention, look).await.context("database")?;
+        writer.health.succeeded();
         shared
             .metrics
             .ingest
@@ -146,6 +155,8 @@ async fn pause_while_behind(
         if staged <= shared.settings.staged_max {
             break;
         }
+        // What is behind is not this lane, and says so itself.
+        writer.health.succeeded();
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(shared.settings.poll_every) => {}

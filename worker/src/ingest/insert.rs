@@ -27,14 +27,14 @@ impl Insert {
             .columns
             .iter()
             .enumerate()
-            .map(|(index, column)| format!("${}::{}[]", index + 6, column.kind.sql()))
+            .map(|(index, column)| format!("${}::{}[]", index + 7, column.kind.sql()))
             .collect();
         let (fields, arrays) = (fields.join(", "), arrays.join(", "));
         let as_new = format!(
-            "insert into {table} (message_id, day, batch_id, event_at, published_at, {fields}) \
-         select t.message_id, t.day, $1, t.event_at, t.published_at, {selected} \
-         from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], {arrays}) \
-         as t(message_id, day, event_at, published_at, {fields})",
+            "insert into {table} (message_id, day, batch_id, event_at, published_at, body_hash, {fields}) \
+         select t.message_id, t.day, $1, t.event_at, t.published_at, t.body_hash, {selected} \
+         from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], {arrays}) \
+         as t(message_id, day, event_at, published_at, body_hash, {fields})",
             table = entity.staging,
             selected = entity
                 .columns
@@ -70,7 +70,8 @@ pub async fn insert(
         .bind(&rows.ids[range.clone()])
         .bind(&rows.days[range.clone()])
         .bind(&rows.event_at[range.clone()])
-        .bind(&rows.published_at[range.clone()]);
+        .bind(&rows.published_at[range.clone()])
+        .bind(&rows.hashes[range.clone()]);
     for values in &rows.fields {
         query = bind(query, values, range.clone());
     }

@@ -1,6 +1,9 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
 mod answers;
+mod batch;
+mod copies;
+mod dead_letter;
 mod flow;
 mod identity;
 mod insert;
@@ -15,6 +18,7 @@ mod source;
 mod stage;
 mod store;
 mod traced;
+mod unreadable;
 mod window;
 
 use std::sync::Arc;
@@ -22,21 +26,23 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use anyhow::Context as _;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::flow::{Turn, collect, write};
 use self::source::Source;
 use self::stage::Writer;
-use self::window::Window;
+use self::window::{Sizes, Window};
 use crate::amqp::{DEAD_QUEUE, queue_of};
 use crate::failure::Backoff;
 use crate::run::Shared;
 
-pub use identity::{Identity, NO_DAY, PUBLISHED_AT, published_at};
+pub use batch::Ended;
+pub use identity::{Identity, NO_DAY, PUBLISHED_AT, body_digest, body_hash, published_at};
 pub use lost::Lost;
+pub use properties::RAW;
 pub use sort::Sorted;
-pub use source::Ended;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
@@ -95,19 +101,21 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         settings.in_flight_bytes,
     );
     let mut backoff = Backoff::default();
+    let waits = |note| health.waits(note);
     let writer = Writer {
         lane: &lane,
         shared: &shared,
         store: &store,
         stop: &stop,
         health: &health,
+        waits: &waits,
         rejects: rejects::Rejects::default(),
     };
     while !stop.is_cancelled() {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
-            if lost::is_of_the_queue(&error) {
+            if error.is::<lost::Refused>() {
                 health.refused(format!("{error:#}"));
             } else {
                 health.failed(format!("{error:#}"));
@@ -138,12 +146,24 @@ async fn consume(
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
     let mut connection = writer.connect().await.context("database")?;
-    let mut source = Source::open(shared, lane, window.size())
+    if lane.domain.is_none() {
+        writable(&mut connection.0).await.context("database")?;
+    }
+    let opened = Source::open(shared, lane, window.size())
         .await
-        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
-        .context("broker")?;
+        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue));
+    let mut source = match opened {
+        Err(error) if lost::is_of_the_queue(&error) => return Err(error.context(lost::Refused)),
+        opened => opened.context("broker")?,
+    };
     shared.metrics.ingest.started(&lane.queue);
-    health.succeeded();
+    // A lane that consumes has done nothing yet where messages wait: should it be lost again and
+    // again before the first of them is done, it stands still.
+    if source.found() > 0 {
+        health.working();
+    } else {
+        health.succeeded();
+    }
     let begun = Instant::now();
     let turn = Turn::new();
     let (hand_over, loads) = mpsc::channel(1);
@@ -155,8 +175,22 @@ async fn consume(
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
     }
+    // Unlearned, the window would grow past it again, and again be cut.
+    if outlet.overflow() > 0 {
+        window.saw(Sizes::of([outlet.overflow()]));
+    }
     // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
     // broker notices.
     outlet.close().await;
     written.and(collected)
+}
+
+/// Waits until quarantine can be written. A dead letter has been delivered in vain often enough: it is
+/// not taken from its queue before there is a place for it.
+async fn writable(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("lock table raw.quarantine in row exclusive mode")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.rollback().await
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use acequia_link::GATHER;
 use acequia_link::broker::Connected;
+use acequia_link::guard::Note;
 use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -15,7 +16,7 @@ use lapin::{Channel, Consumer};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Lost;
-use super::source::Batch;
+use super::batch::Batch;
 use crate::amqp::{ANSWER_WITHIN, answer, close};
 use crate::metrics::Flow;
 
@@ -28,6 +29,8 @@ pub struct Outlet {
     channel: Channel,
     connection: Arc<Connected>,
     held: Arc<AtomicUsize>,
+    /// Size of the message that was one too many.
+    overflow: Arc<AtomicUsize>,
     tally: Arc<Tally>,
     flow: Flow,
 }
@@ -82,6 +85,7 @@ impl Outlet {
             channel,
             connection: Arc::new(connected),
             held: Arc::default(),
+            overflow: Arc::default(),
             tally: Arc::default(),
             flow,
         }
@@ -102,11 +106,16 @@ impl Outlet {
         if !sent {
             return Err(Lost::Channel.into());
         }
-        let bytes = batch.deliveries.iter().map(|one| one.data.len()).sum();
+        let bytes = batch.bytes();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
         self.flow.settled(batch.deliveries.len(), bytes);
         self.tally.settled(batch.deliveries.len());
         Ok(())
+    }
+
+    /// Size of the message for which the line was cut; 0 when it was not.
+    pub(super) fn overflow(&self) -> usize {
+        self.overflow.load(Ordering::Relaxed)
     }
 
     /// How many messages the consumer was given, and since when it holds the oldest one that is not
@@ -129,6 +138,24 @@ impl Outlet {
     /// What is in flight, for the metrics.
     pub(super) const fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// Bytes of memory that a delivery takes: its body, and properties that are worth a note.
+    pub(super) fn size(&self, delivery: &Delivery) -> usize {
+        let notes = &self.connection.notes;
+        delivery.data.len() + notes.weight(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Whether something of a delivery cannot be read.
+    pub(super) fn is_unreadable(&self, delivery: &Delivery) -> bool {
+        let notes = &self.connection.notes;
+        notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Takes what was noted of a delivery.
+    pub(super) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
+        let notes = &self.connection.notes;
+        notes.take(self.channel.id(), delivery.delivery_tag)
     }
 
     /// The channel that it consumes by.
@@ -182,8 +209,12 @@ impl Pump {
             let mut lost = None;
             for arrival in chunk {
                 match arrival {
-                    Ok(delivery) if self.fits(delivery.data.len()) => arrived.push(delivery),
-                    Ok(_) => {
+                    Ok(delivery) if self.fits(self.outlet.size(&delivery)) => {
+                        arrived.push(delivery);
+                    }
+                    Ok(delivery) => {
+                        let size = self.outlet.size(&delivery);
+                        self.outlet.overflow.store(size, Ordering::Relaxed);
                         // Only cutting the line stops the broker at once.
                         self.outlet.connection.cut();
                         lost = Some(Lost::Overflow(self.limit).into());
@@ -196,7 +227,8 @@ impl Pump {
                     }
                 }
             }
-            let bytes = arrived.iter().map(|delivery| delivery.data.len()).sum();
+            let sizes = arrived.iter().map(|delivery| self.outlet.size(delivery));
+            let bytes = sizes.sum();
             self.outlet.flow.arrived(arrived.len(), bytes);
             self.outlet.tally.arrived(arrived.len());
             let ends = lost.is_some();

@@ -14,9 +14,9 @@ use lapin::message::Delivery;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::batch::Batch;
 use super::outlet::Outlet;
 use super::properties::text_header;
-use super::source::Batch;
 use crate::amqp::answer;
 
 /// Header with the queue that a message came by first: it is part of the identity of messages

@@ -1,16 +1,20 @@
 //! Decodes a batch of deliveries into the columns of each entity and a list of rejected ones.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use acequia_contracts::{
-    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
 };
+use acequia_link::guard::Note;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
 
-use super::identity::{Identity, published_at};
+use super::dead_letter;
+use super::identity::{Identity, Published, body_hash, published};
 use super::pass_on::came_by;
+use super::properties::first_death_queue;
 use crate::failpoint;
 use crate::quarantine::message as replay;
 
@@ -28,6 +32,8 @@ pub struct EntityRows {
     pub event_at: Vec<DateTime<Utc>>,
     /// Publish times.
     pub published_at: Vec<Option<DateTime<Utc>>>,
+    /// Hashes of the bodies; none for a body that was rebuilt, which no copy equals.
+    pub hashes: Vec<Option<i64>>,
     /// Oldest publish time; the time of arrival for messages without one.
     pub oldest: Option<DateTime<Utc>>,
     /// The newest, never after the arrival: a clock that is ahead must not vouch for what has yet to come.
@@ -47,6 +53,7 @@ impl EntityRows {
             days: Vec::new(),
             event_at: Vec::new(),
             published_at: Vec::new(),
+            hashes: Vec::new(),
             oldest: None,
             newest: None,
             deliveries: Vec::new(),
@@ -80,8 +87,12 @@ pub struct Sorted {
     pub good: Vec<EntityRows>,
     /// Messages for quarantine.
     pub rejected: Vec<Rejected>,
+    /// What cannot be read of rejected messages, by position in the batch of deliveries.
+    pub notes: HashMap<usize, Note>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,
+    /// Messages whose publish time cannot be true.
+    pub implausible_times: u64,
     /// Span that stages it, as W3C traceparent.
     pub trace: Option<String>,
 }
@@ -94,7 +105,9 @@ impl Sorted {
             domain,
             good: domain.entities.iter().map(EntityRows::new).collect(),
             rejected: Vec::new(),
+            notes: HashMap::new(),
             oldest: None,
+            implausible_times: 0,
             trace: None,
         }
     }
@@ -107,9 +120,11 @@ impl Sorted {
 
     /// Decodes the delivery at `position` and files it under good or rejected.
     pub fn add(&mut self, position: usize, delivery: &Delivery, queue: &str, context: &Context) {
-        let given = Identity::of_properties(&delivery.properties);
-        let bytes = || Identity::of_bytes(&came_by(delivery, queue), &delivery.data);
-        let published = published_at(&delivery.properties, context.now);
+        let Published {
+            at: published,
+            implausible,
+        } = published(&delivery.properties, context.now);
+        self.implausible_times += u64::from(implausible);
         // How long a replay lay in quarantine says nothing about how far we are behind.
         if replay::attempt_of(&delivery.properties) == 0 {
             self.oldest = self.oldest.into_iter().chain(published).min();
@@ -117,9 +132,7 @@ impl Sorted {
 
         let (entity, violations) = match self.decode_guarded(delivery, context) {
             Ok((entity, envelope)) => {
-                let identity = given
-                    .or_else(|| envelope.event_id.as_deref().map(Identity::of_text))
-                    .unwrap_or_else(bytes);
+                let identity = identity(delivery, queue, || envelope.event_id);
                 // Of two messages without any time the later arrival wins, inside a batch too.
                 let place = i64::try_from(position).unwrap_or(0);
                 let arrival = || context.now + TimeDelta::microseconds(place);
@@ -129,6 +142,10 @@ impl Sorted {
                 rows.event_at
                     .push(envelope.ts.or(published).unwrap_or_else(arrival));
                 rows.published_at.push(published);
+                rows.hashes.push(
+                    replay::original_hash(&delivery.properties)
+                        .unwrap_or_else(|| Some(body_hash(&delivery.data))),
+                );
                 let known = Some(published.map_or(context.now, |at| at.min(context.now)));
                 rows.oldest = rows.oldest.map_or(known, |oldest| known.min(Some(oldest)));
                 rows.newest = rows.newest.max(known);
@@ -141,7 +158,7 @@ impl Sorted {
         self.rejected.push(Rejected {
             delivery: position,
             entity,
-            identity: given.unwrap_or_else(bytes),
+            identity: identity(delivery, queue, || event_id_of(delivery)),
             violations,
             sqlstate: None,
         });
@@ -149,15 +166,15 @@ impl Sorted {
 
     /// Files a delivery that the broker gave up.
     pub fn add_dead(&mut self, position: usize, delivery: &Delivery, queue: &str) {
+        // It is who it was in the queue that gave it up.
+        let origin = first_death_queue(&delivery.properties);
+        let queue = origin.as_deref().unwrap_or(queue);
         self.rejected.push(Rejected {
             delivery: position,
-            entity: named_outside(self.domain, delivery),
-            identity: Identity::of_properties(&delivery.properties)
-                .unwrap_or_else(|| Identity::of_bytes(&came_by(delivery, queue), &delivery.data)),
-            violations: vec![Violation::body(
-                Code::DeliveryLimit,
-                "the broker gave it up after too many deliveries: it may crash workers",
-            )],
+            entity: named_outside(self.domain, delivery)
+                .or_else(|| self.domain.position(&entity_of(readable(delivery)?)?)),
+            identity: identity(delivery, queue, || event_id_of(delivery)),
+            violations: vec![dead_letter::violation(&delivery.properties)],
             sqlstate: None,
         });
     }
@@ -201,25 +218,7 @@ impl Sorted {
         };
         let inside = || entity_of(body).and_then(|name| self.domain.position(&name));
         let Some(entity) = outside.or_else(inside) else {
-            return match serde_json::from_str::<serde::de::IgnoredAny>(body) {
-                Ok(_) => body_error(
-                    None,
-                    Code::UnknownEntity,
-                    format!(
-                        "neither type, routing key nor the field entity names an entity of domain {}",
-                        self.domain.name
-                    ),
-                ),
-                Err(error) => body_error(
-                    None,
-                    Code::InvalidJson,
-                    format!(
-                        "not JSON: stops at line {}, column {}",
-                        error.line(),
-                        error.column()
-                    ),
-                ),
-            };
+            return Err((None, vec![nameless(body)]));
         };
         let rows = &mut self.good[entity];
         rows.entity
@@ -229,8 +228,41 @@ impl Sorted {
     }
 }
 
+/// The identity of a message: its AMQP id, else the id in its body, else its content.
+fn identity(
+    delivery: &Delivery,
+    queue: &str,
+    event_id: impl FnOnce() -> Option<String>,
+) -> Identity {
+    Identity::of_properties(&delivery.properties)
+        .or_else(|| Identity::named(&event_id()?))
+        .unwrap_or_else(|| {
+            let queue = came_by(delivery, queue);
+            Identity::of_content(&queue, &delivery.properties, &delivery.data)
+        })
+}
+
+/// The id in the body of a message that is not accepted, as far as it can be read.
+fn event_id_of(delivery: &Delivery) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        event_id: Option<String>,
+    }
+    serde_json::from_str::<Named>(readable(delivery)?)
+        .ok()?
+        .event_id
+}
+
+/// The body as text, unless it is too large to be looked into.
+fn readable(delivery: &Delivery) -> Option<&str> {
+    let body = &delivery.data;
+    (body.len() <= MAX_BODY_BYTES)
+        .then(|| std::str::from_utf8(body).ok())
+        .flatten()
+}
+
 /// The entity named by AMQP type or routing key; the first of them that the domain knows.
-fn named_outside(domain: &Domain, delivery: &Delivery) -> Option<usize> {
+pub(super) fn named_outside(domain: &Domain, delivery: &Delivery) -> Option<usize> {
     let kind = delivery.properties.kind().as_ref();
     kind.and_then(|kind| domain.position(kind.as_str()))
         .or_else(|| {

@@ -1,7 +1,7 @@
 //! What a lane takes its messages from: connection, topology, consumer, as one unit that is made
 //! anew after any loss.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +13,19 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 use super::answers::{Watch, ready_messages};
+use super::batch::{Batch, Ended};
 use super::flow::Turn;
 use super::identity::published_at;
+use super::lost::OtherArguments;
 use super::outlet::{Outlet, Pump};
-use super::window::{Sizes, is_suspect};
+use super::stage::Writer;
+use super::window::is_suspect;
 use super::{Lane, Lost};
-use crate::amqp::{ANSWER_WITHIN, answer, declare};
-use crate::config::LoopArgs;
+use crate::amqp::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer, declare};
 use crate::looks::Looks;
 use crate::run::Shared;
 
@@ -38,55 +40,6 @@ const LINGER_SHARE: u32 = 20;
 const LINGER_EACH: Duration = Duration::from_micros(80);
 /// ... up to this.
 const LINGER_MORE: Duration = Duration::from_millis(40);
-
-/// What ended the collection of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// As many messages as may be.
-    Full,
-    /// As many bytes as may be.
-    Bytes,
-    /// The first message has waited for long enough.
-    Wait,
-    /// A message that must not be in one batch with its neighbour.
-    Apart,
-}
-
-impl Ended {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Full, Self::Bytes, Self::Wait, Self::Apart];
-
-    /// A short name for metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Bytes => "bytes",
-            Self::Wait => "wait",
-            Self::Apart => "apart",
-        }
-    }
-}
-
-/// Messages taken together.
-pub struct Batch {
-    /// The messages, in the order of the queue; never empty.
-    pub deliveries: Vec<Delivery>,
-    /// It consists of a suspect of crashing workers, or one comes next.
-    pub suspicious: bool,
-    /// They were delivered before, by a queue that does not count how often.
-    pub again: bool,
-    /// Why there are no more of them.
-    pub ended: Ended,
-}
-
-impl Batch {
-    /// Sizes of the bodies.
-    #[must_use]
-    pub fn sizes(&self) -> Sizes {
-        Sizes::of(self.deliveries.iter().map(|delivery| delivery.data.len()))
-    }
-}
 
 /// A consumer with the connection and channel that it lives on.
 pub struct Source {
@@ -106,6 +59,8 @@ pub struct Source {
     collected: u32,
     /// The queue counts how often it delivers a message.
     counted: bool,
+    /// Messages that waited when it began.
+    found: u32,
 }
 
 impl Source {
@@ -116,7 +71,8 @@ impl Source {
     pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
         let connected = broker::connect(&shared.broker, &name).await?;
-        declare(&connected.connection, &shared.domains).await?;
+        let others = declare(&connected.connection, &shared.domains).await?;
+        consumable(lane, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
         let took = shared.metrics.ingest.broker_answers(&lane.queue);
@@ -133,8 +89,10 @@ impl Source {
             ahead: VecDeque::new(),
             budget: shared.settings.in_flight_bytes,
             collected: 0,
+            found: 0,
         };
         source.outlet.flow().reset();
+        source.found = source.waiting().await?;
         source.consume(window).await?;
         let watch = Watch {
             channel: watched,
@@ -206,24 +164,29 @@ impl Source {
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
     pub async fn next_batch(
         &mut self,
-        settings: &LoopArgs,
+        writer: &Writer<'_>,
         most: usize,
         turn: &Turn,
-        stop: &CancellationToken,
     ) -> anyhow::Result<Option<Batch>> {
-        let Some(first) = self.first(settings.stall_after / 3, stop).await? else {
+        let settings = &writer.shared.settings;
+        let Some(first) = self.first(writer, turn).await? else {
             return Ok(None);
         };
         let counted = self.counted;
-        let again = |delivery: &Delivery| delivery.redelivered && !counted;
+        let outlet = self.outlet.clone();
+        // What cannot be read is not looked at either: it goes to quarantine from here.
+        let again = |delivery: &Delivery| {
+            delivery.redelivered && !counted && !outlet.is_unreadable(delivery)
+        };
         let enough = Instant::now() + linger(&first, self.collected, settings.batch_wait);
         let mut batch = Batch {
             suspicious: is_suspect(&first),
             again: again(&first),
             ended: Ended::Apart,
             deliveries: vec![first],
+            notes: HashMap::new(),
         };
-        let mut bytes = batch.deliveries[0].data.len();
+        let mut bytes = self.outlet.size(&batch.deliveries[0]);
         while !batch.suspicious {
             if batch.deliveries.len() >= most {
                 batch.ended = Ended::Full;
@@ -255,9 +218,13 @@ impl Source {
                 self.ahead.push_front(delivery);
                 break;
             }
-            bytes += delivery.data.len();
+            bytes += self.outlet.size(&delivery);
             batch.deliveries.push(delivery);
         }
+        let noted = batch.deliveries.iter().enumerate();
+        batch.notes = noted
+            .filter_map(|(position, delivery)| Some((position, self.outlet.take_note(delivery)?)))
+            .collect();
         self.collected = u32::try_from(batch.deliveries.len()).unwrap_or(u32::MAX);
         Ok(Some(batch))
     }
@@ -266,9 +233,11 @@ impl Source {
     /// that nobody has told.
     async fn first(
         &mut self,
-        look_every: Duration,
-        stop: &CancellationToken,
+        writer: &Writer<'_>,
+        turn: &Turn,
     ) -> anyhow::Result<Option<Delivery>> {
+        let stop = writer.stop;
+        let look_every = writer.shared.settings.stall_after / 3;
         let mut passed_over = 0;
         loop {
             if stop.is_cancelled() {
@@ -285,12 +254,29 @@ impl Source {
                 }
                 () = tokio::time::sleep(look_every) => {}
             }
-            let ready = ready_messages(self.outlet.channel(), &self.queue).await?;
+            let ready = self.waiting().await?;
+            if ready == 0 && turn.is_free() {
+                writer.health.succeeded();
+            }
             passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {
                 return Err(Lost::Starved.into());
             }
         }
+    }
+
+    /// Messages that are ready in the queue.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    async fn waiting(&self) -> anyhow::Result<u32> {
+        ready_messages(self.outlet.channel(), &self.queue).await
+    }
+
+    /// Messages that were ready in the queue when consuming began.
+    #[must_use]
+    pub const fn found(&self) -> u32 {
+        self.found
     }
 
     /// The way back to the broker.
@@ -307,6 +293,30 @@ impl Drop for Source {
         self.watch = None;
         self.looks.lost(&self.queue);
     }
+}
+
+/// Whether a lane may consume although queues have other arguments than they should. Another lane's
+/// queue is none of its business. Its own may lack the dead-lettering that the promise rests on; dead
+/// letters are safer in quarantine than in a queue of whatever kind.
+fn consumable(lane: &Lane, others: &[Mismatch]) -> anyhow::Result<()> {
+    let Some(other) = others.iter().find(|other| other.queue == lane.queue) else {
+        return Ok(());
+    };
+    let (queue, difference) = (&other.queue, &other.difference);
+    if queue == DEAD_QUEUE {
+        warn!(
+            event = "queue.other_arguments",
+            queue,
+            difference,
+            remedy = other.remedy(),
+            "the queue was declared with other arguments"
+        );
+        return Ok(());
+    }
+    Err(anyhow::Error::new(OtherArguments(format!(
+        "queue {queue} was declared with other arguments ({difference}). {}",
+        other.remedy()
+    ))))
 }
 
 /// How long a batch that begins with a message waits for more, where the batch before had so many.

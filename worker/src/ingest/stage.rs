@@ -5,19 +5,21 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::{Context, Domain, catalog};
 use acequia_telemetry::Span;
+use chrono::Utc;
 use lapin::message::Delivery;
-use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
 use super::sort::Sorted;
-use super::source::Batch;
 use super::store::{Counts, Purpose, Store, UNKNOWN, Written};
 use super::{Lane, Lost, properties, traced};
+use crate::acknowledged::{Acknowledged, look};
 use crate::amqp::queue_of;
-use crate::db;
+use crate::clock::Clock;
+use crate::db::{self, Attention, Session, attended};
 use crate::failure::{Backoff, describe};
 use crate::health::LoopHealth;
 use crate::metrics::{Ingest, Open};
@@ -26,6 +28,15 @@ use crate::run::Shared;
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
+/// Bytes of bodies that the way to the server carries in a second, at least. A batch that is given up as lost
+/// is given twice as long the next time.
+const BYTES_A_SECOND: u64 = 1_000_000;
+
+/// How long a question may take that a server which is well answers at once.
+const QUESTION_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a new connection may take to say what time it is.
+const CLOCK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Messages decoded before whoever else runs on this thread has a turn.
 const DECODED_AT_ONCE: usize = 128;
@@ -42,6 +53,8 @@ pub struct Writer<'a> {
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
+    /// Hears why an answer of the database takes long.
+    pub waits: &'a (dyn Fn(String) + Sync),
     /// What was told of refused messages.
     pub rejects: Rejects,
 }
@@ -55,7 +68,7 @@ impl Writer<'_> {
     pub async fn stage(
         &self,
         outlet: &Outlet,
-        connection: &mut (PgConnection, Open),
+        connection: &mut (Session, Open),
         load: &mut Load,
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
@@ -71,6 +84,8 @@ impl Writer<'_> {
             if let Some(span) = &mut load.span {
                 span.set(traced::outcome(sorted.domain.name, &written));
             }
+            load.written
+                .push(acknowledged(&self.lane.queue, sorted, &written));
             let whole = load.decoding + begun.elapsed();
             self.metrics()
                 .staged(&self.lane.queue, sorted, &written, whole);
@@ -119,25 +134,32 @@ impl Writer<'_> {
     async fn insist(
         &self,
         outlet: &Outlet,
-        connection: &mut (PgConnection, Open),
+        connection: &mut (Session, Open),
         batch: &[Delivery],
         sorted: &Sorted,
         begun: Instant,
     ) -> anyhow::Result<Option<Written>> {
         let mut backoff = Backoff::default();
         let mut purpose = Purpose::Keep;
+        let bytes: u64 = batch.iter().map(|one| one.data.len() as u64).sum();
+        let mut under_way = Duration::from_millis(bytes * 1000 / BYTES_A_SECOND);
         loop {
+            let attention = Attention {
+                under_way,
+                within: ATTEMPT_WITHIN,
+                ..self.attention(connection)
+            };
             let attempt =
                 self.store
                     .write(&mut connection.0, &self.lane.queue, sorted, batch, purpose);
             // What becomes of an attempt that is given up is not known. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
-            let failed = match tokio::time::timeout(ATTEMPT_WITHIN, attempt).await {
-                Ok(Ok(written)) if purpose == Purpose::Keep => return Ok(Some(written)),
-                Ok(Ok(_)) => return Err(Lost::Held.into()),
-                Ok(Err(error)) => error,
-                Err(_) => db::no_answer(ATTEMPT_WITHIN),
+            let failed = match attended(&attention, attempt).await {
+                Ok(written) if purpose == Purpose::Keep => return Ok(Some(written)),
+                Ok(_) => return Err(Lost::Held.into()),
+                Err(error) => error,
             };
+            under_way = under_way.saturating_mul(2).min(ATTEMPT_WITHIN);
             self.report(&failed, batch.len());
             if begun.elapsed() > self.shared.settings.hold_max && purpose == Purpose::Keep {
                 // However long the outage, it costs the messages one delivery: consuming starts
@@ -166,22 +188,38 @@ impl Writer<'_> {
         &self.shared.metrics.ingest
     }
 
-    /// Connects to the database.
+    /// Connects to the database, and looks whether it has what was acknowledged.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
-    pub async fn connect(&self) -> sqlx::Result<(PgConnection, Open)> {
+    pub async fn connect(&self) -> sqlx::Result<(Session, Open)> {
         let name = format!("ingest {}", self.lane.queue);
-        let attempt = db::connect(&self.shared.database, &name).await;
-        self.shared.metrics.loops.connected("ingest", attempt)
+        let attempt = async {
+            let mut connection = db::open(&self.shared.database, &name).await?;
+            // Before the first message: its dates are judged by this clock.
+            let reading = self.shared.clock.read(&mut connection);
+            tokio::time::timeout(CLOCK_WITHIN, reading)
+                .await
+                .unwrap_or_else(|_| Err(db::no_answer(CLOCK_WITHIN)))?;
+            look(&mut connection, self.shared).await?;
+            Ok(connection)
+        };
+        self.shared.metrics.loops.connected("ingest", attempt.await)
+    }
+
+    /// Attention to a question of the lane's, one that is answered at once by a server that is well.
+    pub fn attention(&self, connection: &(Session, Open)) -> Attention<'_> {
+        Attention {
+            database: &self.shared.database,
+            backend: connection.0.backend,
+            under_way: Duration::ZERO,
+            within: QUESTION_WITHIN,
+            tell: self.waits,
+        }
     }
 
     /// A new connection, after a pause; tries until there is one. `false` when told to stop.
-    async fn reconnect(
-        &self,
-        connection: &mut (PgConnection, Open),
-        backoff: &mut Backoff,
-    ) -> bool {
+    async fn reconnect(&self, connection: &mut (Session, Open), backoff: &mut Backoff) -> bool {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return false,
@@ -205,6 +243,8 @@ pub struct Load {
     pub batch: Batch,
     /// What is in them; empty for those that are passed on unseen.
     pub sorted: Vec<Sorted>,
+    /// What was committed of it.
+    pub written: Vec<Acknowledged>,
     /// How long decoding took.
     pub decoding: Duration,
     /// Its span, when tracing is on.
@@ -213,9 +253,9 @@ pub struct Load {
 
 impl Load {
     /// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
-    pub async fn decode(lane: &Lane, batch: Batch) -> Self {
+    pub async fn decode(lane: &Lane, clock: &Clock, mut batch: Batch) -> Self {
         let begun = Instant::now();
-        let context = Context::now();
+        let context = Context { now: clock.now() };
         let mut sorted: Vec<Sorted> = match lane.domain {
             Some(_) if batch.again => Vec::new(),
             Some(domain) => vec![Sorted::new(domain)],
@@ -225,14 +265,23 @@ impl Load {
                 .map(Sorted::new)
                 .collect(),
         };
+        let mut unreadable = batch.take_unreadable();
         for (position, delivery) in batch.deliveries.iter().enumerate() {
             if position % DECODED_AT_ONCE == DECODED_AT_ONCE - 1 {
                 tokio::task::yield_now().await; // the batch before this one is being written
             }
-            if lane.domain.is_none() {
-                let index = origin_of(delivery, &sorted);
-                sorted[index].add_dead(position, delivery, &lane.queue);
-            } else if let Some(sorted) = sorted.first_mut() {
+            let index = match lane.domain {
+                Some(_) => 0,
+                None => origin_of(delivery, &sorted),
+            };
+            let Some(sorted) = sorted.get_mut(index) else {
+                continue;
+            };
+            if let Some(note) = unreadable.remove(&position) {
+                sorted.add_unreadable(position, delivery, &lane.queue, note);
+            } else if lane.domain.is_none() {
+                sorted.add_dead(position, delivery, &lane.queue);
+            } else {
                 sorted.add(position, delivery, &lane.queue, &context);
             }
         }
@@ -240,9 +289,29 @@ impl Load {
         Self {
             batch,
             sorted,
+            written: Vec::new(),
             decoding: begun.elapsed(),
             span: None,
         }
+    }
+}
+
+/// What is remembered of a batch.
+fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged {
+    let oldest = sorted.good.iter().filter_map(|rows| rows.oldest).min();
+    let newest = sorted.good.iter().filter_map(|rows| rows.newest).max();
+    let received = written
+        .counts
+        .iter()
+        .map(|(_, counts)| i64::from(counts.received));
+    Acknowledged {
+        batch_id: written.batch_id,
+        identity: written.identity,
+        domain: sorted.domain.name,
+        queue: queue.to_owned(),
+        messages: received.sum(),
+        published: oldest.zip(newest),
+        at: Utc::now(),
     }
 }
 

@@ -9,7 +9,9 @@ use lapin::message::Delivery;
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
+use super::copies;
 use super::insert::{Insert, bisect, insert};
 use super::quarantine::quarantine;
 use super::sort::{EntityRows, Rejected, Sorted};
@@ -36,6 +38,8 @@ pub struct Counts {
 pub struct Written {
     /// Number of the batch.
     pub batch_id: i64,
+    /// What tells it from a batch of another server that has the same number.
+    pub identity: Uuid,
     /// Counts per entity that occurred; [`UNKNOWN`] for messages without one.
     pub counts: Vec<(&'static str, Counts)>,
     /// Newly quarantined messages per code.
@@ -152,9 +156,7 @@ impl Store {
         deliveries: &[Delivery],
         care: Care,
     ) -> sqlx::Result<Written> {
-        let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let (batch_id, mut unsettled) = begin(transaction, sorted).await?;
         let mut counts: Vec<Counts> = vec![Counts::default(); sorted.good.len() + 1];
         let mut refused = Vec::new();
         for (position, rows) in sorted.good.iter().enumerate() {
@@ -178,6 +180,10 @@ impl Store {
                 let known = care == Care::Known;
                 insert(&mut *transaction, statement, known, batch_id, rows, 0..len).await?
             };
+            let staged_rows = usize::try_from(staged).unwrap_or(usize::MAX);
+            if staged_rows < len - (refused.len() - first_refused) {
+                copies::reused(&mut *transaction, position, rows, &mut refused).await?;
+            }
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
             let count = &mut counts[position];
@@ -185,7 +191,19 @@ impl Store {
             count.staged = i32::try_from(staged).unwrap_or(i32::MAX);
             count.duplicates = accepted - count.staged;
         }
-        let rejected: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
+        let copies =
+            copies::accepted(&mut *transaction, sorted, &sorted.rejected, deliveries).await?;
+        let mut rejected: Vec<&Rejected> = Vec::new();
+        for (reject, is_copy) in sorted.rejected.iter().zip(copies) {
+            if is_copy {
+                let count = &mut counts[reject.entity.unwrap_or(sorted.good.len())];
+                count.received += 1;
+                count.duplicates += 1;
+            } else {
+                rejected.push(reject);
+            }
+        }
+        rejected.extend(&refused);
         let mut codes: HashMap<Code, u64> = HashMap::new();
         for part in by_bytes(&rejected, deliveries) {
             let added = quarantine(
@@ -202,14 +220,56 @@ impl Store {
                 *codes.entry(code).or_default() += messages;
             }
         }
+        // A message that was refused and its correction may have come together.
+        if !rejected.is_empty() {
+            unsettled = sorted.good.iter().map(|rows| rows.entity.name).collect();
+        }
+        for (rows, count) in sorted.good.iter().zip(&counts) {
+            if count.staged > 0 && unsettled.contains(&rows.entity.name) {
+                sqlx::query("select core.resolve_accepted($1, $2, $3, $4, $5)")
+                    .bind(sorted.domain.name)
+                    .bind(rows.entity.name)
+                    .bind(batch_id)
+                    .bind(&rows.ids)
+                    .bind(&rows.days)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
         let written = Written {
             batch_id,
+            identity: Uuid::now_v7(),
             counts: named(sorted, &counts),
             codes: codes.into_iter().collect(),
         };
         account(transaction, queue, &self.worker, sorted, &written).await?;
         Ok(written)
     }
+}
+
+const BEGIN: &str = "
+select nextval('core.batch_id'), array(
+    select e from unnest($2::text[]) e
+    where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
+       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
+
+/// The number of a new batch, and which of its entities have open rows in quarantine: those an
+/// accepted message may settle.
+async fn begin(
+    transaction: &mut PgConnection,
+    sorted: &Sorted,
+) -> sqlx::Result<(i64, Vec<&'static str>)> {
+    let good = sorted.good.iter().filter(|rows| !rows.ids.is_empty());
+    let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
+    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
+        .bind(sorted.domain.name)
+        .bind(&names)
+        .fetch_one(transaction)
+        .await?;
+    let unsettled = names
+        .into_iter()
+        .filter(|name| open.iter().any(|open| open == name));
+    Ok((batch_id, unsettled.collect()))
 }
 
 /// Parts of what is rejected whose bodies go in one statement: on its way to the server a body is
@@ -219,12 +279,13 @@ fn by_bytes<'a, 'b>(
     deliveries: &'b [Delivery],
 ) -> impl Iterator<Item = &'a [&'b Rejected]> {
     const AT_ONCE: usize = 4 * 1024 * 1024;
-    let mut bytes = 0;
+    let size = |reject: &Rejected| deliveries[reject.delivery].data.len();
+    let mut bytes = rejected.first().map_or(0, |first| size(first));
     rejected.chunk_by(move |_, next| {
-        bytes += deliveries[next.delivery].data.len();
+        bytes += size(next);
         let fits = bytes <= AT_ONCE;
         if !fits {
-            bytes = 0;
+            bytes = size(next);
         }
         fits
     })
@@ -232,8 +293,8 @@ fn by_bytes<'a, 'b>(
 
 const ACCOUNT: &str = "
 with batch as (
-    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, state)
-    select $1, $2, $3, $4, $5, $13, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
+    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, identity, state)
+    select $1, $2, $3, $4, $5, $13, $14, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
 insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
     oldest_published_at, newest_published_at)
@@ -274,6 +335,7 @@ async fn account(
         .bind(span(sorted, written, |rows| rows.oldest))
         .bind(span(sorted, written, |rows| rows.newest))
         .bind(&sorted.trace)
+        .bind(written.identity)
         .execute(connection)
         .await?;
     Ok(())

@@ -5,13 +5,13 @@ use std::time::SystemTime;
 use acequia_telemetry::{
     KeyValue, MOST_LINKS, Span, SpanContext, SpanKind, Start, Traces, extract, to_text,
 };
-use sqlx::PgConnection;
 use tracing::Instrument as _;
 
 use super::Lane;
 use super::outlet::Outlet;
 use super::stage::{Load, Writer};
 use super::store::{Counts, Written};
+use crate::db::Session;
 use crate::metrics::Open;
 
 /// Stages a batch inside its span, when tracing is on.
@@ -21,7 +21,7 @@ use crate::metrics::Open;
 pub async fn stage(
     writer: &Writer<'_>,
     outlet: &Outlet,
-    connection: &mut (PgConnection, Open),
+    connection: &mut (Session, Open),
     load: &mut Load,
 ) -> anyhow::Result<bool> {
     let Some(traces) = &writer.shared.traces else {

@@ -133,10 +133,11 @@ impl Window {
     }
 }
 
-/// Whether a message was delivered in vain so often that it may be what crashes workers.
+/// Whether a message was delivered in vain so often that it may be what crashes workers. Of one that
+/// comes for the first time the count is its publisher's, not the queue's.
 #[must_use]
 pub fn is_suspect(delivery: &Delivery) -> bool {
-    deliveries_before(delivery) >= SUSPECT_AFTER
+    delivery.redelivered && deliveries_before(delivery) >= SUSPECT_AFTER
 }
 
 /// Earlier deliveries, as quorum queues count them; brokers differ in the integer type.

@@ -24,6 +24,8 @@ pub struct DatabaseGauges {
     pub quarantine_open: GaugeVec,
     /// Messages unaccounted for; must be 0.
     pub conservation: GaugeVec,
+    /// Messages whose rows somebody removed, given up by an operator.
+    pub written_off: GaugeVec,
     /// Messages of the core's own that wait for the broker.
     pub outbox_waiting: GaugeVec,
     /// Age of the oldest of them, seconds.
@@ -111,6 +113,11 @@ impl DatabaseGauges {
             conservation: make.gauges(
                 "acequia_conservation_difference",
                 "Messages that are not accounted for; must be 0.",
+                &["domain"],
+            )?,
+            written_off: make.gauges(
+                "acequia_written_off_messages",
+                "Messages whose rows were removed from staging before their promotion, given up by worker ledger write-off.",
                 &["domain"],
             )?,
             outbox_waiting: make.gauges(
@@ -229,6 +236,7 @@ impl DatabaseGauges {
             &self.pending_rows,
             &self.quarantine_open,
             &self.conservation,
+            &self.written_off,
             &self.outbox_waiting,
             &self.outbox_oldest,
             &self.mart_refreshed,

@@ -6,11 +6,11 @@ use acequia_contracts::{Code, Domain};
 use acequia_meter::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use tracing::{info, warn};
 
-use super::{ANSWER, LAG, WORK, create_failures, positive};
-use crate::failure::{Failure, describe};
+use super::{ANSWER, Flow, LAG, WORK, create_failures, positive};
+use crate::failure::{Failure, describe, remedy};
 use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
 
 /// Messages in a batch.
@@ -28,6 +28,7 @@ pub struct Ingest {
     staged: IntCounterVec,
     quarantined: IntCounterVec,
     unknown_fields: IntCounterVec,
+    implausible_times: IntCounterVec,
     in_queue: HistogramVec,
     batch_messages: HistogramVec,
     flushes: IntCounterVec,
@@ -41,41 +42,8 @@ pub struct Ingest {
     connected: IntGaugeVec,
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
+    lost: IntCounterVec,
     broker_answers: HistogramVec,
-}
-
-/// What a lane holds of its queue at the moment.
-#[derive(Debug, Clone)]
-pub struct Flow {
-    messages: IntGauge,
-    bytes: IntGauge,
-    prefetch: IntGauge,
-}
-
-impl Flow {
-    /// Messages were delivered.
-    pub fn arrived(&self, messages: usize, bytes: usize) {
-        self.messages.add(signed(messages));
-        self.bytes.add(signed(bytes));
-    }
-
-    /// Messages were acknowledged.
-    pub fn settled(&self, messages: usize, bytes: usize) {
-        self.messages.sub(signed(messages));
-        self.bytes.sub(signed(bytes));
-    }
-
-    /// So many messages may be in flight from now on.
-    pub fn allowed(&self, prefetch: u16) {
-        self.prefetch.set(prefetch.into());
-    }
-
-    /// The consumer is gone, and with it what it held.
-    pub fn reset(&self) {
-        for gauge in [&self.messages, &self.bytes, &self.prefetch] {
-            gauge.set(0);
-        }
-    }
 }
 
 impl Ingest {
@@ -99,6 +67,7 @@ impl Ingest {
             metrics
                 .duplicates
                 .with_label_values(&[domain.name, UNKNOWN]);
+            metrics.lost.with_label_values(&[domain.name]);
             for entity in &domain.entities {
                 for counter in [
                     &metrics.duplicates,
@@ -141,6 +110,11 @@ impl Ingest {
                 "acequia_quarantined_messages_total",
                 "Messages put in quarantine, by stage and code.",
                 &["domain", "stage", "code"],
+            )?,
+            implausible_times: make.counters(
+                "acequia_implausible_publish_times_total",
+                "Messages with a publish time that cannot be true, which counts as none.",
+                queue,
             )?,
             unknown_fields: make.counters(
                 "acequia_unknown_fields_total",
@@ -216,6 +190,11 @@ impl Ingest {
                 "Times that consuming was interrupted, by reason.",
                 &["queue", "reason"],
             )?,
+            lost: make.counters(
+                "acequia_lost_messages_total",
+                "Acknowledged messages that the database lost: a server took over without them.",
+                &["domain"],
+            )?,
             broker_answers: make.histograms(
                 "acequia_broker_answer_duration_seconds",
                 "From a question about the queue to the broker's answer, one every five seconds.",
@@ -226,7 +205,12 @@ impl Ingest {
     }
 
     fn create_lane(&self, queue: &str) {
-        for counter in [&self.received, &self.received_bytes, &self.redelivered] {
+        for counter in [
+            &self.received,
+            &self.received_bytes,
+            &self.redelivered,
+            &self.implausible_times,
+        ] {
             counter.with_label_values(&[queue]);
         }
         for histogram in [
@@ -288,7 +272,7 @@ impl Ingest {
             queue,
             reason,
             error = format!("{error:#}"),
-            retry_in_ms = retry_in.as_millis(),
+            retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
             "consuming starts anew"
         );
         let connected = self.connected.with_label_values(&[queue]);
@@ -321,7 +305,7 @@ impl Ingest {
             messages,
             failure = failure.as_str(),
             error = describe(error),
-            remedy = failure.remedy(),
+            remedy = remedy(error),
             "batch not staged, its messages wait"
         );
         self.retries
@@ -360,6 +344,9 @@ impl Ingest {
                 .with_label_values(&[domain, rows.entity.name])
                 .inc_by(rows.unknown_fields);
         }
+        self.implausible_times
+            .with_label_values(&[queue])
+            .inc_by(sorted.implausible_times);
         for (code, messages) in &written.codes {
             self.count_quarantined(domain, *code, *messages);
         }
@@ -384,6 +371,13 @@ impl Ingest {
         }
     }
 
+    /// Messages that were acknowledged are not in the database any more.
+    pub fn lost(&self, domain: &str, messages: i64) {
+        self.lost
+            .with_label_values(&[domain])
+            .inc_by(positive(messages));
+    }
+
     /// Rows whose parent never came, or whose range was purged, were moved to quarantine.
     pub fn expired(&self, domain: &str, entity: &str, code: &str, rows: i64) {
         info!(
@@ -398,13 +392,23 @@ impl Ingest {
         self.count_quarantined(domain, code, positive(rows));
     }
 
+    /// Rows that a table of the core refused were moved to quarantine.
+    pub fn refused(&self, domain: &str, entity: &str, rows: i64) {
+        let code = Code::MergeRefused;
+        warn!(
+            event = "rows.refused",
+            domain,
+            entity,
+            code = code.as_str(),
+            rows,
+            "the core refused rows, which are in quarantine now; worker quarantine says why"
+        );
+        self.count_quarantined(domain, code, positive(rows));
+    }
+
     fn count_quarantined(&self, domain: &str, code: Code, messages: u64) {
         self.quarantined
             .with_label_values(&[domain, code.stage().as_str(), code.as_str()])
             .inc_by(messages);
     }
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

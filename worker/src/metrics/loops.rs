@@ -2,11 +2,12 @@
 
 use acequia_contracts::Domain;
 use acequia_meter::Maker;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Result};
+use chrono::TimeDelta;
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
-use crate::failure::{Failure, describe};
+use crate::failure::{Failure, describe, remedy};
 use crate::health::LoopReport;
 use crate::ingest::Lane;
 
@@ -24,6 +25,7 @@ pub struct Loops {
     failures: IntCounterVec,
     connections: IntGaugeVec,
     attempts: IntCounterVec,
+    clock_ahead: Gauge,
 }
 
 /// A connection that counts as open for as long as this lives.
@@ -63,6 +65,10 @@ impl Loops {
                 "Attempts to connect to PostgreSQL, by loop.",
                 &["loop", "outcome"],
             )?,
+            clock_ahead: make.gauge(
+                "acequia_clock_ahead_seconds",
+                "How far this machine's clock is ahead of the database's; negative when it is behind.",
+            )?,
         };
         for lane in lanes {
             metrics.ready.with_label_values(&["ingest", &lane.queue]);
@@ -84,6 +90,11 @@ impl Loops {
         Ok(metrics)
     }
 
+    /// The machine's clock is so far ahead.
+    pub fn clock(&self, ahead: TimeDelta) {
+        self.clock_ahead.set(ahead.as_seconds_f64());
+    }
+
     /// What /readyz says.
     pub fn ready(&self, reports: &[LoopReport]) {
         for report in reports {
@@ -103,7 +114,7 @@ impl Loops {
                 domain,
                 failure = failure.as_str(),
                 error = describe(failed),
-                remedy = failure.remedy(),
+                remedy = remedy(failed),
                 "step failed"
             );
         } else {
@@ -113,7 +124,7 @@ impl Loops {
                 domain,
                 failure = failure.as_str(),
                 error = describe(failed),
-                remedy = failure.remedy(),
+                remedy = remedy(failed),
                 "step failed"
             );
         }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod database;
+mod flow;
 mod ingest;
 mod loops;
 mod marts;
@@ -23,7 +24,8 @@ use crate::ingest::Lane;
 
 pub use archive::Archive;
 pub use database::DatabaseGauges;
-pub use ingest::{Flow, Ingest};
+pub use flow::Flow;
+pub use ingest::Ingest;
 pub use loops::{Loops, Open};
 pub use marts::Marts;
 pub use outbox::Outbox;

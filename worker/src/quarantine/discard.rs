@@ -9,7 +9,7 @@ use sqlx::Connection;
 use super::filters::{Filters, Status};
 use super::mark::{Actor, mark, take};
 use super::{ActionArgs, dry_run, open};
-use crate::config::DatabaseArgs;
+use crate::config::OperatorDatabase;
 
 /// Rows marked in one transaction.
 const CHUNK: i64 = 5_000;
@@ -18,7 +18,7 @@ const CHUNK: i64 = 5_000;
 #[derive(Debug, Args)]
 pub struct DiscardArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     #[command(flatten)]
     action: ActionArgs,
     // Last: their heading goes on to the end.
@@ -61,7 +61,7 @@ pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     } else if discarded > 0 {
         println!("{discarded} discarded");
     } else {
-        eprintln!("nothing matches");
+        acequia_telemetry::note!("nothing matches");
     }
     Ok(super::code(discarded > 0))
 }

@@ -22,6 +22,8 @@ pub enum Status {
     Replayed,
     /// Given up
     Discarded,
+    /// A message of the same id was accepted
+    Resolved,
 }
 
 impl Status {
@@ -32,6 +34,7 @@ impl Status {
             Self::Open => "open",
             Self::Replayed => "replayed",
             Self::Discarded => "discarded",
+            Self::Resolved => "resolved",
         }
     }
 }
@@ -86,11 +89,19 @@ pub struct Filters {
     #[arg(long, value_parser = id)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub id: Vec<Id>,
+    /// Program that published it: the AMQP property app_id
+    #[arg(long, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub app_id: Vec<String>,
+    /// The id that the message was published with, also one that looks like a number; may be repeated
+    #[arg(long, value_parser = message_id, value_name = "ID")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub message_id: Vec<Id>,
     /// Status
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Status>,
-    /// At most so many, in the order of arrival
+    /// At most this many: list and show take the newest, replay and discard the oldest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -106,7 +117,8 @@ impl Filters {
         self
     }
 
-    /// Insists on a filter. Status and limit are none: they say how, not which.
+    /// Insists on a filter for a command that changes rows. The limit is none, and neither is
+    /// `--status open`, which such a command implies anyway.
     ///
     /// # Errors
     /// When there is none and not everything is meant.
@@ -119,6 +131,9 @@ impl Filters {
             self.field.is_empty(),
             self.fingerprint.is_empty(),
             self.id.is_empty(),
+            self.app_id.is_empty(),
+            self.status.iter().all(|status| *status == Status::Open),
+            self.message_id.is_empty(),
             self.since.is_none() && self.until.is_none(),
         ];
         if !all && lists.iter().all(|empty| *empty) {
@@ -147,6 +162,7 @@ impl Filters {
         any("q.code", &self.code);
         any("q.field_path", &self.field);
         any("q.fingerprint", &self.fingerprint);
+        any("q.properties ->> 'app_id'", &self.app_id);
         let status: Vec<_> = self
             .status
             .iter()
@@ -159,9 +175,12 @@ impl Filters {
         if let Some(until) = self.until {
             query.push(" and q.received_at < ").push_bind(until);
         }
-        if !self.id.is_empty() {
+        for ids in [&self.id, &self.message_id] {
+            if ids.is_empty() {
+                continue;
+            }
             let (mut numbers, mut messages) = (Vec::new(), Vec::new());
-            for id in &self.id {
+            for id in ids {
                 match id {
                     Id::Number(number) => numbers.push(*number),
                     Id::Message(message) => messages.push(*message),
@@ -170,7 +189,10 @@ impl Filters {
             query
                 .push(" and (q.quarantine_id = any(")
                 .push_bind(numbers);
-            query.push(") or q.message_id = any(").push_bind(messages);
+            query
+                .push(") or q.message_id = any(")
+                .push_bind(messages.clone());
+            query.push(") or q.identity = any(").push_bind(messages);
             query.push("))");
         }
     }
@@ -188,12 +210,17 @@ fn stages() -> impl clap::builder::TypedValueParser<Value = String> {
 }
 
 /// A number is the number of a row; any other text is an id as the publisher gave it.
-#[allow(clippy::unnecessary_wraps)] // the form clap wants
 fn id(text: &str) -> Result<Id, String> {
-    Ok(match text.trim().parse() {
-        Ok(number) => Id::Number(number),
-        Err(_) => Id::Message(Identity::of_text(text).id),
-    })
+    match text.trim().parse() {
+        Ok(number) => Ok(Id::Number(number)),
+        Err(_) => message_id(text),
+    }
+}
+
+/// An id as the publisher gave it.
+#[allow(clippy::unnecessary_wraps)] // the form clap wants
+fn message_id(text: &str) -> Result<Id, String> {
+    Ok(Id::Message(Identity::of_text(text).id))
 }
 
 /// An instant, or a time span before now.
@@ -256,13 +283,30 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_looks_like_a_number_can_be_meant() {
+        let filters = parse(&["--message-id", "17"]).unwrap();
+        assert_eq!(
+            filters.message_id,
+            [Id::Message(Identity::of_text("17").id)]
+        );
+        assert!(filters.insist(false).is_ok());
+    }
+
+    #[test]
     fn everything_must_be_meant() {
         for none in [&[][..], &["--status", "open"], &["--limit", "5"]] {
             let filters = parse(none).unwrap();
             assert!(filters.insist(false).is_err(), "{none:?}");
             assert!(filters.insist(true).is_ok());
         }
-        for some in [["--code", "orphan"], ["--since", "1h"], ["--id", "1"]] {
+        for some in [
+            ["--code", "orphan"],
+            ["--since", "1h"],
+            ["--id", "1"],
+            ["--app-id", "registrar"],
+            ["--status", "discarded"],
+            ["--status", "open,replayed"],
+        ] {
             assert!(parse(&some).unwrap().insist(false).is_ok(), "{some:?}");
         }
         assert!(parse(&["--stage", "nowhere"]).is_err());

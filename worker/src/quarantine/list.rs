@@ -18,8 +18,10 @@ const ROWS: u32 = 100;
 struct Row {
     quarantine_id: i64,
     message_id: Uuid,
+    identity: Option<Uuid>,
     domain: String,
     entity: Option<String>,
+    app_id: Option<String>,
     stage: String,
     code: String,
     field_path: Option<String>,
@@ -32,21 +34,19 @@ struct Row {
     fingerprint: String,
 }
 
-/// Prints the rows that match, the oldest first.
+/// Prints the rows that match, the newest first.
 pub async fn list(args: ReadArgs) -> anyhow::Result<ExitCode> {
     let filters = args.filters.or_open();
     let mut connection = open(&args.database).await?;
-    let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
+    let mut query = QueryBuilder::<Postgres>::new(
+        "select q.*, q.properties ->> 'app_id' as app_id from raw.quarantine q where true",
+    );
     filters.conditions(&mut query);
-    query.push(" order by q.quarantine_id limit ");
-    // One more, to know whether there are more.
+    query.push(" order by q.quarantine_id desc limit ");
     let limit = filters.limit(ROWS);
     query.push_bind(limit + 1);
     let mut rows: Vec<Row> = query.build_query_as().fetch_all(&mut connection).await?;
-    let more = i64::try_from(rows.len())? > limit;
-    if more {
-        rows.pop();
-    }
+    let more = super::cut(&mut rows, limit);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else if !rows.is_empty() {
@@ -61,17 +61,14 @@ pub async fn list(args: ReadArgs) -> anyhow::Result<ExitCode> {
                 row.occurrences.to_string(),
                 row.replays.to_string(),
                 row.status.clone(),
+                row.app_id.clone().unwrap_or_default(),
             ]
         });
         let header = [
             "id", "received", "entity", "stage", "code", "field", "seen", "replays", "status",
+            "app_id",
         ];
         print_table(&header, lines);
     }
-    if more {
-        eprintln!("there are more: raise --limit or give more filters");
-    } else if rows.is_empty() {
-        eprintln!("nothing matches");
-    }
-    Ok(super::code(!rows.is_empty()))
+    Ok(super::ended(rows.len(), more))
 }

@@ -1,6 +1,10 @@
 //! A quarantined message as a message again: where it goes, under which identity, with which
 //! properties.
 
+use acequia_contracts::Code;
+use acequia_link::properties as list;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
@@ -8,12 +12,15 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::amqp::{DEAD_QUEUE, EXCHANGE, queue_of};
-use crate::ingest::{Identity, PUBLISHED_AT, published_at};
+use crate::ingest::{Identity, PUBLISHED_AT, RAW, body_digest, published_at};
 
 /// Header with the number of the attempt, from 1 on.
 pub const ATTEMPT: &str = "x-acequia-replay";
 /// Header with the number of the row in quarantine.
 pub const ORIGIN: &str = "x-acequia-origin";
+
+/// Header of a message whose body was rebuilt: hash of the original body, or void.
+const REBUILT: &str = "x-acequia-rebuilt";
 
 /// Headers that belong to one delivery and not to the message, and those that would send copies
 /// elsewhere.
@@ -31,13 +38,37 @@ pub fn attempt_of(properties: &BasicProperties) -> i32 {
     }
 }
 
+/// The number of the row in quarantine that a message was replayed from.
+#[must_use]
+pub fn origin_of(properties: &BasicProperties) -> Option<i64> {
+    match properties.headers().as_ref()?.inner().get(ORIGIN)? {
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::LongInt(number) => Some((*number).into()),
+        _ => None,
+    }
+}
+
+/// For a replay whose body was rebuilt: the hash of the original body, if that is known. `None` for
+/// all other messages.
+#[must_use]
+pub fn original_hash(properties: &BasicProperties) -> Option<Option<i64>> {
+    match properties.headers().as_ref()?.inner().get(REBUILT)? {
+        AMQPValue::LongLongInt(hash) => Some(Some(*hash)),
+        _ => Some(None),
+    }
+}
+
 /// What a replay needs to know of a row of `raw.quarantine`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Quarantined {
     /// Number of the row.
     pub quarantine_id: i64,
-    /// Identity.
+    /// Identity of the row.
     pub message_id: Uuid,
+    /// Identity of the message, when it is not that of the row.
+    pub identity: Option<Uuid>,
+    /// Why it is there.
+    pub code: String,
     /// Domain.
     pub domain: String,
     /// Entity, if it is known.
@@ -78,7 +109,8 @@ impl Quarantined {
                 text(&self.properties["routing_key"]),
             ),
         };
-        if exchange == EXCHANGE {
+        // A key that could not be read whole leads nowhere: then straight into the queue.
+        if exchange == EXCHANGE && !key.is_empty() && !key.contains(char::REPLACEMENT_CHARACTER) {
             return Route { exchange, key };
         }
         // A body that was rebuilt has no way it came by.
@@ -102,44 +134,38 @@ impl Quarantined {
         }
     }
 
-    /// Its properties again: same identity, same publish time, nothing of its former deliveries.
+    /// Its properties again: same identity, same publish time, nothing of its former deliveries. What
+    /// cannot be read of them cannot be sent either: see [`Quarantined::left_out`].
     ///
-    /// The user id is left out: the broker would insist that it is ours. Headers keep their
-    /// values, numbers and texts perhaps in another width.
+    /// The user id is left out: the broker would insist that it is ours.
     #[must_use]
     pub fn properties(&self) -> BasicProperties {
-        let text = |name: &str| {
-            let text = self.properties[name].as_str()?;
-            ShortString::try_new(text).ok()
+        let kept = match self.list() {
+            Some(list) => list::read(&list).0,
+            None => self.retold(),
         };
-        let mut properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_message_id(self.id());
-        if let Some(kind) = text("type") {
-            properties = properties.with_type(kind);
+        let mut headers = FieldTable::default();
+        for (name, value) in kept.headers().iter().flat_map(FieldTable::inner) {
+            if !is_stripped(name.as_str()) {
+                headers.insert(name.clone(), value.clone());
+            }
         }
-        if let Some(kind) = text("content_type") {
-            properties = properties.with_content_type(kind);
-        }
-        if let Some(encoding) = text("content_encoding") {
-            properties = properties.with_content_encoding(encoding);
-        }
-        if let Some(id) = text("correlation_id") {
-            properties = properties.with_correlation_id(id);
-        }
-        if let Some(id) = text("app_id") {
-            properties = properties.with_app_id(id);
-        }
-        if let Some(queue) = text("reply_to") {
-            properties = properties.with_reply_to(queue);
-        }
-        if let Some(seconds) = self.properties["timestamp"].as_u64() {
+        let mut properties = with_texts(|name| match name {
+            "content_type" => kept.content_type().clone(),
+            "content_encoding" => kept.content_encoding().clone(),
+            "correlation_id" => kept.correlation_id().clone(),
+            "reply_to" => kept.reply_to().clone(),
+            "expiration" => kept.expiration().clone(),
+            "type" => kept.kind().clone(),
+            "app_id" => kept.app_id().clone(),
+            _ => None,
+        });
+        if let Some(seconds) = *kept.timestamp() {
             properties = properties.with_timestamp(seconds);
         }
-        let kept = self.properties["headers"].as_object().cloned();
-        let mut kept = kept.unwrap_or_default();
-        kept.retain(|name, _| !is_stripped(name));
-        let mut headers = table(&kept);
+        if let Some(priority) = *kept.priority() {
+            properties = properties.with_priority(priority);
+        }
         // Without any time of its own a message happened when it arrived: then, not now.
         let timed = properties.clone().with_headers(headers.clone());
         if published_at(&timed, self.received_at).is_none() {
@@ -148,18 +174,87 @@ impl Quarantined {
         }
         headers.insert(ATTEMPT.into(), AMQPValue::LongInt(self.replays + 1));
         headers.insert(ORIGIN.into(), AMQPValue::LongLongInt(self.quarantine_id));
-        properties.with_headers(headers)
+        if self.properties["rebuilt"] == true {
+            let hash = self.properties["body_hash"].as_i64();
+            let hash = hash.map_or(AMQPValue::Void, AMQPValue::LongLongInt);
+            headers.insert(REBUILT.into(), hash);
+        }
+        properties
+            .with_delivery_mode(2)
+            .with_message_id(self.id())
+            .with_headers(headers)
+    }
+
+    /// What of the message cannot be sent as it came, by name: properties that cannot be read.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<String> {
+        let unreadable = self.properties["unreadable"].as_array();
+        unreadable
+            .into_iter()
+            .flatten()
+            .filter_map(|one| Some(one["path"].as_str()?.to_owned()))
+            .collect()
+    }
+
+    /// The property list as it came; rows of earlier versions, and rebuilt ones, do not have it.
+    fn list(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.properties[RAW].as_str()?).ok()
+    }
+
+    /// The properties as they were told in JSON: headers keep their values, numbers and texts perhaps
+    /// in another width.
+    fn retold(&self) -> BasicProperties {
+        let text = |name: &str| ShortString::try_new(self.properties[name].as_str()?).ok();
+        let mut properties = with_texts(text);
+        if let Some(seconds) = self.properties["timestamp"].as_u64() {
+            properties = properties.with_timestamp(seconds);
+        }
+        match self.properties["headers"].as_object() {
+            Some(headers) => properties.with_headers(table(headers)),
+            None => properties,
+        }
     }
 
     /// The id it had, if that still leads to its identity; else the identity itself, which was
-    /// made of what may be edited.
+    /// made of what may be edited. A message whose id another one has is sent under an id of its
+    /// own: under the old one it would be refused again.
     fn id(&self) -> ShortString {
+        if self.code == Code::IdReused.as_str() {
+            let shared = Identity::of_text(&self.message_id.to_string());
+            let own = || {
+                let digest = body_digest(&self.body);
+                Identity::of_row(&self.domain, self.entity.as_deref(), shared, digest).id
+            };
+            let id = self.identity.map_or_else(own, |_| self.message_id);
+            return id.to_string().into();
+        }
+        let identity = self.identity.unwrap_or(self.message_id);
         let given = self.properties["message_id"].as_str();
         given
-            .filter(|id| Identity::of_text(id).id == self.message_id)
+            .filter(|id| Identity::of_text(id).id == identity)
             .and_then(|id| ShortString::try_new(id).ok())
-            .unwrap_or_else(|| self.message_id.to_string().into())
+            .unwrap_or_else(|| identity.to_string().into())
     }
+}
+
+/// Properties with those texts that there are.
+fn with_texts(text: impl Fn(&str) -> Option<ShortString>) -> BasicProperties {
+    type Set = fn(BasicProperties, ShortString) -> BasicProperties;
+    let all: [(&str, Set); 7] = [
+        ("content_type", BasicProperties::with_content_type),
+        ("content_encoding", BasicProperties::with_content_encoding),
+        ("correlation_id", BasicProperties::with_correlation_id),
+        ("reply_to", BasicProperties::with_reply_to),
+        ("expiration", BasicProperties::with_expiration),
+        ("type", BasicProperties::with_type),
+        ("app_id", BasicProperties::with_app_id),
+    ];
+    let texts = all
+        .into_iter()
+        .filter_map(|(name, set)| Some((text(name)?, set)));
+    texts.fold(BasicProperties::default(), |properties, (text, set)| {
+        set(properties, text)
+    })
 }
 
 fn table(fields: &Map<String, Value>) -> FieldTable {
@@ -208,6 +303,8 @@ mod tests {
         Quarantined {
             quarantine_id: 17,
             message_id: Identity::of_text("order-17").id,
+            identity: None,
+            code: "orphan".to_owned(),
             domain: "shop".to_owned(),
             entity: Some("order".to_owned()),
             queue: queue.to_owned(),

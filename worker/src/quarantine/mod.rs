@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use crate::config::DatabaseArgs;
+use crate::config::OperatorDatabase;
 use crate::{db, migrate};
 
 pub use discard::DiscardArgs;
@@ -28,7 +28,7 @@ pub use replay::ReplayArgs;
 pub enum Command {
     /// List rows, open ones unless --status says otherwise; 100 unless --limit says otherwise
     List(ReadArgs),
-    /// Show rows whole: reason, properties, body and its versions, what was done. Needs a filter
+    /// Show rows whole, 20 unless --limit says otherwise: reason, properties, body and its versions, what was done
     Show(ReadArgs),
     /// Send messages again, the way they came in, under the same identity
     Replay(Box<ReplayArgs>),
@@ -42,7 +42,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ReadArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
@@ -86,12 +86,30 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn open(database: &DatabaseArgs) -> anyhow::Result<PgConnection> {
+async fn open(database: &OperatorDatabase) -> anyhow::Result<PgConnection> {
     let mut connection = db::connect(&database.url()?, "quarantine")
         .await
         .context("database")?;
     migrate::check(&mut connection).await?;
     Ok(connection)
+}
+
+/// Cuts the row off that was read only to learn whether there are more than `limit`.
+fn cut<T>(rows: &mut Vec<T>, limit: i64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    more
+}
+
+/// Says on standard error when a list is cut or empty; the exit code of a command that only reads.
+fn ended(rows: usize, more: bool) -> ExitCode {
+    if more {
+        acequia_telemetry::note!("cut off after {rows}: raise --limit or give more filters");
+    } else if rows == 0 {
+        acequia_telemetry::note!("nothing matches");
+    }
+    code(rows > 0)
 }
 
 /// Done, or nothing to do.

@@ -17,7 +17,7 @@ use super::mark::{Actor, edit, mark, take};
 use super::message::Quarantined;
 use super::send::{Outcome, Sender};
 use super::{ActionArgs, dry_run, open};
-use crate::config::{BrokerArgs, DatabaseArgs};
+use crate::config::{BrokerArgs, OperatorDatabase};
 use crate::failpoint;
 
 /// Rows sent in one transaction.
@@ -31,7 +31,7 @@ const NAMED: usize = 100;
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: OperatorDatabase,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -64,6 +64,34 @@ struct Report {
     failed: usize,
     /// The first of those that failed.
     failures: Vec<Failed>,
+    /// Rows that were sent without something that cannot be sent as it came.
+    incomplete: usize,
+    /// The first of them.
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    quarantine_id: i64,
+    /// Names of properties and headers; exchange and routing key, too.
+    properties: Vec<String>,
+}
+
+impl Report {
+    /// Notes what a row was sent without.
+    fn note(&mut self, row: &Quarantined) {
+        let properties = row.left_out();
+        if properties.is_empty() {
+            return;
+        }
+        self.incomplete += 1;
+        if self.left_out.len() < NAMED {
+            self.left_out.push(LeftOut {
+                quarantine_id: row.quarantine_id,
+                properties,
+            });
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -113,7 +141,7 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     } else if report.replayed + report.failed > 0 {
         println!("{} replayed, {} not", report.replayed, report.failed);
     } else {
-        eprintln!("nothing matches, or another process is replaying it");
+        acequia_telemetry::note!("nothing matches, or another process is replaying it");
     }
     if !args.action.json {
         for Failed {
@@ -122,6 +150,14 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         } in &report.failures
         {
             println!("{quarantine_id}: {reason}");
+        }
+        for LeftOut {
+            quarantine_id,
+            properties,
+        } in &report.left_out
+        {
+            let properties = properties.join(", ");
+            println!("{quarantine_id}: sent without what cannot be sent as it came: {properties}");
         }
     }
     Ok(super::code(report.replayed > 0 && report.failed == 0))
@@ -166,7 +202,10 @@ async fn run(
         let mut replayed = Vec::new();
         for (row, outcome) in rows.iter().zip(outcomes) {
             match outcome {
-                Outcome::Confirmed => replayed.push(row.quarantine_id),
+                Outcome::Confirmed => {
+                    replayed.push(row.quarantine_id);
+                    report.note(row);
+                }
                 Outcome::Refused(reason) => {
                     report.failed += 1;
                     if report.failures.len() < NAMED {
@@ -201,7 +240,7 @@ async fn run(
 }
 
 const ROWS: &str = "
-select q.quarantine_id, q.message_id, q.domain, q.entity, q.queue, q.properties, q.received_at, q.replays,
+select q.quarantine_id, q.message_id, q.identity, q.code, q.domain, q.entity, q.queue, q.properties, q.received_at, q.replays,
     coalesce((select v.body from raw.quarantine_versions v where v.quarantine_id = q.quarantine_id
               order by v.version desc limit 1), q.body) as body
 from raw.quarantine q where q.quarantine_id = any($1) order by q.quarantine_id";

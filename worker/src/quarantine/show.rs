@@ -38,6 +38,7 @@ impl From<Vec<u8>> for Body {
 struct Row {
     quarantine_id: i64,
     message_id: Uuid,
+    identity: Option<Uuid>,
     batch_id: i64,
     domain: String,
     entity: Option<String>,
@@ -58,6 +59,7 @@ struct Row {
     resolved_at: Option<DateTime<Utc>>,
     resolved_by: Option<String>,
     note: Option<String>,
+    accepted_batch_id: Option<i64>,
     properties: Value,
     #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
@@ -91,16 +93,17 @@ struct Entry {
     row_count: i32,
 }
 
-/// Prints the rows that match, whole.
+/// Prints the rows that match, whole, the newest first.
 pub async fn show(args: ReadArgs) -> anyhow::Result<ExitCode> {
     let filters = args.filters;
-    filters.insist(false)?;
     let mut connection = open(&args.database).await?;
     let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
     filters.conditions(&mut query);
-    query.push(" order by q.quarantine_id limit ");
-    query.push_bind(filters.limit(ROWS));
+    query.push(" order by q.quarantine_id desc limit ");
+    let limit = filters.limit(ROWS);
+    query.push_bind(limit + 1);
     let mut rows: Vec<Row> = query.build_query_as().fetch_all(&mut connection).await?;
+    let more = super::cut(&mut rows, limit);
     for row in &mut rows {
         row.versions = sqlx::query_as(
             "select v.* from raw.quarantine_versions v where v.quarantine_id = $1 order by v.version",
@@ -122,16 +125,19 @@ pub async fn show(args: ReadArgs) -> anyhow::Result<ExitCode> {
             println!("{}\n", printable(&text(row)?));
         }
     }
-    if rows.is_empty() {
-        eprintln!("nothing matches");
-    }
-    Ok(super::code(!rows.is_empty()))
+    Ok(super::ended(rows.len(), more))
 }
 
 fn text(row: &Row) -> anyhow::Result<String> {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut lines = vec![
-        format!("{} {}", row.quarantine_id, row.message_id),
+        match row.identity {
+            None => format!("{} {}", row.quarantine_id, row.message_id),
+            Some(id) => format!(
+                "{} {}, a message of id {id}, which another one has too",
+                row.quarantine_id, row.message_id
+            ),
+        },
         format!(
             "status      {}, seen {} times, replayed {} times",
             row.status, row.occurrences, row.replays

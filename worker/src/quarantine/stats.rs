@@ -9,6 +9,9 @@ use sqlx::{Postgres, QueryBuilder};
 use super::{ReadArgs, open};
 use crate::text::{print_table, time};
 
+/// Causes shown unless the operator says otherwise.
+const GROUPS: u32 = 1_000;
+
 /// Rows of the same cause.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 struct Group {
@@ -20,6 +23,7 @@ struct Group {
     open: i64,
     replayed: i64,
     discarded: i64,
+    resolved: i64,
     occurrences: i64,
     first_seen_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
@@ -34,20 +38,19 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
                 count(*) filter (where q.status = 'open') as open,
                 count(*) filter (where q.status = 'replayed') as replayed,
                 count(*) filter (where q.status = 'discarded') as discarded,
+                count(*) filter (where q.status = 'resolved') as resolved,
                 sum(q.occurrences)::bigint as occurrences, min(q.received_at) as first_seen_at, max(q.last_seen_at) as last_seen_at
          from raw.quarantine q where true",
     );
     filters.conditions(&mut query);
     query.push(" group by q.domain, q.entity, q.code, q.field_path order by open desc, occurrences desc, 1, 2, 3, 4");
-    if let Some(limit) = filters.limit {
-        query.push(" limit ").push_bind(i64::from(limit));
-    }
-    let groups: Vec<Group> = query.build_query_as().fetch_all(&mut connection).await?;
+    let limit = filters.limit(GROUPS);
+    query.push(" limit ").push_bind(limit + 1);
+    let mut groups: Vec<Group> = query.build_query_as().fetch_all(&mut connection).await?;
+    let more = super::cut(&mut groups, limit);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&groups)?);
-    } else if groups.is_empty() {
-        eprintln!("nothing matches");
-    } else {
+    } else if !groups.is_empty() {
         let lines = groups.iter().map(|group| {
             vec![
                 format!("{}.{}", group.domain, group.entity),
@@ -56,6 +59,7 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
                 group.open.to_string(),
                 group.replayed.to_string(),
                 group.discarded.to_string(),
+                group.resolved.to_string(),
                 group.occurrences.to_string(),
                 time(group.first_seen_at),
                 time(group.last_seen_at),
@@ -69,6 +73,7 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
             "open",
             "replayed",
             "discarded",
+            "resolved",
             "seen",
             "first",
             "last",
@@ -76,5 +81,5 @@ pub async fn stats(args: ReadArgs) -> anyhow::Result<ExitCode> {
         ];
         print_table(&header, lines);
     }
-    Ok(super::code(!groups.is_empty()))
+    Ok(super::ended(groups.len(), more))
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::away::{self, Away};
 use super::core_row::{self, CoreRow};
+use super::lost::{self, LostMessages};
 use super::quarantine::{self, Quarantined};
 use super::staged::{self, Outcome, Staged};
 use crate::ingest::Identity;
@@ -27,8 +28,15 @@ pub struct MessageTrace {
     /// Its row in staging, with the core's row of its key. More than one when the same id was
     /// used for several entities.
     pub rows: Vec<Merged>,
-    /// Its row in quarantine.
+    /// Its row in quarantine; of several an open one, else the newest.
     pub quarantine: Option<Quarantined>,
+    /// Acknowledged messages that a failover took, when nothing is known of this one and it may be
+    /// among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostMessages>,
+    /// The other rows of its id in quarantine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more_quarantine: Vec<Quarantined>,
 }
 
 /// A message in staging and what the core has for its key.
@@ -74,11 +82,19 @@ impl MessageTrace {
                 });
             }
         }
-        let quarantine = quarantine::find(connection, identity, values).await?;
+        let mut found = quarantine::find(&mut *connection, identity, values)
+            .await?
+            .into_iter();
+        let quarantine = found.next();
         let outcome = match (rows.first(), &quarantine) {
             (Some(row), _) => row.staged.outcome,
             (None, Some(row)) => quarantine::outcome(&row.status),
             (None, None) => Outcome::Unknown,
+        };
+        let lost = if outcome == Outcome::Unknown {
+            lost::find(connection, Some(identity.id)).await?
+        } else {
+            Vec::new()
         };
         Ok(Self {
             asked: asked.to_owned(),
@@ -87,6 +103,8 @@ impl MessageTrace {
             outcome,
             rows,
             quarantine,
+            lost,
+            more_quarantine: found.collect(),
         })
     }
 

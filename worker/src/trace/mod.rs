@@ -4,6 +4,7 @@
 mod away;
 mod core_row;
 mod key;
+mod lost;
 mod message;
 mod quarantine;
 pub mod staged;
@@ -22,8 +23,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use self::key::KeyTrace;
 use self::message::MessageTrace;
 use self::target::Target;
-use crate::config::{DatabaseArgs, duration};
-use crate::{db, migrate};
+use crate::config::DatabaseArgs;
+use crate::{db, migrate, settings};
 
 /// Options of `worker trace`.
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub struct TraceArgs {
     #[arg(long)]
     values: bool,
     /// Longest time for one look into the database; a key is looked for in all of staging
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "30s", value_parser = |text: &str| settings::TRACE_TIMEOUT.parse(text), value_name = "TIME")]
     timeout: Duration,
 }
 
@@ -81,7 +82,13 @@ pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&trace)?);
     } else {
         match &trace {
-            _ if !found => eprintln!("{}", target.unknown()),
+            _ if !found => {
+                let lost = match &trace {
+                    Trace::Message(trace) => lost::text(&trace.lost),
+                    Trace::Key(_) => lost::text(&lost::find(&mut connection, None).await?),
+                };
+                acequia_telemetry::note!("{}{lost}", target.unknown());
+            }
             Trace::Message(trace) => print!("{}", text::message(trace)),
             Trace::Key(trace) => print!("{}", text::key(trace)),
         }

@@ -33,6 +33,8 @@ pub enum Outcome {
     Replayed,
     /// In quarantine, given up by an operator.
     Discarded,
+    /// Was in quarantine; a message of the same id was accepted after it.
+    Resolved,
     /// Was merged, but the core has neither it nor a newer version: the row was deleted by hand.
     NotInCore,
     /// Was merged, and the range of its key is archived, with it or a newer version.
@@ -135,7 +137,7 @@ fn select(entity: &Entity, rows: &str) -> String {
          left join core.batches b on b.batch_id = s.batch_id
          left join core.pending p on p.entity = $1 and p.message_id = s.message_id and p.day = s.day
          left join raw.quarantine q on q.message_id = s.message_id and q.day = s.day
-             and q.stage = 'merge' and q.last_seen_at >= s.ts_ingesta",
+             and q.stage = 'merge' and q.last_seen_at >= s.ts_ingesta and q.domain || '.' || q.entity = $1",
         key.collect::<Vec<_>>().join(", "),
         fields.collect::<Vec<_>>().join(", "),
         entity.staging

@@ -68,8 +68,8 @@ impl Target {
                 "nothing is known of message {asked:?}{}. It can be one of these:
 - It has not arrived: it waits in the queue, or was never sent, or its publisher got no confirm.
 - It is older than STAGING_KEEP (30 days by default) or, in quarantine, QUARANTINE_KEEP: ask by its key.
-- It came under another id. The id is AMQP message_id; without it the body's event_id, if the message was accepted;
-  else it is made of queue and bytes, and the message is found by its key or in raw.quarantine.",
+- It came under another id. The id is AMQP message_id; without it the body's event_id; else it is made of queue,
+  publish time and bytes, and the message is found by its key or in raw.quarantine.",
                 if identity.id.to_string() == asked.trim() {
                     String::new()
                 } else {

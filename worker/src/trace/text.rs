@@ -77,7 +77,7 @@ pub fn message(trace: &MessageTrace) -> String {
             let _ = writeln!(text, "  values  {}", printable(values.get()));
         }
     }
-    if let Some(row) = &trace.quarantine {
+    for row in trace.quarantine.iter().chain(&trace.more_quarantine) {
         quarantined(&mut text, row);
     }
     text
@@ -164,6 +164,7 @@ fn fate(staged: &Staged, core: Option<&CoreRow>) -> String {
         (Outcome::Purged, _) => "was merged; its range was archived and purged".to_owned(),
         (Outcome::Replayed, _) => "replayed from quarantine, not seen again yet".to_owned(),
         (Outcome::Discarded, _) => "in quarantine, discarded".to_owned(),
+        (Outcome::Resolved, _) => "refused, then accepted under the same id".to_owned(),
         (Outcome::Quarantined, _) => "in quarantine".to_owned(),
         _ => "was merged, but the core has neither it nor a newer version: deleted by hand?"
             .to_owned(),
@@ -272,6 +273,16 @@ fn quarantined(text: &mut String, row: &Quarantined) {
     if row.occurrences > 1 {
         let times = format!("{} times in all", row.occurrences);
         line.add(Some(row.last_seen_at), "last seen", times);
+    }
+    if let Some(batch) = row.accepted_batch_id
+        && row.status == "resolved"
+    {
+        let note = row.note.as_deref().unwrap_or("");
+        line.add(
+            row.resolved_at,
+            "resolved",
+            format!("by batch {batch}: {note}"),
+        );
     }
     for version in &row.versions {
         let note = version.note.as_deref().unwrap_or("");

@@ -230,6 +230,32 @@ fn cases() -> Vec<Case> {
             Code::DuplicateField,
             "ts",
         ),
+        bad(
+            "the entity twice",
+            with("entity", r#""alumno","\u0065ntity":"maestro""#),
+            Code::DuplicateField,
+            "entity",
+        ),
+        bad(
+            "an unknown field twice",
+            with("extra", r#"1,"extra":1"#),
+            Code::DuplicateField,
+            "",
+        ),
+        bad("version 2", with("v", "2"), Code::NotAllowed, "v"),
+        bad("version 99", with("v", "99"), Code::NotAllowed, "v"),
+        bad(
+            "a version as text",
+            with("v", r#""1""#),
+            Code::InvalidType,
+            "v",
+        ),
+        bad(
+            "a list with a comma too many",
+            "[1,]",
+            Code::InvalidJson,
+            "",
+        ),
         // Texts that PostgreSQL cannot hold.
         bad(
             "an escaped NUL",
@@ -322,7 +348,7 @@ fn cases() -> Vec<Case> {
         bad(
             "10,000 lists that do not end",
             "[".repeat(10_000),
-            Code::InvalidType,
+            Code::InvalidJson,
             "",
         ),
         bad(
@@ -367,6 +393,14 @@ fn cases() -> Vec<Case> {
             nested_lists(10_000),
             Code::UnknownEntity,
         ),
+        Case {
+            path: Some("entity"),
+            ..bad_legacy(
+                "the entity twice on the legacy queue",
+                with("entity", r#""alumno","entity":"alumno""#),
+                Code::DuplicateField,
+            )
+        },
         bad_legacy("nothing on the legacy queue", "", Code::InvalidJson),
         bad_legacy(
             "not UTF-8 on the legacy queue",

@@ -152,6 +152,22 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
         failed["error"],
         "a value was refused by the database (SQLSTATE 22P02)"
     );
+    // What counts or measures is a number.
+    for line in &lines {
+        for (field, value) in line.as_object().unwrap() {
+            let measures = [
+                "_s",
+                "_ms",
+                "batch_id",
+                "messages",
+                "staged",
+                "duplicates",
+                "quarantined",
+            ];
+            let measures = measures.iter().any(|end| field.ends_with(end));
+            assert!(!measures || value.is_number(), "{field} of {line}");
+        }
+    }
     // Every event and field is described.
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -196,5 +212,37 @@ fn every_event_is_described() {
     assert!(events.len() > 20, "{events:?}");
     for event in events {
         assert!(page.contains(&format!("`{event}`")), "{event}");
+    }
+}
+
+/// JSON has no number for the 128 bits of a duration's milliseconds: the log would show a text.
+#[test]
+fn no_field_of_the_log_is_of_128_bits() {
+    for sources in [
+        "src",
+        "../publisher/src",
+        "../link/src",
+        "../telemetry/src",
+        "../meter/src",
+    ] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
+        let mut folders = vec![folder];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let wide = text.lines().find(|line| {
+                    let line = line.trim_end_matches([' ', ',']);
+                    ["as_millis()", "as_micros()", "as_nanos()"]
+                        .iter()
+                        .any(|call| line.ends_with(call) && !line.contains("let "))
+                });
+                assert_eq!(wide, None, "{}", path.display());
+            }
+        }
     }
 }

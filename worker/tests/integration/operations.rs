@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use acequia_contracts::catalog;
 use acequia_testkit::{Services, TestDatabase};
 use acequia_worker::config::{ArchiveUrl, SecretUrl};
-use acequia_worker::doctor::{Finding, Verdict, examine};
+use acequia_worker::doctor::{Finding, Places, Verdict, examine};
 use acequia_worker::migrate::{self, migrate};
 use sqlx::{Connection, PgConnection};
 
@@ -73,7 +73,7 @@ async fn a_routine_that_was_changed_by_hand_is_applied_again() {
         .await
         .unwrap();
     platform
-        .execute("update core.routines set checksum = 'other' where path like 'routines/%'")
+        .execute("update core.routines set checksum = 'other' where path like 'routines/%'; delete from core.routine_history")
         .await;
     let error = migrate::check(&mut worker).await.unwrap_err().to_string();
     assert!(error.contains("worker migrate"), "{error}");
@@ -104,20 +104,39 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
         ))
         .await;
     platform.execute(&format!("insert into {history} (version, name, applied_on, checksum) values ({}, 'later', 'later', '0')", latest + 7)).await;
+    let serves = async |oldest: i32| {
+        let set = format!("update core.served set oldest_program = {oldest}");
+        platform.execute(&set).await;
+    };
+    serves(latest + 1).await;
+    let expected = format!(
+        "the schema has version {} and serves programs from version {} on, this program has {latest}: use the newer program",
+        latest + 7,
+        latest + 1
+    );
+    assert_eq!(refusal().await, expected);
+    // A newer schema that says that it serves this program does.
+    serves(latest).await;
+    platform
+        .execute("update core.routines set checksum = 'of a later program'")
+        .await;
+    let worker = platform.worker(&[]);
+    worker.ready().await;
+    worker.stop().await;
+    // Nobody migrates backwards.
+    let error = migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap_err();
     let expected = format!(
         "the schema has version {}, this program knows {latest} only: use the newer program",
         latest + 7
     );
-    assert_eq!(refusal().await, expected);
-    // Nor does it migrate backwards.
-    let error = migrate(&postgres(&platform.database.owner), &[])
-        .await
-        .unwrap_err();
     assert_eq!(format!("{error:#}"), expected);
 
     platform
         .execute(&format!("delete from {history} where version > {latest}"))
         .await;
+    // A later program of the same version: what this one has was applied before.
     let worker = platform.worker(&[]);
     worker.ready().await;
     worker.stop().await;
@@ -128,9 +147,23 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
     assert!(error.contains("run `worker migrate`"), "{error}");
 }
 
-async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
+/// What the doctor finds.
+pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
     let domains: Vec<_> = catalog().iter().collect();
-    let findings = examine(database, broker, &domains, &ArchiveUrl::default()).await;
+    let management = platform.services.var("RABBITMQ_MANAGEMENT_URL").unwrap();
+    let login = format!(
+        "http://{}:{}@",
+        platform.services.var("RABBITMQ_USER").unwrap(),
+        platform.services.var("RABBITMQ_PASSWORD").unwrap()
+    );
+    let management = management.replace("http://", &login);
+    let places = Places {
+        database,
+        broker,
+        management: Some(&SecretUrl::parse(&management, &["http"]).unwrap()),
+        archive: &ArchiveUrl::default(),
+    };
+    let findings = examine(places, &domains).await;
     // Whatever is wrong: no password, and never a complaint without a remedy.
     let text = serde_json::to_string(&findings).unwrap();
     for secret in secrets(platform) {
@@ -146,7 +179,8 @@ async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -
     findings
 }
 
-fn failed(findings: &[Finding]) -> Vec<&str> {
+/// The checks that failed.
+pub fn failed(findings: &[Finding]) -> Vec<&str> {
     let failed = findings
         .iter()
         .filter(|finding| finding.verdict == Verdict::Fail);
@@ -236,7 +270,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     );
     // What it says to do helps.
     platform
-        .execute("update core.routines set checksum = 'other'")
+        .execute("update core.routines set checksum = 'other'; delete from core.routine_history")
         .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
@@ -255,8 +289,27 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
-        ["database"]
+        ["rights", "database"]
     );
+    platform
+        .execute("grant select on core.conservation to acequia_worker; drop view marts.alumnos_en_riesgo")
+        .await;
+    let findings = doctor(&platform, &database, &broker).await;
+    assert_eq!(failed(&findings), ["schema"]);
+    let lacks = findings
+        .iter()
+        .find(|finding| finding.check == "schema")
+        .unwrap();
+    assert!(
+        lacks.found.contains("view marts.alumnos_en_riesgo"),
+        "{lacks:?}"
+    );
+    let error = format!("{:#}", platform.worker(&[]).ended().await.unwrap_err());
+    assert!(error.contains("marts.alumnos_en_riesgo"), "{error}");
+    let report = migrate(&postgres(&platform.database.owner), &[])
+        .await
+        .unwrap();
+    assert_eq!(report.routines, ["routines/academico/7_marts.sql"]);
     platform
         .execute("revoke usage on schema core from acequia_worker")
         .await;
@@ -268,7 +321,11 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     let today =
         format!("select to_regclass('{staging}' || to_char(current_date, '\"_p\"YYYYMMDD'))::text");
     let partition = &platform.texts(&today).await[0];
-    platform.execute(&format!("grant usage on schema core to acequia_worker; grant select on core.conservation to acequia_worker; drop table {partition}")).await;
+    platform
+        .execute(&format!(
+            "grant usage on schema core to acequia_worker; drop table {partition}"
+        ))
+        .await;
     assert_eq!(
         failed(&doctor(&platform, &database, &broker).await),
         ["partitions"]
@@ -550,15 +607,6 @@ async fn every_subcommand_does_what_its_help_says() {
     worker.stop().await;
 }
 
-/// A default as the page writes it, as the program does.
-fn plain(default: &str) -> String {
-    let default = default.trim_matches('`');
-    match default.strip_suffix(" MiB") {
-        Some(size) => (size.parse::<u64>().unwrap() << 20).to_string(),
-        None => default.to_owned(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_of_settings_names_the_defaults_of_the_program() {
     let help = finish(program(&["run", "--help"])).await.stdout;
@@ -581,7 +629,8 @@ async fn the_page_of_settings_names_the_defaults_of_the_program() {
             .unwrap_or_else(|| panic!("{name} is not among the settings"));
         let said = row.split('|').nth(2).unwrap().trim();
         assert!(
-            said.split(", ").any(|said| plain(said) == default),
+            said.split(", ")
+                .any(|said| said.trim_matches('`') == default),
             "{name} is {default}, the page says {said}"
         );
     }

@@ -721,7 +721,7 @@ async fn empty(owner: &mut PgConnection) {
          delete from stg.calificaciones_event; delete from stg.inscripciones_event; delete from stg.alumnos_upsert; \
          delete from stg.grupos_upsert; delete from stg.materias_upsert; delete from stg.maestros_upsert; \
          delete from raw.quarantine; delete from core.pending; delete from core.batch_entities; \
-         delete from core.batches; delete from core.domain_state; delete from core.entity_state; delete from core.mart_refresh_log; \
+         delete from core.batches; delete from core.settled_totals; delete from core.domain_state; delete from core.entity_state; delete from core.mart_refresh_log; \
          refresh materialized view marts.kpi_materia",
     )
     .execute(owner)

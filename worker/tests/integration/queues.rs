@@ -1,273 +1,275 @@
-//! What is said of a mart must be true of messages, too, that are in no table yet: those that wait in a
-//! queue or in the hands of a worker, and those that say no time.
+//! Queues and their arguments: what the broker does with a message at a queue's limit, and what the
+//! worker does with queues that were declared in another way.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use acequia_testkit::{rules, wait_for};
+use acequia_worker::amqp::{self, ALERTS, DEAD_QUEUE, queue_of};
+use acequia_worker::config::ArchiveUrl;
+use acequia_worker::doctor::{Finding, Places, Verdict, examine};
+use lapin::BasicProperties;
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use serde_json::Value;
 
-use acequia_testkit::{Proxy, wait_for};
-use acequia_worker::amqp::{close, queue_of};
-use chrono::{DateTime, Utc};
-use lapin::options::BasicConsumeOptions;
-use lapin::types::FieldTable;
+use crate::support::school::{DOMAIN, alumnos};
+use crate::support::{Platform, get};
 
-use crate::freshness::{Fresh, all_are, school};
-use crate::support::school::{DOMAIN, alumno, alumno_body, materia, message};
-use crate::support::{Message, Platform};
+/// Deliveries in vain: more than RabbitMQ 4 allows by itself, and more than the domains' queues do.
+const CRASHES: usize = 60;
+/// The domain with a queue of a reference system.
+const OTHER: &str = "consumo";
 
-/// The queue of publishers that name neither id nor time.
-const LEGACY: &str = "etl";
-
-/// The same message as such a publisher sends it.
-fn straight(entity: &str, body: &serde_json::Value) -> Message {
-    let mut body = body.clone();
-    body["entity"] = entity.into();
-    Message::straight(LEGACY, body.to_string())
-}
-
-fn subject(id: i32) -> serde_json::Value {
-    serde_json::json!({"id_materia": id, "nombre": "Materia", "creditos": 8})
-}
-
-impl Platform {
-    /// The time of the database.
-    async fn now(&self) -> DateTime<Utc> {
-        sqlx::query_scalar("select clock_timestamp()")
-            .fetch_one(&mut self.connect().await)
-            .await
-            .unwrap()
+fn quorum(more: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    for (name, value) in more {
+        arguments.insert((*name).into(), value.clone());
     }
-
-    /// Makes everything that was seen of the queues older.
-    async fn time_passes(&self) {
-        self.execute("update core.queue_looks set looked_at = looked_at - interval '31 seconds'")
-            .await;
-    }
+    arguments
 }
 
-/// Whether every mart knows that it lacks something that was sent after an instant, and says of none of
-/// that that it is complete.
-fn all_lack_what_came_after(rows: &BTreeMap<String, Fresh>, instant: DateTime<Utc>) -> bool {
-    rows.values()
-        .all(|row| row.behind_since.is_some() && row.complete_through < Some(instant))
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_without_a_time_are_not_promised_before_they_are_there() {
-    let ways: [(&str, fn(i32) -> Message, fn() -> Message); 2] = [
-        (
-            "the legacy queue is behind",
-            |id| straight("alumno", &alumno_body(id)),
-            || materia(7),
-        ),
-        ("the domain's queue is behind", alumno, || {
-            straight("materia", &subject(7))
-        }),
-    ];
-    for (what, behind, ahead) in ways {
-        let platform = Platform::new().await;
-        let worker = platform.worker(&["--check-every", "200ms"]);
-        worker.ready().await;
-        platform.publish_all(&school()).await;
-        platform
-            .freshness("the school", |rows| all_are(rows, "fresh"))
-            .await;
-
-        // Students cannot be staged; what comes by the other queue can.
-        let mut owner = platform.connect().await;
-        sqlx::raw_sql("begin; lock table stg.alumnos_upsert in share mode")
-            .execute(&mut owner)
-            .await
-            .unwrap();
-        let sent = platform.now().await;
-        let students: Vec<_> = (100..160).map(behind).collect();
-        platform.publish_all(&students).await;
-        platform.publish_all([&ahead()]).await;
-        let rows = platform
-            .freshness(what, |rows| {
-                all_lack_what_came_after(rows, sent)
-                    && rows.values().any(|row| row.data_as_of > Some(sent))
-            })
-            .await;
-        assert!(all_lack_what_came_after(&rows, sent), "{what}: {rows:#?}");
-
-        sqlx::raw_sql("rollback").execute(&mut owner).await.unwrap();
-        platform
-            .freshness(what, |rows| {
-                all_are(rows, "fresh") && rows.values().all(|row| row.complete_through > Some(sent))
-            })
-            .await;
-        worker.stop().await;
-    }
-}
-
-/// What a process holds that does not move any more is nobody's knowledge, not even of another worker.
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_in_the_hands_of_a_frozen_worker_are_lacking() {
-    let platform = Platform::new().await;
-    let frozen = platform.program(&[]);
-    let worker = platform.worker(&["--check-every", "200ms"]);
-    worker.ready().await;
-    crate::support::ready(&frozen.http).await;
-    platform.publish_all(&school()).await;
-    platform
-        .freshness("the school", |rows| all_are(rows, "fresh"))
-        .await;
-
-    frozen.signal("STOP").await;
-    let sent = platform.now().await;
-    let students: Vec<_> = (100..200).map(alumno).collect();
-    platform.publish_all(&students).await;
-    // Until the others come the broker has given it some of these.
-    platform.received(10).await;
-    let it = format!("%:{}", frozen.pid());
-    platform
-        .execute(&format!(
-            "update core.queue_consumers set looked_at = looked_at - interval '1 minute' where worker like '{it}'"
-        ))
-        .await;
-    wait_for("a look that misses it", async || {
-        let unknown =
-            "select count(*) from core.queue_looks where mark_at is null and domain = 'academico'";
-        Ok(platform.number(unknown).await == 2)
-    })
-    .await
-    .unwrap();
-    let rows = platform.freshness("marts of half a class", |_| true).await;
-    assert!(
-        rows.values().all(|row| row.complete_through < Some(sent)),
-        "{rows:#?}"
-    );
-    platform.time_passes().await;
-    platform
-        .freshness("marts of which nobody knows", |rows| {
-            rows.values()
-                .all(|row| row.status == "unknown" && row.complete_through < Some(sent))
-        })
-        .await;
-
-    frozen.signal("CONT").await;
-    platform.settled_unique(106).await;
-    platform
-        .freshness("all students", |rows| {
-            all_are(rows, "fresh") && rows.values().all(|row| row.complete_through > Some(sent))
-        })
-        .await;
-    assert!(frozen.terminate().await.status.success());
-    worker.stop().await;
-}
-
-/// Whatever the reason that nobody looks, it is not called fresh for long.
-#[tokio::test(flavor = "multi_thread")]
-async fn marts_whose_queues_nobody_sees_are_unknown() {
-    let platform = Platform::new().await;
-    let proxy = Proxy::to(&platform.broker.url).await.unwrap();
-    let broker = proxy.url(&platform.broker.url).unwrap();
-    let start = || platform.worker_by(&platform.database.worker, &broker, &["--check-every", "1h"]);
-    let fresh = async |what: &str| {
-        platform
-            .freshness(what, |rows| all_are(rows, "fresh"))
-            .await
-    };
-    let unknown = async |what: &str| {
-        platform.time_passes().await;
-        let rows = platform.freshness(what, |rows| all_are(rows, "unknown"));
-        // Rules judge what is there, not its age.
-        assert!(rows.await.values().all(|row| row.trusted), "{what}");
-    };
-    let worker = start();
-    worker.ready().await;
-    platform.publish_all(&school()).await;
-    let rows = fresh("the school").await;
-    let through = rows.values().map(|row| row.complete_through).max();
-
-    worker.stop().await;
-    unknown("no worker").await;
-    let worker = start();
-    fresh("a worker again").await;
-
-    proxy.cut(true);
-    wait_for("the lanes to notice", async || {
-        let lanes = "select count(*) from core.queue_consumers where looked_at > clock_timestamp() - interval '15 seconds'";
-        Ok(platform.number(lanes).await == 0)
-    })
-    .await
-    .unwrap();
-    unknown("no broker").await;
-    proxy.cut(false);
-    fresh("the broker again").await;
-
-    // Somebody takes messages and does not say what becomes of them.
+async fn declare(platform: &Platform, queue: &str, arguments: FieldTable) {
     let (connection, channel) = platform.channel().await;
-    let consume = channel.basic_consume(
-        queue_of(DOMAIN).into(),
-        "".into(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.into(), durable, arguments)
+        .await
+        .unwrap();
+    amqp::close(&connection).await;
+}
+
+/// Confirmed messages in a queue.
+async fn bury(platform: &Platform, queue: &str, number: u64) {
+    for position in 0..number {
+        let id = format!("dead {position}");
+        let properties = BasicProperties::default().with_message_id(id.into());
+        let body = format!("{{\"n\":{position}}}");
+        platform
+            .publish("", queue, properties, body.as_bytes())
+            .await;
+    }
+}
+
+/// Takes every message of a queue and goes without a word, again and again, as a worker does that
+/// crashes with them.
+async fn crash_with(platform: &Platform, queue: &str, messages: u64) {
+    for _ in 0..CRASHES {
+        let (connection, channel) = platform.channel().await;
+        let mut held = Vec::new();
+        wait_for("the messages", async || {
+            let got = channel
+                .basic_get(queue.into(), BasicGetOptions::default())
+                .await?;
+            held.extend(got);
+            Ok(held.len() as u64 == messages)
+        })
+        .await
+        .unwrap();
+        amqp::close(&connection).await;
+    }
+}
+
+async fn arguments(platform: &Platform, queue: &str) -> Value {
+    let path = ["queues", &platform.broker.name, queue];
+    platform.broker.call("GET", &path, None).await.unwrap()["arguments"].clone()
+}
+
+async fn doctor(platform: &Platform) -> Vec<Finding> {
+    let domains: Vec<_> = acequia_contracts::catalog().iter().collect();
+    let places = Places {
+        database: &platform.database_url(),
+        broker: &platform.broker_url(),
+        management: None,
+        archive: &ArchiveUrl::default(),
+    };
+    examine(places, &domains).await
+}
+
+fn finding<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
+    findings
+        .iter()
+        .find(|finding| finding.check == check)
+        .unwrap()
+}
+
+/// Whatever the broker's version: behind this queue there is nothing, so nothing may leave it by a
+/// limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_outlive_any_number_of_crashes() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let limit = &arguments(&platform, DEAD_QUEUE).await["x-delivery-limit"];
+    assert!(
+        limit.as_i64().is_some_and(|limit| limit >= 1_000_000),
+        "{limit}: RabbitMQ 4 takes 20 where there is none, 3.x takes a negative one for 0"
     );
-    let stranger = consume.await.unwrap();
-    wait_for("a look that sees the stranger", async || {
-        let unknown = "select count(*) from core.queue_looks where queue = 'acequia.academico' and mark_at is null";
-        Ok(platform.number(unknown).await == 1)
-    })
-    .await
-    .unwrap();
-    unknown("a stranger").await;
-    drop(stranger);
-    close(&connection).await;
-    let rows = fresh("without the stranger").await;
-    assert_eq!(rows.values().map(|row| row.complete_through).max(), through);
+    bury(&platform, DEAD_QUEUE, 3).await;
+    crash_with(&platform, DEAD_QUEUE, 3).await;
+
+    let worker = platform.worker(&[]);
+    platform.settled(3).await;
+    let quarantined = "select count(*) from raw.quarantine";
+    assert_eq!(platform.number(quarantined).await, 3);
+    assert_eq!(platform.difference().await, 0);
+    platform.nothing_is_left_in_the_queues().await;
     worker.stop().await;
 }
 
-/// One message that waits for the row it refers to keeps *complete through* back, and is named.
+/// A domain's queue has a limit, and a dead-letter queue behind it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_message_that_keeps_a_mart_back_is_named() {
+async fn what_a_domain_queue_gives_up_is_a_dead_letter() {
     let platform = Platform::new().await;
-    let worker = platform.worker(&["--check-every", "200ms"]);
+    platform.declare().await;
+    let queue = queue_of(DOMAIN);
+    platform.publish_all(&alumnos(1..2)).await;
+    let (mut deliveries, limit) = (0, 1_000);
+    wait_for("the dead letter", async || {
+        let (connection, channel) = platform.channel().await;
+        let options = BasicGetOptions::default();
+        let got = channel.basic_get(queue.as_str().into(), options).await?;
+        deliveries += usize::from(got.is_some());
+        amqp::close(&connection).await;
+        assert!(deliveries < limit, "delivered {deliveries} times");
+        let dead = platform.queue(DEAD_QUEUE).await;
+        Ok(dead.is_some_and(|dead| dead.message_count() == 1))
+    })
+    .await
+    .unwrap();
+    assert!(deliveries > 50, "dead after {deliveries} deliveries");
+}
+
+/// An installation from before the limit: its queue stays as it is and goes on being read. What helps
+/// is in the doctor's words, and helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_queue_from_before_is_read_and_the_doctor_names_the_policy() {
+    let platform = Platform::new().await;
+    declare(&platform, DEAD_QUEUE, quorum(&[])).await;
+    bury(&platform, DEAD_QUEUE, 2).await;
+    let worker = platform.worker(&[]);
     worker.ready().await;
-    platform.publish_all(&school()).await;
-    let orphan = message(
-        "inscripcion",
-        &serde_json::json!({"id_alumno": 99, "id_grupo": 1, "fecha_inscripcion": "2024-02-01"}),
-    );
-    platform.publish_all([&orphan]).await;
-    let named = format!(
-        "select count(*) from marts.freshness where held_by = '{}' and missing = 1",
-        orphan.id()
-    );
-    let readers = "select count(distinct mart) from core.lineage where message_type = 'academico.inscripcion' and mart is not null";
-    let readers = platform.number(readers).await;
-    assert!(readers > 0);
-    wait_for("the orphan's name", async || {
-        Ok(platform.number(&named).await == readers)
+    platform.settled(2).await;
+    worker.stop().await;
+
+    let findings = doctor(&platform).await;
+    let found = finding(&findings, "arguments of acequia.dead");
+    assert_eq!(found.verdict, Verdict::Warn);
+    assert!(found.found.contains("x-delivery-limit"), "{}", found.found);
+    let remedy = found.remedy.clone().unwrap();
+
+    // As it stands there, in the place of an operator's shell.
+    let (_, command) = remedy.split_once("rabbitmqctl ").unwrap();
+    let (command, _) = command.split_once(" (").unwrap();
+    let command = command.replace("VHOST", &platform.broker.name);
+    let words: Vec<_> = command
+        .split(' ')
+        .map(|word| word.trim_matches('\''))
+        .collect();
+    platform.services.rabbitmqctl(&words).await.unwrap();
+    wait_for("the policy", async || {
+        let path = ["queues", &platform.broker.name, DEAD_QUEUE];
+        let queue = platform.broker.call("GET", &path, None).await?;
+        Ok(queue["policy"] == DEAD_QUEUE)
     })
     .await
     .unwrap();
-    platform.publish_all([&alumno(99)]).await;
-    wait_for("its parent", async || {
-        Ok(platform
-            .number("select count(*) from marts.freshness where held_by is not null")
-            .await
-            == 0)
+    bury(&platform, DEAD_QUEUE, 1).await;
+    crash_with(&platform, DEAD_QUEUE, 1).await;
+    let left = platform.queue(DEAD_QUEUE).await.unwrap();
+    assert_eq!(left.message_count(), 1);
+}
+
+/// A queue that somebody declared in another way stops its own lane, by name; the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
+    let ways = [
+        FieldTable::default(),
+        quorum(&[("x-delivery-limit", AMQPValue::LongLongInt(5))]),
+        quorum(&[
+            ("x-delivery-limit", AMQPValue::LongLongInt(50)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("elsewhere")),
+        ]),
+    ];
+    for (other, way) in ways.into_iter().enumerate() {
+        let platform = Platform::new().await;
+        let queue = queue_of(OTHER);
+        declare(&platform, &queue, way).await;
+        platform.declare().await;
+        let worker = platform.worker(&[]);
+        platform.publish_all(&alumnos(1..3)).await;
+        platform.settled(2).await;
+
+        let reason = worker.not_ready("ingest").await;
+        assert!(
+            reason.contains(&queue) && reason.contains("other arguments") && reason.contains("x-"),
+            "{other}: {reason}"
+        );
+        wait_for("every other lane", async || {
+            let (status, report) = get(&worker.http, "/readyz").await;
+            let report: Value = serde_json::from_str(&report)?;
+            let loops = report["loops"].as_array().unwrap();
+            let stands: Vec<_> = loops
+                .iter()
+                .filter(|entry| entry["ready"] == false)
+                .collect();
+            let own = stands.iter().any(|entry| {
+                entry["loop"] == "ingest"
+                    && entry["subject"] == queue.as_str()
+                    && entry["refused"] == true
+            });
+            // A probe must not take it out: it does the others' work, and no other would do this.
+            Ok(own && stands.len() == 1 && status == 200)
+        })
+        .await
+        .unwrap();
+        worker.stop().await;
+
+        let findings = doctor(&platform).await;
+        let check = format!("arguments of {queue}");
+        assert_eq!(finding(&findings, &check).verdict, Verdict::Fail, "{other}");
+        let fine = format!("arguments of {}", queue_of(DOMAIN));
+        assert_eq!(finding(&findings, &fine).verdict, Verdict::Ok, "{other}");
+    }
+}
+
+/// What the core tells is kept for a while although nobody listens: a broker would count it as lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_core_tells_goes_to_a_stream_when_nobody_listens() {
+    let platform = Platform::new().await;
+    let worker = platform.worker(&[]);
+    worker.ready().await;
+    let told = "insert into core.outbox (domain, message_id, routing_key, body) \
+        select 'consumo', gen_random_uuid(), 'consumo.anomalia', '{}' from generate_series(1, 7)";
+    platform.execute(told).await;
+    wait_for("the stream", async || {
+        let path = ["queues", &platform.broker.name, ALERTS];
+        let stream = platform.broker.call("GET", &path, None).await?;
+        Ok(stream["messages"] == 7)
     })
     .await
     .unwrap();
+    let arguments = arguments(&platform, ALERTS).await;
+    assert_eq!(arguments["x-queue-type"], "stream");
+    assert!(arguments["x-max-age"].is_string() && arguments["x-max-length-bytes"].is_number());
     worker.stop().await;
 }
 
-/// Many tools know no intervals.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_interval_is_given_in_seconds_too() {
-    let platform = Platform::new().await;
-    let mut analyst = platform.analyst().await;
-    let seconds: Vec<(String, f64, f64)> = sqlx::query_as(
-        "select mart, objective_s, extract(epoch from objective)::float8 from marts.freshness",
-    )
-    .fetch_all(&mut analyst)
-    .await
-    .unwrap();
-    assert!(!seconds.is_empty());
-    assert!(seconds.iter().all(|(_, given, interval)| {
-        Duration::from_secs_f64(*given) == Duration::from_secs_f64(*interval)
-    }));
+/// The alert on what the broker discards names every way that there is.
+#[test]
+fn every_way_of_discarding_is_in_the_alert() {
+    let rules = rules::rules().unwrap();
+    let alert = rules
+        .iter()
+        .find(|rule| rule.alert.as_deref() == Some("RabbitmqMessagesDiscarded"))
+        .unwrap();
+    for reason in ["expired", "rejected", "maxlen", "delivery_limit"] {
+        let metric = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
+        assert!(alert.expr.contains(&metric), "{metric}");
+    }
 }

@@ -8,7 +8,9 @@ mod tests;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta, Timelike as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, Days, NaiveDate, SecondsFormat, TimeDelta, Timelike as _, Utc,
+};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
@@ -147,7 +149,12 @@ fn first_day(text: &str) -> Result<NaiveDate, String> {
         Some(days) => Utc::now().date_naive().checked_sub_days(Days::new(days)),
         None => text.parse().ok(),
     }
-    .ok_or_else(|| "neither a date, as 2024-09-02, nor days ago, as 45d".to_owned())
+    // Readings of other days would be refused.
+    .filter(|day| (2000..2100).contains(&day.year()))
+    .ok_or_else(|| {
+        "must be a date from 2000-01-01 to 2099-12-31, as 2024-09-02, or days ago, as 45d"
+            .to_owned()
+    })
 }
 
 fn number(

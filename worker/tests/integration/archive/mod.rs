@@ -1,6 +1,7 @@
 //! The life cycle of data: archived, restored and purged by the real program, killed at every step.
 
 mod doctor;
+mod failures;
 mod late;
 mod purge;
 mod schedule;
@@ -80,6 +81,8 @@ impl Archive {
         let mut command = program(&words);
         command
             .env("DATABASE_URL", &self.platform.database.worker)
+            .env("ARCHIVE_DATABASE_URL", &self.platform.database.archive)
+            .env("OPERATOR_DATABASE_URL", &self.platform.database.operator)
             .env("ARCHIVE_URL", self.depot.url());
         command
     }

@@ -141,3 +141,54 @@ async fn a_second_process_is_turned_away() {
     assert_eq!(second.status.code(), Some(1));
     assert!(second.stderr.contains("another process"), "{second:?}");
 }
+
+/// While somebody is asked, others archive and restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_asks_before_it_locks() {
+    let archive = Archive::of("--clients 2 --days 20 --start 2014-09-02 --suspicious 0").await;
+    archive.done("archive").await;
+    // Its own terminal: `script` makes one.
+    let asked = archive.command("");
+    let program = asked.as_std().get_program().to_owned();
+    let variables: Vec<_> = asked
+        .as_std()
+        .get_envs()
+        .map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()))
+        .collect();
+    let purge = format!(
+        "{} purge --table {TABLE} --from 2014-09 --to 2014-09",
+        program.display()
+    );
+    let mut child = tokio::process::Command::new("script")
+        .args(["-q", "-e", "-c", &purge, "/dev/null"])
+        .envs(variables)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("Type yes") {
+        let mut piece = [0; 1024];
+        let length = tokio::io::AsyncReadExt::read(&mut output, &mut piece)
+            .await
+            .unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&piece[..length]);
+    }
+    // The archive that it asks about comes back, so there is nothing to purge when the answer comes.
+    archive
+        .done(&format!(
+            "restore --table {TABLE} --from 2014-09 --to 2014-09"
+        ))
+        .await;
+    let mut input = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut input, b"yes\n")
+        .await
+        .unwrap();
+    let status = child.wait().await.unwrap();
+    assert_eq!(status.code(), Some(2));
+    let purged = "select count(*) from core.archives where state = 'purged'";
+    assert_eq!(archive.platform.number(purged).await, 0);
+}

@@ -4,6 +4,7 @@ mod alerts;
 mod arrival;
 mod clocks;
 mod detection;
+mod gaps;
 mod oracle;
 mod original;
 mod quality;

@@ -163,6 +163,7 @@ fn troubles(readings: &[Sent]) -> Vec<(&'static str, Trouble)> {
             "consumo_conservation",
             Trouble::Done(
                 "alter table core.batch_entities drop constraint every_message_is_accounted_for;
+                 alter table core.settled_totals drop constraint every_message_is_accounted_for;
                  update core.batch_entities set received = received + 1",
                 "update core.batch_entities set received = received - 1",
             ),

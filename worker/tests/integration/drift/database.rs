@@ -61,18 +61,22 @@ async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<S
     if staging.is_empty() {
         demand(false, format!("there is no table {}", entity.staging));
     } else {
+        // Columns that the envelope got later stand behind the fields of tables that were there.
         demand(
-            staging.starts_with(&envelope) && !envelope.is_empty(),
-            format!("{} does not begin with the envelope", entity.staging),
+            envelope.iter().all(|column| staging.contains(column)) && !envelope.is_empty(),
+            format!("{} lacks columns of the envelope", entity.staging),
         );
-        let fields = staging.get(envelope.len()..).unwrap_or_default();
+        let fields: Vec<_> = staging
+            .into_iter()
+            .filter(|column| !envelope.contains(column))
+            .collect();
         let names: Vec<_> = fields.iter().map(|(name, ..)| name.as_str()).collect();
         let expected: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
         demand(
             names == expected,
             format!("columns of {}: {names:?}, not {expected:?}", entity.staging),
         );
-        for (column, (name, sql, not_null)) in entity.columns.iter().zip(fields) {
+        for (column, (name, sql, not_null)) in entity.columns.iter().zip(&fields) {
             let kind = column.kind;
             demand(
                 fits(kind, sql),

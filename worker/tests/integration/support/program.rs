@@ -59,6 +59,7 @@ impl Platform {
         let mut child = program(&["run"])
             .args(arguments)
             .env("DATABASE_URL", &self.database.worker)
+            .env("ARCHIVE_DATABASE_URL", &self.database.archive)
             .env("AMQP_URL", &self.broker.url)
             .env("HTTP_ADDR", &http)
             .envs(variables.iter().copied())

@@ -1,0 +1,54 @@
+//! Any stream in any chunks in place of PostgreSQL's binary COPY: rows are cut out of it, or it is
+//! refused; what was taken can be summed, written as text and as a file.
+#![no_main]
+
+use acequia_worker::archive::block::{Block, Checksum, Rows};
+use acequia_worker::archive::file::{Writer, forms};
+use acequia_worker::archive::form::ColumnSpec;
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+
+const FORMS: [&str; 13] = [
+    "bool", "int2", "int4", "int8", "float4", "float8", "uuid", "bytea", "date", "timestamp",
+    "timestamptz", "decimal(10,2)", "text",
+];
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+// Length of the pieces, how many columns, their forms, then the stream behind its signature.
+fuzz_target!(|input: &[u8]| {
+    let [chunk, columns, rest @ ..] = input else {
+        return;
+    };
+    let Some((chosen, stream)) = rest.split_at_checked(usize::from(columns % 8) + 1) else {
+        return;
+    };
+    let columns: Vec<ColumnSpec> = chosen
+        .iter()
+        .enumerate()
+        .map(|(place, form)| ColumnSpec {
+            name: format!("c{place}"),
+            sql: "text".to_owned(),
+            form: FORMS[usize::from(*form) % FORMS.len()].to_owned(),
+        })
+        .collect();
+    let Ok(forms) = forms(&columns) else {
+        return;
+    };
+    let stream = [SIGNATURE, stream].concat();
+    let (mut rows, mut block) = (Rows::default(), Block::new(&forms));
+    for piece in stream.chunks(usize::from(*chunk) + 1) {
+        if rows.take(Bytes::copy_from_slice(piece), &mut block).is_err() {
+            return;
+        }
+    }
+    let _ = rows.finish();
+    let _ = block.copy_text();
+    let mut sum = Checksum::new(&columns);
+    sum.add(&block);
+    let _ = sum.finish();
+    if block.rows() > 0 {
+        let mut writer = Writer::new(&columns, &[]).expect("a file of known forms");
+        writer.write(&block).expect("a block that was taken");
+        writer.finish().expect("the end of a file");
+    }
+});

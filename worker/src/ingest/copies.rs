@@ -1,0 +1,117 @@
+//! Messages under an id that is staged already: copies of the staged message, or other messages.
+
+use acequia_contracts::{Code, Violation};
+use chrono::NaiveDate;
+use lapin::message::Delivery;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::identity::{Identity, body_hash};
+use super::sort::{EntityRows, Rejected, Sorted};
+
+/// How the body of a message compares with that of the staged message of its id.
+#[derive(Clone, Copy)]
+enum Body {
+    Same,
+    Other,
+}
+
+/// Positions of the messages whose id is staged with such a body. A staged row without a hash, of an
+/// older worker or a rebuilt message, is neither.
+async fn staged_with(
+    connection: &mut PgConnection,
+    table: &str,
+    body: Body,
+    ids: &[Uuid],
+    days: &[NaiveDate],
+    hashes: &[Option<i64>],
+) -> sqlx::Result<Vec<usize>> {
+    let comparison = match body {
+        Body::Same => "=",
+        Body::Other => "<>",
+    };
+    // Looked up row by row: each touches one partition, by its primary key. The name of the table
+    // comes from the catalog.
+    let statement = format!(
+        "select t.n from unnest($1::uuid[], $2::date[], $3::bigint[]) with ordinality as t(message_id, day, body_hash, n) \
+         cross join lateral (select from {table} s where s.message_id = t.message_id and s.day = t.day \
+             and s.body_hash {comparison} t.body_hash offset 0) s \
+         order by t.n"
+    );
+    let found: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(ids)
+        .bind(days)
+        .bind(hashes)
+        .fetch_all(connection)
+        .await?;
+    Ok(found
+        .into_iter()
+        .filter_map(|place| usize::try_from(place - 1).ok())
+        .collect())
+}
+
+/// Files the messages of an entity whose id belongs to another message.
+pub async fn reused(
+    connection: &mut PgConnection,
+    entity: usize,
+    rows: &EntityRows,
+    refused: &mut Vec<Rejected>,
+) -> sqlx::Result<()> {
+    let table = rows.entity.staging;
+    let found = staged_with(
+        connection,
+        table,
+        Body::Other,
+        &rows.ids,
+        &rows.days,
+        &rows.hashes,
+    )
+    .await?;
+    refused.extend(found.into_iter().map(|row| Rejected {
+        delivery: rows.deliveries[row],
+        entity: Some(entity),
+        identity: Identity {
+            id: rows.ids[row],
+            day: rows.days[row],
+        },
+        violations: vec![Violation::body(
+            Code::IdReused,
+            "another message with this id and another body was accepted before",
+        )],
+        sqlstate: None,
+    }));
+    Ok(())
+}
+
+/// For each rejected message whether the very same was accepted: a clock that is wrong, or a broker
+/// that gives up, does not undo that.
+pub async fn accepted(
+    connection: &mut PgConnection,
+    sorted: &Sorted,
+    rejected: &[Rejected],
+    deliveries: &[Delivery],
+) -> sqlx::Result<Vec<bool>> {
+    let mut accepted = vec![false; rejected.len()];
+    for (entity, rows) in sorted.good.iter().enumerate() {
+        let of_entity = |reject: &&Rejected| reject.entity == Some(entity);
+        let places: Vec<usize> = (0..rejected.len())
+            .filter(|place| of_entity(&&rejected[*place]))
+            .collect();
+        if places.is_empty() {
+            continue;
+        }
+        let of = |place: &usize| &rejected[*place];
+        let ids: Vec<_> = places.iter().map(|place| of(place).identity.id).collect();
+        let days: Vec<_> = places.iter().map(|place| of(place).identity.day).collect();
+        let hashes: Vec<_> = places
+            .iter()
+            .map(|place| Some(body_hash(&deliveries[of(place).delivery].data)))
+            .collect();
+        let table = rows.entity.staging;
+        for found in staged_with(connection, table, Body::Same, &ids, &days, &hashes).await? {
+            accepted[places[found]] = true;
+        }
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,41 @@
+//! What a lane holds.
+
+use prometheus::IntGauge;
+
+/// What a lane holds of its queue at the moment.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    pub(super) messages: IntGauge,
+    pub(super) bytes: IntGauge,
+    pub(super) prefetch: IntGauge,
+}
+
+impl Flow {
+    /// Messages were delivered.
+    pub fn arrived(&self, messages: usize, bytes: usize) {
+        self.messages.add(signed(messages));
+        self.bytes.add(signed(bytes));
+    }
+
+    /// Messages were acknowledged.
+    pub fn settled(&self, messages: usize, bytes: usize) {
+        self.messages.sub(signed(messages));
+        self.bytes.sub(signed(bytes));
+    }
+
+    /// So many messages may be in flight from now on.
+    pub fn allowed(&self, prefetch: u16) {
+        self.prefetch.set(prefetch.into());
+    }
+
+    /// The consumer is gone, and with it what it held.
+    pub fn reset(&self) {
+        for gauge in [&self.messages, &self.bytes, &self.prefetch] {
+            gauge.set(0);
+        }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
