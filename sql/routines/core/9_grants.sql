@@ -67,6 +67,9 @@ begin
             'core.batch_entities.oldest_published_at', 'core.batch_entities.newest_published_at']),
         ('acequia_worker', 'ingest', 'function', '{execute}', array[
             'core.staged_rows(text)', 'core.resolve_accepted(text, text, bigint, uuid[], date[])']),
+        ('acequia_worker', 'failover', 'function', '{execute}', array[
+            'core.note_server()',
+            'core.note_lost_batches(text, uuid[], bigint[], text[], text[], bigint[], timestamptz[], timestamptz[], timestamptz[], bigint, integer)']),
         ('acequia_worker', 'ingest', 'sequence', '{usage}', '{raw.quarantine_id,core.batch_id}'),
         ('acequia_worker', 'promote', 'function', '{execute}', array[
             'core.promote(text, integer)', 'core.isolate(text, integer, boolean)']),
