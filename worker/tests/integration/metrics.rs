@@ -187,7 +187,7 @@ async fn what_waits_is_counted_without_reading_quarantine() {
     platform
         .execute(
             "insert into core.outbox (domain, routing_key, body, created_at)
-             select domain, 'told', '{}', now() - interval '1 hour' from core.quarantine_open",
+             values ('academico', 'told', '{}', now() - interval '1 hour')",
         )
         .await;
     let sum = |page: &Page, name: &str| {
