@@ -41,7 +41,7 @@ def arguments():
     parser.add_argument(
         "--postgres",
         metavar="URL",
-        help="run the SQL queries there, as postgres://acequia_analyst:password@127.0.0.1:5432/payments",
+        help="run the SQL queries there, as postgresql://acequia_analyst:password@127.0.0.1:5432/payments",
     )
     parser.add_argument(
         "--strict",

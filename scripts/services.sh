@@ -752,12 +752,12 @@ write_env() {
   (
     umask 077
     {
-      echo "DATABASE_URL=postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
-      echo "ADMIN_DATABASE_URL=postgres://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
-      echo "WORKER_DATABASE_URL=postgres://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
-      echo "ARCHIVE_DATABASE_URL=postgres://acequia_archive:$ACEQUIA_ARCHIVE_PASSWORD@$db/$POSTGRES_DB"
-      echo "OPERATOR_DATABASE_URL=postgres://acequia_operator:$ACEQUIA_OPERATOR_PASSWORD@$db/$POSTGRES_DB"
-      echo "ANALYST_DATABASE_URL=postgres://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
+      echo "DATABASE_URL=postgresql://$POSTGRES_USER:$POSTGRES_PASSWORD@$db/$POSTGRES_DB"
+      echo "ADMIN_DATABASE_URL=postgresql://postgres:$POSTGRES_SUPERUSER_PASSWORD@$db/postgres"
+      echo "WORKER_DATABASE_URL=postgresql://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
+      echo "ARCHIVE_DATABASE_URL=postgresql://acequia_archive:$ACEQUIA_ARCHIVE_PASSWORD@$db/$POSTGRES_DB"
+      echo "OPERATOR_DATABASE_URL=postgresql://acequia_operator:$ACEQUIA_OPERATOR_PASSWORD@$db/$POSTGRES_DB"
+      echo "ANALYST_DATABASE_URL=postgresql://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
       echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
       echo "ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD"
       echo "ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD"

@@ -153,7 +153,12 @@ fn parse(text: &str, schemes: &[&str]) -> anyhow::Result<Vec<Url>> {
     urls.iter()
         .map(|text| {
             let url = Url::parse(text.trim()).context("is not a URL")?;
-            if !schemes.contains(&url.scheme()) {
+            // PostgreSQL's own name for it, and the only one that all tools know.
+            let scheme = match url.scheme() {
+                "postgresql" => "postgres",
+                scheme => scheme,
+            };
+            if !schemes.contains(&scheme) {
                 bail!("must begin with {}://", schemes.join(":// or "));
             }
             Ok(url)

@@ -77,7 +77,7 @@ class Postgres:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
             raise Unreachable(
-                "--postgres must be a URL, as postgres://acequia_analyst:password@127.0.0.1:5432/payments"
+                "--postgres must be a URL, as postgresql://acequia_analyst:password@127.0.0.1:5432/payments"
             )
         unquote = urllib.parse.unquote
         # By environment: a password in the arguments would be seen by everybody.

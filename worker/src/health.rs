@@ -211,4 +211,56 @@ mod tests {
         promote.succeeded();
         assert_eq!(reason(&health, NOW), None);
     }
+
+    /// Loops as (name, subject, whether it is ready, whether it is refused).
+    fn loops(loops: &[(&str, &str, bool, bool)]) -> Vec<LoopReport> {
+        let report = |&(name, subject, ready, refused): &(&str, &str, bool, bool)| LoopReport {
+            name: name.to_owned(),
+            subject: subject.to_owned(),
+            ready,
+            reason: None,
+            refused,
+        };
+        loops.iter().map(report).collect()
+    }
+
+    #[test]
+    fn a_queue_that_is_refused_takes_no_worker_out_while_another_is_consumed() {
+        let queues = ["a", "old a", "b"].map(ToOwned::to_owned);
+        let ready = |of: &[(&str, &str, bool, bool)]| is_ready(&loops(of), &queues);
+        let promote = ("promote", "a", true, false);
+        let (a, b) = (("ingest", "a", true, false), ("ingest", "b", true, false));
+        let dead = ("ingest", "dead", true, false);
+        assert!(ready(&[promote, a, b, dead]));
+        // Refused to all: the other queues go on.
+        assert!(ready(&[
+            promote,
+            a,
+            ("ingest", "old a", false, true),
+            b,
+            dead
+        ]));
+        assert!(ready(&[promote, a, b, ("ingest", "dead", false, true)]));
+        // Nothing is left to do but to drain dead letters.
+        let refused = [("ingest", "a", false, true), ("ingest", "b", false, true)];
+        assert!(!ready(&[promote, refused[0], refused[1], dead]));
+        // A lane that stalls is this process's trouble, and so is any other loop.
+        assert!(!ready(&[promote, a, ("ingest", "b", false, false), dead]));
+        assert!(!ready(&[("promote", "a", false, false), a, b, dead]));
+        assert!(!ready(&[]));
+    }
+
+    #[test]
+    fn a_refusal_is_over_with_another_failure_or_a_success() {
+        let health = Health::default();
+        let lane = health.of("ingest", "queue");
+        let refused = || health.report(LATER).remove(0).refused;
+        lane.refused("not found".to_owned());
+        assert!(refused());
+        lane.failed("no answer".to_owned());
+        assert!(!refused());
+        lane.refused("not found".to_owned());
+        lane.succeeded();
+        assert!(!refused());
+    }
 }

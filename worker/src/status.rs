@@ -8,6 +8,7 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 
 use crate::config::SecretUrl;
 use crate::db;
+use crate::ingest::UNKNOWN;
 use crate::metrics::{Metrics, Open};
 use crate::run::Shared;
 
@@ -25,7 +26,7 @@ select d.domain,
        coalesce(p.rows, 0)::float8 as pending, coalesce(q.rows, 0)::float8 as quarantine,
        coalesce(c.difference, 0)::float8 as difference, coalesce(c.written_off, 0)::float8 as written_off,
        coalesce(o.rows, 0)::float8 as told, coalesce(o.age, 0)::float8 as told_age
-from (select distinct domain from core.entities) d
+from (select domain from core.entities union select '(unknown)') d
 left join lateral (
     select extract(epoch from now() - b.received_at) as age
     from core.batches b where b.domain = d.domain and b.state = 'staged' order by b.batch_id limit 1
@@ -262,12 +263,21 @@ impl State {
         }
         for row in self.domains {
             let domain = [row.domain.as_str()];
+            gauges
+                .quarantine_open
+                .with_label_values(&domain)
+                .set(row.quarantine);
+            gauges
+                .conservation
+                .with_label_values(&domain)
+                .set(row.difference);
+            if row.domain == UNKNOWN {
+                continue; // nobody's dead letters: nothing else can be of no domain
+            }
             for (gauge, value) in [
                 (&gauges.staged_rows, row.staged),
                 (&gauges.oldest_staged, row.staged_age),
                 (&gauges.pending_rows, row.pending),
-                (&gauges.quarantine_open, row.quarantine),
-                (&gauges.conservation, row.difference),
                 (&gauges.written_off, row.written_off),
                 (&gauges.outbox_waiting, row.told),
                 (&gauges.outbox_oldest, row.told_age),

@@ -22,6 +22,8 @@ begin
         perform from core.locks l where l.name = p_name for update skip locked;
     end if;
     return found;
+exception when serialization_failure then
+    return false; -- somebody made it since the snapshot of this transaction
 end
 $$;
 comment on function core.try_lock(text) is 'Takes a lock until the transaction ends, unless another transaction has it';

@@ -51,7 +51,7 @@ fn url_of(
         (None, None) => (general_url.as_deref(), general_file.as_deref()),
         (text, file) => (text, file.map(PathBuf::as_path)),
     };
-    let example = format!("postgres://{role}:password@127.0.0.1:5432/payments");
+    let example = format!("postgresql://{role}:password@127.0.0.1:5432/payments");
     SecretUrl::from_setting(text, file, name, &example, SCHEMES)
 }
 
@@ -74,7 +74,7 @@ hidden!(
 /// Where PostgreSQL is.
 #[derive(Clone, Args)]
 pub struct DatabaseArgs {
-    /// PostgreSQL: postgres://user:password@host:port/database
+    /// PostgreSQL: postgresql://user:password@host:port/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
     /// File that holds the URL, instead of DATABASE_URL; read again for each connection
@@ -95,7 +95,7 @@ impl DatabaseArgs {
             self.database_url.as_deref(),
             self.database_url_file.as_deref(),
             NAME,
-            "postgres://acequia_worker:password@127.0.0.1:5432/payments",
+            "postgresql://acequia_worker:password@127.0.0.1:5432/payments",
             SCHEMES,
         )?;
         self.security.secure(url, NAME)
@@ -220,7 +220,7 @@ impl ArchiveLogin {
             text,
             self.archive_database_url_file.as_deref(),
             NAME,
-            "postgres://acequia_archive:password@127.0.0.1:5432/payments",
+            "postgresql://acequia_archive:password@127.0.0.1:5432/payments",
             SCHEMES,
         )?;
         let url = url

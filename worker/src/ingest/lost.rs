@@ -65,11 +65,24 @@ impl Lost {
     }
 }
 
-/// Whether the broker, which answers, refuses a queue and nothing else: it is not there, or its node
-/// is down (404), somebody else has it for himself (405), it has other arguments (406). No other
-/// process would fare better, and the other queues are not concerned.
+/// What stands in front of an error that concerns a queue and nothing else: no other process would
+/// fare better, and the other queues are not concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("broker")]
+pub struct Refused;
+
+/// A queue that was declared with other arguments, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OtherArguments(pub String);
+
+/// Whether the broker, which answers, does not let anybody consume a queue: it is not there, or its
+/// node is down (404), another connection has it for itself (405), it has other arguments (406).
 #[must_use]
 pub fn is_of_the_queue(error: &anyhow::Error) -> bool {
+    if error.is::<OtherArguments>() {
+        return true;
+    }
     let Some(ErrorKind::ProtocolError(refusal)) = error.downcast_ref().map(lapin::Error::kind)
     else {
         return false;

@@ -115,7 +115,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
-            if lost::is_of_the_queue(&error) {
+            if error.is::<lost::Refused>() {
                 health.refused(format!("{error:#}"));
             } else {
                 health.failed(format!("{error:#}"));
@@ -149,10 +149,13 @@ async fn consume(
     if lane.domain.is_none() {
         writable(&mut connection.0).await.context("database")?;
     }
-    let mut source = Source::open(shared, lane, window.size())
+    let opened = Source::open(shared, lane, window.size())
         .await
-        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue))
-        .context("broker")?;
+        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue));
+    let mut source = match opened {
+        Err(error) if lost::is_of_the_queue(&error) => return Err(error.context(lost::Refused)),
+        opened => opened.context("broker")?,
+    };
     shared.metrics.ingest.started(&lane.queue);
     // A lane that consumes has done nothing yet where messages wait: should it be lost again and
     // again before the first of them is done, it stands still.

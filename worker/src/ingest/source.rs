@@ -20,6 +20,7 @@ use super::answers::{Watch, ready_messages};
 use super::batch::{Batch, Ended};
 use super::flow::Turn;
 use super::identity::published_at;
+use super::lost::OtherArguments;
 use super::outlet::{Outlet, Pump};
 use super::stage::Writer;
 use super::window::is_suspect;
@@ -312,10 +313,10 @@ fn consumable(lane: &Lane, others: &[Mismatch]) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    anyhow::bail!(
+    Err(anyhow::Error::new(OtherArguments(format!(
         "queue {queue} was declared with other arguments ({difference}). {}",
         other.remedy()
-    )
+    ))))
 }
 
 /// How long a batch that begins with a message waits for more, where the batch before had so many.

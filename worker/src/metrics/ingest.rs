@@ -56,17 +56,18 @@ impl Ingest {
         for lane in lanes {
             metrics.create_lane(&lane.queue);
         }
-        for domain in domains {
+        // Dead letters of which nobody can tell what queue gave them up are of no domain.
+        for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
             for code in Code::ALL {
                 metrics.quarantined.with_label_values(&[
-                    domain.name,
+                    domain,
                     code.stage().as_str(),
                     code.as_str(),
                 ]);
             }
-            metrics
-                .duplicates
-                .with_label_values(&[domain.name, UNKNOWN]);
+            metrics.duplicates.with_label_values(&[domain, UNKNOWN]);
+        }
+        for domain in domains {
             metrics.lost.with_label_values(&[domain.name]);
             for entity in &domain.entities {
                 for counter in [

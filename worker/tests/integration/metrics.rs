@@ -187,7 +187,7 @@ async fn what_waits_is_counted_without_reading_quarantine() {
     platform
         .execute(
             "insert into core.outbox (domain, routing_key, body, created_at)
-             select domain, 'told', '{}', now() - interval '1 hour' from core.quarantine_open",
+             values ('academico', 'told', '{}', now() - interval '1 hour')",
         )
         .await;
     let sum = |page: &Page, name: &str| {
@@ -316,7 +316,10 @@ async fn sources(connection: &mut PgConnection) -> Sources {
         ("code", Code::ALL.iter().map(ToString::to_string).collect()),
         ("program", vec!["worker".to_owned()]),
         ("version", vec![env!("CARGO_PKG_VERSION").to_owned()]),
-        ("queue_or_domain", [&queues[..], &names].concat()),
+        (
+            "queue_or_domain",
+            [&queues[..], &names, &["queues".to_owned()]].concat(),
+        ),
         ("domain_or_unknown", or_unknown(&names)),
         ("entity_or_unknown", or_unknown(&entities)),
         ("queue", queues),

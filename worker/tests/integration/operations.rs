@@ -409,8 +409,8 @@ async fn the_program_names_its_mistakes_without_passwords() {
     let platform = Platform::new().await;
     let wrong = |url: &str| {
         url.replace(
-            "postgres://acequia_worker:",
-            "postgres://acequia_worker:wrong-secret",
+            "postgresql://acequia_worker:",
+            "postgresql://acequia_worker:wrong-secret",
         )
         .replace("amqp://", "amqp://x:wrong-secret-")
     };

@@ -211,17 +211,20 @@ async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
             "{other}: {reason}"
         );
         wait_for("every other lane", async || {
-            let (_, report) = get(&worker.http, "/readyz").await;
+            let (status, report) = get(&worker.http, "/readyz").await;
             let report: Value = serde_json::from_str(&report)?;
             let loops = report["loops"].as_array().unwrap();
             let stands: Vec<_> = loops
                 .iter()
                 .filter(|entry| entry["ready"] == false)
                 .collect();
-            let own = stands
-                .iter()
-                .any(|entry| entry["loop"] == "ingest" && entry["subject"] == queue.as_str());
-            Ok(own && stands.len() == 1)
+            let own = stands.iter().any(|entry| {
+                entry["loop"] == "ingest"
+                    && entry["subject"] == queue.as_str()
+                    && entry["refused"] == true
+            });
+            // A probe must not take it out: it does the others' work, and no other would do this.
+            Ok(own && stands.len() == 1 && status == 200)
         })
         .await
         .unwrap();

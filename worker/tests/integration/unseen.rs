@@ -204,7 +204,7 @@ async fn marts_whose_queues_nobody_sees_are_unknown() {
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
-    consume.await.unwrap();
+    let stranger = consume.await.unwrap();
     wait_for("a look that sees the stranger", async || {
         let unknown = "select count(*) from core.queue_looks where queue = 'acequia.academico' and mark_at is null";
         Ok(platform.number(unknown).await == 1)
@@ -212,6 +212,7 @@ async fn marts_whose_queues_nobody_sees_are_unknown() {
     .await
     .unwrap();
     unknown("a stranger").await;
+    drop(stranger);
     close(&connection).await;
     let rows = fresh("without the stranger").await;
     assert_eq!(rows.values().map(|row| row.complete_through).max(), through);
