@@ -125,7 +125,7 @@ for ((done_ = 0; done_ < rows; done_ += part)); do
   stage $((rows - done_ < part ? rows - done_ : part)) '31 days'
 done
 row_bytes=$((($(size) - before) / rows))
-psql -Xq "$ADMIN_DATABASE_URL" -d "${DATABASE_URL##*/}" -c "vacuum analyze" >&2
+psql -Xq "${ADMIN_DATABASE_URL%/*}/${DATABASE_URL##*/}" -c "vacuum analyze" >&2
 
 conservation=$(best_ms "select * from core.conservation")
 new_day=$(best_ms "select core.partition_by_day('$staging', current_date + 100 + (random() * 10000)::int)")
@@ -154,7 +154,7 @@ say "soak: until nothing old is left"
 while [[ $(sql "select (select count(*) from ${staging}_undated) + (select count(*) from core.batches)") -gt 300000 ]]; do sleep 1; done
 kill "$worker_pid" && wait "$worker_pid" 2>/dev/null || true
 worker_pid=
-psql -Xq "$ADMIN_DATABASE_URL" -d "${DATABASE_URL##*/}" -c "vacuum" >&2
+psql -Xq "${ADMIN_DATABASE_URL%/*}/${DATABASE_URL##*/}" -c "vacuum" >&2
 after=$(size)
 difference=$(sql "select coalesce(sum(abs(difference)), 0) from core.conservation")
 
