@@ -1,5 +1,30 @@
 -- Accounts in running totals, a partition of its own for ids without a day, and an outcome for rows that somebody removed.
 
+-- A running worker has some of these tables and wants the next: all locks at once, and briefly asked for.
+do $$
+declare
+    v_list text := (
+        select string_agg(format('only %s', p.partrelid::regclass), ', ' order by p.partrelid)
+        from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
+        where c.relnamespace = 'stg'::regnamespace or c.oid = 'raw.quarantine'::regclass);
+begin
+    for v_attempt in 1 .. 1200 loop
+        begin
+            perform set_config('lock_timeout', '100ms', true);
+            execute 'lock table core.batches, core.batch_entities, core.settled_totals, core.pending, core.audit_log, '
+                'core.mart_refresh_log, ' || v_list || ' in access exclusive mode';
+            perform set_config('lock_timeout', '0', true);
+            return;
+        exception when lock_not_available or deadlock_detected then
+            if v_attempt = 1200 then
+                raise;
+            end if;
+        end;
+        perform pg_sleep(0.1);
+    end loop;
+end
+$$;
+
 -- --- accounts ------------------------------------------------------------------------------------------------------
 
 alter table core.batch_entities
@@ -81,25 +106,10 @@ declare
     v_tables oid[] := array(
         select p.partrelid from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
         where c.relnamespace = 'stg'::regnamespace or c.oid = 'raw.quarantine'::regclass order by 1);
-    v_list text := (select string_agg(format('only %s', t::regclass), ', ') from unnest(v_tables) t);
     v_parent oid;
     v_schema text;
     v_name text;
 begin
-    -- All locks at once and briefly asked for: a running worker may hold one table and want the next.
-    for v_attempt in 1 .. 1200 loop
-        begin
-            perform set_config('lock_timeout', '100ms', true);
-            execute 'lock table ' || v_list || ' in access exclusive mode';
-            exit;
-        exception when lock_not_available then
-            if v_attempt = 1200 then
-                raise;
-            end if;
-        end;
-        perform pg_sleep(0.1);
-    end loop;
-    perform set_config('lock_timeout', '0', true);
     foreach v_parent in array v_tables loop
         select n.nspname, c.relname into strict v_schema, v_name
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = v_parent;
