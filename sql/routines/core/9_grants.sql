@@ -66,7 +66,8 @@ begin
             'core.batch_entities.duplicates', 'core.batch_entities.staged', 'core.batch_entities.quarantined',
             'core.batch_entities.oldest_published_at', 'core.batch_entities.newest_published_at']),
         ('acequia_worker', 'ingest', 'function', '{execute}', array[
-            'core.staged_rows(text)', 'core.resolve_accepted(text, text, bigint, uuid[], date[])']),
+            'core.staged_rows(text)', 'core.resolve_accepted(text, text, bigint, uuid[], date[])',
+            'core.note_looks(text, timestamptz, jsonb)']),
         ('acequia_worker', 'failover', 'function', '{execute}', array[
             'core.note_server()',
             'core.note_lost_batches(text, uuid[], bigint[], text[], text[], bigint[], timestamptz[], timestamptz[], timestamptz[], bigint, integer)']),

@@ -155,6 +155,47 @@ async fn the_page_of_rights_is_what_the_database_says() {
     );
 }
 
+/// Every function that a program calls is granted to a role; `worker migrate` is the owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_programs_call_is_granted() {
+    let platform = Platform::new().await;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![source];
+    let mut called = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("migrate") {
+                folders.push(path);
+            } else if path.is_file() && !path.ends_with("migrate.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for part in text.split("core.").skip(1) {
+                    let name = part.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+                    let name = &part[..name.unwrap_or(0)];
+                    if part[name.len()..].starts_with('(') {
+                        called.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+    assert!(called.contains("promote"));
+    let known = platform
+        .texts("select proname::text from pg_proc where pronamespace = 'core'::regnamespace")
+        .await;
+    let granted = platform
+        .texts("select distinct substring(object from '^core[.]([a-z_]+)') from core.rights where kind = 'function'")
+        .await;
+    let without: Vec<_> = called
+        .iter()
+        .filter(|name| known.contains(name) && !granted.contains(name))
+        .collect();
+    assert!(
+        without.is_empty(),
+        "no role may call core.{without:?}: list them in sql/routines/core/9_grants.sql"
+    );
+}
+
 /// A new function is nobody's until it is listed, and a right that is given by hand to a program's
 /// role is taken back.
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ async fn in_order(archive: &Archive) {
         "select state from core.archives where state = 'writing' or restoring_at is not null";
     assert_eq!(platform.texts(unfinished).await, Vec::<String>::new());
     let rights = "select r.grantee::text || ' ' || r.privilege_type::text from information_schema.role_table_grants r
-        where r.table_schema = 'consumo' and r.grantee = 'acequia_worker' and r.privilege_type <> 'SELECT'";
+        where r.table_schema = 'consumo' and r.grantee in ('acequia_worker', 'acequia_archive') and r.privilege_type <> 'SELECT'";
     assert_eq!(platform.texts(rights).await, Vec::<String>::new());
 }
 
@@ -93,7 +93,7 @@ async fn killed_at_every_step_nothing_is_lost_or_doubled() {
     }
     assert_eq!(archive.platform.difference().await, 0);
     // Everything that was done is told, and by whom.
-    let steps = "select distinct step collate \"C\" as step from core.archive_log where login = 'acequia_worker' order by step collate \"C\"";
+    let steps = "select distinct step collate \"C\" as step from core.archive_log where login = 'acequia_archive' order by step collate \"C\"";
     assert_eq!(
         archive.platform.texts(steps).await,
         [
