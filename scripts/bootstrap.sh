@@ -34,7 +34,7 @@ find_compose() {
 check_credentials() {
   local name
   for name in POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB POSTGRES_SUPERUSER_PASSWORD ACEQUIA_WORKER_PASSWORD \
-    ACEQUIA_ANALYST_PASSWORD RABBITMQ_USER RABBITMQ_PASSWORD; do
+    ACEQUIA_ANALYST_PASSWORD ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD RABBITMQ_USER RABBITMQ_PASSWORD; do
     [[ -z ${!name:-} || ${!name} =~ ^[A-Za-z0-9_.~-]+$ ]] ||
       die "$name may contain letters, digits and . _ ~ - only: it becomes part of addresses" \
         "change it in .env or the environment, then run this again"

@@ -24,7 +24,7 @@ pub const DEAD_QUEUE: &str = "acequia.dead";
 const DELIVERY_LIMIT: i64 = 50;
 /// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
 /// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
-const NO_LIMIT: i64 = 1_000_000_000;
+pub const NO_LIMIT: i64 = 1_000_000_000;
 /// How long messages of the core's own are kept for those who listen later, and how many bytes of them.
 const ALERTS_KEPT: &str = "7D";
 const ALERTS_BYTES: i64 = 64 << 20;
@@ -84,7 +84,7 @@ impl Mismatch {
             let pattern = queue.replace('.', r"\.");
             return format!(
                 "Raise its limit: rabbitmqctl set_policy -p VHOST {queue} '^{pattern}$' '{{\"delivery-limit\":{NO_LIMIT}}}' --apply-to queues \
-                (this check does not see policies). Or stop the workers, wait until it is empty, and delete it: the worker declares it anew."
+                (this check sees policies only with RABBITMQ_MANAGEMENT_URL). Or stop the workers, wait until it is empty, and delete it: the worker declares it anew."
             );
         }
         format!(

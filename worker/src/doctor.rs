@@ -6,6 +6,7 @@ mod encryption;
 mod failover;
 mod ledger;
 mod promotion;
+mod queues;
 mod rights;
 
 use acequia_contracts::Domain;
@@ -77,6 +78,9 @@ pub struct Places<'a> {
     pub archive: &'a ArchiveUrl,
 }
 
+/// The broker's management, and the broker, whose user it takes when its own address has none.
+type Management<'a> = (&'a SecretUrl, &'a SecretUrl);
+
 /// Runs every check.
 pub async fn examine(places: Places<'_>, domains: &[&'static Domain]) -> Vec<Finding> {
     let Places {
@@ -127,8 +131,9 @@ pub async fn examine(places: Places<'_>, domains: &[&'static Domain]) -> Vec<Fin
             if plain {
                 broker::of_version(&address, &mut findings).await;
             }
-            broker::of_queues(&connection, domains, &mut findings).await;
-            failover::of_queues(management, broker, domains, &mut findings).await;
+            let management = management.map(|management| (management, broker));
+            broker::of_queues(&connection, management, domains, &mut findings).await;
+            failover::of_queues(management, domains, &mut findings).await;
             amqp::close(&connection).await;
         }
         Err(error) => findings.add(

@@ -7,8 +7,9 @@ use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ExchangeKind, Queue};
 
-use super::{Findings, Verdict};
-use crate::amqp::{self, DEAD_QUEUE, EXCHANGE};
+use super::queues::arguments_of;
+use super::{Findings, Management, Verdict};
+use crate::amqp::{self, EXCHANGE};
 use crate::ingest::Lane;
 
 /// Time between two looks at a queue with messages.
@@ -39,6 +40,7 @@ pub(super) async fn of_version(address: &(String, u16), findings: &mut Findings)
 /// Looks at exchange and queues.
 pub(super) async fn of_queues(
     connection: &Connection,
+    management: Option<Management<'_>>,
     domains: &[&'static Domain],
     findings: &mut Findings,
 ) {
@@ -96,33 +98,8 @@ pub(super) async fn of_queues(
             _ => report(findings, &check, now.as_ref().map(found).map_err(|error| format!("{error:#}"))),
         }
         if exists {
-            arguments_of(connection, &lane.queue, findings).await;
+            arguments_of(connection, management, &lane.queue, findings).await;
         }
-    }
-}
-
-/// Declaring a queue that is there changes nothing, and tells whether its arguments are those it
-/// should have.
-async fn arguments_of(connection: &Connection, queue: &str, findings: &mut Findings) {
-    let check = format!("arguments of {queue}");
-    match amqp::declare_queue(connection, queue).await {
-        Ok(None) => findings.add(&check, Verdict::Ok, "as they should be", ""),
-        Ok(Some(other)) => {
-            // Dead letters are taken all the same; another queue is not consumed from.
-            let verdict = if queue == DEAD_QUEUE {
-                Verdict::Warn
-            } else {
-                Verdict::Fail
-            };
-            let remedy = other.remedy();
-            findings.add(&check, verdict, other.difference, &remedy);
-        }
-        Err(error) => findings.add(
-            &check,
-            Verdict::Warn,
-            format!("{error:#}"),
-            "Give the worker's user the right to configure its queues: it declares them at each start.",
-        ),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use url::Url;
 
-use super::{Findings, Verdict};
+use super::{Findings, Management, Verdict};
 use crate::ingest::Lane;
 
 /// How long one page of the broker's management may take.
@@ -157,8 +157,7 @@ struct Node {
 /// Looks whether every queue has a copy on enough nodes. AMQP does not tell, so the broker's management is
 /// asked, where its address is given.
 pub(super) async fn of_queues(
-    management: Option<&SecretUrl>,
-    broker: &SecretUrl,
+    management: Option<Management<'_>>,
     domains: &[&'static Domain],
     findings: &mut Findings,
 ) {
@@ -169,14 +168,11 @@ pub(super) async fn of_queues(
         return;
     };
     let looked = async {
-        let broker = broker.expose_all()?;
-        let broker = broker.first().context("no AMQP_URL")?;
-        let vhost = match decoded(broker.path().trim_start_matches('/')) {
-            vhost if vhost.is_empty() => "/".to_owned(),
-            vhost => vhost,
-        };
-        let nodes: Vec<Node> = page(management, broker, &["nodes"]).await?;
-        let queues: Vec<Queue> = page(management, broker, &["queues", &vhost]).await?;
+        let (_, broker) = management;
+        let addresses = broker.expose_all()?;
+        let broker = addresses.first().context("no AMQP_URL")?;
+        let nodes: Vec<Node> = page(management.0, broker, &["nodes"]).await?;
+        let queues: Vec<Queue> = of_vhost(management, &["queues"], &[]).await?;
         anyhow::Ok((nodes, queues))
     };
     match looked.await {
@@ -232,6 +228,22 @@ fn few_members(nodes: usize, queues: &[Queue], ours: &[String]) -> Vec<String> {
         })
     });
     few.collect()
+}
+
+/// A page of the broker's management about something in the virtual host that is worked in.
+pub(super) async fn of_vhost<T: for<'a> Deserialize<'a>>(
+    (management, broker): Management<'_>,
+    before: &[&str],
+    after: &[&str],
+) -> anyhow::Result<T> {
+    let addresses = broker.expose_all()?;
+    let broker = addresses.first().context("no AMQP_URL")?;
+    let vhost = match decoded(broker.path().trim_start_matches('/')) {
+        vhost if vhost.is_empty() => "/".to_owned(),
+        vhost => vhost,
+    };
+    let path = [before, &[vhost.as_str()], after].concat();
+    page(management, broker, &path).await
 }
 
 async fn page<T: for<'a> Deserialize<'a>>(

@@ -10,17 +10,19 @@ use crate::support::{Message, Platform};
 
 /// Everything that the accounts and the marts say, and how many rows every table has.
 const CONTENT: &str = "
-    with every as (
+    with said as (
+        select unnest(array['core', 'raw', 'stg', 'academico']) as schema
+    ), every as (
         select c.oid::regclass::text as name, c.relkind
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'm', 'v') and not c.relispartition
           and (n.nspname = 'marts' or c.oid = 'core.conservation'::regclass)
         union all
-        select c.oid::regclass::text, 'n'
+        select c.oid::regclass::text, 'n'::\"char\"
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and not c.relispartition
           and n.nspname in (select schema from said)
-    ), said as (select unnest(array['core', 'raw', 'stg', 'academico']) as schema)
+    )
     select name || ' ' || case relkind when 'n'
         then (xpath('/row/n/text()', query_to_xml('select count(*) as n from ' || name, false, true, '')))[1]::text
         else md5((select string_agg(line, e'\\n' order by line) from (
