@@ -89,7 +89,6 @@ begin
         ('acequia_worker', 'deliver', 'function', '{execute}', array[
             'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
             'core.outbox_refused(bigint[], text[])']),
-        ('acequia_worker', 'observe', 'function', '{execute}', array['core.note_looks(text, timestamptz, jsonb)']),
         -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.
         ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
         ('acequia_worker', 'doctor', 'function', '{execute}', array[
