@@ -1,4 +1,4 @@
-//! What a piece of JSON is made of, where its values do not matter.
+//! The structure of a piece of JSON, regardless of its values.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! Everything that keeps a body from being a message. Made for bad ones only, so it may take its
-//! time: it looks at each field apart and goes on after the first error.
+//! The complete report on a body that is not a message. Only bad bodies come here, so it may take its
+//! time: it looks at each field separately and continues after the first error.
 
 use std::fmt;
 

@@ -1,12 +1,12 @@
-//! What a line is that is no JSON object: named, so that whoever made the file knows what to change.
-//! Nothing from the line is repeated: it may be personal data.
+//! Names the kind of a line that is not a JSON object, so that its author knows what to change. The line
+//! itself is never repeated: it may hold personal data.
 
 use serde::de::IgnoredAny;
 
-/// The mark that some programs put in front of UTF-8.
+/// Some programs begin UTF-8 with it.
 pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What a file begins with that has no lines of JSON at all.
+/// First bytes of files that are not lines of JSON, and what such a file is.
 const BEGINNINGS: &[(&[u8], &str)] = &[
     (
         b"\x1f\x8b",
@@ -39,7 +39,7 @@ const BEGINNINGS: &[(&[u8], &str)] = &[
 ];
 const UTF_16: &str = "in UTF-16: convert it, as iconv -f utf-16 -t utf-8";
 
-/// Words that other languages write where JSON has a value.
+/// Values of other languages that JSON does not have.
 const WORDS: &[(&str, &str)] = &[
     ("NaN", "NaN is no JSON: send null, or leave the field out"),
     ("nan", "nan is no JSON: send null, or leave the field out"),
@@ -61,7 +61,7 @@ const WORDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the first line of a file says of the whole, if that has no lines of JSON.
+/// Why a whole file cannot be read as lines of JSON, judged by its first line; nothing if it can.
 pub fn file(first: &[u8]) -> Option<String> {
     let named = BEGINNINGS
         .iter()
@@ -84,10 +84,10 @@ pub fn file(first: &[u8]) -> Option<String> {
     }
 }
 
-/// Why a line is no JSON object, if it is none.
+/// The text of a line that is a JSON object.
 ///
 /// # Errors
-/// What it is instead.
+/// The kind of line it is instead.
 pub fn line(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|error| {
         format!(

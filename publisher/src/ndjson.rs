@@ -51,8 +51,8 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// Messages from lines. Empty lines are skipped, and so is a byte order mark; what is no JSON object
-/// cannot be sent, and goes another way.
+/// Messages from lines. Empty lines and byte order marks are skipped. A line that is not a JSON object
+/// is reported instead of sent.
 ///
 /// The domain is the one whose catalog has the line's `entity`, unless a domain is given: then
 /// every object is sent, and one whose entity is unknown ends in quarantine, where it can be seen.

@@ -1,5 +1,5 @@
-//! What time it is. Dates are judged by the database's clock, which all workers share: the clock of one
-//! machine may be wrong by days, and may jump while it runs.
+//! The time that dates are judged by: the database's, which all workers share. The clock of one machine
+//! may be wrong by days, and may jump while it runs.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

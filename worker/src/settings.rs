@@ -1,5 +1,5 @@
-//! What a setting may be: every number, time and size has a range, and what is outside of it is refused
-//! when the program starts. A worker that promotes nothing, or asks without a pause, would look well.
+//! Ranges of settings. A number, time or size outside its range is refused when the program starts: a
+//! worker that promotes nothing, or polls without a pause, would look healthy.
 
 use std::fmt::Display;
 use std::str::FromStr;

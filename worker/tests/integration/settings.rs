@@ -20,6 +20,8 @@ const OTHERS: &[(&str, &[&str])] = &[
     ),
     ("DOMAINS", &[]),
     ("ARCHIVE_URL", &[]),
+    ("ARCHIVE_DATABASE_URL", &[]),
+    ("ARCHIVE_DATABASE_URL_FILE", &[]),
     (
         "ARCHIVE_SCHEDULE",
         &[
@@ -184,8 +186,8 @@ async fn the_program_does_not_start() {
         (
             run,
             "QUARANTINE_KEEP",
-            "0s",
-            "QUARANTINE_KEEP is from 1d to 36500d",
+            "36501d",
+            "QUARANTINE_KEEP is from 0s to 36500d",
         ),
         (run, "DOMAINS", "", "DOMAINS has an empty name"),
         (run, "DOMAINS", ",", "DOMAINS has an empty name"),
