@@ -28,6 +28,8 @@ pub enum Lost {
 #[derive(Debug, Default)]
 struct Fault {
     lost: Option<Lost>,
+    /// What a client says when it connects, for it to be meant.
+    of: Vec<u8>,
     pattern: Vec<u8>,
     times: u32,
 }
@@ -115,8 +117,15 @@ impl Proxy {
     /// Breaks the connection the next `times` times that a client sends something with
     /// `pattern` in it.
     pub fn lose(&self, lost: Lost, pattern: &[u8], times: u32) {
+        self.lose_of(b"", lost, pattern, times);
+    }
+
+    /// The same for clients that have `of` in the first thing that they say, as the name of a
+    /// session of PostgreSQL is.
+    pub fn lose_of(&self, of: &[u8], lost: Lost, pattern: &[u8], times: u32) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Fault {
             lost: Some(lost),
+            of: of.to_owned(),
             pattern: pattern.to_owned(),
             times,
         };
@@ -169,15 +178,15 @@ impl Drop for Proxy {
     }
 }
 
+/// Whether bytes hold a pattern; an empty one is everywhere.
+fn holds(bytes: &[u8], pattern: &[u8]) -> bool {
+    pattern.is_empty() || bytes.windows(pattern.len()).any(|window| window == pattern)
+}
+
 /// What is to be lost of a request, if it is one of those.
-fn strike(fault: &Mutex<Fault>, request: &[u8]) -> Option<Lost> {
+fn strike(fault: &Mutex<Fault>, greeting: &[u8], request: &[u8]) -> Option<Lost> {
     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-    let length = fault.pattern.len().max(1);
-    if fault.times == 0
-        || !request
-            .windows(length)
-            .any(|window| window == fault.pattern)
-    {
+    if fault.times == 0 || !holds(greeting, &fault.of) || !holds(request, &fault.pattern) {
         return None;
     }
     fault.times -= 1;
@@ -207,6 +216,7 @@ async fn carry(
     number: u64,
 ) -> bool {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut greeting = Vec::new();
     // What the server has said and the client is to hear later.
     let mut late: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
@@ -228,7 +238,11 @@ async fn carry(
             }
             read = client.read(&mut up) => match read {
                 Ok(0) | Err(_) => return false,
-                Ok(length) => match strike(&fault, &up[..length]) {
+                Ok(length) => {
+                  if greeting.len() < 1024 {
+                      greeting.extend_from_slice(&up[..length]);
+                  }
+                  match strike(&fault, &greeting, &up[..length]) {
                     None => server.write_all(&up[..length]).await,
                     Some(Lost::Request) => return false,
                     Some(Lost::Answer) => {
@@ -240,7 +254,8 @@ async fn carry(
                         let _ = server.write_all(&up[..length]).await;
                         return hold(client, server, forecast).await;
                     }
-                },
+                  }
+                }
             },
             read = server.read(&mut down), if late.len() < 1000 => match read {
                 Ok(0) | Err(_) => return false,

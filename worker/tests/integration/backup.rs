@@ -25,7 +25,7 @@ const CONTENT: &str = "
     )
     select name || ' ' || case relkind when 'n'
         then (xpath('/row/n/text()', query_to_xml('select count(*) as n from ' || name, false, true, '')))[1]::text
-        else md5((select string_agg(line, e'\\n' order by line) from (
+        else md5((select coalesce(string_agg(line, e'\\n' order by line), '') from (
             select unnest(xpath('/table/row', query_to_xml('select * from ' || name, true, false, '')))::text as line) l))
         end
     from every

@@ -511,7 +511,7 @@ async fn odd_properties_do_no_harm_and_are_kept() {
             .collect::<std::collections::BTreeMap<_, _>>()
             .into()
     };
-    let nested = (0..100).fold(text("inside"), |inside, _| {
+    let nested = (0..20).fold(text("inside"), |inside, _| {
         AMQPValue::FieldTable(table(vec![("a", inside)]))
     });
     let every_type = table(vec![
@@ -647,11 +647,14 @@ async fn odd_properties_do_no_harm_and_are_kept() {
     platform.settled(2 * count).await;
 
     let total = platform.total().await;
+    let quarantine = platform.quarantine().await;
+    let others = (quarantine.iter()).filter(|row| row.reason().1 != "out_of_range");
+    let others: Vec<_> = others.collect();
     assert_eq!(
         (total.inserted, total.quarantined, total.difference),
-        (count, count, 0)
+        (count, count, 0),
+        "{others:#?}"
     );
-    let quarantine = platform.quarantine().await;
     for (message, (what, _)) in zip(messages.chunks(2).map(|pair| &pair[1]), &odd) {
         let row = quarantine.iter().find(|row| row.body == message.body);
         let row = row.unwrap_or_else(|| panic!("{what}: not in quarantine"));

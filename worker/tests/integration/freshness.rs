@@ -263,7 +263,7 @@ async fn complete_until_when() {
         "discard",
         "--all",
         "--database-url",
-        &platform.database.worker,
+        &platform.database.operator,
     ];
     assert!(finish(program(&discard)).await.status.success());
     platform

@@ -83,7 +83,9 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
         .execute(
             "alter table stg.alumnos_upsert add constraint no_such_name check (nombre <> 'forbidden');
              alter table stg.alumnos_upsert alter column nombre type varchar(40);
-             alter table stg.maestros_upsert alter column especialidad set not null",
+             alter table stg.maestros_upsert alter column especialidad set not null;
+             create domain public.late as date check (value > '2000-01-01');
+             alter table stg.grupos_upsert alter column fecha_inicio type public.late",
         )
         .await;
     let mut messages = alumnos(1..301);
@@ -98,15 +100,15 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
         messages[place] = student(id, &name);
         refused.push((messages[place].clone(), sqlstate));
     }
-    // Another entity in the same batch, and a date before the beginning of PostgreSQL's time.
+    // Other entities in the same batch.
     let teacher = maestro(1);
     let subject = materia(1);
     let group = message(
         "grupo",
-        &json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A", "fecha_inicio": "-9999-01-01"}),
+        &json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A", "fecha_inicio": "1999-01-01"}),
     );
     messages.extend([teacher.clone(), subject, group.clone()]);
-    refused.extend([(teacher, "23502"), (group, "22008")]);
+    refused.extend([(teacher, "23502"), (group, "23514")]);
     platform.publish_all(&messages).await;
     let worker = platform.worker(&[]);
     platform.settled(303).await;

@@ -6,7 +6,7 @@ use acequia_testkit::wait_for;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
-use crate::support::school::{alumno, alumno_body, alumnos, message};
+use crate::support::school::{alumno, alumno_body, alumnos, break_merge, message};
 use crate::support::{Message, Platform, ready};
 
 /// In whatever comes from outside.
@@ -80,11 +80,19 @@ async fn log_of(format: &str) -> (String, i64) {
     let mut last = alumno_body(11);
     last["nombre"] = json!("PLANTED-CAST");
     platform.publish_all([&message("alumno", &last)]).await;
+    wait_for("a row that the merge refuses", async || {
+        let refused = "select count(*) from raw.quarantine where code = 'merge_refused'";
+        Ok(platform.number(refused).await == 1)
+    })
+    .await
+    .unwrap();
+    break_merge(&platform).await;
+    platform.publish_all(&alumnos(12..13)).await;
     wait_for("a failed promotion", async || {
         let (_, page) = crate::support::get(&worker.http, "/metrics").await;
-        let series = r#"acequia_loop_failures_total{failure="bad_data",loop="promote"} "#;
-        let values = page.lines().filter_map(|line| line.strip_prefix(series));
-        Ok(values.into_iter().any(|value| value != "0"))
+        let series = r#"acequia_loop_failures_total{failure="broken",loop="promote"} "#;
+        let mut values = page.lines().filter_map(|line| line.strip_prefix(series));
+        Ok(values.any(|value| value != "0"))
     })
     .await
     .unwrap();

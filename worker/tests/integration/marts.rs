@@ -523,6 +523,12 @@ async fn a_mart_is_late_when_it_lacks_a_change_for_longer_than_its_objective() {
     };
     feed.send(&sent(1, catalogues(1)), 10).await;
     feed.refresh().await;
+    // Nobody has looked at the queues: messages may wait there.
+    assert_eq!(status(&mut feed).await, ("unknown".to_owned(), false));
+    let looked = "insert into core.queue_looks (queue, domain, looked_at, passed_at) \
+        values ('acequia.academico', 'academico', now(), now()), ('acequia.dead', null, now(), now()) \
+        on conflict (queue) do update set looked_at = excluded.looked_at";
+    sqlx::query(looked).execute(&mut owner).await.unwrap();
     assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
 
     // A quiet hour, then a change: the mart lacks it since now, not for an hour.
@@ -534,6 +540,7 @@ async fn a_mart_is_late_when_it_lacks_a_change_for_longer_than_its_objective() {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }
     feed.send(&sent(11, catalogues(2)), 10).await;
+    sqlx::query(looked).execute(&mut owner).await.unwrap();
     assert_eq!(status(&mut feed).await, ("fresh".to_owned(), true));
 
     // It goes on lacking it, and newer changes do not make that any better.
@@ -542,6 +549,7 @@ async fn a_mart_is_late_when_it_lacks_a_change_for_longer_than_its_objective() {
     feed.send(&sent(21, catalogues(3)), 10).await;
     assert_eq!(status(&mut feed).await, ("late".to_owned(), true));
     feed.refresh().await;
+    sqlx::query(looked).execute(&mut owner).await.unwrap();
     assert_eq!(status(&mut feed).await, ("fresh".to_owned(), false));
 }
 

@@ -3,7 +3,8 @@
 //!
 //! - The newest version of a natural key wins: by event time, then by message id.
 //! - A version whose parent is nowhere waits; it never hides an older one that has its parents.
-//! - A message without `ts` happened when it was published; without a date, on that day in UTC.
+//! - A message without `ts` happened when it was published; without a date, on the day of its `ts` where that was
+//!   written, and on the day of its publishing in UTC without one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -281,7 +282,10 @@ impl Version<'_> {
 
     fn date(&self, field: &str) -> NaiveDate {
         self.text(field)
-            .map_or(self.event_at.date_naive(), |date| date.parse().unwrap())
+            .or_else(|| self.text("ts"))
+            .map_or(self.event_at.date_naive(), |date| {
+                date[..10].parse().unwrap()
+            })
     }
 
     fn maestro(self) -> Maestro {

@@ -261,7 +261,11 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
                 .unwrap();
             (columns, envelope)
         };
-        let ((was, before), (is, after)) = (decode(&message.body), decode(&row.body));
+        // A message that said no time has that of its publishing now, and a date that it did not say is that day.
+        let mut timed = sent.clone();
+        timed["ts"] = rebuilt["ts"].clone();
+        let (_, before) = decode(&message.body);
+        let ((was, _), (is, after)) = (decode(timed.to_string().as_bytes()), decode(&row.body));
         assert_eq!(was, is, "{rebuilt}");
         assert!(before.ts.is_none() || before.ts == after.ts, "{rebuilt}");
     }

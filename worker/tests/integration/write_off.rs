@@ -7,7 +7,7 @@ use crate::support::program::{Finished, finish, program};
 use crate::support::school::{DOMAIN, alumnos, grupo, maestro, message};
 use crate::support::{Platform, get};
 
-const LOCK: &str = "select pg_advisory_lock(hashtextextended('acequia.promote.academico', 0))";
+const LOCK: &str = "begin; select core.take_lock('promote.academico')";
 
 async fn ledger(platform: &Platform, options: &[&str]) -> Finished {
     let arguments = ["ledger", "write-off", "--domain", DOMAIN];
@@ -19,7 +19,7 @@ async fn ledger(platform: &Platform, options: &[&str]) -> Finished {
 /// Stages messages that are not promoted as long as the connection that is returned lives.
 async fn stage(platform: &Platform, messages: &[crate::support::Message]) -> PgConnection {
     let mut promoting = platform.connect().await;
-    sqlx::query(LOCK).execute(&mut promoting).await.unwrap();
+    sqlx::raw_sql(LOCK).execute(&mut promoting).await.unwrap();
     platform.declare().await;
     let worker = platform.worker(&[]);
     platform.publish_all(messages).await;
@@ -49,7 +49,7 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         promoting.close().await.unwrap();
 
         // The domain stands, and says why and what to do.
-        let worker = platform.worker(&["--stall-after", "100ms"]);
+        let worker = platform.worker(&["--stall-after", "500ms"]);
         let mut reason = String::new();
         acequia_testkit::wait_for("a reason", async || {
             let (status, body) = get(&worker.http, "/readyz").await;
