@@ -3,7 +3,8 @@
 //!
 //! - The newest version of a natural key wins: by event time, then by message id.
 //! - A version whose parent is nowhere waits; it never hides an older one that has its parents.
-//! - A message without `ts` happened when it was published; without a date, on that day in UTC.
+//! - A message without `ts` happened when it was published. A record without a date has that of `ts`, as it
+//!   is written there, whatever the offset; else that of the publish time in UTC.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,7 +281,9 @@ impl Version<'_> {
     }
 
     fn date(&self, field: &str) -> NaiveDate {
+        let written = self.text("ts").map(|ts| ts[..10].to_owned());
         self.text(field)
+            .or(written)
             .map_or(self.event_at.date_naive(), |date| date.parse().unwrap())
     }
 
@@ -653,7 +656,9 @@ mod tests {
         ])
         .outcome()
         .core;
-        assert_eq!(core.grupos[0].fecha_inicio, "2024-01-03".parse().unwrap());
+        // As it is written in the event time, whatever day that is in UTC.
+        assert_eq!(core.grupos[0].event_at, at("2024-01-03T04:00:00Z"));
+        assert_eq!(core.grupos[0].fecha_inicio, "2024-01-02".parse().unwrap());
         assert_eq!(core.alumnos[0].event_at, at("2024-05-05T05:05:05Z"));
         assert_eq!(
             core.inscripciones[0].fecha_inscripcion,

@@ -261,7 +261,13 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
                 .unwrap();
             (columns, envelope)
         };
-        let ((was, before), (is, after)) = (decode(&message.body), decode(&row.body));
+        // What had no event time has got that of its publishing, and with it a day.
+        let mut timed = sent.clone();
+        if timed["ts"].is_null() {
+            timed["ts"] = rebuilt["ts"].clone();
+        }
+        let ((was, _), (is, after)) = (decode(timed.to_string().as_bytes()), decode(&row.body));
+        let (_, before) = decode(&message.body);
         assert_eq!(was, is, "{rebuilt}");
         assert!(before.ts.is_none() || before.ts == after.ts, "{rebuilt}");
     }
