@@ -5,7 +5,6 @@ use std::iter::zip;
 
 use acequia_contracts::{Code, catalog, fixtures};
 use acequia_worker::promote::promote;
-use serde_json::json;
 
 use crate::support::school::{
     DOMAIN, alumno_body, alumnos, break_merge, grupo, maestro, materia, message,
@@ -83,7 +82,8 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
         .execute(
             "alter table stg.alumnos_upsert add constraint no_such_name check (nombre <> 'forbidden');
              alter table stg.alumnos_upsert alter column nombre type varchar(40);
-             alter table stg.maestros_upsert alter column especialidad set not null",
+             alter table stg.maestros_upsert alter column especialidad set not null;
+             alter table stg.grupos_upsert alter column periodo type varchar(4)",
         )
         .await;
     let mut messages = alumnos(1..301);
@@ -98,15 +98,12 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
         messages[place] = student(id, &name);
         refused.push((messages[place].clone(), sqlstate));
     }
-    // Another entity in the same batch, and a date before the beginning of PostgreSQL's time.
+    // Other entities in the same batch.
     let teacher = maestro(1);
     let subject = materia(1);
-    let group = message(
-        "grupo",
-        &json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A", "fecha_inicio": "-9999-01-01"}),
-    );
+    let group = grupo(1, 1, 1);
     messages.extend([teacher.clone(), subject, group.clone()]);
-    refused.extend([(teacher, "23502"), (group, "22008")]);
+    refused.extend([(teacher, "23502"), (group, "22001")]);
     platform.publish_all(&messages).await;
     let worker = platform.worker(&[]);
     platform.settled(303).await;
