@@ -94,7 +94,7 @@ settings! {
     QUARANTINE_KEEP: Duration = duration, "0s", "36500d";
     LOG_KEEP: Duration = duration, "0s", "36500d";
     ARCHIVE_HOLD: Duration = duration, "1h", "365d";
-    STALL_AFTER: Duration = duration, "500ms", "1h";
+    STALL_AFTER: Duration = duration, "100ms", "1h";
     TOKIO_WORKER_THREADS: usize = number, "1", "1024";
 }
 

@@ -301,19 +301,19 @@ async fn a_table_that_is_stricter_is_found() {
     for (domain, stricter) in [
         (
             "consumo",
-            "alter table consumo.lecturas add check (consumo_kwh < 999)",
+            "alter table consumo.lecturas add check (consumo_kwh < 10)",
         ),
         (
             "consumo",
-            "alter table stg.consumo_lectura add check (timestamp > '2000-01-01')",
+            "alter table stg.consumo_lectura add check (timestamp > '2010-01-01')",
         ),
         (
             "academico",
-            "alter table academico.grupos add check (fecha_inicio > '2020-01-01')",
+            "alter table academico.grupos add check (fecha_inicio > '2024-12-31')",
         ),
         (
             "academico",
-            "alter table stg.alumnos_upsert alter column nombre type varchar(199)",
+            "alter table stg.alumnos_upsert alter column nombre type varchar(20)",
         ),
     ] {
         let platform = Platform::new().await;

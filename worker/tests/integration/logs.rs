@@ -143,7 +143,7 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
         .iter()
         .map(|line| line["messages"].as_i64().unwrap())
         .sum();
-    assert_eq!(told, 512);
+    assert_eq!(told, 513);
     let ours: usize = events.values().map(Vec::len).sum();
     assert!(ours < 200, "{ours} lines for {told} messages: {events:?}");
     // Every reason is told.
