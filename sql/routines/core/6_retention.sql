@@ -24,7 +24,8 @@ begin
     join pg_class p on p.oid = i.inhparent
     join pg_namespace pn on pn.oid = p.relnamespace
     where c.oid = to_regclass(p_partition) and c.relname ~ '_p[0-9]{8}$' and pn.nspname in ('stg', 'raw');
-    if v_day is null or v_day >= (p_end at time zone 'UTC')::date then
+    -- Also when nobody says how long it is kept: that is for good.
+    if (v_day < (p_end at time zone 'UTC')::date) is not true then
         return false;
     end if;
     -- Late messages fall into days that are about to go. What has not been promoted is nowhere else.
