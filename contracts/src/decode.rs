@@ -242,7 +242,7 @@ fn once<E: serde::de::Error>(seen: &mut bool) -> Result<(), E> {
 }
 
 /// The field that a key stands for: itself, or the field it is an alias of.
-pub fn field_of<'k, T: Message>(key: &'k str) -> &'k str {
+pub fn field_of<T: Message>(key: &str) -> &str {
     T::ALIASES
         .iter()
         .find(|(alias, _)| *alias == key)

@@ -119,7 +119,7 @@ async fn write_off(args: WriteOffArgs) -> anyhow::Result<ExitCode> {
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else if lost.is_empty() {
-        eprintln!(
+        acequia_telemetry::note!(
             "nothing is missing: every row of {} that waits by the accounts is in staging",
             args.domain
         );

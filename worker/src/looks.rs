@@ -39,10 +39,13 @@ pub struct Look {
     pub held_since: Option<Instant>,
 }
 
+/// Domain of a queue, if it has one, and the last look at it.
+type Seen = (Option<&'static str>, Option<Look>);
+
 /// The last look of each lane of the process.
 #[derive(Debug)]
 pub struct Looks {
-    lanes: Mutex<BTreeMap<String, (Option<&'static str>, Option<Look>)>>,
+    lanes: Mutex<BTreeMap<String, Seen>>,
     /// A lane looks for the first time: worth an entry at once.
     first: Notify,
 }

@@ -145,7 +145,9 @@ async fn alone(url: &SecretUrl) -> anyhow::Result<PgConnection> {
     .await?;
     while let Err(error) = sqlx::raw_sql(LOCK).execute(&mut session).await {
         // Another process makes the same at the same moment.
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         if !matches!(code.as_deref(), Some("23505" | "42P06" | "42P07" | "XX000")) {
             return Err(error).context("schema core; the role must own the database");
         }

@@ -128,7 +128,7 @@ impl Frames {
                     }
                 }),
                 Field::Long => from.long().map(|_| None),
-                Field::Table => from.long().map(|entries| table(entries)),
+                Field::Table => from.long().map(table),
             };
             let instead = read.map_err(|_| foreign("a method that ends too early"))?;
             let read = &before[..before.len() - from.rest().len()];

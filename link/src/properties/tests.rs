@@ -136,7 +136,11 @@ fn headers_that_cannot_be_read_are_left_out_one_by_one() {
         let (properties, left_out) = read(&list);
         assert_eq!(left_out[0].bytes, bad);
         let headers = properties.headers().as_ref().unwrap();
-        let names: Vec<_> = headers.inner().keys().map(|name| name.as_str()).collect();
+        let names: Vec<_> = headers
+            .inner()
+            .keys()
+            .map(lapin::types::ShortString::as_str)
+            .collect();
         assert_eq!(names, ["also", "good"]);
     }
     // Behind a value without an end nothing can be told apart.

@@ -653,10 +653,7 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
         loop {
             let delivery = consumer.next().await.unwrap().unwrap();
             given_back += 1;
-            let requeue = BasicRejectOptions {
-                requeue: true,
-                ..BasicRejectOptions::default()
-            };
+            let requeue = BasicRejectOptions { requeue: true };
             delivery.acker.reject(requeue).await.unwrap();
         }
     };

@@ -53,7 +53,8 @@ fn all_lack_what_came_after(rows: &BTreeMap<String, Fresh>, instant: DateTime<Ut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_without_a_time_are_not_promised_before_they_are_there() {
-    let ways: [(&str, fn(i32) -> Message, fn() -> Message); 2] = [
+    type Way = (&'static str, fn(i32) -> Message, fn() -> Message);
+    let ways: [Way; 2] = [
         (
             "the legacy queue is behind",
             |id| straight("alumno", &alumno_body(id)),
