@@ -47,6 +47,7 @@ cargo build --quiet --locked --profile "$profile" -p acequia-worker >&2
 worker=${CARGO_TARGET_DIR:-$ROOT/target}/$profile/worker
 dir=$(mktemp -d /tmp/acequia-soak-XXXXXX)
 worker_pid=
+# shellcheck disable=SC2317  # called by the trap
 cleanup() {
   [[ -z $worker_pid ]] || kill "$worker_pid" 2>/dev/null || true
   if [[ $keep == yes ]]; then
@@ -152,7 +153,8 @@ scrape=$(for _ in 1 2 3 4 5 6 7 8 9 10; do
 done | sort -n | head -n 1 | awk '{ printf "%.1f", $1 * 1000 }')
 say "soak: until nothing old is left"
 while [[ $(sql "select (select count(*) from ${staging}_undated) + (select count(*) from core.batches)") -gt 300000 ]]; do sleep 1; done
-kill "$worker_pid" && wait "$worker_pid" 2>/dev/null || true
+kill "$worker_pid"
+wait "$worker_pid" 2>/dev/null || true
 worker_pid=
 psql -Xq "${ADMIN_DATABASE_URL%/*}/${DATABASE_URL##*/}" -c "vacuum" >&2
 after=$(size)

@@ -58,6 +58,7 @@ sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 
 migrate() { DATABASE_URL=$owner "$1" --log warn migrate; }
 start_worker() { # NAME PROGRAM
   local port
+  # shellcheck disable=SC2119  # its argument is optional
   port=$(free_port)
   spawn "$dir/$1" "$dir/$1.log" env "DATABASE_URL=$WORKER_DATABASE_URL" "HTTP_ADDR=127.0.0.1:$port" "$2" run
   for _ in {1..300}; do

@@ -208,7 +208,13 @@ fn mutated_samples() {
     for code in Code::ALL {
         let of_the_body = !matches!(
             code,
-            Code::TooLarge | Code::NotUtf8 | Code::DecoderFailed | Code::UnknownEntity
+            Code::TooLarge
+                | Code::NotUtf8
+                | Code::DecoderFailed
+                | Code::UnknownEntity
+                | Code::PropertyNotUtf8
+                | Code::PropertyMalformed
+                | Code::HeadersTooDeep
         );
         let of_a_rule = matches!(code.stage(), Stage::Decode | Stage::Contract);
         // No entity has a rule over several fields so far.
