@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Private PostgreSQL and RabbitMQ servers (and Prometheus, if wanted) without Docker.
 #
-# services.sh install [--observability]
+# services.sh install [--observability] [--tests]
 #     Installs what is missing, from Debian's packages. Servers that were there before are left alone, and no
-#     server of the system is started.
+#     server of the system is started. --tests also gets what only the project's tests need (pgbouncer).
 # services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
 #     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
@@ -100,6 +100,7 @@ missing_packages() {
     have prometheus && have promtool || echo prometheus
     have prometheus-postgres-exporter || echo prometheus-postgres-exporter
   fi
+  [[ ${tests:-no} == no ]] || have pgbouncer || echo pgbouncer
 }
 
 # What start does without when it is not there.
@@ -876,10 +877,11 @@ main() {
     enter_root "${all[@]}"
     in_servers "${@:2}"
   fi
-  observability=no any_port=no wipe=no tls='' client_certificates=no
+  observability=no tests=no any_port=no wipe=no tls='' client_certificates=no
   while [[ $# -gt 0 ]]; do
     case $1 in
       --observability) observability=yes ;;
+      --tests) tests=yes ;;
       --any-port) any_port=yes ;;
       --wipe) wipe=yes ;;
       --client-certificates) client_certificates=yes ;;

@@ -136,7 +136,7 @@ if [[ -n $suite ]]; then
   finish
 fi
 step "Rust toolchain" toolchain
-[[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability
+[[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability --tests
 step "cargo fmt --all --check" cargo fmt --all --check
 step "shell scripts" shell_scripts
 if have promtool; then
