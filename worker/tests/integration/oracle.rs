@@ -657,7 +657,7 @@ mod tests {
         ])
         .outcome()
         .core;
-        assert_eq!(core.grupos[0].fecha_inicio, "2024-01-03".parse().unwrap());
+        assert_eq!(core.grupos[0].fecha_inicio, "2024-01-02".parse().unwrap());
         assert_eq!(core.alumnos[0].event_at, at("2024-05-05T05:05:05Z"));
         assert_eq!(
             core.inscripciones[0].fecha_inscripcion,
