@@ -48,7 +48,9 @@ const TABLE: &str = "create table stg.samples (
     number integer not null, int integer, big bigint, float double precision, flag boolean, words text,
     exact numeric, date date, instant timestamptz
 ) partition by range (day);
-select core.prepare_staging('stg.samples')";
+select core.prepare_staging('stg.samples');
+insert into core.entities (domain, entity, position, staging, merge, core_table, key_columns, fields)
+values ('sample', 'sample', 1, 'stg.samples', 'sample.merge_samples', 'sample.samples', '{number}', '{}')";
 
 /// Each value in a form that leaves nothing to the client's decoder.
 const STORED: &str =

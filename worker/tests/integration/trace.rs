@@ -368,7 +368,7 @@ async fn messages_in_quarantine_and_messages_of_a_reference_system() {
         ),
         (message("alumno", &nobody), Code::RefusedByDatabase),
         (inscripcion(5, 5), Code::Orphan),
-        (dead, Code::DeliveryLimit),
+        (dead, Code::DeadLettered),
     ];
     let plain = alumno(3).with_id("order-17");
     let mut body = alumno_body(4);
