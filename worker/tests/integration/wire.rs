@@ -434,9 +434,12 @@ async fn a_lane_that_is_lost_again_and_again_is_not_ready() {
         Duration::from_secs(60),
         "a lane that stays not ready",
         async || {
-            let page = worker.metrics().await;
+            let (_, page) = crate::support::get(&worker.http, "/metrics").await;
             let lost = page.lines().filter(|line| {
-                line.starts_with("acequia_amqp_disconnects_total")
+                // Cut before it was told that it consumes, or after.
+                (line.starts_with("acequia_amqp_disconnects_total")
+                    || line
+                        .starts_with("acequia_amqp_connection_attempts_total{outcome=\"failure\""))
                     && line.contains("acequia.academico")
             });
             let times = lost.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
