@@ -1,5 +1,7 @@
 //! Messages under an id that is staged already: copies of the staged message, or other messages.
 
+use std::collections::HashSet;
+
 use acequia_contracts::{Code, Violation};
 use chrono::NaiveDate;
 use lapin::message::Delivery;
@@ -51,12 +53,14 @@ async fn staged_with(
         .collect())
 }
 
-/// Files the messages of an entity whose id belongs to another message.
+/// Files the messages of an entity whose id belongs to another message. Those that are `refused`
+/// already, from place `first` on, have been filed for what the table said.
 pub async fn reused(
     connection: &mut PgConnection,
     entity: usize,
     rows: &EntityRows,
     refused: &mut Vec<Rejected>,
+    first: usize,
 ) -> sqlx::Result<()> {
     let table = rows.entity.staging;
     let found = staged_with(
@@ -68,7 +72,9 @@ pub async fn reused(
         &rows.hashes,
     )
     .await?;
-    refused.extend(found.into_iter().map(|row| Rejected {
+    let filed: HashSet<usize> = refused[first..].iter().map(|row| row.delivery).collect();
+    let found = (found.into_iter()).filter(|row| !filed.contains(&rows.deliveries[*row]));
+    refused.extend(found.map(|row| Rejected {
         delivery: rows.deliveries[row],
         entity: Some(entity),
         identity: Identity {
@@ -84,24 +90,23 @@ pub async fn reused(
     Ok(())
 }
 
-/// For each rejected message whether the very same was accepted: a clock that is wrong, or a broker
-/// that gives up, does not undo that.
+/// For each rejected message whether the very same was accepted: a clock that is wrong, a broker
+/// that gives up, or a table that has become stricter does not undo that.
 pub async fn accepted(
     connection: &mut PgConnection,
     sorted: &Sorted,
-    rejected: &[Rejected],
+    rejected: &[&Rejected],
     deliveries: &[Delivery],
 ) -> sqlx::Result<Vec<bool>> {
     let mut accepted = vec![false; rejected.len()];
     for (entity, rows) in sorted.good.iter().enumerate() {
-        let of_entity = |reject: &&Rejected| reject.entity == Some(entity);
         let places: Vec<usize> = (0..rejected.len())
-            .filter(|place| of_entity(&&rejected[*place]))
+            .filter(|place| rejected[*place].entity == Some(entity))
             .collect();
         if places.is_empty() {
             continue;
         }
-        let of = |place: &usize| &rejected[*place];
+        let of = |place: &usize| rejected[*place];
         let ids: Vec<_> = places.iter().map(|place| of(place).identity.id).collect();
         let days: Vec<_> = places.iter().map(|place| of(place).identity.day).collect();
         let hashes: Vec<_> = places

@@ -182,7 +182,14 @@ impl Store {
             };
             let staged_rows = usize::try_from(staged).unwrap_or(usize::MAX);
             if staged_rows < len - (refused.len() - first_refused) {
-                copies::reused(&mut *transaction, position, rows, &mut refused).await?;
+                copies::reused(
+                    &mut *transaction,
+                    position,
+                    rows,
+                    &mut refused,
+                    first_refused,
+                )
+                .await?;
             }
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
@@ -191,10 +198,10 @@ impl Store {
             count.staged = i32::try_from(staged).unwrap_or(i32::MAX);
             count.duplicates = accepted - count.staged;
         }
-        let copies =
-            copies::accepted(&mut *transaction, sorted, &sorted.rejected, deliveries).await?;
+        let all: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
+        let copies = copies::accepted(&mut *transaction, sorted, &all, deliveries).await?;
         let mut rejected: Vec<&Rejected> = Vec::new();
-        for (reject, is_copy) in sorted.rejected.iter().zip(copies) {
+        for (reject, is_copy) in all.into_iter().zip(copies) {
             if is_copy {
                 let count = &mut counts[reject.entity.unwrap_or(sorted.good.len())];
                 count.received += 1;
@@ -203,7 +210,6 @@ impl Store {
                 rejected.push(reject);
             }
         }
-        rejected.extend(&refused);
         let mut codes: HashMap<Code, u64> = HashMap::new();
         for part in by_bytes(&rejected, deliveries) {
             let added = quarantine(

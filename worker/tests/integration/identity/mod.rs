@@ -166,6 +166,39 @@ async fn an_id_that_another_message_has_is_refused() {
     }
 }
 
+/// What a staging table refuses under an id that is taken is filed once; a copy of what it took before
+/// it became stricter stays a copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_row_under_a_taken_id_is_filed_once() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let (first, copy) = (alumno(1).with_id("row-1"), alumno(2).with_id("row-2"));
+    let worker = platform.worker(&[]);
+    platform.publish_all([&first, &copy]).await;
+    platform.settled(2).await;
+    platform
+        .execute("alter table stg.alumnos_upsert add constraint late check (id_alumno not in (2, 3)) not valid")
+        .await;
+    let refused = alumno(3).with_id("row-1");
+    let good = alumno(4).with_id("row-4");
+    platform.publish_all([&refused, &copy, &good]).await;
+    platform.settled(5).await;
+    let total = platform.total().await;
+    assert_eq!(
+        (
+            total.inserted,
+            total.quarantined,
+            total.duplicates,
+            total.difference
+        ),
+        (3, 1, 1, 0)
+    );
+    let rows = platform.quarantine().await;
+    assert_eq!(rows[0].reason(), ("load", "refused_by_database", None));
+    assert_eq!((rows[0].occurrences, &rows[0].body), (1, &refused.body));
+    worker.stop().await;
+}
+
 /// Texts that publishers send where they have no id.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_name_nothing_are_as_if_not_set() {
