@@ -11,7 +11,7 @@
 # Starts private servers and fills a database with the statements that a worker writes (by SQL: through the broker it
 # would take hours), runs a worker on it, and prints figures as a Markdown table: time of core.conservation and of
 # /metrics, bytes for each batch and row before and after retention, and how fast rows leave. Compare with the limits in
-# docs/performance.md. Exit status: 0 all limits hold, 1 one does not, 2 wrong usage.
+# docs/performance.md. SOAK_WORKER names a worker that is built already. Exit status: 0 all limits hold, 1 one does not, 2 wrong usage.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -41,10 +41,11 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 
-profile=${SOAK_PROFILE:-release}
-cargo build --quiet --locked --profile "$profile" -p acequia-worker >&2
-[[ $profile != dev ]] || profile=debug
-worker=${CARGO_TARGET_DIR:-$ROOT/target}/$profile/worker
+worker=${SOAK_WORKER:-}
+if [[ -z $worker ]]; then
+  cargo build --quiet --locked --release --workspace --bin worker >&2
+  worker=${CARGO_TARGET_DIR:-$ROOT/target}/release/worker
+fi
 dir=$(mktemp -d /tmp/acequia-soak-XXXXXX)
 worker_pid=
 # shellcheck disable=SC2317  # called by the trap
@@ -67,11 +68,12 @@ set +a
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "$1"; }
 size() { sql "select pg_database_size(current_database())"; }
-# The best of ten, milliseconds: what the statement costs, not what the machine does beside it.
+# The best of ten in one session, as a worker's is, milliseconds: what the statement costs, not what the machine does beside it.
 best_ms() {
-  for _ in 1 2 3 4 5 6 7 8 9 10; do
-    psql -XAt "$DATABASE_URL" -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
-  done | sort -n | head -n 1
+  {
+    echo '\timing on'
+    for _ in 1 2 3 4 5 6 7 8 9 10; do echo "$1;"; done
+  } | psql -XAt "$DATABASE_URL" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | sort -n | head -n 1
 }
 missed=0
 row() { # what, figure, limit as an awk condition on v, limit in words
