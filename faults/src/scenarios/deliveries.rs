@@ -24,6 +24,8 @@ use crate::trial::Trial;
 
 /// How long a neighbour may have waited.
 const WAITED: f64 = 10.0;
+/// Hostile deliveries that wait for their confirms together.
+const AT_ONCE: usize = 20;
 /// Largest body; RabbitMQ takes 128 MiB.
 const LARGEST: usize = 120 << 20;
 
@@ -42,18 +44,26 @@ pub async fn deliveries(game: Game) -> anyhow::Result<Outcome> {
         let mut raw = RawPublisher::connect(&trial.stage.broker.url).await?;
         let begun = trial.load.different();
         let mut expected: HashMap<Key, usize> = HashMap::new();
-        for number in 0..hostile {
-            // Spread over the whole load; the large ones, too.
-            while (trial.load.different() - begun) * hostile < number * neighbours {
+        let mut number = 0;
+        while number < hostile {
+            // Spread over the whole load; the large ones, too. A confirm takes longer than the next is due.
+            let due = ((trial.load.different() - begun) * hostile / neighbours).min(hostile - 1);
+            if due < number {
                 sleep(Duration::from_millis(10)).await;
+                continue;
             }
-            let size = match number % (hostile / large) {
-                0 => game.pick(LARGEST, 1 << 20) >> (number * large / hostile % 4),
-                _ => maker.size(),
-            };
-            let message = maker.next(size);
-            *expected.entry(key(&message.body, &message.list)).or_default() += 1;
-            raw.publish(&[message]).await?;
+            let mut messages = Vec::new();
+            while number <= due && messages.len() < AT_ONCE {
+                let size = match number % (hostile / large) {
+                    0 => game.pick(LARGEST, 1 << 20) >> (number * large / hostile % 4),
+                    _ => maker.size(),
+                };
+                let message = maker.next(size);
+                *expected.entry(key(&message.body, &message.list)).or_default() += 1;
+                messages.push(message);
+                number += 1;
+            }
+            raw.publish(&messages).await?;
         }
         while trial.load.different() - begun < neighbours {
             sleep(Duration::from_millis(50)).await;

@@ -1,6 +1,6 @@
 //! Messages under an id that is staged already: copies of the staged message, or other messages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use acequia_contracts::{Code, Violation};
 use chrono::NaiveDate;
@@ -53,27 +53,39 @@ async fn staged_with(
         .collect())
 }
 
-/// Files the messages of an entity whose id belongs to another message. Those that are `refused`
-/// already, from place `first` on, have been filed for what the table said.
+/// Files the messages of an entity whose id belongs to another message. `staged` are the ids that this
+/// batch brought in. Those that are `refused` already, from place `first` on, have been filed for what
+/// the table said.
 pub async fn reused(
     connection: &mut PgConnection,
     entity: usize,
     rows: &EntityRows,
+    staged: &[Uuid],
     refused: &mut Vec<Rejected>,
     first: usize,
 ) -> sqlx::Result<()> {
+    if staged.len() == rows.ids.len() {
+        return Ok(());
+    }
+    // Most rows of such a batch are new: only those are looked up that something else may stand for.
+    let mut times: HashMap<Uuid, (usize, bool)> = HashMap::with_capacity(rows.ids.len());
+    for id in &rows.ids {
+        times.entry(*id).or_default().0 += 1;
+    }
+    for id in staged {
+        times.entry(*id).or_default().1 = true;
+    }
+    let places: Vec<usize> = (0..rows.ids.len())
+        .filter(|row| times.get(&rows.ids[*row]) != Some(&(1, true)))
+        .collect();
+    let ids: Vec<_> = places.iter().map(|row| rows.ids[*row]).collect();
+    let days: Vec<_> = places.iter().map(|row| rows.days[*row]).collect();
+    let hashes: Vec<_> = places.iter().map(|row| rows.hashes[*row]).collect();
     let table = rows.entity.staging;
-    let found = staged_with(
-        connection,
-        table,
-        Body::Other,
-        &rows.ids,
-        &rows.days,
-        &rows.hashes,
-    )
-    .await?;
+    let found = staged_with(connection, table, Body::Other, &ids, &days, &hashes).await?;
+    let found = found.into_iter().map(|place| places[place]);
     let filed: HashSet<usize> = refused[first..].iter().map(|row| row.delivery).collect();
-    let found = (found.into_iter()).filter(|row| !filed.contains(&rows.deliveries[*row]));
+    let found = found.filter(|row| !filed.contains(&rows.deliveries[*row]));
     refused.extend(found.map(|row| Rejected {
         delivery: rows.deliveries[row],
         entity: Some(entity),

@@ -5,7 +5,8 @@ use std::ops::Range;
 use acequia_contracts::{Code, Entity, Values, Violation};
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row as _};
+use uuid::Uuid;
 
 use super::identity::Identity;
 use super::sort::{EntityRows, Rejected};
@@ -44,28 +45,57 @@ impl Insert {
                 .join(", "),
         );
         Self {
-            unless_known: format!("{as_new} on conflict do nothing"),
+            unless_known: format!("{as_new} on conflict do nothing returning message_id"),
             as_new,
         }
     }
 }
 
-/// Stages some of the rows; returns how many were new.
-pub async fn insert(
+/// Stages all rows as new ones.
+///
+/// # Errors
+/// A unique violation when one is there already; whatever else PostgreSQL answers.
+pub async fn insert_new(
     connection: &mut PgConnection,
     statement: &Insert,
-    known: bool,
+    batch_id: i64,
+    rows: &EntityRows,
+) -> sqlx::Result<()> {
+    query(&statement.as_new, batch_id, rows, 0..rows.ids.len())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Stages those of some rows that are not there already; returns their ids.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn insert_unless_known(
+    connection: &mut PgConnection,
+    statement: &Insert,
     batch_id: i64,
     rows: &EntityRows,
     range: Range<usize>,
-) -> sqlx::Result<u64> {
-    let statement = if known {
-        &statement.unless_known
-    } else {
-        &statement.as_new
-    };
+) -> sqlx::Result<Vec<Uuid>> {
+    use futures_util::TryStreamExt as _;
+
+    let mut staged = Vec::with_capacity(range.len());
+    let mut answer = query(&statement.unless_known, batch_id, rows, range).fetch(connection);
+    while let Some(row) = answer.try_next().await? {
+        staged.push(row.try_get(0)?);
+    }
+    Ok(staged)
+}
+
+fn query<'q>(
+    statement: &'q str,
+    batch_id: i64,
+    rows: &'q EntityRows,
+    range: Range<usize>,
+) -> Query<'q, Postgres, PgArguments> {
     // The text is made of the catalog's names alone.
-    let mut query = sqlx::query(AssertSqlSafe(statement.as_str()))
+    let mut query = sqlx::query(AssertSqlSafe(statement))
         .bind(batch_id)
         .bind(&rows.ids[range.clone()])
         .bind(&rows.days[range.clone()])
@@ -75,7 +105,7 @@ pub async fn insert(
     for values in &rows.fields {
         query = bind(query, values, range.clone());
     }
-    Ok(query.execute(connection).await?.rows_affected())
+    query
 }
 
 fn bind<'q>(
@@ -96,7 +126,7 @@ fn bind<'q>(
 }
 
 /// Stages all rows that PostgreSQL takes and files the others: halves until a single row is
-/// refused, about 2 log2(n) statements for each.
+/// refused, about 2 log2(n) statements for each. Returns the ids of those that were not there already.
 pub async fn bisect(
     connection: &mut PgConnection,
     statement: &Insert,
@@ -104,25 +134,16 @@ pub async fn bisect(
     entity: usize,
     rows: &EntityRows,
     refused: &mut Vec<Rejected>,
-) -> sqlx::Result<u64> {
-    let mut staged = 0;
+) -> sqlx::Result<Vec<Uuid>> {
+    let mut staged = Vec::new();
     let mut ranges = Vec::new();
     let mut next = Some(0..rows.ids.len());
     while let Some(range) = next.take().or_else(|| ranges.pop()) {
         let mut savepoint = connection.begin().await?;
-        match insert(
-            &mut savepoint,
-            statement,
-            true,
-            batch_id,
-            rows,
-            range.clone(),
-        )
-        .await
-        {
+        match insert_unless_known(&mut savepoint, statement, batch_id, rows, range.clone()).await {
             Ok(new) => {
                 savepoint.commit().await?;
-                staged += new;
+                staged.extend(new);
             }
             Err(error) if Failure::of(&error) == Failure::BadData => {
                 savepoint.rollback().await?;

@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::copies;
-use super::insert::{Insert, bisect, insert};
+use super::insert::{Insert, bisect, insert_new, insert_unless_known};
 use super::quarantine::quarantine;
 use super::sort::{EntityRows, Rejected, Sorted};
 use crate::failure::Failure;
@@ -166,36 +166,44 @@ impl Store {
             }
             let statement = &self.inserts[rows.entity.staging];
             let first_refused = refused.len();
-            let staged = if care == Care::Bisect {
-                bisect(
-                    &mut *transaction,
-                    statement,
-                    batch_id,
-                    position,
-                    rows,
-                    &mut refused,
-                )
-                .await?
-            } else {
-                let known = care == Care::Known;
-                insert(&mut *transaction, statement, known, batch_id, rows, 0..len).await?
+            let staged = match care {
+                Care::New => {
+                    insert_new(&mut *transaction, statement, batch_id, rows).await?;
+                    len
+                }
+                Care::Known | Care::Bisect => {
+                    let staged = if care == Care::Known {
+                        insert_unless_known(&mut *transaction, statement, batch_id, rows, 0..len)
+                            .await?
+                    } else {
+                        bisect(
+                            &mut *transaction,
+                            statement,
+                            batch_id,
+                            position,
+                            rows,
+                            &mut refused,
+                        )
+                        .await?
+                    };
+                    let filed = &mut refused;
+                    copies::reused(
+                        &mut *transaction,
+                        position,
+                        rows,
+                        &staged,
+                        filed,
+                        first_refused,
+                    )
+                    .await?;
+                    staged.len()
+                }
             };
-            let staged_rows = usize::try_from(staged).unwrap_or(usize::MAX);
-            if staged_rows < len - (refused.len() - first_refused) {
-                copies::reused(
-                    &mut *transaction,
-                    position,
-                    rows,
-                    &mut refused,
-                    first_refused,
-                )
-                .await?;
-            }
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
             let count = &mut counts[position];
             count.received = accepted;
-            count.staged = i32::try_from(staged).unwrap_or(i32::MAX);
+            count.staged = count_of(staged);
             count.duplicates = accepted - count.staged;
         }
         let all: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
