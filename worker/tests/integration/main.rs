@@ -26,6 +26,7 @@ mod limits;
 mod locks;
 mod log_output;
 mod logs;
+mod mart_pages;
 mod marts;
 mod metrics;
 mod operations;
