@@ -23,6 +23,7 @@ mod grants;
 mod identity;
 mod isolation;
 mod limits;
+mod links;
 mod locks;
 mod log_output;
 mod logs;

@@ -462,6 +462,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
             nombre: "Materia 1".to_owned(),
             promedio: Some(promedio.parse().unwrap()),
             tasa_aprob: Some(passed.parse().unwrap()),
+            n: 1,
         };
         let mart = "select * from marts.kpi_materia";
         let begun = std::time::Instant::now();
