@@ -167,11 +167,17 @@ fn domains() -> PossibleValuesParser {
         .into()
 }
 
-fn entities() -> Vec<String> {
+/// The name of an entity that there is.
+fn entity(text: &str) -> Result<String, String> {
     let entities = catalog().iter().flat_map(|domain| &domain.entities);
-    entities
+    let names: Vec<_> = entities
         .map(|entity| format!("{}.{}", entity.domain, entity.name))
-        .collect()
+        .collect();
+    if names.iter().any(|name| name == text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one of {}", names.join(", ")))
+    }
 }
 
 /// The whole command line.
@@ -207,7 +213,7 @@ pub fn command() -> Command {
             clap::Arg::new("entity")
                 .help("As domain.entity; all of them, in an object by name, when left out")
                 .value_name("ENTITY")
-                .value_parser(PossibleValuesParser::new(entities())),
+                .value_parser(entity),
         );
     LogArgs::augment_args(Command::new("publisher"))
         .about("Sends messages and makes sure that the broker has them")

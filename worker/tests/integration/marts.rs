@@ -490,7 +490,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
             .fetch_all(&mut analyst)
             .await
             .unwrap();
-    assert_eq!(others, ["fresh"; 5]);
+    assert_eq!(others, ["fresh"; 7]);
     // Nothing changes, nothing is refreshed.
     let mut owner = platform.connect().await;
     let refreshes = "select count(*) from core.mart_refresh_log";
