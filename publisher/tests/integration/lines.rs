@@ -139,7 +139,7 @@ fn lines_know_their_number_and_may_begin_later() {
     let good = format!("{{\"entity\":\"{entity}\"}}\n");
     let input = format!("{good}no json\n\n{good}[1]\n{good}");
     let from = |first: u64| {
-        let (bad, lines) = std::sync::mpsc::channel();
+        let (bad, lines) = channel();
         let messages: Vec<_> = Lines::new(input.as_bytes(), None, bad)
             .from_line(first)
             .collect();
