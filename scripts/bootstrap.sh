@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # From a fresh checkout to a running pipeline with demo data, with one command.
 #
-# bootstrap.sh [--native | --compose] [--no-demo]
+# bootstrap.sh [--native | --compose] [--no-demo] [--verbose]
 #
 # With a Docker engine everything runs in containers (docker-compose.yml). Without one, private servers are started in
 # .acequia/ (scripts/services.sh) and the programs are built with cargo. --compose and --native choose one of the two.
-# --no-demo sends no demo data.
+# --no-demo sends no demo data. What each step says goes to .acequia/bootstrap.log; --verbose shows it.
 #
 # Run it again at will: what runs is kept, a worker whose program changed is restarted, and demo messages that are
 # already there count as duplicates. scripts/down.sh stops what this started.
@@ -15,6 +15,47 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 RUN_DIR=$ROOT/.acequia
 PROMOTE_WITHIN=300 # seconds the demo data may take
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+# Each step is one line; what it says itself goes to the log, whose end is shown when it fails.
+
+LOG=$RUN_DIR/bootstrap.log
+verbose=no
+step_now=
+result=
+warnings=
+
+begin_log() {
+  mkdir -p "$RUN_DIR"
+  : >"$LOG"
+  exec 3>&2
+  trap end_log EXIT
+}
+
+end_log() {
+  local status=$?
+  [[ $status -ne 0 && -n $step_now ]] || return 0
+  [[ $verbose == yes ]] || { printf 'FAILED\n\n' && tail -n 40 "$LOG"; } >&3
+  printf '\n%s failed. All that was said: %s\n' "$step_now" "${LOG#"$ROOT/"}" >&3
+}
+
+# step WHAT COMMAND...: runs it in this shell. `result` is what its line ends with.
+step() {
+  local began=$SECONDS
+  step_now=$1 result=ok
+  shift
+  printf '\n--- %s\n' "$step_now" >>"$LOG"
+  if [[ $verbose == yes ]]; then
+    printf '\n--- %s\n' "$step_now" >&3
+    "$@" > >(tee -a "$LOG") 2> >(tee -a "$LOG" >&2)
+    printf -- '--- %s: %s (%d s)\n' "$step_now" "$result" $((SECONDS - began)) >&3
+  else
+    printf '%-22s ' "$step_now" >&3
+    "$@" >>"$LOG" 2>&1
+    printf '%s (%d s)\n' "$result" $((SECONDS - began)) >&3
+  fi
+  step_now=
+}
 
 # --- which way -------------------------------------------------------------------------------------------------
 
@@ -58,28 +99,51 @@ choose_mode() {
 native_up() {
   have cargo || die "the Rust toolchain is missing (cargo)" "get it from https://rustup.rs, then run this again"
   have cc || die "a C compiler is missing (cc), one dependency needs it" "get it with: apt-get install gcc libc6-dev"
-  "$ROOT/scripts/services.sh" install --observability
+  step "packages" "$ROOT/scripts/services.sh" install --observability
+  step "servers" native_servers
+  step "programs" native_build
+  step "schema" native_migrate
+  step "worker" native_worker
+}
+
+native_servers() {
   "$ROOT/scripts/services.sh" start "$RUN_DIR" --observability
   local line
   while IFS= read -r line; do declare -g "${line?}"; done <"$RUN_DIR/env"
+  result="PostgreSQL, RabbitMQ, Prometheus${GRAFANA_URL:+, Grafana}"
+}
 
-  say "building worker and publisher"
-  (cd "$ROOT" && cargo build --release --locked -p acequia-worker -p acequia-publisher)
+# Minutes on a small machine, the first time: the number of crates that are done shows that it goes on.
+native_build() {
+  local pid made status=0 width=0
   bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
+  (cd "$ROOT" && exec cargo build --release --locked -p acequia-worker -p acequia-publisher) &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    if [[ $verbose == no && -t 3 ]]; then
+      made=$(sed -n '/^--- programs/,$p' "$LOG" | grep -c '^ *Compiling' || true)
+      ((made == 0)) || width=$(printf 'compiled %d crates, the last ones take longest' "$made" | tee /dev/fd/3 | wc -m)
+    fi
+    sleep 1
+    printf '%*s' "$width" '' | tr ' ' '\b' >&3
+  done
+  wait "$pid" || status=$?
+  printf '%*s' "$width" '' >&3 && printf '%*s' "$width" '' | tr ' ' '\b' >&3
+  [[ $status -eq 0 ]] || die "the programs could not be built"
+  result="built (release)"
+}
 
-  say "migrating the database"
+native_migrate() {
   DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
     ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD \
     ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
-  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
-    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
-
-  native_worker
 }
 
 # Keeps the worker that runs, unless its program or its addresses changed.
 native_worker() {
   local now i
+  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
+    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
   now=$(cat "$bin/worker" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
   if pid_of "$RUN_DIR/worker" >/dev/null && [[ $(value_of "$RUN_DIR/mode" WORKER) != "$now" ]]; then
     say "restarting the worker, it changed"
@@ -91,7 +155,7 @@ native_worker() {
   fi
   say "waiting for the worker"
   for ((i = 0; i < 300; i++)); do
-    curl -sS -f -m 5 -o /dev/null "$WORKER_URL/readyz" 2>/dev/null && return
+    curl -sS -f -m 5 -o /dev/null "$WORKER_URL/readyz" 2>/dev/null && result=ready && return
     pid_of "$RUN_DIR/worker" >/dev/null || fail "the worker stopped"
     sleep 0.2
   done
@@ -107,7 +171,7 @@ native_log() { tail -n 30 "$RUN_DIR/worker.log"; }
 
 compose_up() {
   cd "$ROOT"
-  local i project
+  local project
   # An attestation has the time in it: the same program would be another image, and its containers would be made anew.
   export BUILDX_NO_DEFAULT_ATTESTATIONS=1
   project=$(basename "$ROOT" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-')
@@ -116,10 +180,16 @@ compose_up() {
     die "the data of this installation are in volume ${project}_postgres-data, for an older docker-compose.yml" \
       "take them over as docs/operations/upgrade.md says, or give them up: docker volume rm ${project}_postgres-data"
   fi
-  "${compose[@]}" up -d --build || fail "docker compose did not start everything"
-  say "waiting for the worker"
+  step "containers" compose_start
+  step "worker" compose_wait
+}
+
+compose_start() { "${compose[@]}" up -d --build || fail "docker compose did not start everything"; }
+
+compose_wait() {
+  local i
   for ((i = 0; i < 120; i++)); do
-    compose_worker_command health >/dev/null 2>&1 && return
+    compose_worker_command health >/dev/null 2>&1 && result=ready && return
     sleep 1
   done
   fail "the worker is not ready"
@@ -186,54 +256,73 @@ demo_data() {
         "received $((received - before)) of $sent, staged $staged, difference $difference"
     sleep 0.5
   done
-  say "  everything promoted, $((SECONDS - began)) s"
-
   worker check >/dev/null || say "note: worker check reported a problem, see the data quality below"
   worker refresh >/dev/null || fail "worker refresh failed"
+  result="$sent messages confirmed by RabbitMQ, all promoted"
 }
 
-show_results() {
+# What the marts say goes to the log; the screen has the account of all messages, and rules that did not pass.
+demo_results() {
   local file
   for file in "$ROOT"/sql/demo/*.sql; do
     sql --file - <"$file"
   done
-  printf '\nEvery message accounted for (core.conservation)\n'
   sql --command 'select * from core.conservation' </dev/null
-  printf 'Data quality (core.dq_status)\n'
   sql --command 'select outcome, severity, rule, measured, threshold, failing_count from core.dq_status' </dev/null
+  result=$(sql --tuples-only --no-align --command "select format('%s of %s pass', count(*) filter (where outcome = 'pass'), count(*))
+    || coalesce(', not: ' || string_agg(rule || ' (' || severity || ')', ', ') filter (where outcome <> 'pass'), '') from core.dq_status" </dev/null)
+}
+
+show_account() {
+  printf '\nEvery message accounted for (core.conservation; the difference must be 0):\n'
+  sql --command "select domain, sum(received) as received, sum(duplicates) as duplicates, sum(promoted) as promoted, sum(stale) as stale,
+      sum(pending) as pending, sum(quarantined) as quarantined, sum(difference) as difference from core.conservation group by domain order by domain" </dev/null
+}
+
+examine() {
+  local found
+  found=$(worker doctor) || { printf '%s\n' "$found" && fail "worker doctor found a problem"; }
+  printf '%s\n' "$found"
+  warnings=$(grep -A1 '^WARN' <<<"$found" || true)
+  result="$(grep -c '^ok' <<<"$found" || true) checks ok${warnings:+, $(grep -c "^WARN" <<<"$warnings") to read below}"
 }
 
 show_addresses() {
   if [[ $mode == native ]]; then
     cat <<TEXT
-Running:
-  worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
-  Prometheus  $PROMETHEUS_URL (alerts: /alerts${ALERTMANAGER_URL:+, Alertmanager $ALERTMANAGER_URL})
-  RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER, password in .acequia/env
-  PostgreSQL  (source .acequia/env && psql "\$ANALYST_DATABASE_URL")
+
+Running (addresses and passwords: .acequia/env):
   Grafana     ${GRAFANA_URL:-not installed; its dashboards: docs/dashboards (pictures), grafana/dashboards (to import)}
+  Prometheus  $PROMETHEUS_URL (alerts: /alerts${ALERTMANAGER_URL:+, Alertmanager $ALERTMANAGER_URL})
+  RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER
+  worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
 
 Next:
-  ${bin#"$ROOT/"}/worker doctor       look at everything again, and at --help for more
-  ${bin#"$ROOT/"}/publisher --help    send more
-  scripts/down.sh                     stop everything (--wipe also deletes the data)
+  set -a; source .acequia/env; DATABASE_URL=\$WORKER_DATABASE_URL; set +a
+  psql "\$ANALYST_DATABASE_URL" -c 'select * from marts.freshness'   marts: docs/marts
+  ${bin#"$ROOT/"}/publisher send FILE                             your messages: docs/publish.md
+  ${bin#"$ROOT/"}/worker doctor                                   look at everything again
+  ${bin#"$ROOT/"}/worker quarantine stats                         what was refused
+  scripts/down.sh                                                 stop everything (--wipe also deletes the data)
 TEXT
   else
     cat <<TEXT
+
 Running:
-  Grafana     http://127.0.0.1:${GRAFANA_PORT:-3000}
-  worker      http://$(compose_address worker 9464)/metrics (also /livez, /readyz)
+  Grafana     http://127.0.0.1:${GRAFANA_PORT:-3000}, to look at without a login
   Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090} (alerts: /alerts, Alertmanager http://127.0.0.1:${ALERTMANAGER_PORT:-9093})
   RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
-  PostgreSQL  ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
+  worker      http://$(compose_address worker 9464)/metrics (also /livez, /readyz)
 
 Next:
-  ${compose[*]} exec worker worker --help
+  ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
+  ${compose[*]} exec worker worker doctor
   ${compose[*]} run --rm operator quarantine stats
   ${compose[*]} run --rm publisher --help
   scripts/down.sh                     stop everything (--wipe also deletes the data)
 TEXT
   fi
+  printf '\nWhat every step said, figures of the marts, every rule: %s\n' "${LOG#"$ROOT/"}"
 }
 
 main() {
@@ -244,6 +333,7 @@ main() {
       --native) mode=native ;;
       --compose) mode=compose ;;
       --no-demo) demo=no ;;
+      --verbose) verbose=yes ;;
       -h | --help)
         print_help
         return
@@ -255,12 +345,15 @@ main() {
   load_dotenv
   check_credentials
   choose_mode
+  begin_log
   up
-  worker doctor || fail "worker doctor found a problem"
+  step "doctor" examine
   if [[ $demo == yes ]]; then
-    demo_data
-    show_results
+    step "demo messages" demo_data
+    step "data quality rules" demo_results
+    show_account
   fi
+  [[ -z $warnings ]] || printf '\nThe doctor warns:\n%s\n' "$warnings"
   show_addresses
 }
 

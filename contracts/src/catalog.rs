@@ -28,6 +28,8 @@ pub struct Entity {
     pub key: &'static [&'static str],
     /// Staging columns in the order of the struct's fields.
     pub columns: &'static [Column],
+    /// Other names of fields in messages: the other name, then the field's.
+    pub aliases: &'static [(&'static str, &'static str)],
     decode: Decode,
 }
 
@@ -41,6 +43,7 @@ impl Entity {
             core: T::CORE,
             key: T::KEY,
             columns: T::COLUMNS,
+            aliases: T::ALIASES,
             decode: decode::<T>,
         }
     }

@@ -111,6 +111,8 @@ pub trait Field: DeserializeOwned {
     /// Some value of the type, as JSON: it stands in for one that cannot be read, so that the rules
     /// of the other fields can be checked all the same.
     const STAND_IN: &'static str;
+    /// The texts of a closed list; none of another type.
+    const CHOICES: &'static [&'static str] = &[];
 
     /// Appends the value to its column. The column is the one made for [`Field::KIND`].
     fn append(self, column: &mut Values);
@@ -220,6 +222,7 @@ macro_rules! choice {
                 const TEXTS: &[&str] = &[$(concat!("\"", $text, "\"")),*];
                 TEXTS[0]
             };
+            const CHOICES: &'static [&'static str] = &[$($text),*];
             fn append(self, column: &mut $crate::Values) {
                 Some(self).append(column);
             }
@@ -229,6 +232,7 @@ macro_rules! choice {
             const KIND: $crate::Kind = $crate::Kind::Choice;
             const REQUIRED: bool = false;
             const STAND_IN: &'static str = "null";
+            const CHOICES: &'static [&'static str] = &[$($text),*];
             fn append(self, column: &mut $crate::Values) {
                 $crate::Field::append(self.map(|choice| choice.as_str().to_owned()), column);
             }

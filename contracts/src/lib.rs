@@ -18,6 +18,7 @@ mod json;
 mod message;
 mod report;
 pub mod rules;
+mod schema;
 mod time;
 mod violation;
 
@@ -28,6 +29,7 @@ pub use field::{Field, Kind, Values};
 pub use message::{Column, Message};
 pub use report::nameless;
 pub use rules::Context;
+pub use schema::schema;
 pub use time::{Date, Instant};
 pub use violation::{Code, Stage, Violation, broken, flatten};
 

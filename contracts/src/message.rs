@@ -20,6 +20,11 @@ pub struct Column {
     pub accepts: fn(&str) -> bool,
     /// Some JSON that is a value of the field's type.
     pub stand_in: &'static str,
+    /// The texts of a closed list.
+    pub choices: &'static [&'static str],
+    /// The field's attributes as they stand in the struct, each with U+001E behind it: its
+    /// description and its rules, from which the JSON Schema is made.
+    pub attributes: &'static str,
 }
 
 impl Column {
@@ -32,7 +37,16 @@ impl Column {
             required: T::REQUIRED,
             accepts: |json| serde_json::from_str::<T>(json).is_ok(),
             stand_in: T::STAND_IN,
+            choices: T::CHOICES,
+            attributes: "",
         }
+    }
+
+    /// The column with its field's attributes.
+    #[must_use]
+    pub const fn with_attributes(mut self, attributes: &'static str) -> Self {
+        self.attributes = attributes;
+        self
     }
 }
 
@@ -116,7 +130,8 @@ macro_rules! message {
             const KEY: &'static [&'static str] = &[$($key),+];
             const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
             const COLUMNS: &'static [$crate::Column] =
-                &[$($crate::Column::of::<$type>(stringify!($field))),*];
+                &[$($crate::Column::of::<$type>(stringify!($field))
+                    .with_attributes(concat!($(stringify!($fmeta), "\u{1e}"),*))),*];
 
             fn version(&self) -> Option<$crate::Instant> {
                 [None, $(self.$version)?].into_iter().flatten().next()

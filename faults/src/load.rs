@@ -172,6 +172,7 @@ impl Load {
         };
         let id = Uuid::now_v7();
         let outgoing = Outgoing {
+            line: None,
             route: Arc::new(route),
             id: Some(id),
             body,

@@ -104,6 +104,7 @@ impl Source {
         if chance < BAD && !self.bad.is_empty() {
             let (route, body) = &self.bad[self.rng.random_range(0..self.bad.len())];
             let outgoing = Outgoing {
+                line: None,
                 route: route.clone(),
                 id: Some(id),
                 body: body.to_vec(),

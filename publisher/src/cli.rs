@@ -151,6 +151,12 @@ pub struct Input {
     /// Domain of all lines; objects whose entity is unknown are sent too, for quarantine to show
     #[arg(long, value_name = "DOMAIN", value_parser = domains())]
     pub domain: Option<String>,
+    /// Leave out the lines before this one: to go on where an earlier run stopped (last_line of --json)
+    #[arg(long, value_name = "N", default_value = "1", value_parser = |text: &str| whole::<u64>(text, 1, u64::MAX))]
+    pub from_line: u64,
+    /// Write the lines that the broker does not have to this file, as they were, to be mended and sent
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
 }
 
 fn domains() -> PossibleValuesParser {
@@ -159,6 +165,19 @@ fn domains() -> PossibleValuesParser {
         .map(|domain| domain.name)
         .collect::<Vec<_>>()
         .into()
+}
+
+/// The name of an entity that there is.
+fn entity(text: &str) -> Result<String, String> {
+    let entities = catalog().iter().flat_map(|domain| &domain.entities);
+    let names: Vec<_> = entities
+        .map(|entity| format!("{}.{}", entity.domain, entity.name))
+        .collect();
+    if names.iter().any(|name| name == text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one of {}", names.join(", ")))
+    }
 }
 
 /// The whole command line.
@@ -183,8 +202,18 @@ pub fn command() -> Command {
         .about("Send the lines of a file, each a JSON object that names its entity")
         .after_help(
             "Lines that cannot be sent, because they are no JSON object or name no entity, are reported \
-             with their number, the others are sent. A line whose event_id is a UUID of version 7 is sent under this id, so that sending it again \
-             does no harm.",
+             with their number, the others are sent. A line with an event_id is sent under this id, so that sending it again \
+             does no harm; lines without one are other messages each time.\n\
+             After an interruption every line up to last_line is with the broker or in --rejects: \
+             send that file, and go on with --from-line, one more than last_line.",
+        );
+    let schema = Command::new("schema")
+        .about("Print the JSON Schema of an entity, or of all, to check messages with before they are sent")
+        .arg(
+            clap::Arg::new("entity")
+                .help("As domain.entity; all of them, in an object by name, when left out")
+                .value_name("ENTITY")
+                .value_parser(entity),
         );
     LogArgs::augment_args(Command::new("publisher"))
         .about("Sends messages and makes sure that the broker has them")
@@ -193,6 +222,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(generate)
         .subcommand(send)
+        .subcommand(schema)
         .after_help(examples())
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use acequia_contracts::{catalog, schema};
 use acequia_telemetry::{LogArgs, LogFormat, Traces};
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
@@ -22,14 +23,13 @@ use crate::outgoing::Outgoing;
 use crate::plan::{Messages, Mix, plan};
 use crate::progress::Progress;
 use crate::publisher::Publisher;
+use crate::rejects::{BadLines, Rejects};
 use crate::summary::Summary;
 
 /// The broker does not have all messages, or lines could not be sent.
 const INCOMPLETE: u8 = 1;
 /// Wrong usage, or no connection.
 const UNUSABLE: u8 = 2;
-/// Lines that are reported one by one; the rest is counted only.
-const REPORTED_LINES: usize = 20;
 
 /// Runs the command that was typed.
 #[must_use]
@@ -37,6 +37,7 @@ pub fn execute(matches: &ArgMatches) -> ExitCode {
     let log = LogArgs::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
     let result = match matches.subcommand() {
         Some(("generate", matches)) => generate(matches, &log),
+        Some(("schema", matches)) => print_schema(matches.get_one::<String>("entity")),
         Some((_, matches)) => send(matches, &log),
         None => Ok(UNUSABLE),
     };
@@ -65,6 +66,7 @@ fn generate(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
         total,
         exchange: !mix.legacy,
         bad_lines: None,
+        rejects: None,
     };
     transmit(matches, &report, log, what)
 }
@@ -94,8 +96,27 @@ fn write(messages: Messages, path: &Path, report: &Report, log: &LogArgs) -> any
     }
 }
 
+fn print_schema(wanted: Option<&String>) -> anyhow::Result<u8> {
+    let entities = catalog().iter().flat_map(|domain| &domain.entities);
+    let mut schemas: serde_json::Map<_, _> = entities
+        .map(|entity| (format!("{}.{}", entity.domain, entity.name), schema(entity)))
+        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name))
+        .collect();
+    let printed = match wanted {
+        Some(wanted) => schemas.remove(wanted).context("no such entity")?,
+        None => schemas.into(),
+    };
+    writeln!(io::stdout(), "{printed:#}")?;
+    Ok(0)
+}
+
 fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
-    let Input { file, domain } = Input::from_arg_matches(matches)?;
+    let Input {
+        file,
+        domain,
+        from_line,
+        rejects,
+    } = Input::from_arg_matches(matches)?;
     let report = Report::from_arg_matches(matches)?;
     let domain = domain.and_then(|name| acequia_contracts::domain(&name));
     let input: Box<dyn Read + Send> = if file == Path::new("-") {
@@ -104,12 +125,14 @@ fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
         Box::new(File::open(&file).with_context(|| format!("cannot read {}", file.display()))?)
     };
     let (bad, bad_lines) = channel();
-    let messages = Lines::new(BufReader::new(input), domain, bad);
+    let messages = Lines::new(BufReader::new(input), domain, bad).from_line(from_line);
+    let rejects = rejects.map(|path| Rejects::create(&path)).transpose()?;
     let what = Plan {
         messages,
         total: None,
         exchange: true,
         bad_lines: Some(bad_lines),
+        rejects,
     };
     transmit(matches, &report, log, what)
 }
@@ -123,6 +146,8 @@ struct Plan<M> {
     exchange: bool,
     /// Where lines that are no messages are told.
     bad_lines: Option<Receiver<BadLine>>,
+    /// Where what the broker does not have is kept.
+    rejects: Option<Rejects>,
 }
 
 /// Sends messages, shows how it goes, and tells the exit status.
@@ -147,14 +172,21 @@ fn transmit(
         Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
         None => None,
     });
-    let mut bad = BadLines::new(what.bad_lines, meter.clone());
+    let (given_up, messages_given_up) = channel();
+    let given_up = what.rejects.as_ref().map(|_| given_up);
+    let mut bad = BadLines::new(
+        what.bad_lines,
+        messages_given_up,
+        what.rejects,
+        meter.clone(),
+    );
     let summary = runtime.block_on(async {
         if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
             serve(address, metrics.clone()).await?;
         }
         let settings = broker.settings(what.exchange);
         let connected = Publisher::connect_observed(url, settings, &meter).await?;
-        let mut publisher = connected.with_traces(traces.clone());
+        let mut publisher = connected.with_traces(traces.clone()).rejecting(given_up);
         if let Some(metrics) = &meter.0 {
             publisher = publisher.observed(metrics.clone());
         }
@@ -174,7 +206,8 @@ fn transmit(
     }
     let summary = summary?;
     bad.report();
-    tell(&summary, bad.count, report, log)?;
+    bad.finish()?;
+    tell(&summary, &bad, report, log)?;
     Ok(match interrupted.get() {
         0 if summary.is_complete() && bad.count == 0 => 0,
         0 => INCOMPLETE,
@@ -201,50 +234,24 @@ fn filter(quiet: bool) -> String {
     format!("off,{ours}={level},acequia_telemetry={level}")
 }
 
-/// Lines that could not be sent, as they come in from the reader.
-struct BadLines {
-    lines: Option<Receiver<BadLine>>,
-    count: usize,
-    meter: Meter,
-}
-
-impl BadLines {
-    const fn new(lines: Option<Receiver<BadLine>>, meter: Meter) -> Self {
-        let count = 0;
-        Self {
-            lines,
-            count,
-            meter,
-        }
-    }
-
-    fn report(&mut self) {
-        for line in self.lines.iter().flat_map(Receiver::try_iter) {
-            self.count += 1;
-            self.meter.with(Metrics::bad_line);
-            match self.count {
-                ..=REPORTED_LINES => warn!(event = "publisher.bad_line", "{line}"),
-                count if count == REPORTED_LINES + 1 => {
-                    warn!(event = "publisher.bad_line", "more lines cannot be sent");
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
 /// The result, for people and for programs.
-fn tell(summary: &Summary, bad_lines: usize, report: &Report, log: &LogArgs) -> anyhow::Result<()> {
+fn tell(summary: &Summary, bad: &BadLines, report: &Report, log: &LogArgs) -> anyhow::Result<()> {
     match log.log_format {
-        LogFormat::Text => tell_people(summary, bad_lines, report),
-        LogFormat::Json => log_result(summary, bad_lines),
+        LogFormat::Text => tell_people(summary, bad.count, report),
+        LogFormat::Json => log_result(summary, bad.count),
     }
     if report.json {
         let mut result = serde_json::to_value(summary)?;
-        result["bad_lines"] = bad_lines.into();
+        result["bad_lines"] = bad.count.into();
+        result["first_bad_lines"] = bad.first.iter().map(described).collect();
         writeln!(io::stdout(), "{result}")?;
     }
     Ok(())
+}
+
+/// A bad line as JSON: where and why, nothing of the line itself.
+fn described((line, reason): &(u64, String)) -> serde_json::Value {
+    serde_json::json!({"line": line, "reason": reason})
 }
 
 /// As lines of a log that programs read.
@@ -280,13 +287,19 @@ fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
         let id = failure
             .message_id
             .map_or(String::new(), |id| format!(" {id}"));
-        acequia_telemetry::note!("  for example {}{id}", failure.entity);
+        let line = failure
+            .line
+            .map_or(String::new(), |line| format!(", line {line}"));
+        acequia_telemetry::note!("  for example {}{id}{line}", failure.entity);
     }
     if bad_lines > 0 {
         acequia_telemetry::note!("{bad_lines} lines could not be sent");
     }
     if let Some(why) = &summary.stopped {
-        acequia_telemetry::note!("stopped before the end: {why}");
+        let after = summary.last_line.map_or(String::new(), |line| {
+            format!("; go on with --from-line {}", line + 1)
+        });
+        acequia_telemetry::note!("stopped before the end: {why}{after}");
     }
     if !report.quiet {
         acequia_telemetry::note!("{summary}");

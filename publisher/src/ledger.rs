@@ -197,6 +197,7 @@ mod tests {
     fn flight(name: u8) -> Flight {
         let route = Arc::new(Route::topic("farm", Some("cow")).unwrap());
         let message = Outgoing {
+            line: None,
             route,
             id: Some(Uuid::from_u128(name.into())),
             body: vec![name],

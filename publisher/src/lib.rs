@@ -31,6 +31,7 @@ mod outgoing;
 mod plan;
 mod progress;
 mod publisher;
+mod rejects;
 mod run;
 mod summary;
 

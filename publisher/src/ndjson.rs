@@ -37,12 +37,20 @@ pub fn write_lines(
 }
 
 /// A line that cannot be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BadLine {
     /// Number of the line, from 1.
     pub number: u64,
     /// Why, without anything from the line.
     pub reason: String,
+    /// The line, without its end. It may hold personal data, and is in no log.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BadLine({self})")
+    }
 }
 
 impl fmt::Display for BadLine {
@@ -57,14 +65,16 @@ impl fmt::Display for BadLine {
 /// The domain is the one whose catalog has the line's `entity`, unless a domain is given: then
 /// every object is sent, and one whose entity is unknown ends in quarantine, where it can be seen.
 ///
-/// A line with a UUID of version 7 as its `event_id` is sent under that id, so that sending a
-/// file twice does no harm. Other lines are other messages each time.
+/// A line is sent under its own `event_id`, so that sending a file twice does no harm. Lines without
+/// one are other messages each time.
 #[derive(Debug)]
 pub struct Lines<R> {
     input: R,
     domain: Option<&'static Domain>,
     bad: Sender<BadLine>,
     number: u64,
+    /// The first line that is sent.
+    first: u64,
     /// Whether there is nothing more to be read.
     ended: bool,
     /// Whether a line with something in it was read.
@@ -81,6 +91,7 @@ impl<R: BufRead> Lines<R> {
             domain,
             bad,
             number: 0,
+            first: 1,
             ended: false,
             begun: false,
             last_route: None,
@@ -88,21 +99,27 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    fn refuse(&self, reason: String) {
+    /// Leaves out the lines before this one.
+    #[must_use]
+    pub const fn from_line(mut self, first: u64) -> Self {
+        self.first = first;
+        self
+    }
+
+    fn refuse(&self, reason: String, body: Vec<u8>) {
         // Nobody listens any more when the run is over.
         let _ = self.bad.send(BadLine {
             number: self.number,
             reason,
+            body,
         });
     }
 
-    fn message(&mut self, body: Vec<u8>) -> Result<Outgoing, String> {
-        let text = std::str::from_utf8(&body).ok();
-        let entity = text.and_then(entity_of);
-        if entity.is_none() {
-            foreign::line(&body)?;
-        }
-        let route = route(self.domain, entity.as_deref())?;
+    fn message(&mut self, body: Vec<u8>) -> Result<Outgoing, (String, Vec<u8>)> {
+        let (route, id) = match self.read(&body) {
+            Ok(read) => read,
+            Err(reason) => return Err((reason, body)),
+        };
         // Neighbours mostly share their route.
         let route = match self.last_route.take() {
             Some(last) if *last == route => last,
@@ -111,9 +128,29 @@ impl<R: BufRead> Lines<R> {
         self.last_route = Some(Arc::clone(&route));
         Ok(Outgoing {
             route,
-            id: Some(text.and_then(event_id).unwrap_or_else(|| self.ids.next())),
+            id,
+            line: Some(self.number),
             body,
         })
+    }
+
+    /// Where a line goes, and under which id.
+    fn read(&mut self, body: &[u8]) -> Result<(Route, Option<Uuid>), String> {
+        let text = std::str::from_utf8(body).ok();
+        let entity = text.and_then(entity_of);
+        if entity.is_none() {
+            foreign::line(body)?;
+        }
+        let route = route(self.domain, entity.as_deref())?;
+        let id = match text.and_then(event_id) {
+            None => Some(self.ids.next()),
+            // Of another form: it stays in the body, where the worker reads it.
+            Some(own) => own
+                .parse()
+                .ok()
+                .filter(|id: &Uuid| id.get_version_num() == 7),
+        };
+        Ok((route, id))
     }
 }
 
@@ -128,7 +165,7 @@ impl<R: BufRead> Iterator for Lines<R> {
                 Ok(0) => return None,
                 Ok(_) => body.truncate(body.trim_ascii_end().len()),
                 Err(error) => {
-                    self.refuse(format!("cannot be read: {error}"));
+                    self.refuse(format!("cannot be read: {error}"), Vec::new());
                     return None;
                 }
             }
@@ -142,13 +179,16 @@ impl<R: BufRead> Iterator for Lines<R> {
             if !std::mem::replace(&mut self.begun, true)
                 && let Some(reason) = foreign::file(&body)
             {
-                self.refuse(reason);
+                self.refuse(reason, body);
                 self.ended = true;
                 return None;
             }
+            if self.number < self.first {
+                continue;
+            }
             match self.message(body) {
                 Ok(message) => return Some(message),
-                Err(reason) => self.refuse(reason),
+                Err((reason, body)) => self.refuse(reason, body),
             }
         }
         None
@@ -185,14 +225,18 @@ fn domain_of(entity: &str) -> Result<&'static Domain, String> {
     }
 }
 
-fn event_id(text: &str) -> Option<Uuid> {
+/// The id that a body names; blank texts, the nil and the max UUID name none, as the worker has it.
+fn event_id(text: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Event {
-        event_id: Option<Uuid>,
+        event_id: Option<String>,
     }
     // Most lines have none, and need not be read twice.
     let event: Event = text
         .contains("\"event_id\"")
         .then(|| serde_json::from_str(text).ok())??;
-    event.event_id.filter(|id| id.get_version_num() == 7)
+    event.event_id.filter(|id| {
+        let uuid: Option<Uuid> = id.trim().parse().ok();
+        !id.trim().is_empty() && !uuid.is_some_and(|uuid| uuid.is_nil() || uuid.is_max())
+    })
 }

@@ -71,8 +71,11 @@ impl Route {
 pub struct Outgoing {
     /// Where it goes.
     pub route: Arc<Route>,
-    /// AMQP `message_id`: the same for every attempt and every copy. A legacy message has none.
+    /// AMQP `message_id`: the same for every attempt and every copy. A legacy message has none, nor has
+    /// one whose body names an id of another form: the worker reads that one.
     pub id: Option<Uuid>,
+    /// Line that it was read from, from 1; none for a message that was made.
+    pub line: Option<u64>,
     /// The bytes.
     pub body: Vec<u8>,
 }

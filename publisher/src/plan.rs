@@ -97,6 +97,7 @@ pub fn plan(
     let legacy = mix.legacy;
     let named = mixed.filter_map(move |(entity, body)| {
         Some(Outgoing {
+            line: None,
             route: Arc::clone(routes.get(entity)?),
             id: (!legacy).then(|| series.next()),
             body,

@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use acequia_link::SecretUrl;
@@ -58,6 +59,7 @@ pub struct Publisher {
     /// None after a run that ended without connection.
     link: Option<Link>,
     meter: Meter,
+    rejects: Option<Sender<Arc<Outgoing>>>,
 }
 
 impl Publisher {
@@ -106,6 +108,7 @@ impl Publisher {
             traces: None,
             link: Some(link),
             meter: Meter::default(),
+            rejects: None,
         })
     }
 
@@ -120,6 +123,13 @@ impl Publisher {
     #[must_use]
     pub fn observed(mut self, metrics: Arc<Metrics>) -> Self {
         self.meter = Meter(Some(metrics));
+        self
+    }
+
+    /// Sends the messages that are given up there, too.
+    #[must_use]
+    pub fn rejecting(mut self, rejects: Option<Sender<Arc<Outgoing>>>) -> Self {
+        self.rejects = rejects;
         self
     }
 
@@ -156,6 +166,7 @@ impl Publisher {
             self.traces.as_ref(),
             source,
             meter,
+            self.rejects.clone(),
         );
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;
         self.link = link;

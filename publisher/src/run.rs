@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use acequia_link::{GATHER, SecretUrl};
@@ -84,6 +85,8 @@ pub(crate) struct Run<'a> {
     /// The summary as the metrics have it.
     counted: Summary,
     meter: Meter,
+    /// Who is given the messages that are given up.
+    rejects: Option<Sender<Arc<Outgoing>>>,
 }
 
 impl<'a> Run<'a> {
@@ -93,6 +96,7 @@ impl<'a> Run<'a> {
         traces: Option<&'a Traces>,
         source: Receiver<Outgoing>,
         meter: Meter,
+        rejects: Option<Sender<Arc<Outgoing>>>,
     ) -> Self {
         Self {
             url,
@@ -108,6 +112,7 @@ impl<'a> Run<'a> {
             summary: Summary::default(),
             counted: Summary::default(),
             meter,
+            rejects,
         }
     }
 
@@ -211,11 +216,14 @@ impl<'a> Run<'a> {
 
     fn publish(&mut self, lane: &mut Lane, next: Next) {
         let flight = match next {
-            Next::New(message) => Flight {
-                message: Arc::new(message),
-                published_at: Utc::now().timestamp_micros(),
-                attempts: 0,
-            },
+            Next::New(message) => {
+                self.summary.last_line = message.line.or(self.summary.last_line);
+                Flight {
+                    message: Arc::new(message),
+                    published_at: Utc::now().timestamp_micros(),
+                    attempts: 0,
+                }
+            }
             Next::Again(flight) => {
                 self.summary.retried += 1;
                 flight
@@ -263,8 +271,11 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, flight: &Flight, reason: &str) {
-        let message = &flight.message;
-        self.summary.fail(message.id, &message.route.label, reason);
+        self.summary.fail(&flight.message, reason);
+        if let Some(rejects) = &self.rejects {
+            // Nobody listens any more when the program ends.
+            let _ = rejects.send(Arc::clone(&flight.message));
+        }
     }
 
     /// Says it once for each route, at once: whoever watches can start a worker meanwhile.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::outgoing::Outgoing;
+
 /// Failed messages that are named one by one; the rest is counted only.
 const NAMED_FAILURES: usize = 3;
 
@@ -24,6 +26,8 @@ pub struct Counts {
 pub struct Failure {
     /// Its id, unless it has none.
     pub message_id: Option<Uuid>,
+    /// Line that it was read from, if it was.
+    pub line: Option<u64>,
     /// `<domain>.<entity>`.
     pub entity: String,
     /// Why.
@@ -55,6 +59,8 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// Why the run ended before all messages were taken, if it did.
     pub stopped: Option<String>,
+    /// Last line that was taken from a file: those behind it were not sent.
+    pub last_line: Option<u64>,
     /// Duration of the run.
     pub seconds: f64,
     /// Confirmed messages per second.
@@ -74,13 +80,15 @@ impl Summary {
         self.count(entity, |counts| counts.confirmed += 1);
     }
 
-    pub(crate) fn fail(&mut self, message_id: Option<Uuid>, entity: &str, reason: &str) {
+    pub(crate) fn fail(&mut self, message: &Outgoing, reason: &str) {
+        let entity = &message.route.label;
         self.failed += 1;
         self.count(entity, |counts| counts.failed += 1);
         *self.reasons.entry(reason.to_owned()).or_default() += 1;
         if self.failures.len() < NAMED_FAILURES {
             self.failures.push(Failure {
-                message_id,
+                message_id: message.id,
+                line: message.line,
                 entity: entity.to_owned(),
                 reason: reason.to_owned(),
             });

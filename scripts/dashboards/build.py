@@ -138,26 +138,54 @@ def size_of(panel, kind):
     return int(width), int(height)
 
 
+def lines_of(panels):
+    """Panels flow from left to right, as words do, in lines of 24 columns that they fill: [[(panel, width, height)]]."""
+    runs = []
+    for panel in panels:
+        size = size_of(panel, title_of(panel)[0])
+        if runs and runs[-1][0] == size:
+            runs[-1][1].append(panel)
+        else:
+            runs.append((size, [panel]))
+    lines, free = [], 0
+    for (w, h), run in runs:
+        while run:
+            if w > free:
+                lines.append([])
+                free = 24
+            fit = free // w
+            # As many in each of the lines that equal panels take, so that the last is not a lonely one.
+            if not lines[-1] and len(run) > fit:
+                fit = -(-len(run) // -(-len(run) // fit))
+            lines[-1] += [(panel, w, h) for panel in run[:fit]]
+            free = 0 if len(run) > fit else free - w * len(run[:fit])
+            run = run[fit:]
+    made = []
+    for line in lines:
+        rest, high = 24 - sum(w for _, w, _ in line), max(h for _, _, h in line)
+        share, more = divmod(rest, len(line))
+        made.append([(panel, w + share + (n < more), high) for n, (panel, w, _) in enumerate(line)])
+    return made
+
+
 def place(rows, titles):
-    """Panels flow from left to right, as words do; a row that is collapsed holds its panels."""
+    """Each row with its panels in lines; a row that is collapsed holds its panels."""
     made, number, top = [], 0, 0
     for row in rows:
         number += 1
         heading = {"id": number, "type": "row", "title": row["row"], "collapsed": bool(row.get("collapsed"))}
         heading.update({"gridPos": {"x": 0, "y": top, "w": 24, "h": 1}, "panels": []})
         made.append(heading)
-        x, y, bottom = 0, top + 1, top + 1
-        for panel in row["panels"]:
-            number += 1
-            kind, _ = title_of(panel)
-            body = panel_json(panel, titles)
-            w, h = size_of(panel, kind)
-            if x + w > 24:
-                x, y = 0, bottom
-            body = {"id": number, **body, "gridPos": {"x": x, "y": y, "w": w, "h": h}}
-            (heading["panels"] if heading["collapsed"] else made).append(body)
-            x, bottom = x + w, max(bottom, y + h)
-        top = top + 1 if heading["collapsed"] else bottom
+        y = top + 1
+        for line in lines_of(row["panels"]):
+            x = 0
+            for panel, w, h in line:
+                number += 1
+                body = {"id": number, **panel_json(panel, titles), "gridPos": {"x": x, "y": y, "w": w, "h": h}}
+                (heading["panels"] if heading["collapsed"] else made).append(body)
+                x += w
+            y += h
+        top = top + 1 if heading["collapsed"] else y
     return made
 
 

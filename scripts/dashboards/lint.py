@@ -52,6 +52,7 @@ def lint(project):
         lint_frame(dashboard, say)
         lint_panels(dashboard, project, say)
         lint_grid(dashboard, say)
+        lint_fresh(dashboard, say)
         lint_variables(dashboard, project, say)
         for query in queries_of(dashboard):
             lint_query(query, dashboard, project, lambda text, query=query, say=say: say(f"{query.owner}: {text}"))
@@ -105,6 +106,8 @@ def lint_panels(dashboard, project, say):
             here(f"type {kind!r} is not in use here; known: {', '.join(sorted(PANEL_TYPES))}")
         if not panel.get("title"):
             here("has no title")
+        elif "$" in panel["title"]:
+            here("its title has a variable, which pictures and links show raw: name it in words")
         if kind == "row":
             if panel.get("panels") and not panel.get("collapsed"):
                 here("holds panels although it is not collapsed: Grafana would lose them")
@@ -170,6 +173,9 @@ def lint_fields(panel, say):
             say("thresholds: the first step, and only it, has the value null")
         elif any(low >= high for low, high in zip(values[1:], values[2:])):
             say(f"thresholds do not ascend: {values[1:]}")
+    whole = defaults.get("decimals") == 0 and "max" not in defaults
+    if panel.get("type") in ("timeseries", "barchart") and defaults.get("unit") in ("percent", "percentunit") and whole:
+        say("an axis of percents without decimals and without a max may read 0 %, 0 %, 0 %: drop decimals")
     if panel.get("type") == "timeseries" and defaults.get("custom", {}).get("spanNulls") is not False:
         say("custom.spanNulls must be false: a gap is information")
 
@@ -197,6 +203,22 @@ def lint_grid(dashboard, say):
                 if x < ox + ow and ox < x + w and y < oy + oh and oy < y + h:
                     say(f"{name_of(panel)} overlaps {name_of(other)}")
             placed.append((panel, (x, y, w, h)))
+        lint_holes(placed, say)
+
+
+def lint_holes(placed, say):
+    """Every line of panels reaches the right edge, and its panels are equally high."""
+    lines = {}
+    for panel, (_, y, w, h) in placed:
+        lines.setdefault(y, []).append((panel, w, h))
+    for line in lines.values():
+        panel, _, high = line[0]
+        width = sum(w for _, w, _ in line)
+        if width < 24:
+            say(f"{name_of(panel)}: its line ends at column {width} of 24")
+        for other, _, h in line:
+            if h != high:
+                say(f"{name_of(other)}: is {h} high, and {name_of(panel)} beside it {high}")
 
 
 def lint_variables(dashboard, project, say):
@@ -300,6 +322,15 @@ def lint_reasons(project, dashboards, say):
         for owner in source.may_be_empty:
             if not owner.startswith("annotation ") and (source.uid, owner) not in owners:
                 say(f"{source.uid}: may_be_empty of {owner!r}, which has no query")
+
+
+def lint_fresh(dashboard, say):
+    """A mart that lacks messages is not simply green."""
+    for query in queries_of(dashboard):
+        text = query.target.get("rawSql", "")
+        shown = json.dumps((query.panel or {}).get("fieldConfig", {}))
+        if '"text": "fresh"' in shown and "missing" not in text:
+            say(f"{query.owner}: shows fresh in green and never looks at missing")
 
 
 def lint_alerts(project, dashboards, say):

@@ -192,7 +192,8 @@ def custom_and_options(panel, kind):
             "barWidth": 0.8,
             "groupWidth": 0.8,
             "xTickLabelRotation": 0,
-            "xTickLabelSpacing": 0,
+            # Names that would overlap are left out; Grafana shows them when the mouse is there.
+            "xTickLabelSpacing": 0 if panel.get("horizontal") else 100,
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "none"},
         }

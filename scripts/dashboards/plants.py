@@ -60,6 +60,29 @@ def overlap(dashboard):
     other["gridPos"] = dict(one["gridPos"])
 
 
+def short_line(dashboard):
+    places = [p["gridPos"] for p in panels_of(dashboard) if p["type"] != "row"]
+    next(place for place in places if place["x"] > 0 and place["x"] + place["w"] == 24)["w"] -= 1
+
+
+def uneven_line(dashboard):
+    next(p["gridPos"] for p in panels_of(dashboard) if p["type"] != "row" and p["gridPos"]["x"] > 0)["h"] -= 1
+
+
+def blind_to_missing(dashboard):
+    for query in queries_of(dashboard):
+        if "missing" in query.target.get("rawSql", "") and '"text": "fresh"' in str(query.panel).replace("'", '"'):
+            query.target["rawSql"] = query.target["rawSql"].replace("missing", "absent")
+            return
+    raise LookupError("no panel that shows fresh")
+
+
+def whole_percents(dashboard):
+    found = defaults(dashboard, "timeseries")
+    found.pop("max", None)
+    found.update(unit="percentunit", decimals=0)
+
+
 def same_ref(dashboard):
     target, where = first(dashboard, "prometheus")
     where["targets"].append(dict(target))
@@ -135,6 +158,11 @@ STATIC = [
     ("unknown panel type", lambda d: panel(d).update(type="graph"), "type 'graph' is not in use"),
     ("panels in an open row", row_with_panels, "holds panels although"),
     ("overlapping panels", overlap, "overlaps"),
+    ("line that ends before the edge", short_line, "its line ends at column 23"),
+    ("panels of unequal height", uneven_line, "beside it"),
+    ("variable in a title", lambda d: panel(d).update(title="Month $mes"), "its title has a variable"),
+    ("axis of whole percents", whole_percents, "0 %, 0 %, 0 %"),
+    ("fresh without a look at missing", blind_to_missing, "never looks at missing"),
     ("panel outside the grid", lambda d: panel(d)["gridPos"].update(x=23, w=4), "inside 24 columns"),
     ("panel id twice", lambda d: d["panels"][1].update(id=d["panels"][0]["id"]), "panel id"),
     ("panel title twice", lambda d: d["panels"][2].update(title=d["panels"][1]["title"]), "panel title"),

@@ -5,7 +5,7 @@ import math
 import re
 from html import escape
 
-from .values import COLOURS, PALETTE, cell, legend, mapped, nice, shown, threshold_colour
+from .values import COLOURS, PALETTE, cell, legend, mapped, nice, seconds, shown, threshold_colour
 
 TEXT, DIM, GRID = COLOURS["text"], "#8e8e99", "#2c3036"
 MAX_SERIES = 8
@@ -137,8 +137,10 @@ class Panel:
         for step in range(3):
             at = y + h - h * step / 2
             made.append(f'<path d="M{x:.0f} {at:.0f}h{w:.0f}" stroke="{GRID}"/>')
-            made.append(label(x - 5, at + 3, shown(top * step / 2, self.unit, None, self.now), 9, DIM, "end"))
-        made.append(label(x, y + h + 11, f"{since:.0f} min ago", 9, DIM))
+            # As many decimals as it takes to tell the steps apart.
+            decimals = 2 if self.unit == "percentunit" and top < 0.04 else None
+            made.append(label(x - 5, at + 3, shown(top * step / 2, self.unit, decimals, self.now), 9, DIM, "end"))
+        made.append(label(x, y + h + 11, seconds(since * 60, 0) + " ago", 9, DIM))
         made.append(label(x + w, y + h + 11, "now", 9, DIM, "end"))
         return made
 

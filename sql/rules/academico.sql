@@ -2,16 +2,20 @@
 -- listed here is switched off (rules keep their history) or removed (marts).
 
 delete from core.mart_refresh_log l using core.marts m where l.mart = m.mart and m.domain = 'academico'
-    and m.mart not in ('marts.kpi_grupo', 'marts.kpi_materia', 'marts.materia_periodo_stats', 'marts.ranking_maestros', 'marts.alumnos_en_riesgo');
+    and m.mart not in ('marts.kpi_grupo', 'marts.kpi_materia', 'marts.materia_periodo_stats', 'marts.ranking_maestros', 'marts.alumnos_en_riesgo',
+    'marts.kpi_alumno', 'marts.distribucion_calificaciones');
 delete from core.marts where domain = 'academico'
-    and mart not in ('marts.kpi_grupo', 'marts.kpi_materia', 'marts.materia_periodo_stats', 'marts.ranking_maestros', 'marts.alumnos_en_riesgo');
+    and mart not in ('marts.kpi_grupo', 'marts.kpi_materia', 'marts.materia_periodo_stats', 'marts.ranking_maestros', 'marts.alumnos_en_riesgo',
+    'marts.kpi_alumno', 'marts.distribucion_calificaciones');
 
 insert into core.marts (mart, domain, kind, position, depends_on, objective) values
 ('marts.kpi_materia', 'academico', 'materialized', 1, '{academico.materias,academico.grupos,academico.calificaciones}', '1 minute'),
 ('marts.kpi_grupo', 'academico', 'view', 2, '{academico.grupos,academico.materias,academico.maestros,academico.inscripciones,academico.calificaciones}', '1 minute'),
 ('marts.materia_periodo_stats', 'academico', 'view', 3, '{academico.grupos,academico.materias,academico.calificaciones}', '1 minute'),
 ('marts.ranking_maestros', 'academico', 'view', 4, '{academico.maestros,academico.grupos,academico.calificaciones}', '1 minute'),
-('marts.alumnos_en_riesgo', 'academico', 'view', 5, '{academico.alumnos,academico.grupos,academico.calificaciones}', '1 minute')
+('marts.alumnos_en_riesgo', 'academico', 'view', 5, '{academico.alumnos,academico.grupos,academico.calificaciones}', '1 minute'),
+('marts.kpi_alumno', 'academico', 'view', 6, '{academico.alumnos,academico.grupos,academico.inscripciones,academico.calificaciones}', '1 minute'),
+('marts.distribucion_calificaciones', 'academico', 'view', 7, '{academico.materias,academico.grupos,academico.calificaciones}', '1 minute')
 on conflict (mart) do update set domain = excluded.domain, kind = excluded.kind, position = excluded.position,
     depends_on = excluded.depends_on, objective = excluded.objective;
 

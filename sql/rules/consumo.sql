@@ -7,11 +7,13 @@
 delete from core.mart_refresh_log l using core.marts m where l.mart = m.mart and m.domain = 'consumo'
     and m.mart not in ('marts.consumo_diario', 'marts.consumo_mensual', 'marts.consumo_franjas', 'marts.consumo_score_mensual', 'marts.consumo_top_clientes',
     'marts.consumo_tipos_anomalia', 'marts.consumo_anomalias', 'marts.consumo_horario', 'marts.consumo_mes_contra_mes',
-    'marts.consumo_mapa_calor', 'marts.consumo_resumen', 'marts.consumo_deteccion');
+    'marts.consumo_mapa_calor', 'marts.consumo_resumen', 'marts.consumo_deteccion', 'marts.consumo_clientes',
+    'marts.consumo_distribucion', 'marts.consumo_anomalias_retiradas');
 delete from core.marts where domain = 'consumo'
     and mart not in ('marts.consumo_diario', 'marts.consumo_mensual', 'marts.consumo_franjas', 'marts.consumo_score_mensual', 'marts.consumo_top_clientes',
     'marts.consumo_tipos_anomalia', 'marts.consumo_anomalias', 'marts.consumo_horario', 'marts.consumo_mes_contra_mes',
-    'marts.consumo_mapa_calor', 'marts.consumo_resumen', 'marts.consumo_deteccion');
+    'marts.consumo_mapa_calor', 'marts.consumo_resumen', 'marts.consumo_deteccion', 'marts.consumo_clientes',
+    'marts.consumo_distribucion', 'marts.consumo_anomalias_retiradas');
 
 insert into core.marts (mart, domain, kind, position, depends_on, objective) values
 ('marts.consumo_diario', 'consumo', 'view', 1, '{consumo.lecturas,consumo.clientes}', '1 minute'),
@@ -25,7 +27,10 @@ insert into core.marts (mart, domain, kind, position, depends_on, objective) val
 ('marts.consumo_mes_contra_mes', 'consumo', 'view', 9, '{consumo.lecturas,consumo.clientes}', '1 minute'),
 ('marts.consumo_mapa_calor', 'consumo', 'view', 10, '{consumo.lecturas,consumo.clientes}', '1 minute'),
 ('marts.consumo_resumen', 'consumo', 'view', 11, '{consumo.lecturas,consumo.clientes}', '1 minute'),
-('marts.consumo_deteccion', 'consumo', 'view', 12, '{consumo.lecturas,consumo.clientes}', '1 minute')
+('marts.consumo_deteccion', 'consumo', 'view', 12, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_clientes', 'consumo', 'view', 13, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_distribucion', 'consumo', 'view', 14, '{consumo.lecturas,consumo.clientes}', '1 minute'),
+('marts.consumo_anomalias_retiradas', 'consumo', 'view', 15, '{consumo.lecturas,consumo.clientes}', '1 minute')
 on conflict (mart) do update set domain = excluded.domain, kind = excluded.kind, position = excluded.position,
     depends_on = excluded.depends_on, objective = excluded.objective;
 
@@ -35,7 +40,9 @@ insert into core.derived_tables (table_name, core_table) values
 ('consumo.dias', 'consumo.lecturas'),
 ('consumo.dias', 'consumo.clientes'),
 ('consumo.anomalias', 'consumo.lecturas'),
-('consumo.anomalias', 'consumo.clientes');
+('consumo.anomalias', 'consumo.clientes'),
+('consumo.retiradas', 'consumo.lecturas'),
+('consumo.retiradas', 'consumo.clientes');
 
 -- Marts read days, so readings may leave when no correction is to be expected any more.
 delete from core.lifecycle_policies where domain = 'consumo' and table_name not in ('consumo.lecturas');

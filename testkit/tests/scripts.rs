@@ -200,3 +200,57 @@ fn the_environment_of_an_installation_names_its_own_worker_and_its_archive() {
     assert_eq!(archive, "s3://bucket/prefix");
     assert_eq!(after.expect("a second start"), (http, worker, archive));
 }
+
+/// One line a step; what a step says stays in the log until the step fails.
+#[test]
+fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
+    let folder = Folder::new();
+    let program = |file: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = folder.write(file, format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    for name in ["bootstrap.sh", "lib.sh"] {
+        let text = std::fs::read(root().join("scripts").join(name)).unwrap();
+        folder.write(&format!("checkout/scripts/{name}"), text);
+    }
+    program(
+        "checkout/scripts/services.sh",
+        "[ \"$1\" = install ] && echo 'many packages' && exit; echo 'no room on the disk' >&2; exit 1",
+    );
+    for name in ["cargo", "cc"] {
+        program(&format!("bin/{name}"), "exit 0");
+    }
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", folder.0.join("bin").display());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new("bash");
+        command.arg(folder.0.join("checkout/scripts/bootstrap.sh"));
+        error_of(&command.args(arguments).env("PATH", &path).output().unwrap())
+    };
+
+    let said = run(&["--native"]);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("packages ") && lines[0].contains("ok ("),
+        "{said}"
+    );
+    assert!(
+        lines[1].starts_with("servers ") && lines[1].ends_with("FAILED"),
+        "{said}"
+    );
+    assert!(said.contains("no room on the disk"), "{said}");
+    assert!(
+        said.contains("servers failed. All that was said: .acequia/bootstrap.log"),
+        "{said}"
+    );
+    let log = std::fs::read_to_string(folder.0.join("checkout/.acequia/bootstrap.log")).unwrap();
+    assert!(
+        log.contains("many packages") && log.contains("no room on the disk"),
+        "{log}"
+    );
+
+    let said = run(&["--native", "--verbose"]);
+    assert!(said.contains("no room on the disk"), "{said}");
+    assert!(said.contains("--- packages: ok ("), "{said}");
+}

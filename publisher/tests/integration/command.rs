@@ -445,3 +445,78 @@ async fn messages_are_sent_though_nobody_can_read_the_report() {
         assert_eq!(broker.drain("all").await.len(), confirmed);
     }
 }
+
+/// A file that was sent in part: what is missing is in a file of its own, with its lines as they were.
+#[tokio::test]
+async fn what_the_broker_does_not_have_is_kept_and_can_be_sent() {
+    let broker = Broker::start().await;
+    let entities = &domain().entities;
+    let key = |place: usize| format!("{}.{}", domain().name, entities[place].name);
+    broker.bind("all", &[&key(0)]).await;
+    let line = |place: usize| format!("{{ \"entity\": \"{}\" }}", entities[place].name);
+    let (file, rejects) = (temporary("whole.ndjson"), temporary("rejects.ndjson"));
+    std::fs::write(&file, format!("{}\nno json\n{}\n", line(0), line(1))).unwrap();
+    let send = |path: &std::path::Path, extra: &[&str]| {
+        let mut command = publisher(&["send", path.to_str().unwrap(), "--attempts", "1", "--json"]);
+        command.args(extra).env("AMQP_URL", broker.url());
+        command
+    };
+
+    let keep = ["--rejects", rejects.to_str().unwrap()];
+    let sent = run(send(&file, &keep)).await;
+    assert_eq!(sent.status.code(), Some(1), "{}", stderr(&sent));
+    let result: serde_json::Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(
+        (&result["confirmed"], &result["failed"]),
+        (&1.into(), &1.into()),
+        "{result}"
+    );
+    assert_eq!(result["failures"][0]["line"], 3, "{result}");
+    assert_eq!(
+        (&result["bad_lines"], &result["last_line"]),
+        (&1.into(), &3.into()),
+        "{result}"
+    );
+    assert_eq!(result["first_bad_lines"][0]["line"], 2, "{result}");
+    let reason = result["first_bad_lines"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no JSON"), "{reason}");
+    let kept = std::fs::read_to_string(&rejects).unwrap();
+    let mut lines: Vec<_> = kept.lines().collect();
+    lines.sort_unstable();
+    let mut expected = ["no json".to_owned(), line(1)];
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(&rejects).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "messages may hold personal data");
+
+    // Mended: the line that was none goes, the rest has a queue now.
+    broker.bind("all", &[&key(1)]).await;
+    std::fs::write(&rejects, kept.replace("no json\n", "")).unwrap();
+    let sent = run(send(&rejects, &[])).await;
+    assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
+    let sent = run(send(&file, &["--from-line", "3"])).await;
+    assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
+    assert_eq!(broker.drain("all").await.len(), 3);
+    std::fs::remove_file(file).unwrap();
+    std::fs::remove_file(rejects).unwrap();
+}
+
+#[tokio::test]
+async fn the_schema_of_an_entity_is_printed() {
+    let entity = &domain().entities[0];
+    let name = format!("{}.{}", entity.domain, entity.name);
+    let one = run(publisher(&["schema", &name])).await;
+    assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
+    let one: serde_json::Value = serde_json::from_slice(&one.stdout).unwrap();
+    assert_eq!(one, acequia_contracts::schema(entity));
+    let all = run(publisher(&["schema"])).await;
+    let all: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
+    let entities = acequia_contracts::catalog()
+        .iter()
+        .flat_map(|domain| &domain.entities);
+    assert_eq!(all.as_object().unwrap().len(), entities.count());
+    assert_eq!(all[&name], one);
+    let unknown = run(publisher(&["schema", "nothing.such"])).await;
+    assert_eq!(unknown.status.code(), Some(2));
+}

@@ -2,7 +2,8 @@
 
 create materialized view marts.kpi_materia as
 select m.id as id_materia, m.nombre, round(avg(c.calificacion), 2) as promedio,
-       round(count(*) filter (where c.calificacion >= 6)::numeric / nullif(count(c.calificacion), 0), 4) as tasa_aprob
+       round(count(*) filter (where c.calificacion >= 6)::numeric / nullif(count(c.calificacion), 0), 4) as tasa_aprob,
+       count(c.calificacion) as n
 from academico.materias m
 left join academico.grupos g on g.id_materia = m.id
 left join academico.calificaciones c on c.id_grupo = g.id
@@ -13,3 +14,4 @@ comment on column marts.kpi_materia.id_materia is 'Subject';
 comment on column marts.kpi_materia.nombre is 'Name';
 comment on column marts.kpi_materia.promedio is 'Average mark, two decimals; null without marks';
 comment on column marts.kpi_materia.tasa_aprob is 'Share of marks of 6 or more, 0 to 1, four decimals; null without marks';
+comment on column marts.kpi_materia.n is 'Number of marks behind the average and the rate';

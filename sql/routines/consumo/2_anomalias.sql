@@ -33,6 +33,17 @@ gone as (
     where a.propietario_id = g.propietario_id and a.modo = p_modo and a.instante = g.instante and a.ambito = g.ambito
     returning a.*
 ),
+-- What was shown stays visible as taken back.
+taken_back as (
+    insert into consumo.retiradas as r (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score, severidad,
+        detectada_at)
+    select g.propietario_id, g.modo, g.instante, g.ambito, g.fecha, g.hora, g.consumo_kwh, g.tipos, g.score, g.severidad, g.detectada_at
+    from gone g
+    join consumo.modos m on m.modo = g.modo and m.principal
+    on conflict (propietario_id, modo, instante, ambito) do update
+    set fecha = excluded.fecha, hora = excluded.hora, consumo_kwh = excluded.consumo_kwh, tipos = excluded.tipos,
+        score = excluded.score, severidad = excluded.severidad, detectada_at = excluded.detectada_at, retirada_at = clock_timestamp()
+),
 -- What is as it was is left alone: judging twice has no second effect, and locks nothing.
 kept as (
     insert into consumo.anomalias as a (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score,
@@ -64,4 +75,4 @@ from (
 join consumo.modos m on m.modo = t.modo and m.avisa;
 end
 $$;
-comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; what differs goes to core.outbox if the way of judging alerts';
+comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; what differs goes to core.outbox if the way of judging alerts, and what is gone to consumo.retiradas';

@@ -60,7 +60,8 @@ select d.propietario_id, d.mes, to_char(d.mes, 'YYYY-MM') as mes_str, c.distrito
        round(d.punta_suma / 1000.0 / nullif(d.punta_n, 0), 3) as consumo_punta_promedio,
        round((d.suma - d.noche_suma - d.punta_suma) / 1000.0 / nullif(d.num_registros - d.noche_n - d.punta_n, 0), 3) as consumo_valle_promedio,
        d.sospechosas > 0 as tiene_comportamiento_sospechoso, d.dias, now() as timestamp,
-       (least((d.mes + interval '1 month')::date - 1, greatest(u.fecha - 1, d.ultima)) - greatest(p.fecha, d.mes) + 1 - d.dias)::int as dias_sin_lectura
+       (least((d.mes + interval '1 month')::date - 1, greatest(u.fecha - 1, d.ultima)) - greatest(p.fecha, d.mes) + 1 - d.dias)::int as dias_sin_lectura,
+       d.noche_n as noche_lecturas, d.punta_n as punta_lecturas, d.num_registros - d.noche_n - d.punta_n as valle_lecturas
 from (
     select x.propietario_id, date_trunc('month', x.fecha::timestamp)::date as mes, sum(x.n) as num_registros, count(*) as dias,
            sum(x.suma) as suma, sum(x.cuadrados) as cuadrados, min(x.minimo) as minimo, max(x.maximo) as maximo,
@@ -105,22 +106,28 @@ comment on column marts.consumo_mensual.tiene_comportamiento_sospechoso is 'Whet
 comment on column marts.consumo_mensual.dias is 'Days with a reading';
 comment on column marts.consumo_mensual.timestamp is 'When it was computed: now';
 comment on column marts.consumo_mensual.dias_sin_lectura is 'Days without any reading, from the first reading of the client on, as far as they are over';
+comment on column marts.consumo_mensual.noche_lecturas is 'Readings behind consumo_noche_promedio';
+comment on column marts.consumo_mensual.punta_lecturas is 'Readings behind consumo_punta_promedio';
+comment on column marts.consumo_mensual.valle_lecturas is 'Readings behind consumo_valle_promedio';
 
 create or replace view marts.consumo_franjas as
-select m.propietario_id, m.mes, f.franja, f.consumo_promedio
+select m.propietario_id, m.mes, f.franja, f.consumo_promedio, f.lecturas
 from marts.consumo_mensual m
 cross join lateral (
-    values ('noche', m.consumo_noche_promedio), ('valle', m.consumo_valle_promedio), ('punta', m.consumo_punta_promedio)
-) as f (franja, consumo_promedio);
+    values ('noche', m.consumo_noche_promedio, m.noche_lecturas), ('valle', m.consumo_valle_promedio, m.valle_lecturas),
+        ('punta', m.consumo_punta_promedio, m.punta_lecturas)
+) as f (franja, consumo_promedio, lecturas);
 comment on view marts.consumo_franjas is 'Each month of each client by time slot: night, valley, peak';
 comment on column marts.consumo_franjas.propietario_id is 'Client';
 comment on column marts.consumo_franjas.mes is 'First day of the month';
 comment on column marts.consumo_franjas.franja is 'noche (0 to 5 and 23 h), punta (18 to 22 h) or valle';
-comment on column marts.consumo_franjas.consumo_promedio is 'Mean hour of the slot, kWh';
+comment on column marts.consumo_franjas.consumo_promedio is 'Mean hour of the slot, kWh; null without readings in it';
+comment on column marts.consumo_franjas.lecturas is 'Readings behind the mean';
 
 create or replace view marts.consumo_score_mensual as
 select m.propietario_id, m.mes, m.anomalias_detectadas, m.avg_score_anomalia, m.max_score_anomalia,
-       case when m.max_score_anomalia >= 0.66 then 'alto' when m.max_score_anomalia >= 0.33 then 'medio' else 'bajo' end as banda
+       case when m.max_score_anomalia >= 0.66 then 'alto' when m.max_score_anomalia >= 0.33 then 'medio' else 'bajo' end as banda,
+       m.num_registros as lecturas
 from marts.consumo_mensual m;
 comment on view marts.consumo_score_mensual is 'Anomaly score of each client and month, with its band';
 comment on column marts.consumo_score_mensual.propietario_id is 'Client';
@@ -129,6 +136,7 @@ comment on column marts.consumo_score_mensual.anomalias_detectadas is 'Anomalies
 comment on column marts.consumo_score_mensual.avg_score_anomalia is 'Sum of the scores by the number of readings';
 comment on column marts.consumo_score_mensual.max_score_anomalia is 'Highest score';
 comment on column marts.consumo_score_mensual.banda is 'bajo, medio from 0.33, alto from 0.66, by the highest score';
+comment on column marts.consumo_score_mensual.lecturas is 'Readings of the month: what avg_score_anomalia divides by';
 
 create or replace view marts.consumo_top_clientes as
 select a.propietario_id, c.nombre, c.distrito, count(*) as total_anomalias,

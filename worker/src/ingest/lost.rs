@@ -105,6 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_reason_stands_in_its_runbook() {
+        let page = include_str!("../../../docs/runbooks/AcequiaConsumingInterrupted.md");
+        for reason in Lost::REASONS {
+            assert!(page.contains(&format!("*{reason}*")), "{reason}");
+        }
+    }
+
+    #[test]
     fn a_reason_is_found_under_what_was_said_on_top_of_it() {
         let of = |error: anyhow::Error| Lost::reason(&error);
         assert_eq!(of(Lost::Starved.into()), "starved");

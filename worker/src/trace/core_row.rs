@@ -39,8 +39,12 @@ pub struct Mart {
     pub kind: String,
     /// Last refresh; the present for a view.
     pub refreshed_at: Option<DateTime<Utc>>,
-    /// Whether it was refreshed since the version came into the core.
+    /// Whether it was refreshed since the version came into the core, and has a row of the key where
+    /// its rows are by that key.
     pub shows_it: bool,
+    /// Whether it has a row of the key; null when its rows are not by that key: a sum, an average.
+    #[sqlx(default)]
+    pub has_row: Option<bool>,
 }
 
 #[derive(FromRow)]
@@ -96,7 +100,7 @@ pub async fn find(
         event_at: row.event_at,
         batch_id: row.batch_id,
         in_core_by: row.in_core_by,
-        marts: marts(connection, entity, row.in_core_by).await?,
+        marts: marts(connection, entity, key, row.in_core_by).await?,
         values: values
             .then(|| RawValue::from_string(row.columns).ok())
             .flatten(),
@@ -191,11 +195,58 @@ order by s.position, s.mart";
 async fn marts(
     connection: &mut PgConnection,
     entity: &Entity,
+    key: &[String],
     in_core_by: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Vec<Mart>> {
-    sqlx::query_as(MARTS)
+    let mut marts: Vec<Mart> = sqlx::query_as(MARTS)
         .bind(entity.core)
         .bind(in_core_by)
-        .fetch_all(connection)
-        .await
+        .fetch_all(&mut *connection)
+        .await?;
+    for mart in &mut marts {
+        mart.has_row = has_row(connection, entity, key, &mart.mart).await?;
+        mart.shows_it &= mart.has_row != Some(false);
+    }
+    Ok(marts)
+}
+
+/// The mart's columns that are named as a column of the key, quoted.
+const MART_COLUMNS: &str = "
+select a.attname::text, quote_ident(a.attname)
+from pg_attribute a
+where a.attrelid = to_regclass($1) and a.attname = any ($2) and a.attnum > 0 and not a.attisdropped";
+
+/// Whether a mart has a row of the key; none when a column of the key is missing in it.
+async fn has_row(
+    connection: &mut PgConnection,
+    entity: &Entity,
+    key: &[String],
+    mart: &str,
+) -> sqlx::Result<Option<bool>> {
+    let columns: Vec<(String, String)> = sqlx::query_as(MART_COLUMNS)
+        .bind(mart)
+        .bind(entity.key)
+        .fetch_all(&mut *connection)
+        .await?;
+    if columns.len() < entity.key.len() {
+        return Ok(None);
+    }
+    let conditions: Vec<_> = (1..)
+        .zip(entity.key)
+        .filter_map(|(number, name)| {
+            let (_, quoted) = columns.iter().find(|(column, _)| column == name)?;
+            let kind = entity.columns.iter().find(|column| column.name == *name)?;
+            Some(format!("m.{quoted} = ${number}::{}", kind.kind.sql()))
+        })
+        .collect();
+    // The mart's name stands in core.marts, which worker migrate writes.
+    let statement = format!(
+        "select exists (select from {mart} m where {})",
+        conditions.join(" and ")
+    );
+    let mut query = sqlx::query_scalar(AssertSqlSafe(statement));
+    for part in key {
+        query = query.bind(part);
+    }
+    query.fetch_one(connection).await.map(Some)
 }

@@ -230,13 +230,20 @@ fn in_core(line: &mut Timeline, core: &CoreRow, own: bool) {
         kind,
         refreshed_at,
         shows_it,
+        has_row,
     } in &core.marts
     {
-        match (kind.as_str(), shows_it) {
-            ("view", _) => line.add(None, "mart", format!("{mart} shows it, it is a view")),
-            (_, true) => line.add(*refreshed_at, "mart", format!("{mart} refreshed, shows it")),
-            (_, false) => line.add(*refreshed_at, "mart", format!("{mart} not refreshed since")),
-        }
+        let (since, reads) = match kind.as_str() {
+            "view" => (None, "reads it live"),
+            _ => (*refreshed_at, "was refreshed since"),
+        };
+        let text = match (shows_it, has_row) {
+            (true, Some(_)) => format!("{mart} {reads}, shows its row"),
+            (true, None) => format!("{mart} {reads}, counts it"),
+            (false, Some(false)) => format!("{mart} has no row of it"),
+            (false, _) => format!("{mart} not refreshed since"),
+        };
+        line.add(since, "mart", text);
     }
 }
 

@@ -13,7 +13,8 @@ use sqlx::{AssertSqlSafe, Column, Connection, FromRow, PgConnection, Row};
 use uuid::Uuid;
 
 use crate::oracle::{
-    AlumnoEnRiesgo, Core, KpiGrupo, KpiMateria, MateriaPeriodo, Oracle, RankingMaestro,
+    AlumnoEnRiesgo, Core, KpiAlumno, KpiGrupo, KpiMateria, MateriaPeriodo, Oracle, RankingMaestro,
+    Tramo,
 };
 use crate::permutations::{Feed, Sent, demo, publish};
 use crate::support::Platform;
@@ -96,6 +97,12 @@ pub async fn compare_marts(connection: &mut PgConnection, core: &Core) -> Result
     let order = |row: &AlumnoEnRiesgo| (row.periodo.clone(), row.promedio);
     let key = |row: &AlumnoEnRiesgo| (row.periodo.clone(), row.id_alumno);
     compare(connection, rows, core.alumnos_en_riesgo(), key, order).await?;
+    let rows = "select * from marts.kpi_alumno";
+    let key = |row: &KpiAlumno| row.id_alumno;
+    compare(connection, rows, core.kpi_alumno(), key, |_| ()).await?;
+    let rows = "select * from marts.distribucion_calificaciones";
+    let key = |row: &Tramo| (row.periodo.clone(), row.id_materia, row.desde);
+    compare(connection, rows, core.distribucion(), key, |_| ()).await?;
 
     let periods: BTreeSet<_> = core.grupos.iter().map(|grupo| &grupo.periodo).collect();
     for periodo in periods {
@@ -250,29 +257,29 @@ async fn marts_of_an_empty_core_are_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn columns_have_the_names_and_the_order_of_the_reference() {
+async fn columns_have_the_names_and_the_order_of_the_reference_and_the_count_after_them() {
     let demo = Demo::new().await;
     let mut analyst = demo.analyst().await;
     for (mart, columns) in [
         (
             "marts.kpi_grupo",
-            "id_grupo, periodo, materia, profesor, alumnos_inscritos, promedio",
+            "id_grupo, periodo, materia, profesor, alumnos_inscritos, promedio, n",
         ),
         (
             "marts.kpi_materia",
-            "id_materia, nombre, promedio, tasa_aprob",
+            "id_materia, nombre, promedio, tasa_aprob, n",
         ),
         (
             "marts.materia_periodo_stats",
-            "periodo, id_materia, materia, promedio, tasa_aprob",
+            "periodo, id_materia, materia, promedio, tasa_aprob, n",
         ),
         (
             "marts.top_materias('2024A', 10)",
-            "periodo, id_materia, materia, promedio, tasa_aprob",
+            "periodo, id_materia, materia, promedio, tasa_aprob, n",
         ),
         (
             "marts.top_materias(periodo_in => '2024A', n => 1)",
-            "periodo, id_materia, materia, promedio, tasa_aprob",
+            "periodo, id_materia, materia, promedio, tasa_aprob, n",
         ),
         (
             "marts.ranking_maestros",
@@ -280,7 +287,7 @@ async fn columns_have_the_names_and_the_order_of_the_reference() {
         ),
         (
             "marts.alumnos_en_riesgo",
-            "periodo, id_alumno, nombre, promedio",
+            "periodo, id_alumno, nombre, promedio, n",
         ),
     ] {
         let query = format!("select * from {mart} limit 1");
@@ -455,6 +462,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
             nombre: "Materia 1".to_owned(),
             promedio: Some(promedio.parse().unwrap()),
             tasa_aprob: Some(passed.parse().unwrap()),
+            n: 1,
         };
         let mart = "select * from marts.kpi_materia";
         let begun = std::time::Instant::now();
@@ -482,7 +490,7 @@ async fn a_running_worker_refreshes_the_mart_of_subjects_by_itself() {
             .fetch_all(&mut analyst)
             .await
             .unwrap();
-    assert_eq!(others, ["fresh"; 5]);
+    assert_eq!(others, ["fresh"; 7]);
     // Nothing changes, nothing is refreshed.
     let mut owner = platform.connect().await;
     let refreshes = "select count(*) from core.mart_refresh_log";

@@ -363,6 +363,7 @@ pub struct KpiGrupo {
     pub profesor: String,
     pub alumnos_inscritos: i64,
     pub promedio: Option<Decimal>,
+    pub n: i64,
 }
 
 /// `marts.kpi_materia`: one row per subject.
@@ -372,6 +373,7 @@ pub struct KpiMateria {
     pub nombre: String,
     pub promedio: Option<Decimal>,
     pub tasa_aprob: Option<Decimal>,
+    pub n: i64,
 }
 
 /// `marts.materia_periodo_stats` and `marts.top_materias`: one row per period and subject.
@@ -382,6 +384,7 @@ pub struct MateriaPeriodo {
     pub materia: String,
     pub promedio: Option<Decimal>,
     pub tasa_aprob: Option<Decimal>,
+    pub n: i64,
 }
 
 /// `marts.ranking_maestros`: one row per teacher with enough marks.
@@ -400,6 +403,38 @@ pub struct AlumnoEnRiesgo {
     pub id_alumno: i32,
     pub nombre: String,
     pub promedio: Decimal,
+    pub n: i64,
+}
+
+/// `marts.kpi_alumno`: one row per student.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct KpiAlumno {
+    pub id_alumno: i32,
+    pub nombre: String,
+    pub edad: Option<i32>,
+    pub genero: String,
+    pub grupos_inscritos: i64,
+    pub promedio: Option<Decimal>,
+    pub tasa_aprob: Option<Decimal>,
+    pub n: i64,
+    pub reprobadas: i64,
+    pub minima: Option<Decimal>,
+    pub maxima: Option<Decimal>,
+    pub ultimo_periodo: Option<String>,
+    pub periodos: i64,
+    pub periodos_en_riesgo: i64,
+}
+
+/// `marts.distribucion_calificaciones`: ten rows per period and subject with a mark.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct Tramo {
+    pub periodo: String,
+    pub id_materia: i32,
+    pub materia: String,
+    pub desde: i32,
+    pub hasta: i32,
+    pub n: i64,
+    pub proporcion: Decimal,
 }
 
 const PASS_MARK: Decimal = Decimal::from_parts(6, 0, 0, false, 0);
@@ -474,13 +509,15 @@ impl Core {
             let enrolled = self.inscripciones.iter();
             let enrolled = enrolled.filter(|inscripcion| inscripcion.id_grupo == grupo.id);
             let students: BTreeSet<i32> = enrolled.map(|row| row.id_alumno).collect();
+            let marks = heaps.remove(&grupo.id).unwrap_or_default();
             KpiGrupo {
                 id_grupo: grupo.id,
                 periodo: grupo.periodo.clone(),
                 materia: self.materia(grupo.id_materia).to_owned(),
                 profesor: self.maestro(grupo.id_maestro).to_owned(),
                 alumnos_inscritos: i64::try_from(students.len()).unwrap(),
-                promedio: heaps.remove(&grupo.id).unwrap_or_default().rounded_mean(),
+                promedio: marks.rounded_mean(),
+                n: marks.count(),
             }
         };
         self.grupos.iter().map(of_grupo).collect()
@@ -496,6 +533,7 @@ impl Core {
                 nombre: materia.nombre.clone(),
                 promedio: marks.rounded_mean(),
                 tasa_aprob: marks.pass_rate(),
+                n: marks.count(),
             }
         };
         self.materias.iter().map(of_materia).collect()
@@ -518,6 +556,7 @@ impl Core {
                 materia: self.materia(id_materia).to_owned(),
                 promedio: marks.rounded_mean(),
                 tasa_aprob: marks.pass_rate(),
+                n: marks.count(),
             }
         };
         pairs.into_iter().map(of_pair).collect()
@@ -565,9 +604,72 @@ impl Core {
                 id_alumno,
                 nombre: names[&id_alumno].to_owned(),
                 promedio: marks.rounded_mean().unwrap(),
+                n: marks.count(),
             })
             .collect();
         rows.sort_by(|a, b| (&a.periodo, a.promedio).cmp(&(&b.periodo, b.promedio)));
+        rows
+    }
+
+    /// By student.
+    pub fn kpi_alumno(&self) -> Vec<KpiAlumno> {
+        let mut heaps = self.heaps(|alumno, _| alumno);
+        let periods = self.heaps(|alumno, grupo| (alumno, grupo.periodo.clone()));
+        let of_alumno = |alumno: &Alumno| {
+            let marks = heaps.remove(&alumno.id).unwrap_or_default();
+            let enrolled = self.inscripciones.iter();
+            let enrolled = enrolled.filter(|row| row.id_alumno == alumno.id);
+            let groups: BTreeSet<i32> = enrolled.map(|row| row.id_grupo).collect();
+            let count = |count: usize| i64::try_from(count).unwrap();
+            let periods: Vec<_> = periods
+                .iter()
+                .filter(|((id, _), _)| *id == alumno.id)
+                .collect();
+            KpiAlumno {
+                id_alumno: alumno.id,
+                nombre: alumno.nombre.clone(),
+                edad: Some(alumno.edad),
+                genero: alumno.genero.clone(),
+                grupos_inscritos: count(groups.len()),
+                promedio: marks.rounded_mean(),
+                tasa_aprob: marks.pass_rate(),
+                n: marks.count(),
+                reprobadas: count(marks.0.iter().filter(|&&mark| mark < PASS_MARK).count()),
+                minima: marks.0.iter().min().copied(),
+                maxima: marks.0.iter().max().copied(),
+                ultimo_periodo: periods.last().map(|((_, periodo), _)| periodo.clone()),
+                periodos: count(periods.len()),
+                periodos_en_riesgo: count(periods.iter().filter(|(_, m)| m.fails()).count()),
+            }
+        };
+        self.alumnos.iter().map(of_alumno).collect()
+    }
+
+    /// By period, subject and band of one mark.
+    pub fn distribucion(&self) -> Vec<Tramo> {
+        let heaps = self.heaps(|_, grupo| (grupo.periodo.clone(), grupo.id_materia));
+        let mut rows = Vec::new();
+        for ((periodo, id_materia), marks) in heaps {
+            for desde in 0..10 {
+                let inside = |mark: &Decimal| match desde {
+                    9 => *mark >= Decimal::from(9),
+                    _ => *mark >= Decimal::from(desde) && *mark < Decimal::from(desde + 1),
+                };
+                let n = marks.0.iter().filter(|mark| inside(mark)).count();
+                rows.push(Tramo {
+                    periodo: periodo.clone(),
+                    id_materia,
+                    materia: self.materia(id_materia).to_owned(),
+                    desde,
+                    hasta: desde + 1,
+                    n: i64::try_from(n).unwrap(),
+                    proporcion: rounded(
+                        Decimal::from(n) / Decimal::from(marks.count()),
+                        SHARE_DIGITS,
+                    ),
+                });
+            }
+        }
         rows
     }
 }
@@ -762,8 +864,22 @@ mod tests {
             id_alumno: 1,
             nombre: "A1".to_owned(),
             promedio: decimal("5.99"),
+            n: 1,
         };
         assert_eq!(core.alumnos_en_riesgo(), [at_risk]);
+        let student = &core.kpi_alumno()[0];
+        assert_eq!(
+            (
+                student.grupos_inscritos,
+                student.n,
+                student.reprobadas,
+                student.periodos
+            ),
+            (2, 1, 1, 1)
+        );
+        assert_eq!(student.periodos_en_riesgo, 1);
+        let bands: Vec<_> = core.distribucion().iter().map(|band| band.n).collect();
+        assert_eq!(bands, [0, 0, 0, 0, 0, 1, 1, 0, 0, 0]);
     }
 
     #[test]

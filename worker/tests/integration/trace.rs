@@ -156,6 +156,57 @@ async fn a_message_is_followed_from_staging_to_the_marts() {
     }
 }
 
+/// A mart that leaves some keys out is asked whether it has this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mart_that_leaves_a_key_out_does_not_show_it() {
+    let platform = Platform::new().await;
+    let mut feed = Feed::new(&platform.database).await;
+    let student = |id: i32| {
+        let body = json!({"id_alumno": id, "nombre": format!("A{id}"), "edad": 20, "genero": "F"});
+        sent("alumno", &body)
+    };
+    let mark = |id: i32, mark: f64| {
+        let body = json!({"id_alumno": id, "id_grupo": 1, "calificacion": mark});
+        sent("calificacion", &body)
+    };
+    let group = json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A"});
+    let (good, bad) = (student(1), student(2));
+    let marks = mark(1, 9.0);
+    feed.stage(&[
+        &subject(1, "A", "01"),
+        &sent("maestro", &json!({"id_maestro": 1, "nombre": "Ana"})),
+        &sent("grupo", &group),
+        &good,
+        &bad,
+        &marks,
+        &mark(2, 4.0),
+    ])
+    .await;
+    feed.promote_all().await;
+
+    for (message, at_risk) in [(&good, false), (&bad, true)] {
+        let row = row_of(&platform, message).await;
+        assert_eq!(shows(&row, "marts.alumnos_en_riesgo"), at_risk, "{row:#}");
+        assert!(shows(&row, "marts.kpi_alumno"), "{row:#}");
+    }
+    let text = told(&platform, &["academico.alumno", "1"]).await;
+    assert!(
+        text.contains("marts.alumnos_en_riesgo has no row of it")
+            && text.contains("marts.kpi_alumno reads it live, shows its row"),
+        "{text}"
+    );
+    let text = told(&platform, &["academico.alumno", "2"]).await;
+    assert!(
+        text.contains("marts.alumnos_en_riesgo reads it live, shows its row"),
+        "{text}"
+    );
+    // Rows of averages are by other keys: what a mark does to them is not claimed.
+    let row = row_of(&platform, &marks).await;
+    let mart = row["core"]["marts"].as_array().unwrap();
+    let mart = mart.iter().find(|mart| mart["mart"] == "marts.kpi_grupo");
+    assert_eq!(mart.unwrap()["has_row"], Value::Null);
+}
+
 /// The batch of a row that waited is promoted long before the row is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_waited_is_shown_by_marts_refreshed_after_it_came_in() {
@@ -326,7 +377,7 @@ async fn the_json_objects_have_the_documented_keys() {
     );
     assert_eq!(
         keys(&row["core"]["marts"][0]),
-        "kind mart refreshed_at shows_it"
+        "has_row kind mart refreshed_at shows_it"
     );
     let trace = traced(&platform, &[&bad.id]).await;
     assert_eq!(
@@ -338,7 +389,8 @@ async fn the_json_objects_have_the_documented_keys() {
     assert_eq!(keys(&trace), "core entity key trace versions waiting");
     let page = include_str!("../../../docs/operations.md");
     for name in
-        "asked outcome rows quarantine core versions waiting in_core_by shows_it lag_s".split(' ')
+        "asked outcome rows quarantine core versions waiting in_core_by shows_it has_row lag_s"
+            .split(' ')
     {
         assert!(
             page.contains(&format!("`{name}`")),

@@ -146,7 +146,7 @@ async fn a_mart_with_other_columns_is_made_anew_with_all_that_hangs_on_it() {
     let columns = "select string_agg(attname, ',' order by attnum) from pg_attribute where attrelid = 'marts.kpi_grupo'::regclass and attnum > 0";
     assert_eq!(
         texts(&database.owner, columns).await,
-        ["id_grupo,periodo,materia,profesor,alumnos_inscritos,promedio"]
+        ["id_grupo,periodo,materia,profesor,alumnos_inscritos,promedio,n"]
     );
     let theirs = format!(
         "select obj_description('own.groups'::regclass) || '; ' || col_description('own.groups'::regclass, 2) || '; ' || c.reloptions::text

@@ -65,7 +65,7 @@ fn reading(day: u32, hour: u32, wh: i64, ts: &str) -> Sent {
 }
 
 /// Ten quiet days and one hour that is not.
-fn story() -> Vec<Sent> {
+pub(super) fn story() -> Vec<Sent> {
     let quiet = (1..=10).flat_map(|day| (0..24).map(move |hour| (day, hour)));
     quiet
         .map(|(day, hour)| {
@@ -78,6 +78,11 @@ fn story() -> Vec<Sent> {
         })
         .chain([reading(11, 12, 9000, "2024-03-01T00:00:00Z")])
         .collect()
+}
+
+/// Another version of that hour.
+pub(super) fn peak(wh: i64, ts: &str) -> Sent {
+    reading(11, 12, wh, ts)
 }
 
 async fn waiting(platform: &Platform) -> i64 {
@@ -125,7 +130,7 @@ async fn an_anomaly_is_told_and_taken_back() {
         .settled_unique(i64::try_from(story.len()).unwrap())
         .await;
     platform
-        .publish_all(&[message(&reading(11, 12, 350, "2024-03-02T00:00:00Z"))])
+        .publish_all(&[message(&peak(350, "2024-03-02T00:00:00Z"))])
         .await;
     platform
         .settled_unique(i64::try_from(story.len() + 1).unwrap())

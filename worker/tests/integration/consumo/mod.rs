@@ -2,6 +2,7 @@
 
 mod alerts;
 mod arrival;
+mod clients;
 mod clocks;
 mod detection;
 mod gaps;
@@ -30,7 +31,7 @@ const QUEUE: &str = "acequia.consumo";
 pub struct Sent {
     pub id: Uuid,
     entity: &'static str,
-    body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Sent {

@@ -124,6 +124,17 @@ impl Oracle {
         days
     }
 
+    /// Readings and watt-hours of each client and day.
+    pub(super) fn sums(&self) -> BTreeMap<(String, NaiveDate), (i64, i64)> {
+        let of_client = |client: &String| {
+            let days = self.days_of(client).into_iter();
+            let client = client.clone();
+            days.map(move |(date, day)| ((client.clone(), date), (day.n(), day.sum(|_| true))))
+                .collect::<Vec<_>>()
+        };
+        self.readings.keys().flat_map(of_client).collect()
+    }
+
     /// The days as `consumo.dias` has them, in words.
     pub(super) fn days(&self) -> Vec<String> {
         let mut rows = Vec::new();

@@ -85,6 +85,7 @@ fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
         // scripts/check_dashboards.py sees to it that the one is made from the other.
         format!("grafana/src/domains/{name}.yml"),
         format!("grafana/dashboards/domains/{name}.json"),
+        format!("docs/marts/{name}.md"),
     ] {
         demand(root.join(&file).exists(), file);
     }

@@ -113,6 +113,7 @@ fn what_is_taken_from_the_folder_is_named() {
             format!("sql/demo/{name}.sql"),
             format!("grafana/src/domains/{name}.yml"),
             format!("grafana/dashboards/domains/{name}.json"),
+            format!("docs/marts/{name}.md"),
         ];
         for entity in &domain.entities {
             let fixtures = format!("contracts/fixtures/{name}/{}", entity.name);
