@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # From a fresh checkout to a running pipeline with demo data, with one command.
 #
-# bootstrap.sh [--native | --compose] [--no-demo] [--verbose]
+# bootstrap.sh [--native | --compose] [--release] [--no-demo] [--verbose]
 #
 # With a Docker engine everything runs in containers (docker-compose.yml). Without one, private servers are started in
 # .acequia/ (scripts/services.sh) and the programs are built with cargo. --compose and --native choose one of the two.
-# --no-demo sends no demo data. What each step says goes to .acequia/bootstrap.log; --verbose shows it.
+# --release builds the native programs optimised across crates, which takes twice as long; without it they are those that
+# `cargo test` builds, too. --no-demo sends no demo data. What each step says goes to .acequia/bootstrap.log; --verbose shows it.
 #
 # Run it again at will: what runs is kept, a worker whose program changed is restarted, and demo messages that are
 # already there count as duplicates. scripts/down.sh stops what this started.
@@ -24,6 +25,7 @@ verbose=no
 step_now=
 result=
 warnings=
+release=no
 
 begin_log() {
   mkdir -p "$RUN_DIR"
@@ -116,8 +118,11 @@ native_servers() {
 # Minutes on a small machine, the first time: the number of crates that are done shows that it goes on.
 native_build() {
   local pid made status=0 width=0
-  bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
-  (cd "$ROOT" && exec cargo build --release --locked -p acequia-worker -p acequia-publisher) &
+  # With the features of the whole workspace, so that the tests find the dependencies built.
+  local build=(cargo build --locked --workspace --bin worker --bin publisher)
+  bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
+  [[ $release == no ]] || build+=(--release) bin=${bin%/*}/release
+  (cd "$ROOT" && exec "${build[@]}") &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     if [[ $verbose == no && -t 3 ]]; then
@@ -130,7 +135,7 @@ native_build() {
   wait "$pid" || status=$?
   printf '%*s' "$width" '' >&3 && printf '%*s' "$width" '' | tr ' ' '\b' >&3
   [[ $status -eq 0 ]] || die "the programs could not be built"
-  result="built (release)"
+  if [[ $release == yes ]]; then result="built (optimised)"; else result="built (development; optimised: --release)"; fi
 }
 
 native_migrate() {
@@ -333,6 +338,7 @@ main() {
       --native) mode=native ;;
       --compose) mode=compose ;;
       --no-demo) demo=no ;;
+      --release) release=yes ;;
       --verbose) verbose=yes ;;
       -h | --help)
         print_help

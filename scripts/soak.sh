@@ -71,7 +71,7 @@ size() { sql "select pg_database_size(current_database())"; }
 # The best of ten in one session, as a worker's is, milliseconds: what the statement costs, not what the machine does beside it.
 best_ms() {
   {
-    echo '\timing on'
+    printf '%s\n' '\timing on'
     for _ in 1 2 3 4 5 6 7 8 9 10; do echo "$1;"; done
   } | psql -XAt "$DATABASE_URL" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' | sort -n | head -n 1
 }

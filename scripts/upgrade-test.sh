@@ -40,12 +40,12 @@ trap finish EXIT
 if [[ -z ${OLD_WORKER:-} ]]; then
   say "building the worker of $old"
   git -C "$ROOT" worktree add --detach "$dir/source" "$old" >/dev/null
-  (cd "$dir/source" && CARGO_TARGET_DIR=$dir/target cargo build --locked -p acequia-worker)
+  (cd "$dir/source" && CARGO_TARGET_DIR=$dir/target cargo build --locked --workspace --bin worker)
   OLD_WORKER=$dir/target/debug/worker
 fi
 if [[ -z ${NEW_WORKER:-} || -z ${PUBLISHER:-} ]]; then
   say "building this checkout"
-  (cd "$ROOT" && cargo build --locked -p acequia-worker -p acequia-publisher)
+  (cd "$ROOT" && cargo build --locked --workspace --bin worker --bin publisher)
   NEW_WORKER=${NEW_WORKER:-${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker}
   PUBLISHER=${PUBLISHER:-${CARGO_TARGET_DIR:-$ROOT/target}/debug/publisher}
 fi
