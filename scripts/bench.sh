@@ -19,7 +19,7 @@
 #     --set NAME=VALUE  a setting of the workers (docs/operations.md), to see what it does; may be repeated
 #     --statements      say after each run what PostgreSQL spent its time on; costs a few percent
 # bench.sh --guard [--record]
-#     --guard           compare the CPU that a small drain costs with bench/recorded.json; fails when it has grown by much
+#     --guard           compare the CPU that a small drain costs with testing/bench/recorded.json; fails when it has grown by much
 #     --record          write the costs of now to that file
 #
 # It installs what is missing (scripts/services.sh install), builds with optimisation, and starts private servers on
@@ -63,5 +63,5 @@ profile=${BENCH_PROFILE:-release}
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
 [[ $command != list ]] || exec "$bin/bench" list
 "$ROOT/scripts/services.sh" install >&2
-[[ $command == run ]] || exec "$bin/bench" guard "${record[@]}" "$ROOT/bench/recorded.json"
+[[ $command == run ]] || exec "$bin/bench" guard "${record[@]}" "$ROOT/testing/bench/recorded.json"
 exec "$bin/bench" run "${options[@]}"

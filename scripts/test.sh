@@ -106,7 +106,7 @@ make_servers() { scripts/servers.sh "$suite"; }
 
 # Their tests need servers; those of the other crates do not care which.
 suite_test() {
-  timeout --kill-after=30 60m cargo test --locked -p acequia-worker -p acequia-publisher -p acequia-link --tests 2>&1 | tee "$log"
+  timeout --kill-after=30 60m cargo test --locked -p acequia-worker -p acequia-publisher -p acequia-net --tests 2>&1 | tee "$log"
 }
 
 compose_file() {

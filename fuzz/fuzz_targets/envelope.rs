@@ -3,7 +3,7 @@
 #![no_main]
 
 use acequia_contracts::{Context, catalog};
-use acequia_link::properties::{read, readable, write};
+use acequia_net::properties::{read, readable, write};
 use acequia_worker::ingest::{Sorted, published_at};
 use lapin::message::Delivery;
 use lapin::types::ShortString;

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use acequia_link::guard::{Guarded, Notes};
+use acequia_net::guard::{Guarded, Notes};
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use futures_util::FutureExt as _;
 use futures_util::io::{AsyncRead, AsyncReadExt as _};

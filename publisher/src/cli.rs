@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use acequia_contracts::{Domain, catalog};
-use acequia_link::{AllowPlaintext, BrokerTls, SecretUrl, broker};
+use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
 use acequia_telemetry::LogArgs;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use acequia_contracts::{catalog, schema};
+use acequia_net::allow_http;
 use acequia_telemetry::{LogArgs, LogFormat, Traces};
 use anyhow::Context as _;
 use clap::{ArgMatches, FromArgMatches as _};
@@ -167,7 +168,9 @@ fn transmit(
         .build()?;
 
     let interrupted = Cell::new(0);
-    let traces = Traces::from_env("acequia-publisher", url.may_be_plaintext())?;
+    let traces = Traces::from_env("acequia-publisher", |collector| {
+        allow_http(collector, url.may_be_plaintext())
+    })?;
     let meter = Meter(match report.http_addr {
         Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
         None => None,

@@ -35,7 +35,7 @@ mod rejects;
 mod run;
 mod summary;
 
-pub use acequia_link::SecretUrl;
+pub use acequia_net::SecretUrl;
 pub use commands::execute;
 pub use ids::Ids;
 pub use link::{ConnectError, broker_url};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use acequia_link::{SecretUrl, broker};
+use acequia_net::{SecretUrl, broker};
 use anyhow::Context as _;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lapin::protocol::AMQPSoftError;
 
-use acequia_link::broker::explain;
+use acequia_net::broker::explain;
 
 use crate::link::soft;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
-use acequia_meter::{CONTENT_TYPE, Maker, Process};
+use acequia_telemetry::metrics::{CONTENT_TYPE, Maker, Process};
 use anyhow::Context as _;
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -188,7 +188,7 @@ impl Metrics {
 
     fn page(&self) -> prometheus::Result<String> {
         self.process.look();
-        acequia_meter::page(&self.registry)
+        acequia_telemetry::metrics::page(&self.registry)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use acequia_telemetry::Traces;
 use tokio::time::{Instant, sleep};
 use tracing::info;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use acequia_link::{GATHER, SecretUrl};
+use acequia_net::{GATHER, SecretUrl};
 use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;

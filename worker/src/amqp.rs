@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
-use acequia_link::{SecretUrl, broker};
+use acequia_net::{SecretUrl, broker};
 use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acequia_link::{AllowPlaintext, BrokerTls, broker};
+use acequia_net::{AllowPlaintext, BrokerTls, broker};
 use anyhow::Context;
 use clap::Args;
 
@@ -15,7 +15,7 @@ use crate::archive::store::Store;
 use crate::settings;
 
 pub use crate::settings::duration;
-pub use acequia_link::SecretUrl;
+pub use acequia_net::SecretUrl;
 pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
 
 /// Where RabbitMQ is.

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::failure::{Failure, describe};
-use acequia_link::{SecretUrl, tls};
+use acequia_net::{SecretUrl, tls};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};

@@ -10,7 +10,7 @@ mod queues;
 mod rights;
 
 use acequia_contracts::Domain;
-use acequia_link::{SecretUrl, broker as link};
+use acequia_net::{SecretUrl, broker as link};
 use serde::Serialize;
 use sqlx::PgConnection;
 

@@ -65,7 +65,10 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
     match server.status.page(&shared.metrics) {
         Ok(page) => (
             StatusCode::OK,
-            [(header::CONTENT_TYPE, acequia_meter::CONTENT_TYPE)],
+            [(
+                header::CONTENT_TYPE,
+                acequia_telemetry::metrics::CONTENT_TYPE,
+            )],
             page,
         ),
         Err(error) => (

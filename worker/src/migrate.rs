@@ -12,7 +12,7 @@ mod routines;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use anyhow::{Context, bail};
 use driver::Driver;
 use embedded::migrations;

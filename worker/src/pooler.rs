@@ -2,7 +2,7 @@
 //! server connection cannot be worked through: locks and settings of a session end up in somebody
 //! else's, prepared statements too.
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use anyhow::{Context, bail};
 use sqlx::{Connection as _, PgConnection, Row as _};
 

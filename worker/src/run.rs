@@ -107,7 +107,9 @@ pub async fn run(
         clock: Clock::default(),
         acknowledged: Memory::default(),
         looks: Arc::new(Looks::new(&Lane::of(&domains))),
-        traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
+        traces: Traces::from_env("acequia-worker", |collector| {
+            acequia_net::allow_http(collector, database.may_be_plaintext())
+        })?,
         staged: domains
             .iter()
             .map(|domain| (domain.name, Notify::new()))

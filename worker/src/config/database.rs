@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use acequia_link::tls::TlsFiles;
-use acequia_link::{AllowPlaintext, SecretUrl};
+use acequia_net::tls::TlsFiles;
+use acequia_net::{AllowPlaintext, SecretUrl};
 use anyhow::Context;
 use clap::Args;
 

@@ -8,7 +8,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use sqlx::FromRow;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use acequia_link::{SecretUrl, is_loopback, refuse_plaintext};
+use acequia_net::{SecretUrl, is_loopback, refuse_plaintext};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
@@ -176,7 +176,7 @@ pub fn checks_the_server(options: &PgConnectOptions) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use acequia_link::tls;
+    use acequia_net::tls;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Whether what passes between worker and servers can be read or forged on its way.
 
-use acequia_link::{SecretUrl, is_loopback};
+use acequia_net::{SecretUrl, is_loopback};
 use sqlx::PgConnection;
 
 use super::{Findings, Verdict};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use reqwest::{Client, StatusCode};

@@ -1,6 +1,6 @@
 //! Whether each role may do what its duty needs and no more, and what the server lets anybody do.
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{Finding, Findings, Verdict};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use acequia_link::guard::Note;
+use acequia_net::guard::Note;
 use lapin::message::Delivery;
 
 use super::window::Sizes;

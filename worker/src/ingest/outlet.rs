@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use acequia_link::GATHER;
-use acequia_link::broker::Connected;
-use acequia_link::guard::Note;
+use acequia_net::GATHER;
+use acequia_net::broker::Connected;
+use acequia_net::guard::Note;
 use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;

@@ -1,7 +1,7 @@
 //! AMQP properties and headers as JSON, kept with quarantined messages.
 
-use acequia_link::guard::Note;
-use acequia_link::properties;
+use acequia_net::guard::Note;
+use acequia_net::properties;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lapin::BasicProperties;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use acequia_contracts::{
     Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
 };
-use acequia_link::guard::Note;
+use acequia_net::guard::Note;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;

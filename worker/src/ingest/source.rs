@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acequia_link::broker;
+use acequia_net::broker;
 use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;

@@ -1,8 +1,8 @@
 //! Messages with properties that cannot be read: they are not decoded, and kept with every byte.
 
 use acequia_contracts::{Code, Violation};
-use acequia_link::guard::Note;
-use acequia_link::properties::{Fault, stable_parts};
+use acequia_net::guard::Note;
+use acequia_net::properties::{Fault, stable_parts};
 use lapin::message::Delivery;
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! The life cycle of data.
 
 use acequia_contracts::Domain;
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use prometheus::{IntCounterVec, Result};
 
 use crate::archive::session::Interrupted;

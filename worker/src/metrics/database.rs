@@ -1,6 +1,6 @@
 //! Gauges that describe the database: the same from every worker, read when Prometheus asks.
 
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use prometheus::{Gauge, GaugeVec, Histogram};
 
 use super::ANSWER;

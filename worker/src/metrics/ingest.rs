@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::{Code, Domain};
-use acequia_meter::{Maker, observe};
+use acequia_telemetry::metrics::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};

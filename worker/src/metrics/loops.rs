@@ -1,7 +1,7 @@
 //! The loops and their connections.
 
 use acequia_contracts::Domain;
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use chrono::TimeDelta;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{error, info};
 

@@ -16,7 +16,7 @@ mod promotion;
 mod quality;
 
 use acequia_contracts::Domain;
-use acequia_meter::{Maker, Process};
+use acequia_telemetry::metrics::{Maker, Process};
 use prometheus::{IntCounterVec, Registry};
 
 use crate::failure::Failure;
@@ -98,7 +98,7 @@ impl Metrics {
     /// When a metric cannot be written as text.
     pub fn page(&self) -> prometheus::Result<String> {
         self.process.look();
-        acequia_meter::page(&self.registry)
+        acequia_telemetry::metrics::page(&self.registry)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the core tells.
 
 use acequia_contracts::Domain;
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use prometheus::{IntCounterVec, Result};
 use tracing::info;
 

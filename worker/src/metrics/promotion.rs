@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
-use acequia_meter::{Maker, observe};
+use acequia_telemetry::metrics::{Maker, observe};
 use chrono::Utc;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::info;

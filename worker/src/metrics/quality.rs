@@ -1,7 +1,7 @@
 //! Data quality, as far as this process checked it. The latest results are gauges of the database.
 
 use acequia_contracts::Domain;
-use acequia_meter::Maker;
+use acequia_telemetry::metrics::Maker;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{info, warn};
 

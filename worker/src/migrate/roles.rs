@@ -1,6 +1,6 @@
 //! What belongs to the server, not to the database: passwords and limits of the roles.
 
-use acequia_link::SecretUrl;
+use acequia_net::SecretUrl;
 use anyhow::{Context, bail};
 use postgres_protocol::password::scram_sha_256;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};

@@ -2,7 +2,7 @@
 //! properties.
 
 use acequia_contracts::Code;
-use acequia_link::properties as list;
+use acequia_net::properties as list;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};

@@ -175,7 +175,7 @@ async fn everything_works_over_tls_and_nothing_without() {
         .iter()
         .find(|domain| domain.generator.is_some())
         .unwrap();
-    let files = acequia_link::tls::TlsFiles {
+    let files = acequia_net::tls::TlsFiles {
         ca: Some(guarded.certificates.file("ca.pem").into()),
         ..Default::default()
     };

@@ -1,0 +1,58 @@
+//! How worker and publisher reach their servers: URLs that keep their passwords to themselves,
+//! TLS, and the refusal to send a password in plain text over a network.
+
+pub mod broker;
+mod gather;
+pub mod guard;
+mod hosts;
+mod line;
+mod plaintext;
+pub mod properties;
+mod secret;
+pub mod tls;
+
+pub use gather::GATHER;
+pub use plaintext::{AllowPlaintext, allow_http, refuse_plaintext};
+pub use secret::SecretUrl;
+pub use tls::BrokerTls;
+
+use std::net::IpAddr;
+
+/// Whether a host is this machine, so that nothing that is sent to it passes a network.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_is_told_from_networks() {
+        for host in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "LocalHost",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "10.0.0.1",
+            "0.0.0.0",
+            "localhost.example",
+            "127.0.0.1.example",
+            "db",
+            "",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

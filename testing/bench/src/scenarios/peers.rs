@@ -1,0 +1,129 @@
+//! The same work by others: `testing/bench/peers`, in a virtual environment made for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use sqlx::AssertSqlSafe;
+use tokio::process::Command;
+
+use super::drain::{self, Drained};
+use crate::cpu;
+use crate::ground::{Accounts, Ground, Plot};
+use crate::load;
+use crate::process::{self, Process};
+use crate::sample::Sample;
+
+/// One insert a message is so slow that it gets only so small a share of the messages.
+const SHARE_OF_DOCUMENTED: usize = 25;
+/// But so many, lest its start weigh.
+const FEWEST: usize = 10_000;
+
+pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+    let python = environment().await?;
+    let plot = ground.plot().await?;
+    let messages = ground.messages().await?;
+    let count = messages.len();
+    plot.fill(messages).await?;
+    let mut owner = plot.owner().await?;
+    let before = cpu::read(ground.services, &[])?;
+    let mut peer = [start(&plot, &python, "tuned.py")?];
+    let accounts = drain::until_promoted(&mut owner, count, &mut peer).await?;
+    ensure!(
+        accounts.pending == 0 && accounts.quarantined == 0,
+        "not all messages got into the core: {accounts:?}"
+    );
+    let tuned = drain::finish(&plot, before, accounts, &peer)?;
+    stop(peer).await?;
+    plot.clear().await?;
+
+    let plot = ground.plot().await?;
+    let fewer = (count / SHARE_OF_DOCUMENTED).max(FEWEST);
+    let messages = Arc::new(load::messages(fewer, ground.size.seed, &[])?);
+    plot.fill(messages).await?;
+    let documented = documented(&plot, &python, fewer).await?;
+    plot.clear().await?;
+    Ok(vec![
+        tuned.sample("tuned Python (aio-pika, Pydantic, asyncpg)", count),
+        documented.sample("FastStream as documented, staging only", fewer),
+    ])
+}
+
+async fn documented(plot: &Plot<'_>, python: &Path, count: usize) -> anyhow::Result<Drained> {
+    let mut owner = plot.owner().await?;
+    let tables = load::domain()?.entities.iter();
+    let tables: Vec<String> = tables
+        .map(|entity| format!("(select count(*) from {})", entity.staging))
+        .collect();
+    let rows = format!("select {}", tables.join(" + "));
+    let before = cpu::read(plot.ground.services, &[])?;
+    let mut peer = [start(plot, python, "documented.py")?];
+    let within = std::time::Duration::from_secs(600);
+    acequia_testkit::wait_within(within, "the rows in staging", async || {
+        peer[0].check()?;
+        let there: i64 = sqlx::query_scalar(AssertSqlSafe(rows.as_str()))
+            .fetch_one(&mut owner)
+            .await?;
+        Ok(there >= i64::try_from(count)?)
+    })
+    .await?;
+    let accounts = Accounts::read(&mut owner, load::domain()?).await?;
+    let drained = drain::finish(plot, before, accounts, &peer)?;
+    stop(peer).await?;
+    Ok(drained)
+}
+
+fn start(plot: &Plot<'_>, python: &Path, script: &str) -> anyhow::Result<Process> {
+    let mut command = Command::new(python);
+    command.arg(folder().join(script));
+    Process::start(command, plot, script)
+}
+
+async fn stop(peers: [Process; 1]) -> anyhow::Result<()> {
+    for peer in peers {
+        peer.stop().await?;
+    }
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+/// Python with the peers' packages; made once for each list of packages.
+async fn environment() -> anyhow::Result<PathBuf> {
+    let wanted = folder().join("requirements.txt");
+    let own = std::env::current_exe()?;
+    // Beside the profiles' folders, as everything that can be made again.
+    let target = own.ancestors().nth(2).context("the folder of builds")?;
+    let environment = target.join("bench-peers");
+    let (python, made) = (
+        environment.join("bin/python"),
+        environment.join("requirements.txt"),
+    );
+    let wants = std::fs::read(&wanted)?;
+    if std::fs::read(&made).is_ok_and(|has| has == wants) {
+        return Ok(python);
+    }
+    eprintln!(
+        "  making a virtual environment in {}",
+        environment.display()
+    );
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&environment);
+    process::done(make, "python3 -m venv (package python3-venv)").await?;
+    let mut install = Command::new(&python);
+    install
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(&wanted);
+    process::done(install, "pip install").await?;
+    std::fs::write(&made, wants)?;
+    Ok(python)
+}
