@@ -9,6 +9,7 @@ pub mod academico;
 mod catalog;
 pub mod consumo;
 mod decode;
+pub mod envelope;
 mod exact;
 mod field;
 pub mod fixtures;

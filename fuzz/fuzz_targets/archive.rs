@@ -2,9 +2,9 @@
 //! refused; what was taken can be summed, written as text and as a file.
 #![no_main]
 
-use acequia_worker::archive::block::{Block, Checksum, Rows};
-use acequia_worker::archive::file::{Writer, forms};
-use acequia_worker::archive::form::ColumnSpec;
+use acequia_archive::block::{Block, Checksum, Rows};
+use acequia_archive::file::{Writer, forms};
+use acequia_archive::form::ColumnSpec;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,7 +4,7 @@
 
 use acequia_contracts::{Context, catalog};
 use acequia_net::properties::{read, readable, write};
-use acequia_worker::ingest::{Sorted, published_at};
+use acequia_store::staging::{Sorted, published_at};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use libfuzzer_sys::fuzz_target;

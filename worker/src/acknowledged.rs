@@ -10,15 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acequia_net::SecretUrl;
+use acequia_store::db::{Attention, Session, attended};
+use acequia_store::failure::{Failure, describe};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use crate::db::{Attention, Session, attended};
-use crate::failure::{Failure, describe};
-use crate::run::Shared;
+use crate::metrics::Ingest;
 
 /// How long a batch is remembered. Retention keeps the rows of batches for longer.
 const KEEP: Duration = Duration::from_secs(3600);
@@ -104,33 +104,44 @@ impl Memory {
     }
 }
 
+/// A process that looks for what it acknowledged.
+pub struct Process<'a> {
+    /// Its name in `core.batches`.
+    pub worker: &'a str,
+    /// PostgreSQL.
+    pub database: &'a SecretUrl,
+    /// What it remembers.
+    pub memory: &'a Memory,
+    /// Where losses are counted.
+    pub metrics: &'a Ingest,
+}
+
 /// Looks, on a new connection, whether the server has what this process acknowledged. What it does not have is
 /// logged, counted, and noted in `core.lost_batches`, once.
 ///
 /// # Errors
 /// When the database does not answer or refuses: what is missing is looked for again then.
-pub async fn look(session: &mut Session, shared: &Shared) -> sqlx::Result<()> {
-    let database: &SecretUrl = &shared.database;
+pub async fn look(session: &mut Session, process: &Process<'_>) -> sqlx::Result<()> {
     let attention = Attention {
-        database,
+        database: process.database,
         backend: session.backend,
         under_way: Duration::ZERO,
         within: WITHIN,
         tell: &|_| {},
     };
-    attended(&attention, compare(session, shared)).await
+    attended(&attention, compare(session, process)).await
 }
 
-async fn compare(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result<()> {
+async fn compare(connection: &mut PgConnection, process: &Process<'_>) -> sqlx::Result<()> {
     const MISSING: &str = "select t.identity from unnest($1::bigint[], $2::uuid[]) t (batch_id, identity) \
         where not exists (select from core.batches b where b.batch_id = t.batch_id and b.identity = t.identity)";
     let server: Option<Server> = sqlx::query_as("select * from core.note_server()")
         .fetch_optional(&mut *connection)
         .await?;
     if let Some(server) = server {
-        greet(server, shared.acknowledged.meets(server));
+        greet(server, process.memory.meets(server));
     }
-    let young = shared.acknowledged.young();
+    let young = process.memory.young();
     if young.is_empty() {
         return Ok(());
     }
@@ -145,7 +156,7 @@ async fn compare(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result
     let missing: HashSet<Uuid> = missing.into_iter().collect();
     let mut lost = young;
     lost.retain(|batch| missing.contains(&batch.identity));
-    let noted = match note(connection, &shared.worker, &lost, server).await {
+    let noted = match note(connection, process.worker, &lost, server).await {
         Ok(noted) => noted.into_iter().collect(),
         // It is told all the same.
         Err(refused) if Failure::of(&refused) == Failure::Broken => {
@@ -158,10 +169,10 @@ async fn compare(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result
         }
         Err(refused) => return Err(refused),
     };
-    shared.acknowledged.forget(&missing);
+    process.memory.forget(&missing);
     // Another loop may have been faster.
     lost.retain(|batch| noted.contains(&batch.identity));
-    tell(&lost, server, shared);
+    tell(&lost, server, process.metrics);
     Ok(())
 }
 
@@ -210,7 +221,7 @@ async fn note(
 }
 
 /// One line for each queue, and the count of its messages.
-fn tell(lost: &[Acknowledged], server: Option<Server>, shared: &Shared) {
+fn tell(lost: &[Acknowledged], server: Option<Server>, metrics: &Ingest) {
     let mut queues: BTreeMap<(&str, &str), Vec<&Acknowledged>> = BTreeMap::new();
     for batch in lost {
         let key = (batch.domain, batch.queue.as_str());
@@ -240,7 +251,7 @@ fn tell(lost: &[Acknowledged], server: Option<Server>, shared: &Shared) {
                       docs/runbooks/AcequiaMessagesLost.md",
             "acknowledged messages are lost: the database took over without them"
         );
-        shared.metrics.ingest.lost(domain, messages);
+        metrics.lost(domain, messages);
     }
 }
 

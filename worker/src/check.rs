@@ -3,30 +3,15 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_store::failure::describe;
+use acequia_store::interval;
+use acequia_store::quality::Checked;
 use chrono::Utc;
-use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::failure::describe;
-use crate::maintain::interval;
-use crate::run::Shared;
+use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
-
-/// The result of one rule.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
-pub struct Checked {
-    /// Rule.
-    pub rule: String,
-    /// `warn` or `error`.
-    pub severity: String,
-    /// `pass`, `warn`, `fail`, or `error` when the rule could not run.
-    pub outcome: String,
-    /// Failing rows.
-    pub failing_count: Option<i64>,
-    /// Duration in milliseconds.
-    pub duration_ms: f64,
-}
 
 /// Runs every rule of a domain once, each for at most `rule_max`.
 ///

@@ -6,16 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acequia_net::{AllowPlaintext, BrokerTls, broker};
+use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
 use anyhow::Context;
 use clap::Args;
 
-use crate::archive::cron;
-use crate::archive::store::Store;
-use crate::settings;
+use crate::settings::{self, cron};
 
 pub use crate::settings::duration;
-pub use acequia_net::SecretUrl;
+
 pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
 
 /// Where RabbitMQ is.
@@ -208,23 +206,20 @@ pub struct ArchiveUrl {
 }
 
 impl ArchiveUrl {
-    /// Whether there is one.
+    /// The URL, if there is one.
     #[must_use]
-    pub fn is_given(&self) -> bool {
-        self.archive_url
-            .as_deref()
-            .is_some_and(|url| !url.is_empty())
+    pub fn given(&self) -> Option<&str> {
+        self.archive_url.as_deref().filter(|url| !url.is_empty())
     }
 
-    /// Opens the store.
+    /// The URL.
     ///
     /// # Errors
-    /// When no URL is given, or it is wrong.
-    pub fn open(&self) -> anyhow::Result<Store> {
-        let url = self.archive_url.as_deref().filter(|url| !url.is_empty());
-        Store::open(url.context(
+    /// When none is given.
+    pub fn url(&self) -> anyhow::Result<&str> {
+        self.given().context(
             "say where archives are: --archive-url or ARCHIVE_URL, as file:///var/lib/acequia/archive or s3://bucket/prefix",
-        )?)
+        )
     }
 }
 

@@ -10,14 +10,14 @@ mod relay;
 use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
+use acequia_store::failpoint;
 use sqlx::{Connection as _, FromRow, PgConnection};
 use tokio::sync::Mutex;
 use tracing::warn;
 use uuid::Uuid;
 
 use self::relay::Relay;
-use crate::failpoint;
-use crate::run::Shared;
+use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
 /// Most messages that are published in one transaction.

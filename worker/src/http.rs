@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use acequia_store::{clock, failpoint};
 use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
@@ -11,11 +12,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::clock;
-use crate::failpoint;
+use crate::context::Shared;
 use crate::health::is_ready;
-use crate::ingest::Lane;
-use crate::run::Shared;
+use crate::lane::Lane;
 use crate::status::Status;
 
 struct Server {

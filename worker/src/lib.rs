@@ -4,33 +4,23 @@
 #![warn(clippy::print_stderr)]
 
 pub mod acknowledged;
-pub mod amqp;
-pub mod archive;
+mod archive;
 pub mod check;
-pub mod clock;
+pub mod cli;
 pub mod config;
-pub mod db;
+pub mod context;
 mod deliver;
-pub mod doctor;
-mod failpoint;
-pub mod failure;
-pub mod gate;
 pub mod health;
 pub mod http;
 pub mod ingest;
-pub mod ledger;
+pub mod lane;
+pub mod look;
 pub mod looks;
 pub mod maintain;
 pub mod metrics;
-pub mod migrate;
-mod operator;
-pub mod pooler;
 pub mod promote;
-pub mod quarantine;
 pub mod refresh;
 pub mod run;
 pub mod settings;
 pub mod status;
-mod text;
-pub mod trace;
 mod worker_loop;

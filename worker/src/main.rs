@@ -5,16 +5,14 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use acequia_store::db;
 use acequia_telemetry::LogArgs;
+use acequia_worker::cli::{archive, doctor, gate, ledger, purge, quarantine, trace};
 use acequia_worker::config::{
-    ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, ManagementArgs,
-    PasswordArgs, RuleArgs,
+    BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, PasswordArgs, RuleArgs,
 };
-use acequia_worker::doctor::{self, Places, Verdict};
-use acequia_worker::refresh::Refreshed;
-use acequia_worker::{
-    archive, check, db, gate, ledger, migrate, quarantine, refresh, run, settings, trace,
-};
+use acequia_worker::refresh::{self, Refreshed};
+use acequia_worker::{check, run, settings};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -60,21 +58,7 @@ enum Command {
         settings: Box<LoopArgs>,
     },
     /// Look at broker, database, roles, versions and topology, and say what to do
-    Doctor {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        #[command(flatten)]
-        broker: BrokerArgs,
-        #[command(flatten)]
-        management: ManagementArgs,
-        #[command(flatten)]
-        archive: ArchiveUrl,
-        #[command(flatten)]
-        archive_login: ArchiveLogin,
-        /// Print a JSON list
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
     Check {
         #[command(flatten)]
@@ -112,7 +96,7 @@ enum Command {
     /// Bring archived partitions back into the database
     Restore(archive::RestoreArgs),
     /// Give archived partitions up for good
-    Purge(archive::PurgeArgs),
+    Purge(purge::PurgeArgs),
     /// Show what became of a message or of a key; exit 1 when nothing is known of it
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
@@ -168,12 +152,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             keep,
             json,
         } => {
-            let options = migrate::Options {
+            let options = acequia_schema::Options {
                 passwords: passwords.passwords()?,
                 take_over_roles,
                 keep: keep.given(),
             };
-            let report = migrate::migrate_with(&database.url()?, &options).await?;
+            let report = acequia_schema::migrate_with(&database.url()?, &options).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {
@@ -195,36 +179,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             run::run(database.url()?, broker.url()?, *settings, stop_on_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor {
-            database,
-            broker,
-            management,
-            archive,
-            archive_login,
-            json,
-        } => {
-            let domains = run::domains_of(&[])?;
-            let management = management.url()?;
-            let database = database.url()?;
-            let places = Places {
-                database: &database,
-                broker: &broker.url()?,
-                management: management.as_ref(),
-                archive: &archive,
-            };
-            let mut findings = doctor::examine(places, &domains).await;
-            findings.extend(doctor::of_archive(&archive_login, &database).await);
-            if json {
-                println!("{}", serde_json::to_string_pretty(&findings)?);
-            } else {
-                print_findings(&findings);
-            }
-            Ok(code(
-                findings
-                    .iter()
-                    .all(|finding| finding.verdict != Verdict::Fail),
-            ))
-        }
+        Command::Doctor(args) => doctor::execute(*args).await,
         Command::Check {
             database,
             rules,
@@ -233,7 +188,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let mut connection = db::connect(&database.url()?, "check")
                 .await
                 .context("database")?;
-            migrate::check(&mut connection).await?;
+            acequia_schema::check(&mut connection).await?;
             let mut results = Vec::new();
             for domain in acequia_contracts::catalog() {
                 results.extend(check::check(&mut connection, domain.name, rules.rule_max).await?);
@@ -256,7 +211,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let mut connection = db::connect(&database.url()?, "refresh")
                 .await
                 .context("database")?;
-            migrate::check(&mut connection).await?;
+            acequia_schema::check(&mut connection).await?;
             let mut all = true;
             for domain in acequia_contracts::catalog() {
                 for (mart, _) in refresh::due(&mut connection, domain.name, None).await? {
@@ -277,7 +232,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ledger { command } => ledger::execute(command).await,
         Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
         Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,
-        Command::Purge(args) => archive::purge(args, stop_on_signal()?).await,
+        Command::Purge(args) => purge::purge(args, stop_on_signal()?).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }
@@ -288,20 +243,6 @@ fn code(good: bool) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-fn print_findings(findings: &[doctor::Finding]) {
-    for finding in findings {
-        let mark = match finding.verdict {
-            Verdict::Ok => "ok  ",
-            Verdict::Warn => "WARN",
-            Verdict::Fail => "FAIL",
-        };
-        println!("{mark} {:<24} {}", finding.check, finding.found);
-        if let Some(remedy) = &finding.remedy {
-            println!("     {:<24} -> {remedy}", "");
-        }
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
+use acequia_store::interval;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 use tracing::{debug, info};
 
 use crate::config::LoopArgs;
-use crate::run::Shared;
+use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
 /// Makes missing partitions; returns how many. One that somebody keeps it from is made later.
@@ -155,15 +155,6 @@ fn is_locked(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("55P03" | "40P01"))
-}
-
-/// A time span as PostgreSQL takes it.
-#[must_use]
-pub fn interval(duration: Duration) -> PgInterval {
-    PgInterval {
-        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
-        ..PgInterval::default()
-    }
 }
 
 /// The housekeeping loop.

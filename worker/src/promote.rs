@@ -3,48 +3,16 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use acequia_contracts::Domain;
+use acequia_store::db::Session;
+use acequia_store::failure::{Failure, describe};
+use acequia_store::promotion::{Promoted, SLOW_REMEDY};
 use acequia_telemetry::{KeyValue, SpanKind, Start, Traces, of_text};
-use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
 use crate::acknowledged::look;
-use crate::db::Session;
-use crate::failure::{Failure, describe};
-use crate::run::Shared;
+use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
-
-/// What a promotion did for one entity.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Promoted {
-    /// Entity.
-    pub entity: String,
-    /// New core rows.
-    pub inserted: i64,
-    /// Changed core rows.
-    pub updated: i64,
-    /// Newer versions with the same values.
-    pub unchanged: i64,
-    /// Superseded versions.
-    pub stale: i64,
-    /// Change in the number of rows that wait for a parent.
-    pub pending: i64,
-    /// Batches in the promotion.
-    pub batches: i32,
-    /// Publish time of the oldest message in it.
-    pub oldest_published_at: Option<DateTime<Utc>>,
-    /// Rows that the core refused, which are in quarantine now.
-    #[sqlx(default)]
-    pub refused: i64,
-}
-
-impl Promoted {
-    /// Rows that are done: all but those that wait for a parent.
-    #[must_use]
-    pub const fn rows(&self) -> i64 {
-        self.inserted + self.updated + self.unchanged + self.stale
-    }
-}
 
 /// Pause after a promotion: for each of its rows, at least and at most. A promotion costs 1 to 2 ms
 /// beside its rows: the more come, the more of them go together.
@@ -164,10 +132,6 @@ async fn traced(
     Ok((outcome?, span.of_log()))
 }
 
-/// What makes promotion fast where it is not.
-pub const SLOW_REMEDY: &str =
-    "as superuser: grant set on parameter session_replication_role to acequia_worker";
-
 /// Lets the triggers of `core.guard_references` check the foreign keys, all rows of a statement at
 /// once, in place of PostgreSQL's own, which go row by row. `false` when the role may not do so.
 ///
@@ -190,7 +154,7 @@ impl Work for Promote {
 
     async fn prepare(&self, connection: &mut Session, shared: &Shared) -> sqlx::Result<()> {
         // A lane meets a new server when it has something to write; this loop meets it at once.
-        look(connection, shared).await?;
+        look(connection, &shared.process()).await?;
         if !check_references_per_statement(connection).await? {
             warn!(
                 event = "promote.slow",

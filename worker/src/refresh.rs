@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use acequia_contracts::Domain;
+use acequia_store::failure::describe;
 use acequia_telemetry::{KeyValue, MOST_LINKS, Span, SpanKind, Start, Traces, of_text};
 use chrono::Utc;
 use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
 use crate::check::run_rules;
-use crate::failure::describe;
-use crate::run::Shared;
+use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
 /// The loop rests so many times as long as it checked rules: they cost at most a fifth of its time.

@@ -1,10 +1,13 @@
 //! The worker process: starts the loops, stops them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_net::SecretUrl;
+use acequia_store::clock::Clock;
+use acequia_store::failure::Failure;
+use acequia_store::{db, pooler};
 use acequia_telemetry::Traces;
 use anyhow::{Context, bail};
 use tokio::sync::Notify;
@@ -16,70 +19,22 @@ use tracing::{info, warn};
 use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
-use crate::clock::Clock;
-use crate::config::{LoopArgs, SecretUrl};
+use crate::config::LoopArgs;
+use crate::context::Shared;
 use crate::deliver::Deliver;
-use crate::failure::Failure;
 use crate::health::Health;
-use crate::ingest::{self, Lane};
-use crate::looks::{Looks, Observe};
+use crate::ingest;
+use crate::lane::Lane;
+use crate::look::Looks;
+use crate::looks::Observe;
 use crate::maintain::Maintain;
 use crate::metrics::Metrics;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
-use crate::worker_loop::Work as _;
-use crate::{db, http, migrate, pooler, worker_loop};
+use crate::{http, worker_loop};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-
-/// What the loops of a process share. They meet in the database only: waking the promote loop
-/// after staging is a hint that saves a poll.
-pub struct Shared {
-    /// Name of the process in `core.batches`.
-    pub worker: String,
-    /// PostgreSQL.
-    pub database: SecretUrl,
-    /// RabbitMQ.
-    pub broker: SecretUrl,
-    /// Settings.
-    pub settings: LoopArgs,
-    /// Domains worked for.
-    pub domains: Vec<&'static Domain>,
-    /// Metrics.
-    pub metrics: Metrics,
-    /// State of the loops.
-    pub health: Health,
-    /// The time, by the database's clock.
-    pub clock: Clock,
-    /// What was acknowledged last.
-    pub acknowledged: Memory,
-    /// What the lanes see of their queues.
-    pub looks: Arc<Looks>,
-    /// Where spans go, when tracing is on.
-    pub traces: Option<Traces>,
-    staged: HashMap<&'static str, Notify>,
-}
-
-impl Shared {
-    /// Tells the promote loop of a domain that rows are staged.
-    pub fn wake(&self, domain: &str) {
-        if let Some(notify) = self.staged.get(domain) {
-            notify.notify_one();
-        }
-    }
-
-    /// Returns when the loop is woken; loops that nobody wakes wait for ever.
-    pub async fn woken(&self, name: &str, domain: &str) {
-        if name == Observe::NAME {
-            return self.looks.first().await;
-        }
-        match self.staged.get(domain) {
-            Some(notify) if name == "promote" => notify.notified().await,
-            _ => std::future::pending().await,
-        }
-    }
-}
 
 /// Runs the worker until `stop` is cancelled; then finishes what is in flight.
 ///
@@ -101,7 +56,7 @@ pub async fn run(
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let shared = Arc::new(Shared {
-        worker: format!("{}:{}", hostname(), std::process::id()),
+        worker: format!("{}:{}", acequia_net::hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
         clock: Clock::default(),
@@ -259,7 +214,7 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
 
 /// Waits until the database answers, then insists that its schema is this program's.
 async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut backoff = crate::failure::Backoff::default();
+    let mut backoff = acequia_store::failure::Backoff::default();
     while !stop.is_cancelled() {
         let Err(error) = check_schema(&shared.database).await else {
             break;
@@ -287,16 +242,9 @@ async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
     const WITHIN: Duration = Duration::from_secs(30);
     pooler::refuse(database).await?;
     let mut connection = db::connect(database, "start").await.context("database")?;
-    let check = migrate::check(&mut connection);
+    let check = acequia_schema::check(&mut connection);
     match tokio::time::timeout(WITHIN, check).await {
         Ok(outcome) => outcome,
         Err(_) => Err(db::no_answer(WITHIN)).context("database"),
     }
-}
-
-/// Name of this machine.
-#[must_use]
-pub fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
 }

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use croner::Cron;
+
 /// The longest time that any option takes: a hundred years. Sums with the present stay within reach.
 const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
 
@@ -166,6 +168,19 @@ fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.trim()
         .parse()
         .map_err(|why| format!("must be a whole number: {why}"))
+}
+
+/// Reads a cron expression.
+///
+/// # Errors
+/// When it is none.
+pub fn cron(text: &str) -> Result<String, String> {
+    if !text.trim().is_empty() {
+        Cron::from_str(text).map_err(|error| {
+            format!("must be a cron expression, as 30 3 * * * for 03:30 UTC each day: {error}")
+        })?;
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// A number, and the unit behind it.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_store::db::{self, Attention, Session, attended};
+use acequia_store::failure::{Backoff, describe};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{self, Attention, Session, attended};
-use crate::failure::{Backoff, describe};
+use crate::context::Shared;
 use crate::metrics::Open;
-use crate::run::Shared;
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,14 @@
 pub mod broker;
 mod gather;
 pub mod guard;
+pub mod headers;
 mod hosts;
 mod line;
 mod plaintext;
 pub mod properties;
 mod secret;
 pub mod tls;
+pub mod topology;
 
 pub use gather::GATHER;
 pub use plaintext::{AllowPlaintext, allow_http, refuse_plaintext};
@@ -17,6 +19,13 @@ pub use secret::SecretUrl;
 pub use tls::BrokerTls;
 
 use std::net::IpAddr;
+
+/// Name of this machine.
+#[must_use]
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}
 
 /// Whether a host is this machine, so that nothing that is sent to it passes a network.
 #[must_use]

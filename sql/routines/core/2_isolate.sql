@@ -2,7 +2,7 @@
 
 create or replace function core.is_bad_data(p_sqlstate text, p_constraint text, p_schema text, p_table text) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
-    -- The classes of worker/src/failure.rs. A broken check of the platform's own tables is a defect; so is a missing
+    -- The classes of crates/store/src/failure.rs. A broken check of the platform's own tables is a defect; so is a missing
     -- partition, which has the code of a broken check, but no constraint.
     select left(p_sqlstate, 2) in ('22', '23', '54')
        and p_schema not in ('core', 'stg', 'raw', 'marts')

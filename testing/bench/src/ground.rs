@@ -9,6 +9,7 @@ use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
 use acequia_publisher::Outgoing;
 use acequia_testkit::{Services, TestDatabase, VirtualHost};
+use acequia_worker::lane::queues_of;
 use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
@@ -139,8 +140,8 @@ impl<'a> Ground<'a> {
             database,
             broker,
         };
-        let connection = acequia_worker::amqp::connect(&plot.amqp()?, "bench").await?;
-        acequia_worker::amqp::declare(&connection, &[load::domain()?]).await?;
+        let connection = acequia_net::topology::connect(&plot.amqp()?, "bench").await?;
+        acequia_net::topology::declare(&connection, &queues_of(&[load::domain()?])).await?;
         connection.close(200, "declared".into()).await?;
         Ok(plot)
     }
@@ -190,7 +191,7 @@ impl Plot<'_> {
     pub async fn fill(&self, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<()> {
         let count = messages.len();
         load::send(&self.amqp()?, messages, None).await?;
-        let queue = acequia_worker::amqp::queue_of(load::domain()?.name);
+        let queue = acequia_net::topology::queue_of(load::domain()?.name);
         let there = load::waiting(&self.amqp()?, &queue).await?;
         ensure!(
             there == count,

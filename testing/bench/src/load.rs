@@ -84,7 +84,7 @@ pub async fn send(
 /// # Errors
 /// When there is no such queue.
 pub async fn waiting(broker: &SecretUrl, queue: &str) -> anyhow::Result<usize> {
-    let connection = acequia_worker::amqp::connect(broker, "bench").await?;
+    let connection = acequia_net::topology::connect(broker, "bench").await?;
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
         passive: true,

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use acequia_net::tls::TlsFiles;
 use acequia_net::{AllowPlaintext, SecretUrl};
+use acequia_store::db;
 use anyhow::Context;
 use clap::Args;
-
-use crate::db;
 
 const SCHEMES: &[&str] = &["postgres", "postgresql"];
 /// The setting that every program has.

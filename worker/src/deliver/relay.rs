@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use acequia_net::SecretUrl;
+use acequia_net::topology::{ALERTS, answer, close, connect, declare_alerts};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
 use super::{Outcome, Waiting};
-use crate::amqp::{ALERTS, answer, close, connect, declare_alerts};
 
 /// Header with the number of the message: of two with one key, the one with the greater number is
 /// the newer.
@@ -31,7 +31,7 @@ impl Relay {
     /// # Errors
     /// When the broker refuses or does not answer.
     pub async fn open(broker: &SecretUrl) -> anyhow::Result<Self> {
-        let connection = connect(broker, "deliver").await?;
+        let connection = connect(broker, "acequia-worker deliver").await?;
         declare_alerts(&connection).await?;
         let channel = answer(connection.create_channel()).await?;
         answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use acequia_net::topology::answer;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Queue};
 use prometheus::Histogram;
 
 use super::outlet::Outlet;
-use crate::amqp::answer;
-use crate::looks::{EVERY, Look, Looks};
+use crate::look::{EVERY, Look, Looks};
 
 /// What looks at the queue of a lane for as long as its consumer lives.
 pub struct Watch {

@@ -21,10 +21,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Full, Self::Bytes, Self::Wait, Self::Apart];
-
-    /// A short name for metrics.
+    /// A short name for metrics, one of [`FLUSHED_BY`](crate::metrics::FLUSHED_BY).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,5 +80,16 @@ impl Batch {
                 (*position, std::mem::replace(note, left))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ended;
+
+    #[test]
+    fn each_end_has_its_series() {
+        let ends = [Ended::Full, Ended::Bytes, Ended::Wait, Ended::Apart];
+        assert_eq!(ends.map(Ended::as_str), crate::metrics::FLUSHED_BY);
     }
 }

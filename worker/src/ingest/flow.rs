@@ -1,5 +1,7 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
+use acequia_net::topology::queue_of;
+use acequia_store::db::{Session, attended};
 use anyhow::Context as _;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
@@ -8,8 +10,6 @@ use super::source::Source;
 use super::stage::{Load, Writer};
 use super::traced;
 use super::window::Window;
-use crate::amqp::queue_of;
-use crate::db::{Session, attended};
 use crate::metrics::Open;
 
 /// Whose turn it is to write: one batch at a time.
@@ -66,7 +66,11 @@ pub async fn collect<'a>(
         let Some(batch) = batch else {
             return Ok(());
         };
-        writer.shared.metrics.ingest.taken(&lane.queue, batch.ended);
+        writer
+            .shared
+            .metrics
+            .ingest
+            .taken(&lane.queue, batch.ended.as_str());
         window.saw(batch.sizes());
         let suspicious = batch.suspicious;
         // A suspect is looked at when nothing else could suffer from it.
@@ -115,7 +119,7 @@ pub async fn write(
             } else if !traced::stage(writer, outlet, connection, &mut load).await? {
                 return Ok(()); // told to stop while the database was away
             }
-            crate::failpoint::after_commit();
+            acequia_store::failpoint::after_commit();
             outlet.acknowledge(load.batch).await?;
             acknowledged = true;
             for batch in load.written {

@@ -26,19 +26,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// Every reason that there is.
-    pub const REASONS: [&str; 8] = [
-        "connection",
-        "closed",
-        "silence",
-        "cancelled",
-        "starved",
-        "overflow",
-        "database",
-        "other",
-    ];
-
-    /// The reason in an error of a lane.
+    /// The reason in an error of a lane, one of [`INTERRUPTED_BY`](crate::metrics::INTERRUPTED_BY).
     #[must_use]
     pub fn reason(error: &anyhow::Error) -> &'static str {
         if let Some(lost) = error.downcast_ref() {
@@ -107,14 +95,18 @@ mod tests {
     #[test]
     fn every_reason_stands_in_its_runbook() {
         let page = include_str!("../../../docs/runbooks/AcequiaConsumingInterrupted.md");
-        for reason in Lost::REASONS {
+        for reason in crate::metrics::INTERRUPTED_BY {
             assert!(page.contains(&format!("*{reason}*")), "{reason}");
         }
     }
 
     #[test]
     fn a_reason_is_found_under_what_was_said_on_top_of_it() {
-        let of = |error: anyhow::Error| Lost::reason(&error);
+        let of = |error: anyhow::Error| {
+            let reason = Lost::reason(&error);
+            assert!(crate::metrics::INTERRUPTED_BY.contains(&reason));
+            reason
+        };
         assert_eq!(of(Lost::Starved.into()), "starved");
         let error = Err::<(), _>(sqlx::Error::WorkerCrashed).context("database");
         assert_eq!(of(error.unwrap_err().context("more")), "database");

@@ -2,92 +2,37 @@
 
 mod answers;
 mod batch;
-mod copies;
-mod dead_letter;
 mod flow;
-mod identity;
-mod insert;
 mod lost;
 mod outlet;
 mod pass_on;
-mod properties;
-mod quarantine;
 mod rejects;
-mod sort;
 mod source;
 mod stage;
-mod store;
 mod traced;
-mod unreadable;
 mod window;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acequia_contracts::Domain;
+use acequia_store::failure::Backoff;
+use acequia_store::staging::Store;
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::flow::{Turn, collect, write};
+use self::lost::Lost;
 use self::source::Source;
 use self::stage::Writer;
 use self::window::{Sizes, Window};
-use crate::amqp::{DEAD_QUEUE, queue_of};
-use crate::failure::Backoff;
-use crate::run::Shared;
-
-pub use batch::Ended;
-pub use identity::{Identity, NO_DAY, PUBLISHED_AT, body_digest, body_hash, published_at};
-pub use lost::Lost;
-pub use properties::RAW;
-pub use sort::Sorted;
-pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
+use crate::context::Shared;
+use crate::lane::Lane;
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
 /// whose queue is empty has no other success to show.
 const STEADY: Duration = Duration::from_secs(1);
-
-/// A queue and how its messages are read.
-#[derive(Debug, Clone)]
-pub struct Lane {
-    /// Name of the queue.
-    pub queue: String,
-    /// Domain of its messages; `None` for the queue of messages that the broker gave up.
-    pub domain: Option<&'static Domain>,
-}
-
-impl Lane {
-    /// The lanes of some domains, and the one of dead letters.
-    #[must_use]
-    pub fn of(domains: &[&'static Domain]) -> Vec<Self> {
-        let mut lanes = vec![Self {
-            queue: DEAD_QUEUE.to_owned(),
-            domain: None,
-        }];
-        for domain in domains {
-            let legacy = domain.legacy_queue.map(ToOwned::to_owned);
-            lanes.extend(
-                [Some(queue_of(domain.name)), legacy]
-                    .into_iter()
-                    .flatten()
-                    .map(|queue| Self {
-                        queue,
-                        domain: Some(domain),
-                    }),
-            );
-        }
-        lanes
-    }
-
-    /// The domain, if the queue is the one that a reference system's publishers use. Such queues
-    /// do not count deliveries.
-    fn legacy_of(&self) -> Option<&'static Domain> {
-        self.domain
-            .filter(|domain| domain.legacy_queue == Some(self.queue.as_str()))
-    }
-}
 
 /// Runs a lane until it is told to stop. Losing broker or database leads back to the start,
 /// after a pause: nothing is consumed while one of them is away.
@@ -123,7 +68,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
             shared
                 .metrics
                 .ingest
-                .interrupted(&lane.queue, &error, delay);
+                .interrupted(&lane.queue, Lost::reason(&error), &error, delay);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}

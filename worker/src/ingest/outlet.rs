@@ -8,6 +8,7 @@ use std::time::Instant;
 use acequia_net::GATHER;
 use acequia_net::broker::Connected;
 use acequia_net::guard::Note;
+use acequia_net::topology::{ANSWER_WITHIN, answer, close};
 use anyhow::Context;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -17,7 +18,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Lost;
 use super::batch::Batch;
-use crate::amqp::{ANSWER_WITHIN, answer, close};
 use crate::metrics::Flow;
 
 /// Messages that are handed on together when they arrive together.

@@ -5,30 +5,20 @@
 //! reference system declare, does not. So what such a queue delivers for the second time is not
 //! even looked at: it moves to the domain's queue, under the identity that it has.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
+use acequia_net::topology::answer;
+use acequia_store::staging::CAME_BY;
 use anyhow::{Context, bail};
 use lapin::Confirmation;
-use lapin::message::Delivery;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use super::batch::Batch;
 use super::outlet::Outlet;
-use super::properties::text_header;
-use crate::amqp::answer;
 
-/// Header with the queue that a message came by first: it is part of the identity of messages
-/// without an id.
-const CAME_BY: &str = "x-acequia-queue";
 /// How long the broker may take over a batch.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
-
-/// The queue that gives a message without an id its identity.
-pub fn came_by<'a>(delivery: &Delivery, queue: &'a str) -> Cow<'a, str> {
-    text_header(&delivery.properties, CAME_BY).map_or(Cow::Borrowed(queue), Cow::Owned)
-}
 
 impl Outlet {
     /// Publishes a batch to another queue and waits until the broker has all of it. The batch is

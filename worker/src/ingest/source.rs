@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_net::broker;
+use acequia_net::topology::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer, declare};
+use acequia_store::staging::published_at;
 use anyhow::Context;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -16,18 +18,17 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use super::Lost;
 use super::answers::{Watch, ready_messages};
 use super::batch::{Batch, Ended};
 use super::flow::Turn;
-use super::identity::published_at;
 use super::lost::OtherArguments;
 use super::outlet::{Outlet, Pump};
 use super::stage::Writer;
 use super::window::is_suspect;
-use super::{Lane, Lost};
-use crate::amqp::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer, declare};
-use crate::looks::Looks;
-use crate::run::Shared;
+use crate::context::Shared;
+use crate::lane::{Lane, queues_of};
+use crate::look::Looks;
 
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(4);
@@ -71,7 +72,7 @@ impl Source {
     pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
         let connected = broker::connect(&shared.broker, &name).await?;
-        let others = declare(&connected.connection, &shared.domains).await?;
+        let others = declare(&connected.connection, &queues_of(&shared.domains)).await?;
         consumable(lane, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;

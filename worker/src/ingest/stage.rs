@@ -3,7 +3,13 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Context, Domain, catalog};
+use acequia_net::topology::queue_of;
+use acequia_store::clock::Clock;
+use acequia_store::db::{self, Attention, Session, attended};
+use acequia_store::failure::{Backoff, describe};
+use acequia_store::staging::{Counts, Purpose, Sorted, Store, Written, first_death_queue};
 use acequia_telemetry::Span;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -13,17 +19,12 @@ use tracing::{debug, info, warn};
 use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
-use super::sort::Sorted;
-use super::store::{Counts, Purpose, Store, UNKNOWN, Written};
-use super::{Lane, Lost, properties, traced};
+use super::{Lost, traced};
 use crate::acknowledged::{Acknowledged, look};
-use crate::amqp::queue_of;
-use crate::clock::Clock;
-use crate::db::{self, Attention, Session, attended};
-use crate::failure::{Backoff, describe};
+use crate::context::Shared;
 use crate::health::LoopHealth;
+use crate::lane::Lane;
 use crate::metrics::{Ingest, Open};
-use crate::run::Shared;
 
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
@@ -201,7 +202,7 @@ impl Writer<'_> {
             tokio::time::timeout(CLOCK_WITHIN, reading)
                 .await
                 .unwrap_or_else(|_| Err(db::no_answer(CLOCK_WITHIN)))?;
-            look(&mut connection, self.shared).await?;
+            look(&mut connection, &self.shared.process()).await?;
             Ok(connection)
         };
         self.shared.metrics.loops.connected("ingest", attempt.await)
@@ -322,7 +323,7 @@ static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
 /// a domain they would be messages that it never had.
 fn origin_of(delivery: &Delivery, domains: &[Sorted]) -> usize {
     let key = delivery.routing_key.as_str();
-    let origin = properties::first_death_queue(&delivery.properties);
+    let origin = first_death_queue(&delivery.properties);
     let index = domains.iter().position(|sorted| {
         let name = sorted.domain.name;
         origin.as_deref() == Some(queue_of(name).as_str())

@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
+use acequia_store::db::Session;
+use acequia_store::staging::{Counts, Written};
 use acequia_telemetry::{
     KeyValue, MOST_LINKS, Span, SpanContext, SpanKind, Start, Traces, extract, to_text,
 };
 use tracing::Instrument as _;
 
-use super::Lane;
 use super::outlet::Outlet;
 use super::stage::{Load, Writer};
-use super::store::{Counts, Written};
-use crate::db::Session;
+use crate::lane::Lane;
 use crate::metrics::Open;
 
 /// Stages a batch inside its span, when tracing is on.

@@ -1,10 +1,9 @@
 //! The life cycle of data.
 
+use acequia_archive::session::Interrupted;
 use acequia_contracts::Domain;
 use acequia_telemetry::metrics::Maker;
 use prometheus::{IntCounterVec, Result};
-
-use crate::archive::session::Interrupted;
 
 /// What a run may end with.
 const OUTCOMES: [&str; 3] = ["ok", "failed", "interrupted"];

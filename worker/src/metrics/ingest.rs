@@ -1,22 +1,23 @@
 //! From the queue to staging.
 
+mod series;
+
 use std::time::Duration;
 
+use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, Domain};
+use acequia_store::failure::{Failure, describe, remedy};
+use acequia_store::staging::{Sorted, Written};
 use acequia_telemetry::metrics::{Maker, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use tracing::{info, warn};
 
-use super::{ANSWER, Flow, LAG, WORK, create_failures, positive};
-use crate::failure::{Failure, describe, remedy};
-use crate::ingest::{Ended, Lane, Lost, Sorted, UNKNOWN, Written};
+use super::{Flow, positive};
+use crate::lane::Lane;
 
-/// Messages in a batch.
-const SIZE: &[f64] = &[
-    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 30000.0,
-];
+pub use series::{FLUSHED_BY, INTERRUPTED_BY};
 
 /// Metrics of the lanes.
 #[derive(Debug)]
@@ -82,163 +83,6 @@ impl Ingest {
         Ok(metrics)
     }
 
-    fn register(make: &Maker<'_>) -> Result<Self> {
-        let queue: &[&str] = &["queue"];
-        let entity: &[&str] = &["domain", "entity"];
-        Ok(Self {
-            received: make.counters(
-                "acequia_received_messages_total",
-                "Messages taken from the queue and settled in a committed batch.",
-                queue,
-            )?,
-            received_bytes: make.counters(
-                "acequia_received_bytes_total",
-                "Body bytes of the received messages.",
-                queue,
-            )?,
-            redelivered: make.counters(
-                "acequia_redelivered_messages_total",
-                "Received messages that the broker had delivered before.",
-                queue,
-            )?,
-            duplicates: make.counters(
-                "acequia_duplicate_messages_total",
-                "Messages seen before.",
-                entity,
-            )?,
-            staged: make.counters("acequia_staged_rows_total", "Rows staged.", entity)?,
-            quarantined: make.counters(
-                "acequia_quarantined_messages_total",
-                "Messages put in quarantine, by stage and code.",
-                &["domain", "stage", "code"],
-            )?,
-            implausible_times: make.counters(
-                "acequia_implausible_publish_times_total",
-                "Messages with a publish time that cannot be true, which counts as none.",
-                queue,
-            )?,
-            unknown_fields: make.counters(
-                "acequia_unknown_fields_total",
-                "Fields of valid messages that the contract does not know.",
-                entity,
-            )?,
-            in_queue: make.histograms(
-                "acequia_queue_duration_seconds",
-                "From publishing to the delivery to a worker; each message counts with the time of the oldest of its batch.",
-                queue,
-                LAG,
-            )?,
-            batch_messages: make.histograms(
-                "acequia_batch_messages",
-                "Messages in a staged batch.",
-                queue,
-                SIZE,
-            )?,
-            flushes: make.counters(
-                "acequia_batch_flushes_total",
-                "Batches taken from the queue, by what ended their collection.",
-                &["queue", "reason"],
-            )?,
-            decode_seconds: make.histograms(
-                "acequia_decode_duration_seconds",
-                "Decoding and validating a batch.",
-                queue,
-                WORK,
-            )?,
-            stage_seconds: make.histograms(
-                "acequia_stage_duration_seconds",
-                "Decoding, validating and staging a batch.",
-                queue,
-                WORK,
-            )?,
-            retries: make.counters(
-                "acequia_batch_retries_total",
-                "Batches that could not be staged at once, by class of failure.",
-                &["queue", "failure"],
-            )?,
-            in_flight_messages: make.int_gauges(
-                "acequia_in_flight_messages",
-                "Messages delivered to the worker and not yet acknowledged.",
-                queue,
-            )?,
-            in_flight_bytes: make.int_gauges(
-                "acequia_in_flight_bytes",
-                "Body bytes delivered to the worker and not yet acknowledged.",
-                queue,
-            )?,
-            prefetch: make.int_gauges(
-                "acequia_prefetch_messages",
-                "Messages that may be in flight; 0 while the lane does not consume.",
-                queue,
-            )?,
-            paused: make.int_gauges(
-                "acequia_ingest_paused",
-                "1 while ingest waits for promotion to catch up.",
-                queue,
-            )?,
-            connected: make.int_gauges(
-                "acequia_amqp_connection_up",
-                "1 while the lane consumes.",
-                queue,
-            )?,
-            attempts: make.counters(
-                "acequia_amqp_connection_attempts_total",
-                "Attempts to connect to the broker and to consume.",
-                &["queue", "outcome"],
-            )?,
-            disconnects: make.counters(
-                "acequia_amqp_disconnects_total",
-                "Times that consuming was interrupted, by reason.",
-                &["queue", "reason"],
-            )?,
-            lost: make.counters(
-                "acequia_lost_messages_total",
-                "Acknowledged messages that the database lost: a server took over without them.",
-                &["domain"],
-            )?,
-            broker_answers: make.histograms(
-                "acequia_broker_answer_duration_seconds",
-                "From a question about the queue to the broker's answer, one every five seconds.",
-                queue,
-                ANSWER,
-            )?,
-        })
-    }
-
-    fn create_lane(&self, queue: &str) {
-        for counter in [
-            &self.received,
-            &self.received_bytes,
-            &self.redelivered,
-            &self.implausible_times,
-        ] {
-            counter.with_label_values(&[queue]);
-        }
-        for histogram in [
-            &self.in_queue,
-            &self.batch_messages,
-            &self.decode_seconds,
-            &self.stage_seconds,
-            &self.broker_answers,
-        ] {
-            histogram.with_label_values(&[queue]);
-        }
-        for gauge in [&self.connected, &self.paused] {
-            gauge.with_label_values(&[queue]);
-        }
-        self.flow(queue);
-        create_failures(&self.retries, queue);
-        for outcome in ["success", "failure"] {
-            self.attempts.with_label_values(&[queue, outcome]);
-        }
-        for ended in Ended::ALL {
-            self.flushes.with_label_values(&[queue, ended.as_str()]);
-        }
-        for reason in Lost::REASONS {
-            self.disconnects.with_label_values(&[queue, reason]);
-        }
-    }
-
     /// What a lane keeps up to date of its messages in flight.
     pub fn flow(&self, queue: &str) -> Flow {
         Flow {
@@ -266,8 +110,13 @@ impl Ingest {
     }
 
     /// A lane lost broker or database, or did not find them.
-    pub fn interrupted(&self, queue: &str, error: &anyhow::Error, retry_in: Duration) {
-        let reason = Lost::reason(error);
+    pub fn interrupted(
+        &self,
+        queue: &str,
+        reason: &'static str,
+        error: &anyhow::Error,
+        retry_in: Duration,
+    ) {
         warn!(
             event = "ingest.interrupted",
             queue,
@@ -291,10 +140,8 @@ impl Ingest {
     }
 
     /// A batch was taken from the queue.
-    pub fn taken(&self, queue: &str, ended: Ended) {
-        self.flushes
-            .with_label_values(&[queue, ended.as_str()])
-            .inc();
+    pub fn taken(&self, queue: &str, reason: &'static str) {
+        self.flushes.with_label_values(&[queue, reason]).inc();
     }
 
     /// A batch could not be staged at once.

@@ -1,15 +1,15 @@
 //! The loops and their connections.
 
 use acequia_contracts::Domain;
+use acequia_store::failure::{Failure, describe, remedy};
 use acequia_telemetry::metrics::Maker;
 use chrono::TimeDelta;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
-use crate::failure::{Failure, describe, remedy};
 use crate::health::LoopReport;
-use crate::ingest::Lane;
+use crate::lane::Lane;
 
 /// The loops over the database.
 const LOOPS: [&str; 6] = [

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use acequia_store::failure::describe;
 use acequia_telemetry::metrics::Maker;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{error, info};
 
 use super::WORK;
-use crate::failure::describe;
 
 /// Metrics of the refresh loop.
 #[derive(Debug)]

@@ -16,16 +16,16 @@ mod promotion;
 mod quality;
 
 use acequia_contracts::Domain;
+use acequia_store::failure::Failure;
 use acequia_telemetry::metrics::{Maker, Process};
 use prometheus::{IntCounterVec, Registry};
 
-use crate::failure::Failure;
-use crate::ingest::Lane;
+use crate::lane::Lane;
 
 pub use archive::Archive;
 pub use database::DatabaseGauges;
 pub use flow::Flow;
-pub use ingest::Ingest;
+pub use ingest::{FLUSHED_BY, INTERRUPTED_BY, Ingest};
 pub use loops::{Loops, Open};
 pub use marts::Marts;
 pub use outbox::Outbox;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_store::promotion::Promoted;
 use acequia_telemetry::metrics::{Maker, observe};
 use chrono::Utc;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::info;
 
 use super::{LAG, WORK, positive};
-use crate::promote::Promoted;
 
 const OUTCOMES: [&str; 4] = ["inserted", "updated", "unchanged", "stale"];
 

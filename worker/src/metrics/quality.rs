@@ -1,12 +1,12 @@
 //! Data quality, as far as this process checked it. The latest results are gauges of the database.
 
 use acequia_contracts::Domain;
+use acequia_store::quality::Checked;
 use acequia_telemetry::metrics::Maker;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{info, warn};
 
 use super::WORK;
-use crate::check::Checked;
 
 const SEVERITIES: [&str; 2] = ["warn", "error"];
 const OUTCOMES: [&str; 4] = ["pass", "warn", "fail", "error"];

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use acequia_contracts::{Context, Domain, Entity, Kind, catalog, fixtures};
-use acequia_worker::ingest::{Purpose, Sorted, Store};
+use acequia_store::staging::{Purpose, Sorted, Store};
 use acequia_worker::promote;
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use lapin::BasicProperties;

@@ -460,7 +460,7 @@ async fn bad_messages_end_in_quarantine_and_their_neighbours_in_the_core() {
         let what = case.what;
         let queue = match case.message.exchange {
             "" => LEGACY.to_owned(),
-            _ => acequia_worker::amqp::queue_of(DOMAIN),
+            _ => acequia_net::topology::queue_of(DOMAIN),
         };
         let rows = quarantine.remove(&(queue, case.message.body.clone()));
         let rows = rows.unwrap_or_else(|| panic!("{what}: not in quarantine with its own bytes"));
@@ -625,7 +625,7 @@ async fn odd_properties_do_no_harm_and_are_kept() {
     platform.declare().await;
     let key = format!("{DOMAIN}.alumno");
     let message = |properties: &BasicProperties, body: Value| Message {
-        exchange: acequia_worker::amqp::EXCHANGE,
+        exchange: acequia_net::topology::EXCHANGE,
         routing_key: key.clone(),
         properties: properties.clone(),
         body: body.to_string().into_bytes(),

@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use acequia_contracts::{Code, catalog};
+use acequia_net::topology::queue_of;
 use acequia_testkit::{wait_for, wait_within};
-use acequia_worker::amqp::queue_of;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::school::{DOMAIN, alumno, alumnos, break_merge, message};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use acequia_contracts::envelope::{Identity, UNKNOWN};
 use acequia_contracts::{Context, Domain, catalog, entity_of};
 use acequia_publisher::{Ids, Outgoing, Publisher, messages};
-use acequia_worker::ingest::{Identity, UNKNOWN};
 
 use crate::support::{Platform, RunningWorker};
 

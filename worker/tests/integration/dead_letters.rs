@@ -1,7 +1,7 @@
 //! What the broker gives up is kept with the broker's reason, and good messages among it can be sent again.
 
+use acequia_net::topology::DEAD_QUEUE;
 use acequia_testkit::wait_for;
-use acequia_worker::amqp::DEAD_QUEUE;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 
 use crate::quarantine::told;
@@ -41,7 +41,7 @@ async fn expired_and_rejected_messages_are_kept_under_their_reason_and_replayed(
     .await
     .unwrap();
     dead(&platform, 2).await;
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
 
     let worker = platform.worker(&[]);
     platform.settled(2).await;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog, fixtures};
+use acequia_net::topology::{self, DEAD_QUEUE, queue_of};
 use acequia_publisher::{Ids, Outgoing, Publisher, messages};
 use acequia_testkit::{Lost, Proxy, wait_for};
-use acequia_worker::amqp::{self, DEAD_QUEUE, queue_of};
-use acequia_worker::ingest::UNKNOWN;
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
@@ -668,7 +668,7 @@ async fn a_message_that_nobody_gets_done_ends_in_quarantine() {
         gone = gone => gone.unwrap(),
     }
     assert!(given_back > 50, "dead after {given_back} deliveries");
-    amqp::close(&connection).await;
+    topology::close(&connection).await;
 
     let worker = platform.worker(&[]);
     platform.settled(1).await;

@@ -76,7 +76,7 @@ fn the_engine_names_no_domain() {
         }
     }
     let mut found = Vec::new();
-    for folder in ["worker/src", "publisher/src"] {
+    for folder in ["worker/src", "publisher/src", "crates"] {
         let files = files::files_in(&root().join(folder));
         assert!(!files.is_empty());
         for file in files {
@@ -149,44 +149,44 @@ fn sql_is_made_of_literals_and_of_the_catalog_only() {
     const CATALOG: &str = "names of tables and columns from the catalog, values bound";
     const COPY: &str = "statements that functions of the database make of its own catalog";
     const ALLOWED: [(&str, &str); 18] = [
-        ("archive/restore.rs", COPY),
-        ("archive/session.rs", COPY),
-        ("ingest/copies.rs", CATALOG),
-        ("ingest/insert.rs", CATALOG),
-        ("migrate/driver.rs", "migrations of this program"),
-        ("doctor/rights.rs", "names of functions that stand there"),
+        ("crates/archive/src/restore.rs", COPY),
+        ("crates/archive/src/session.rs", COPY),
+        ("crates/store/src/staging/copies.rs", CATALOG),
+        ("crates/store/src/staging/insert.rs", CATALOG),
+        ("crates/schema/src/driver.rs", "migrations of this program"),
         (
-            "migrate/kept.rs",
+            "crates/ops/src/doctor/rights.rs",
+            "names of functions that stand there",
+        ),
+        (
+            "crates/schema/src/kept.rs",
             "statements that the server makes of its catalog",
         ),
-        ("migrate/replace.rs", "names in files of this program"),
         (
-            "migrate/roles.rs",
+            "crates/schema/src/replace.rs",
+            "names in files of this program",
+        ),
+        (
+            "crates/schema/src/roles.rs",
             "a role's verifier, quoted by the server",
         ),
-        ("quarantine/filters.rs", FILTERS),
-        ("quarantine/list.rs", FILTERS),
-        ("quarantine/mark.rs", FILTERS),
-        ("quarantine/mod.rs", FILTERS),
-        ("quarantine/show.rs", FILTERS),
-        ("quarantine/stats.rs", FILTERS),
-        ("trace/core_row.rs", CATALOG),
-        ("trace/mod.rs", "a number of milliseconds"),
-        ("trace/staged.rs", CATALOG),
+        ("crates/ops/src/quarantine/filters.rs", FILTERS),
+        ("crates/ops/src/quarantine/list.rs", FILTERS),
+        ("crates/ops/src/quarantine/mark.rs", FILTERS),
+        ("crates/ops/src/quarantine/mod.rs", FILTERS),
+        ("crates/ops/src/quarantine/show.rs", FILTERS),
+        ("crates/ops/src/quarantine/stats.rs", FILTERS),
+        ("crates/ops/src/trace/core_row.rs", CATALOG),
+        ("crates/ops/src/trace/mod.rs", "a number of milliseconds"),
+        ("crates/ops/src/trace/staged.rs", CATALOG),
     ];
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = root();
     let mut used = BTreeSet::new();
-    let mut folders = vec![source.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if WAYS
-                .iter()
-                .any(|way| std::fs::read_to_string(&path).unwrap().contains(way))
-            {
-                used.insert(path.strip_prefix(&source).unwrap().display().to_string());
+    for folder in ["worker/src", "crates"] {
+        for path in files::files_in(&root.join(folder)) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if WAYS.iter().any(|way| text.contains(way)) {
+                used.insert(path.strip_prefix(&root).unwrap().display().to_string());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Servers of PostgreSQL that take over: what they lack is noticed, and what they are is named.
 
+use acequia_net::SecretUrl;
+use acequia_store::db;
 use acequia_testkit::{Server, Services, VirtualHost, wait_for};
-use acequia_worker::config::SecretUrl;
-use acequia_worker::{db, migrate};
 use tokio::net::TcpListener;
 
 use crate::support::program::{Finished, finish, program};
@@ -77,9 +77,9 @@ impl Pair {
     }
 }
 
-async fn migrate_on(server: &Server) -> anyhow::Result<migrate::Report> {
+async fn migrate_on(server: &Server) -> anyhow::Result<acequia_schema::Report> {
     let owner = SecretUrl::parse(&server.database().owner, &["postgres"])?;
-    migrate::migrate(&owner, &[]).await
+    acequia_schema::migrate(&owner, &[]).await
 }
 
 async fn run(database: &str, broker: &str, arguments: &[&str]) -> Finished {

@@ -24,7 +24,7 @@ fn instant(second: i64) -> DateTime<Utc> {
 pub fn published(second: i64, mut message: Message) -> Message {
     let mut headers = FieldTable::default();
     headers.insert(
-        acequia_worker::ingest::PUBLISHED_AT.into(),
+        acequia_contracts::envelope::PUBLISHED_AT.into(),
         AMQPValue::LongLongInt(instant(second).timestamp_micros()),
     );
     message.properties = message.properties.with_headers(headers);

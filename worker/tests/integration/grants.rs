@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use acequia_contracts::catalog;
-use acequia_worker::config::SecretUrl;
-use acequia_worker::migrate;
+use acequia_net::SecretUrl;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::Platform;
@@ -18,7 +17,7 @@ const SCHEMAS: &str = "select nspname::text from pg_namespace where nspname !~ '
 async fn migrated() -> Platform {
     let platform = Platform::new().await;
     let owner = SecretUrl::parse(&platform.database.owner, &["postgres"]).unwrap();
-    migrate::migrate(&owner, &[]).await.unwrap();
+    acequia_schema::migrate(&owner, &[]).await.unwrap();
     platform
 }
 

@@ -201,7 +201,7 @@ async fn as_text_it_says_no_more() {
 fn every_event_is_described() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("../docs/observability.md")).unwrap();
-    let mut folders = vec![root.join("src")];
+    let mut folders = vec![root.join("src"), root.join("../crates")];
     let mut events = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -3,10 +3,11 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog};
 use acequia_testkit::metrics::{Page, Series, Sources, Spec};
 use acequia_testkit::{Proxy, root, wait_for};
-use acequia_worker::ingest::{Lane, UNKNOWN};
+use acequia_worker::lane::Lane;
 use lapin::BasicProperties;
 use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt;
@@ -105,7 +106,7 @@ async fn no_message_makes_a_series() {
             Message::new(DOMAIN, "calificacion", fields),
             Message::new(DOMAIN, "alumno", format!("{name} is no JSON")),
             Message::straight("etl", format!(r#"{{"entity":"{name}"}}"#)),
-            Message::straight(acequia_worker::amqp::DEAD_QUEUE, name.clone())
+            Message::straight(acequia_net::topology::DEAD_QUEUE, name.clone())
                 .with_id(&format!("{name}-dead")),
         ]);
     }
@@ -165,7 +166,7 @@ async fn the_page_comes_without_a_database_too() {
 /// there is one for each day that messages were refused on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_counted_without_reading_quarantine() {
-    const DEAD: &str = acequia_worker::amqp::DEAD_QUEUE;
+    const DEAD: &str = acequia_net::topology::DEAD_QUEUE;
     let platform = Platform::new().await;
     // Nobody takes from the outbox after the first look.
     let worker = platform.worker(&["--poll-every", "1h"]);

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use acequia_contracts::catalog;
+use acequia_net::SecretUrl;
+use acequia_ops::doctor::{Finding, Places, Verdict, examine};
+use acequia_schema::migrate;
 use acequia_testkit::{Services, TestDatabase};
-use acequia_worker::config::{ArchiveUrl, SecretUrl};
-use acequia_worker::doctor::{Finding, Places, Verdict, examine};
-use acequia_worker::migrate::{self, migrate};
 use sqlx::{Connection, PgConnection};
 
 use crate::support::program::{finish, program};
@@ -29,7 +29,7 @@ async fn four_migrations_at_once_migrate_once() {
         migrate(&url, &[])
     );
     let reports = [a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap()];
-    let latest = usize::try_from(migrate::latest()).unwrap();
+    let latest = usize::try_from(acequia_schema::latest()).unwrap();
     assert_eq!(
         reports
             .iter()
@@ -51,12 +51,12 @@ async fn four_migrations_at_once_migrate_once() {
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    assert_eq!(history, (1..=migrate::latest()).collect::<Vec<_>>());
-    migrate::check(&mut connection).await.unwrap();
+    assert_eq!(history, (1..=acequia_schema::latest()).collect::<Vec<_>>());
+    acequia_schema::check(&mut connection).await.unwrap();
 
     // The worker's role may start on it: the grants are there.
     let mut worker = PgConnection::connect(&database.worker).await.unwrap();
-    migrate::check(&mut worker).await.unwrap();
+    acequia_schema::check(&mut worker).await.unwrap();
 
     let again = migrate(&url, &[]).await.unwrap();
     assert!(
@@ -75,16 +75,19 @@ async fn a_routine_that_was_changed_by_hand_is_applied_again() {
     platform
         .execute("update core.routines set checksum = 'other' where path like 'routines/%'; delete from core.routine_history")
         .await;
-    let error = migrate::check(&mut worker).await.unwrap_err().to_string();
+    let error = acequia_schema::check(&mut worker)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("worker migrate"), "{error}");
     assert!(!migrate(&url, &[]).await.unwrap().routines.is_empty());
-    migrate::check(&mut worker).await.unwrap();
+    acequia_schema::check(&mut worker).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_refuses_a_schema_that_is_not_its_own() {
     let platform = Platform::new().await;
-    let (latest, history) = (migrate::latest(), "core.refinery_schema_history");
+    let (latest, history) = (acequia_schema::latest(), "core.refinery_schema_history");
     let copy = format!("create table core.history_copy as table {history}");
     platform.execute(&copy).await;
     let refusal = async || format!("{:#}", platform.worker(&[]).ended().await.unwrap_err());
@@ -161,9 +164,9 @@ pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUr
         database,
         broker,
         management: Some(&SecretUrl::parse(&management, &["http"]).unwrap()),
-        archive: &ArchiveUrl::default(),
+        archive: None,
     };
-    let findings = examine(places, &domains).await;
+    let findings = examine(places, &domains, &Ok(acequia_schema::latest())).await;
     // Whatever is wrong: no password, and never a complaint without a remedy.
     let text = serde_json::to_string(&findings).unwrap();
     for secret in secrets(platform) {
@@ -572,7 +575,7 @@ async fn every_subcommand_does_what_its_help_says() {
     let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     let migrated = run(&["migrate", "--json"], &platform.database.owner).await;
     assert_eq!(migrated.status.code(), Some(0), "{migrated:?}");
-    assert_eq!(json(&migrated.stdout)["version"], migrate::latest());
+    assert_eq!(json(&migrated.stdout)["version"], acequia_schema::latest());
     for command in ["check", "refresh", "doctor"] {
         let finished = run(&[command], &platform.database.worker).await;
         assert_eq!(finished.status.code(), Some(0), "{command}: {finished:?}");

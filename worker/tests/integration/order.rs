@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use acequia_net::topology::{ALERTS, close};
 use acequia_testkit::wait_for;
-use acequia_worker::amqp::{ALERTS, close};
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;

@@ -4,12 +4,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Context, Domain};
+use acequia_net::{SecretUrl, topology};
+use acequia_store::db;
+use acequia_store::staging::{Purpose, Sorted, Store};
 use acequia_testkit::TestDatabase;
-use acequia_worker::config::SecretUrl;
-use acequia_worker::ingest::{Identity, Purpose, Sorted, Store};
-use acequia_worker::refresh::Refreshed;
-use acequia_worker::{amqp, db, promote, refresh};
+use acequia_worker::promote;
+use acequia_worker::refresh::{self, Refreshed};
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -898,5 +900,5 @@ pub async fn publish(platform: &Platform, messages: &[&Sent]) {
     for confirm in confirms {
         assert!(confirm.await.unwrap().is_ack());
     }
-    amqp::close(&connection).await;
+    topology::close(&connection).await;
 }

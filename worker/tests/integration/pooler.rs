@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use acequia_net::SecretUrl;
+use acequia_store::pooler::{Way, look};
 use acequia_testkit::{free_port, wait_for};
-use acequia_worker::config::SecretUrl;
-use acequia_worker::pooler::{Way, look};
 use tokio::process::{Child, Command};
 
 use crate::support::Platform;

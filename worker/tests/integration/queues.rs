@@ -1,10 +1,10 @@
 //! Queues and their arguments: what the broker does with a message at a queue's limit, and what the
 //! worker does with queues that were declared in another way.
 
+use acequia_net::SecretUrl;
+use acequia_net::topology::{self, ALERTS, DEAD_QUEUE, queue_of};
+use acequia_ops::doctor::{Finding, Places, Verdict, examine};
 use acequia_testkit::{rules, wait_for};
-use acequia_worker::amqp::{self, ALERTS, DEAD_QUEUE, queue_of};
-use acequia_worker::config::{ArchiveUrl, SecretUrl};
-use acequia_worker::doctor::{Finding, Places, Verdict, examine};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -41,7 +41,7 @@ async fn declare(platform: &Platform, queue: &str, arguments: FieldTable) {
         .queue_declare(queue.into(), durable, arguments)
         .await
         .unwrap();
-    amqp::close(&connection).await;
+    topology::close(&connection).await;
 }
 
 /// Confirmed messages in a queue.
@@ -71,7 +71,7 @@ async fn crash_with(platform: &Platform, queue: &str, messages: u64) {
         })
         .await
         .unwrap();
-        amqp::close(&connection).await;
+        topology::close(&connection).await;
     }
 }
 
@@ -86,9 +86,9 @@ async fn doctor(platform: &Platform, management: Option<&SecretUrl>) -> Vec<Find
         database: &platform.database_url(),
         broker: &platform.broker_url(),
         management,
-        archive: &ArchiveUrl::default(),
+        archive: None,
     };
-    examine(places, &domains).await
+    examine(places, &domains, &Ok(acequia_schema::latest())).await
 }
 
 /// The broker's management, as somebody who may see it.
@@ -146,7 +146,7 @@ async fn what_a_domain_queue_gives_up_is_a_dead_letter() {
         let options = BasicGetOptions::default();
         let got = channel.basic_get(queue.as_str().into(), options).await?;
         deliveries += usize::from(got.is_some());
-        amqp::close(&connection).await;
+        topology::close(&connection).await;
         assert!(deliveries < limit, "delivered {deliveries} times");
         let dead = platform.queue(DEAD_QUEUE).await;
         Ok(dead.is_some_and(|dead| dead.message_count() == 1))

@@ -465,7 +465,7 @@ async fn a_dead_letter_comes_in_by_the_front_door_again() {
         })
         .await
         .unwrap();
-        acequia_worker::amqp::close(&connection).await;
+        acequia_net::topology::close(&connection).await;
         let worker = platform.worker(&[]);
         platform.settled(round).await;
         worker.stop().await;

@@ -200,7 +200,7 @@ async fn what_no_queue_takes_stays_open() {
         headers.get("x-acequia-origin"),
         Some(&AMQPValue::LongLongInt(origin))
     );
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
 
     // The exchange is gone: the broker closes the channel. Nothing is marked.
     let (connection, channel) = platform.channel().await;
@@ -209,7 +209,7 @@ async fn what_no_queue_takes_stays_open() {
         .exchange_delete("acequia".into(), options)
         .await
         .unwrap();
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
     let done = quarantine(&platform, &["replay", "--all"]).await;
     assert_eq!(done.status.code(), Some(2), "{done:?}");
     assert_eq!(status(&platform, &through).await, "open");

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use acequia_contracts::catalog;
+use acequia_net::SecretUrl;
 use acequia_publisher::{Ids, Publisher, Settings, broker_url, messages};
+use acequia_store::db;
 use acequia_testkit::{Certificates, Services, TestDatabase, VirtualHost, free_port, wait_for};
-use acequia_worker::config::SecretUrl;
-use acequia_worker::db;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;

@@ -1,7 +1,7 @@
 //! Values of every kind that a field can have come out of PostgreSQL as the message wrote them.
 
 use acequia_contracts::{Code, Context, Date, Domain, Exact, Instant, message};
-use acequia_worker::ingest::{Purpose, Sorted, Store, Written};
+use acequia_store::staging::{Purpose, Sorted, Store, Written};
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Code, Entity, Kind, catalog};
-use acequia_worker::ingest::Identity;
-use acequia_worker::trace::staged;
+use acequia_ops::trace::staged;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -411,7 +411,7 @@ async fn messages_in_quarantine_and_messages_of_a_reference_system() {
     let nobody = json!({"id_alumno": 1, "nombre": "Nobody", "edad": 20, "genero": "F"});
     let mut dead = alumno(2);
     dead.exchange = "";
-    dead.routing_key = acequia_worker::amqp::DEAD_QUEUE.to_owned();
+    dead.routing_key = acequia_net::topology::DEAD_QUEUE.to_owned();
     let refused = [
         (Message::new(DOMAIN, "alumno", "{"), Code::InvalidJson),
         (

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Code, Context, Domain, Entity, Kind, Values, catalog, fixtures};
-use acequia_worker::ingest::{Identity, Purpose, Sorted, Store};
+use acequia_store::staging::{Purpose, Sorted, Store, named};
 use lapin::message::Delivery;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -273,7 +274,7 @@ async fn a_text_is_stored_as_its_contract_promises() {
     let platform = Platform::new().await;
     let mut runner = TestRunner::default();
     for texts in Texts::find(&platform).await {
-        let queue = acequia_worker::amqp::queue_of(texts.domain.name);
+        let queue = acequia_net::topology::queue_of(texts.domain.name);
         let store = Store::new("test", &[texts.domain]);
         for (place, (name, _)) in texts.fields.iter().enumerate() {
             let sent = prop::collection::vec(any_text(), 500)
@@ -291,7 +292,7 @@ async fn a_text_is_stored_as_its_contract_promises() {
                 deliveries.push(delivery);
             }
             let url = platform.database_url();
-            let mut connection = acequia_worker::db::connect(&url, "test").await.unwrap();
+            let mut connection = acequia_store::db::connect(&url, "test").await.unwrap();
             let written = store.write(&mut connection, &queue, &sorted, &deliveries, Purpose::Keep);
             written.await.unwrap();
 
@@ -303,7 +304,7 @@ async fn a_text_is_stored_as_its_contract_promises() {
                     .unwrap();
             let refused: HashMap<_, _> = refused.into_iter().collect();
             for (text, delivery) in sent.iter().zip(&deliveries) {
-                let id = Identity::of_properties(&delivery.properties).unwrap().id;
+                let id = named(&delivery.properties).unwrap().id;
                 match texts.promised(name, text) {
                     Ok(promised) => {
                         let found = &stored[&id][place];

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use acequia_net::topology::{close, queue_of};
 use acequia_testkit::{Proxy, wait_for};
-use acequia_worker::amqp::{close, queue_of};
 use chrono::{DateTime, Utc};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;

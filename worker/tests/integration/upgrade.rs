@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use acequia_contracts::catalog;
+use acequia_net::SecretUrl;
+use acequia_schema::migrate;
 use acequia_testkit::TestDatabase;
-use acequia_worker::config::SecretUrl;
-use acequia_worker::migrate::{self, migrate};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::process::Command;
 
@@ -160,7 +160,7 @@ async fn a_mart_with_other_columns_is_made_anew_with_all_that_hangs_on_it() {
     );
     let left = "select count(*)::text from core.kept_objects";
     assert_eq!(texts(&database.owner, left).await, ["0"]);
-    migrate::check(&mut PgConnection::connect(&database.worker).await.unwrap())
+    acequia_schema::check(&mut PgConnection::connect(&database.worker).await.unwrap())
         .await
         .unwrap();
 }
@@ -231,7 +231,10 @@ async fn what_a_migration_has_dropped_is_made_again() {
     ] {
         run(&database.owner, &format!("drop {dropped} cascade")).await;
         let mut worker = PgConnection::connect(&database.worker).await.unwrap();
-        let error = migrate::check(&mut worker).await.unwrap_err().to_string();
+        let error = acequia_schema::check(&mut worker)
+            .await
+            .unwrap_err()
+            .to_string();
         let name = dropped
             .split(' ')
             .find(|word| word.contains('.') || word.contains('_'))
@@ -242,7 +245,7 @@ async fn what_a_migration_has_dropped_is_made_again() {
         );
         let report = migrate(&owner(database), &[]).await.unwrap();
         assert_eq!(report.routines, files, "{dropped}");
-        migrate::check(&mut worker).await.unwrap();
+        acequia_schema::check(&mut worker).await.unwrap();
     }
     // What no file makes is named.
     run(&database.owner, "insert into core.marts values ('marts.nowhere', 'academico', 'view', 99, '{}', '1 minute')").await;

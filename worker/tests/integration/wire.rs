@@ -278,7 +278,7 @@ async fn what_can_be_sent_again_of_a_message_is_and_the_rest_is_said() {
     );
     let options = lapin::options::BasicRejectOptions { requeue: true };
     got.delivery.acker.reject(options).await.unwrap();
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
     let worker = platform.worker(&[]);
     let total = platform.settled_unique(2).await;
     assert_eq!((total.inserted, total.quarantined), (1, 1));

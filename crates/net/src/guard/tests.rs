@@ -139,7 +139,7 @@ fn what_can_be_read_passes_as_it_is() {
     .concat();
     let stream = [
         frame(1, 0, &[0, 10, 0, 41, 0]),
-        message(1, 1, b"academico.alumno", &long, &body),
+        message(1, 1, b"domain.an_entity", &long, &body),
         frame(8, 0, &[]),
         message(2, 1, b"k", &[0, 0], b""),
         message(1, 2, b"k", &header_of_many_reads, b"x"),

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use acequia_net::topology::{connect, queue_of};
 use acequia_publisher::{EXCHANGE, Outgoing, Publisher, Settings};
-use acequia_worker::amqp::{connect, queue_of};
 use anyhow::{Context, ensure};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};

@@ -1,6 +1,6 @@
 //! What is found is told, at least once, whatever crashes in between.
 
-use acequia_worker::amqp::ALERTS;
+use acequia_net::topology::ALERTS;
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use serde_json::Value;
@@ -31,7 +31,7 @@ async fn listen(platform: &Platform) {
         )
         .await
         .unwrap();
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
 }
 
 /// What was heard: message id and body.
@@ -51,7 +51,7 @@ async fn heard(platform: &Platform) -> Vec<(String, Value)> {
             .to_string();
         heard.push((id, serde_json::from_slice(&message.data).unwrap()));
     }
-    acequia_worker::amqp::close(&connection).await;
+    acequia_net::topology::close(&connection).await;
     heard
 }
 

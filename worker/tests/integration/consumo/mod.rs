@@ -11,10 +11,11 @@ mod original;
 mod quality;
 
 use acequia_contracts::Context;
+use acequia_net::SecretUrl;
 use acequia_publisher::{Ids, messages};
-use acequia_worker::config::SecretUrl;
-use acequia_worker::ingest::{Purpose, Sorted, Store};
-use acequia_worker::{db, promote};
+use acequia_store::db;
+use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_worker::promote;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use acequia_contracts::envelope::{Identity, body_hash};
 use acequia_contracts::{catalog, fixtures};
-use acequia_worker::amqp::{DEAD_QUEUE, queue_of};
-use acequia_worker::ingest::{Identity, body_hash};
+use acequia_net::topology::{DEAD_QUEUE, queue_of};
 use acequia_worker::maintain::resolve_copies;
 use chrono::{Days, TimeDelta, Utc};
 use lapin::types::{AMQPValue, FieldTable};

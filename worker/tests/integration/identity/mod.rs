@@ -4,7 +4,7 @@ mod corrections;
 mod orders;
 
 use acequia_contracts::catalog;
-use acequia_worker::ingest::Identity;
+use acequia_contracts::envelope::Identity;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use uuid::Uuid;

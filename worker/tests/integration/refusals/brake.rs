@@ -1,8 +1,7 @@
 //! What no single row is to blame for is not isolated.
 
+use acequia_ops::doctor::{Finding, Verdict};
 use acequia_worker::promote::promote;
-
-use acequia_worker::doctor::{Finding, Verdict};
 
 use super::stage_by_hand;
 use crate::operations::{doctor, failed};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acequia_worker::ingest::Identity;
+use acequia_contracts::envelope::Identity;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinHandle;

@@ -20,7 +20,7 @@ impl Message {
     pub fn new(domain: &str, entity: &str, body: impl Into<Vec<u8>>) -> Self {
         let name = format!("{domain}.{entity}");
         Self {
-            exchange: acequia_worker::amqp::EXCHANGE,
+            exchange: acequia_net::topology::EXCHANGE,
             properties: BasicProperties::default()
                 .with_message_id(Uuid::now_v7().to_string().into())
                 .with_type(name.as_str().into()),
@@ -79,6 +79,6 @@ impl Platform {
             // An acknowledgement with a message inside is one that no queue took.
             assert_eq!(confirm, Confirmation::Ack(None));
         }
-        acequia_worker::amqp::close(&connection).await;
+        acequia_net::topology::close(&connection).await;
     }
 }

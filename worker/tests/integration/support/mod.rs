@@ -8,9 +8,12 @@ pub mod school;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
+use acequia_net::SecretUrl;
+use acequia_net::topology;
 use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port};
-use acequia_worker::config::{LoopArgs, SecretUrl};
-use acequia_worker::{amqp, migrate, run};
+use acequia_worker::config::LoopArgs;
+use acequia_worker::lane::queues_of;
+use acequia_worker::run;
 use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, Queue};
@@ -108,10 +111,12 @@ impl Platform {
 
     /// Declares exchange and queues, as a worker does when it starts.
     pub async fn declare(&self) {
-        let connection = amqp::connect(&self.broker_url(), "test").await.unwrap();
+        let connection = topology::connect(&self.broker_url(), "test").await.unwrap();
         let domains: Vec<_> = catalog().iter().collect();
-        amqp::declare(&connection, &domains).await.unwrap();
-        amqp::close(&connection).await;
+        topology::declare(&connection, &queues_of(&domains))
+            .await
+            .unwrap();
+        topology::close(&connection).await;
     }
 
     /// A queue as the broker sees it now: messages ready and consumers. `None` when it is not
@@ -126,7 +131,7 @@ impl Platform {
             .queue_declare(name.into(), passive, lapin::types::FieldTable::default())
             .await
             .ok();
-        amqp::close(&connection).await;
+        topology::close(&connection).await;
         queue
     }
 
@@ -134,7 +139,7 @@ impl Platform {
     /// worker holds is not seen.
     pub async fn nothing_is_left_in_the_queues(&self) {
         let domains: Vec<_> = catalog().iter().collect();
-        for lane in acequia_worker::ingest::Lane::of(&domains) {
+        for lane in acequia_worker::lane::Lane::of(&domains) {
             let queue = self.queue(&lane.queue).await.expect(&lane.queue);
             assert_eq!(queue.message_count(), 0, "left in {}", lane.queue);
         }
@@ -179,7 +184,7 @@ impl Platform {
             .unwrap();
         // An acknowledgement with a message inside is one that no queue took.
         assert_eq!(confirm, Confirmation::Ack(None));
-        amqp::close(&connection).await;
+        topology::close(&connection).await;
     }
 
     /// Waits until `received` messages are in and nothing is staged any more.
@@ -309,7 +314,7 @@ async fn migrated(services: &Services) -> TestDatabase {
                 services.var("ACEQUIA_ANALYST_PASSWORD")?.to_owned(),
             ),
         ];
-        migrate::migrate(&owner, &passwords).await?;
+        acequia_schema::migrate(&owner, &passwords).await?;
         Ok(())
     })
     .await

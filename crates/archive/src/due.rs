@@ -1,0 +1,124 @@
+//! Which partitions are due, and all of them archived one after the other.
+
+use std::time::Duration;
+
+use acequia_store::interval;
+use anyhow::ensure;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+use tracing::warn;
+
+use super::partition;
+use super::session::{Archive, Interrupted, Session, Totals};
+
+/// A partition that may be archived.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct Candidate {
+    /// Table.
+    pub table_name: String,
+    /// Partition.
+    pub partition_name: String,
+    /// Beginning of its range.
+    pub from_at: DateTime<Utc>,
+    /// End of its range.
+    pub to_at: DateTime<Utc>,
+    /// What it takes, with indexes; 0 for rows that still lie in the default partition.
+    pub bytes_hot: i64,
+    /// A restored one stays until then.
+    pub held_until: Option<DateTime<Utc>>,
+}
+
+impl Candidate {
+    /// Whether it was restored and stays for now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| until > Utc::now())
+    }
+}
+
+/// What to archive: of one table or of all, of one domain or of all, older than the policies or
+/// somebody says.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Table.
+    pub table: Option<String>,
+    /// Domain.
+    pub domain: Option<String>,
+    /// Age, instead of what the policy says.
+    pub older_than: Option<Duration>,
+}
+
+/// The partitions that are old enough.
+///
+/// # Errors
+/// When the table has no policy, or the database does not answer.
+pub async fn candidates(
+    connection: &mut PgConnection,
+    wanted: &Wanted,
+) -> anyhow::Result<Vec<Candidate>> {
+    let tables: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        "select p.table_name, now() - coalesce($3, p.keep_hot) from core.lifecycle_policies p
+         where ($1 is null or p.table_name = $1) and ($2 is null or p.domain = $2) order by p.table_name",
+    )
+    .bind(&wanted.table)
+    .bind(&wanted.domain)
+    .bind(wanted.older_than.map(interval))
+    .fetch_all(&mut *connection)
+    .await?;
+    ensure!(
+        wanted.table.is_none() || !tables.is_empty(),
+        "table {} has no policy in core.lifecycle_policies",
+        wanted.table.as_deref().unwrap_or_default()
+    );
+    let mut found = Vec::new();
+    for (table, before) in tables {
+        let of_table: Vec<Candidate> =
+            sqlx::query_as("select $1 as table_name, c.* from core.archive_candidates($1, $2) c")
+                .bind(table)
+                .bind(before)
+                .fetch_all(&mut *connection)
+                .await?;
+        found.extend(of_table);
+    }
+    Ok(found)
+}
+
+/// Archives what is due; returns what was done. A partition that cannot be archived does not keep
+/// the others from it.
+///
+/// # Errors
+/// The first failure, after all were tried; at once when told to stop.
+pub async fn archive(
+    session: &mut Session,
+    wanted: &Wanted,
+    mut done: impl FnMut(&Archive),
+) -> (Totals, anyhow::Result<()>) {
+    let mut totals = Totals::default();
+    let outcome = async {
+        let mut first = session.sweep().await.err();
+        for candidate in candidates(&mut session.connection, wanted).await? {
+            if candidate.is_held() {
+                continue;
+            }
+            ensure!(!session.stop.is_cancelled(), Interrupted);
+            match partition::archive(session, &candidate.table_name, candidate.from_at).await {
+                Ok(archive) => {
+                    totals.add(&archive);
+                    done(&archive);
+                }
+                Err(error) if error.is::<Interrupted>() => return Err(error),
+                Err(error) => {
+                    warn!(event = "archive.failed", error = %format!("{error:#}"), "a partition was not archived");
+                    first.get_or_insert(error);
+                    if session.is_lost() {
+                        break;
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    };
+    let outcome = outcome.await;
+    (totals, outcome)
+}

@@ -1,0 +1,18 @@
+//! The life cycle of data: closed partitions go to an object store as Parquet files, come back when
+//! they are wanted, and are purged when their retention ends. `docs/lifecycle.md` is for people.
+
+pub mod block;
+pub mod due;
+pub mod file;
+pub mod form;
+pub mod list;
+mod partition;
+pub mod progress;
+pub mod purge;
+pub mod restore;
+pub mod session;
+pub mod sink;
+pub mod store;
+pub mod verify;
+
+pub use partition::Manifest;

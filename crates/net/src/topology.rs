@@ -1,0 +1,295 @@
+//! The broker: exchanges and queues, and how it is asked.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Connection, ErrorKind, ExchangeKind};
+use tracing::warn;
+
+use crate::{SecretUrl, broker};
+
+/// The exchange that publishers send to.
+pub const EXCHANGE: &str = "acequia";
+/// The exchange that messages of the core's own go to; whoever wants them binds a queue to it.
+pub const ALERTS: &str = "acequia.alerts";
+/// What the names of the domains' queues begin with.
+const QUEUES: &str = "acequia.";
+/// Where the broker puts messages that it gave up.
+pub const DEAD_QUEUE: &str = "acequia.dead";
+/// Deliveries after which the broker gives a message up. A lost connection counts for every
+/// message in flight, so it leaves room for a flapping network.
+const DELIVERY_LIMIT: i64 = 50;
+/// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
+/// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
+pub const NO_LIMIT: i64 = 1_000_000_000;
+/// How long messages of the core's own are kept for those who listen later, and how many bytes of them.
+const ALERTS_KEPT: &str = "7D";
+const ALERTS_BYTES: i64 = 64 << 20;
+/// How long the broker may take over one question. lapin's calls have no limit of their own: a
+/// broker that falls silent in the middle of one would be waited for as long as the connection
+/// lives, and longer.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a good-bye may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// An answer of the broker, or an error when none comes in time.
+///
+/// # Errors
+/// What the broker answers, or that it did not.
+pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(ANSWER_WITHIN, question)
+        .await
+        .with_context(|| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))?
+        .map_err(Into::into)
+}
+
+/// Says good-bye, but does not insist: a dead peer must not keep anybody from stopping.
+pub async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "done".into())).await;
+}
+
+/// The queue of a domain.
+#[must_use]
+pub fn queue_of(domain: &str) -> String {
+    format!("{QUEUES}{domain}")
+}
+
+/// Connects under a name that the broker shows, see [`broker::connect`].
+///
+/// # Errors
+/// When the broker does not answer, refuses, or is not the one it should be.
+pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connection> {
+    let connected = broker::connect(url, name).await?;
+    Ok(connected.connection)
+}
+
+/// The queues of a domain.
+#[derive(Debug, Clone, Copy)]
+pub struct DomainQueues<'a> {
+    /// Name of the domain, from which follow its queue and its routing keys.
+    pub domain: &'a str,
+    /// Queue of the publishers of a reference system.
+    pub legacy: Option<&'a str>,
+}
+
+impl DomainQueues<'_> {
+    /// Names of the queues.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let legacy = self.legacy.map(ToOwned::to_owned);
+        [Some(queue_of(self.domain)), legacy].into_iter().flatten()
+    }
+}
+
+/// A queue that is there with other arguments than those it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name.
+    pub queue: String,
+    /// The difference, in the broker's words.
+    pub difference: String,
+}
+
+impl Mismatch {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let queue = &self.queue;
+        if queue == DEAD_QUEUE {
+            let pattern = queue.replace('.', r"\.");
+            return format!(
+                "Raise its limit: rabbitmqctl set_policy -p VHOST {queue} '^{pattern}$' '{{\"delivery-limit\":{NO_LIMIT}}}' --apply-to queues \
+                (this check sees policies only with RABBITMQ_MANAGEMENT_URL). Or stop the workers, wait until it is empty, and delete it: the worker declares it anew."
+            );
+        }
+        format!(
+            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: it declares it anew."
+        )
+    }
+}
+
+/// Declares exchange and queues of the domains, and returns the queues that are there with other
+/// arguments: they stay as they are. Declaring again is harmless.
+///
+/// # Errors
+/// When the broker refuses a declaration for another reason.
+pub async fn declare(
+    connection: &Connection,
+    domains: &[DomainQueues<'_>],
+) -> anyhow::Result<Vec<Mismatch>> {
+    let channel = answer(connection.create_channel()).await?;
+    let exchange = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    answer(channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, exchange, none()))
+        .await
+        .with_context(|| format!("exchange {EXCHANGE}"))?;
+    let mut others = Vec::new();
+    for name in domains.iter().map(|queues| queue_of(queues.domain)) {
+        others.extend(declare_queue(connection, &name).await?);
+    }
+    others.extend(declare_queue(connection, DEAD_QUEUE).await?);
+    for DomainQueues { domain, .. } in domains {
+        let name = queue_of(domain);
+        let keys = format!("{domain}.#");
+        let options = QueueBindOptions::default();
+        answer(channel.queue_bind(
+            name.as_str().into(),
+            EXCHANGE.into(),
+            keys.into(),
+            options,
+            none(),
+        ))
+        .await
+        .with_context(|| format!("binding of {name}"))?;
+    }
+    answer(channel.close(200, "declared".into())).await?;
+    declare_alerts(connection).await?;
+    for legacy in domains.iter().filter_map(|queues| queues.legacy) {
+        others.extend(declare_queue(connection, legacy).await?);
+    }
+    Ok(others)
+}
+
+/// Declares one of the queues with its arguments, on a channel of its own, which a refusal closes.
+///
+/// A queue of a reference system lives on one node of a cluster. While that one is down the broker
+/// does not find the queue; the other queues must not wait for it, and its own lane says so when it
+/// consumes.
+///
+/// # Errors
+/// When the broker refuses for another reason than the queue's arguments.
+pub async fn declare_queue(
+    connection: &Connection,
+    name: &str,
+) -> anyhow::Result<Option<Mismatch>> {
+    let channel = answer(connection.create_channel()).await?;
+    let arguments = if name == DEAD_QUEUE {
+        dead_queue()
+    } else if name.starts_with(QUEUES) {
+        domain_queue()
+    } else {
+        // As the old publishers declare it: another type would be refused to them.
+        FieldTable::default()
+    };
+    let legacy = arguments.inner().is_empty();
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    match answer(channel.queue_declare(name.into(), durable, arguments)).await {
+        Ok(_) => {
+            answer(channel.close(200, "declared".into())).await?;
+            Ok(None)
+        }
+        Err(error) if refused(&error, &AMQPSoftError::PRECONDITIONFAILED) => Ok(Some(Mismatch {
+            queue: name.to_owned(),
+            difference: format!("{error:#}"),
+        })),
+        Err(error) if legacy && refused(&error, &AMQPSoftError::NOTFOUND) => {
+            warn!(event = "queue.unreachable", queue = name, %error, "its node may be down");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("queue {name}")),
+    }
+}
+
+/// Declares the exchange of the core's own messages, and the stream that keeps them for a while.
+/// Where the broker refuses the stream they are told to those who listen at the time.
+///
+/// # Errors
+/// When the broker refuses the exchange.
+pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
+    let channel = answer(connection.create_channel()).await?;
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declared = channel.exchange_declare(
+        ALERTS.into(),
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
+    answer(declared)
+        .await
+        .with_context(|| format!("exchange {ALERTS}"))?;
+    answer(channel.close(200, "declared".into())).await?;
+    if let Err(error) = declare_stream(connection).await {
+        warn!(
+            event = "queue.refused",
+            queue = ALERTS,
+            error = format!("{error:#}"),
+            "nobody keeps the core's own messages"
+        );
+    }
+    Ok(())
+}
+
+fn refused(error: &anyhow::Error, as_what: &AMQPSoftError) -> bool {
+    let error = error.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+    matches!(error, Some(ErrorKind::ProtocolError(error))
+        if matches!(error.kind(), AMQPErrorKind::Soft(kind) if kind == as_what))
+}
+
+/// Keeps what the core tells: a broker counts what no queue takes as lost. A stream costs little,
+/// forgets by age without calling that a loss, and is read from any point by any number of readers.
+async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
+    let channel = answer(connection.create_channel()).await?;
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("stream"));
+    arguments.insert("x-max-age".into(), text(ALERTS_KEPT));
+    arguments.insert(
+        "x-max-length-bytes".into(),
+        AMQPValue::LongLongInt(ALERTS_BYTES),
+    );
+    // What is forgotten is forgotten by the segment.
+    arguments.insert(
+        "x-stream-max-segment-size-bytes".into(),
+        AMQPValue::LongLongInt(ALERTS_BYTES / 8),
+    );
+    answer(channel.queue_declare(ALERTS.into(), durable, arguments)).await?;
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    answer(channel.queue_bind(ALERTS.into(), ALERTS.into(), "#".into(), options, none)).await?;
+    answer(channel.close(200, "declared".into())).await
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments
+}
+
+/// Nothing is behind this queue: what left it by a limit would be gone.
+fn dead_queue() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_LIMIT));
+    arguments
+}
+
+/// Dead-lettering is part of the promise, so it stands in the arguments: a policy could be
+/// missing. At-least-once needs `reject-publish`.
+fn domain_queue() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert(
+        "x-delivery-limit".into(),
+        AMQPValue::LongLongInt(DELIVERY_LIMIT),
+    );
+    arguments.insert("x-dead-letter-exchange".into(), text(""));
+    arguments.insert("x-dead-letter-routing-key".into(), text(DEAD_QUEUE));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}

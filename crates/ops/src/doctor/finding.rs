@@ -1,0 +1,50 @@
+//! What checks find.
+
+use serde::Serialize;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// The worker runs, but somebody should look.
+    Warn,
+    /// The worker cannot work like this.
+    Fail,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not ok.
+    pub remedy: Option<String>,
+}
+
+/// The findings, in the order of the checks.
+#[derive(Debug, Default)]
+pub struct Findings(pub Vec<Finding>);
+
+impl Findings {
+    /// Adds a check; what to do is said only when it is not ok.
+    pub fn add(&mut self, check: &str, verdict: Verdict, found: impl Into<String>, remedy: &str) {
+        self.0.push(Finding {
+            check: check.to_owned(),
+            verdict,
+            found: found.into(),
+            remedy: (verdict != Verdict::Ok).then(|| remedy.to_owned()),
+        });
+    }
+
+    /// Adds a check that is ok or not.
+    pub fn expect(&mut self, check: &str, ok: bool, found: impl Into<String>, remedy: &str) {
+        let verdict = if ok { Verdict::Ok } else { Verdict::Fail };
+        self.add(check, verdict, found, remedy);
+    }
+}

@@ -1,0 +1,73 @@
+//! Messages that could not be promoted, and what people do about them.
+
+mod discard;
+mod filters;
+mod list;
+mod mark;
+mod message;
+mod replay;
+mod send;
+mod show;
+mod stats;
+
+use serde::Serialize;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+pub use discard::discard;
+pub use filters::{Filters, Id, Status};
+pub use list::{Row, list};
+pub use mark::Actor;
+pub use replay::{Failed, Job, LeftOut, Report, replay};
+pub use send::Sender;
+pub use show::{Body, Entry, Version, Whole, show};
+pub use stats::{Group, stats};
+
+/// The first rows of those that match.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Whether there are more than the limit let through.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// Cuts the row off that was read only to learn whether there are more than `limit`.
+    fn cut(mut rows: Vec<T>, limit: i64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        Self { rows, more }
+    }
+}
+
+/// Rows of the same kind that an action would be done to.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Would {
+    /// Domain.
+    pub domain: String,
+    /// Entity; (unknown) for messages without one.
+    pub entity: String,
+    /// Code.
+    pub code: String,
+    /// How many.
+    pub rows: i64,
+}
+
+/// Counts what an action would be done to.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn dry_run(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Vec<Would>> {
+    let mut query = QueryBuilder::<Postgres>::new(
+        "select r.domain, r.entity, r.code, count(*) as rows from (
+            select q.domain, coalesce(q.entity, '(unknown)') as entity, q.code from raw.quarantine q where true",
+    );
+    filters.conditions(&mut query);
+    query.push(" order by q.quarantine_id");
+    if let Some(limit) = filters.limit {
+        query.push(" limit ").push_bind(i64::from(limit));
+    }
+    query.push(") r group by r.domain, r.entity, r.code order by count(*) desc, r.domain, r.entity, r.code");
+    query.build_query_as().fetch_all(connection).await
+}

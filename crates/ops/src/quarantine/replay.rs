@@ -1,0 +1,199 @@
+//! Messages sent again: locks some rows, sends them, marks what the broker confirmed,
+//! commits. A crash on the way leaves rows open whose messages have arrived; sent again they are
+//! copies of themselves and have no second effect.
+
+use std::time::Duration;
+
+use acequia_store::failpoint;
+use anyhow::{Context, bail};
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+use tokio::time::MissedTickBehavior;
+
+use super::filters::{Filters, Status};
+use super::mark::{Actor, edit, mark, take};
+use super::message::Quarantined;
+use super::send::{Outcome, Sender};
+
+/// Rows sent in one transaction.
+const CHUNK: u32 = 500;
+/// Bytes of bodies sent in one transaction; one larger body goes alone.
+const CHUNK_BYTES: i64 = 16 * 1024 * 1024;
+/// Rows that could not be replayed are named up to this number, and counted beyond.
+const NAMED: usize = 100;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Job {
+    /// Which rows.
+    pub filters: Filters,
+    /// Who does it, and why.
+    pub actor: Actor,
+    /// Takes the place of the body; for exactly one row.
+    pub edit: Option<Vec<u8>>,
+    /// At most this many messages a second.
+    pub rate: Option<u32>,
+}
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Rows whose message a queue has again.
+    pub replayed: usize,
+    /// Rows whose message no queue took.
+    pub failed: usize,
+    /// The first of those that failed.
+    pub failures: Vec<Failed>,
+    /// Rows that were sent without something that cannot be sent as it came.
+    pub incomplete: usize,
+    /// The first of them.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What a row was sent without.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    /// Number of the row.
+    pub quarantine_id: i64,
+    /// Names of properties and headers; exchange and routing key, too.
+    pub properties: Vec<String>,
+}
+
+impl Report {
+    /// Notes what a row was sent without.
+    fn note(&mut self, row: &Quarantined) {
+        let properties = row.left_out();
+        if properties.is_empty() {
+            return;
+        }
+        self.incomplete += 1;
+        if self.left_out.len() < NAMED {
+            self.left_out.push(LeftOut {
+                quarantine_id: row.quarantine_id,
+                properties,
+            });
+        }
+    }
+}
+
+/// A row that could not be replayed.
+#[derive(Debug, Serialize)]
+pub struct Failed {
+    /// Number of the row.
+    pub quarantine_id: i64,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Replays every row that matches; what was done until an error is in the report too.
+///
+/// # Errors
+/// When database or broker fail; with an edit, also when more than one row matches.
+pub async fn replay(
+    connection: &mut PgConnection,
+    sender: &Sender,
+    job: &Job,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let chunk = job.rate.unwrap_or(CHUNK).min(CHUNK);
+    let mut clock = job.rate.map(|rate| {
+        let mut clock = tokio::time::interval(Duration::from_secs(1) * chunk / rate);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clock
+    });
+    let mut left = job.filters.limit(u32::MAX);
+    let mut after = 0;
+    while left > 0 {
+        // Outside of a transaction: rows are locked for the time that the broker takes.
+        if let Some(clock) = &mut clock {
+            clock.tick().await;
+        }
+        let mut transaction = connection.begin().await.context("database")?;
+        let limit = i64::from(chunk).min(left);
+        let mut rows = next(&mut transaction, job, after, limit)
+            .await
+            .context("database")?;
+        let Some(last) = rows.last() else {
+            break;
+        };
+        after = last.quarantine_id;
+        left -= i64::try_from(rows.len())?;
+        if let Some(body) = &job.edit {
+            if rows.len() > 1 {
+                bail!("--edit is for one row, and more match: give --id");
+            }
+            body.clone_into(&mut rows[0].body);
+        }
+        let (outcomes, sent) = sender.send(&rows).await;
+        let mut replayed = Vec::new();
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Confirmed => {
+                    replayed.push(row.quarantine_id);
+                    report.note(row);
+                }
+                Outcome::Refused(reason) => {
+                    report.failed += 1;
+                    if report.failures.len() < NAMED {
+                        let quarantine_id = row.quarantine_id;
+                        report.failures.push(Failed {
+                            quarantine_id,
+                            reason,
+                        });
+                    }
+                }
+            }
+        }
+        if !replayed.is_empty() {
+            if let Some(body) = &job.edit {
+                edit(&mut transaction, &job.actor, replayed[0], body)
+                    .await
+                    .context("database")?;
+            }
+            mark(&mut transaction, &job.actor, &replayed, Status::Replayed)
+                .await
+                .context("database")?;
+            failpoint::after_confirms();
+        }
+        transaction.commit().await.context("database")?;
+        report.replayed += replayed.len();
+        sent.context("broker")?;
+        if job.edit.is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+const ROWS: &str = "
+select q.quarantine_id, q.message_id, q.identity, q.code, q.domain, q.entity, q.queue, q.properties, q.received_at, q.replays,
+    coalesce((select v.body from raw.quarantine_versions v where v.quarantine_id = q.quarantine_id
+              order by v.version desc limit 1), q.body) as body
+from raw.quarantine q where q.quarantine_id = any($1) order by q.quarantine_id";
+
+/// The next rows, locked; as many as fit into memory. Rows that another process replays are left
+/// to it. For an edit one more than the one, to see
+/// that there is none.
+async fn next(
+    transaction: &mut PgConnection,
+    job: &Job,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Quarantined>> {
+    let (limit, lock) = match job.edit {
+        Some(_) => (2, "for update"),
+        None => (limit, "for update skip locked"),
+    };
+    let taken = take(transaction, &job.filters, after, limit, lock).await?;
+    let mut bytes = 0;
+    let rows: Vec<i64> = taken
+        .into_iter()
+        .enumerate()
+        .take_while(|(place, (_, size))| {
+            bytes += size;
+            *place == 0 || job.edit.is_some() || bytes <= CHUNK_BYTES
+        })
+        .map(|(_, (row, _))| row)
+        .collect();
+    sqlx::query_as(ROWS).bind(rows).fetch_all(transaction).await
+}

@@ -1,0 +1,163 @@
+//! Rows of the quarantine whole.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::Page;
+use super::filters::Filters;
+
+/// Rows of a page unless the filters say otherwise.
+const ROWS: u32 = 20;
+
+/// A body as text, or in base64 when it is none.
+#[derive(Debug, Serialize)]
+#[serde(tag = "encoding", content = "body", rename_all = "lowercase")]
+pub enum Body {
+    /// As text.
+    #[serde(rename = "utf-8")]
+    Text(String),
+    /// In base64.
+    Base64(String),
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Base64(STANDARD.encode(error.as_bytes())),
+        }
+    }
+}
+
+/// A row with its body, its versions and its history.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Whole {
+    /// Number of the row.
+    pub quarantine_id: i64,
+    /// Identity of the row.
+    pub message_id: Uuid,
+    /// Identity of the message, when it is not that of the row.
+    pub identity: Option<Uuid>,
+    /// Batch it arrived in.
+    pub batch_id: i64,
+    /// Domain.
+    pub domain: String,
+    /// Entity, if it is known.
+    pub entity: Option<String>,
+    /// Queue it came from.
+    pub queue: String,
+    /// `decode`, `contract`, `load`, `merge` or `broker`.
+    pub stage: String,
+    /// Stable reason.
+    pub code: String,
+    /// First offending field.
+    pub field_path: Option<String>,
+    /// The reason in words.
+    pub message: String,
+    /// All violations: code, path, message.
+    pub violations: Value,
+    /// Code of PostgreSQL, when it refused the row.
+    pub sqlstate: Option<String>,
+    /// Version of the contract that judged it.
+    pub contract_version: i32,
+    /// The same for the same domain, entity, code and field.
+    pub fingerprint: String,
+    /// How often the very same message arrived.
+    pub occurrences: i32,
+    /// How often it was sent again.
+    pub replays: i32,
+    /// First arrival.
+    pub received_at: DateTime<Utc>,
+    /// Last arrival.
+    pub last_seen_at: DateTime<Utc>,
+    /// `open`, `replayed`, `discarded` or `resolved`.
+    pub status: String,
+    /// When it was last replayed, discarded or resolved.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// By whom.
+    pub resolved_by: Option<String>,
+    /// Why.
+    pub note: Option<String>,
+    /// Batch of the accepted message that resolved it.
+    pub accepted_batch_id: Option<i64>,
+    /// AMQP properties and headers.
+    pub properties: Value,
+    /// The body as it came.
+    #[sqlx(try_from = "Vec<u8>")]
+    #[serde(flatten)]
+    pub body: Body,
+    /// Bodies that took the place of the original.
+    #[sqlx(skip)]
+    pub versions: Vec<Version>,
+    /// Replays, discards, edits.
+    #[sqlx(skip)]
+    pub history: Vec<Entry>,
+}
+
+/// A body that took the place of the original.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Version {
+    /// From 1 on.
+    pub version: i32,
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why.
+    pub note: Option<String>,
+    /// The body.
+    #[sqlx(try_from = "Vec<u8>")]
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// Something that was done to the row.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Entry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who did it.
+    pub who: String,
+    /// Role of the database.
+    pub login: String,
+    /// `replay`, `discard` or `edit`.
+    pub action: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Rows that it was done to at once.
+    pub row_count: i32,
+}
+
+/// The rows that match, whole, the newest first.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn show(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Page<Whole>> {
+    let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
+    filters.conditions(&mut query);
+    query.push(" order by q.quarantine_id desc limit ");
+    let limit = filters.limit(ROWS);
+    query.push_bind(limit + 1);
+    let rows: Vec<Whole> = query.build_query_as().fetch_all(&mut *connection).await?;
+    let mut page = Page::cut(rows, limit);
+    for row in &mut page.rows {
+        row.versions = sqlx::query_as(
+            "select v.* from raw.quarantine_versions v where v.quarantine_id = $1 order by v.version",
+        )
+        .bind(row.quarantine_id)
+        .fetch_all(&mut *connection)
+        .await?;
+        row.history = sqlx::query_as(
+            "select l.* from core.audit_log l where l.quarantine_ids @> array[$1] order by l.audit_id",
+        )
+        .bind(row.quarantine_id)
+        .fetch_all(&mut *connection)
+        .await?;
+    }
+    Ok(page)
+}

@@ -1,0 +1,194 @@
+//! Inserts the rows of an entity into staging, at once or by halves.
+
+use std::ops::Range;
+
+use crate::failure::Failure;
+use acequia_contracts::envelope::Identity;
+use acequia_contracts::{Code, Entity, Values, Violation};
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row as _};
+use uuid::Uuid;
+
+use super::sort::{EntityRows, Rejected};
+
+/// The statements that stage rows of an entity.
+pub struct Insert {
+    /// Refuses all rows when one is there already.
+    as_new: String,
+    /// Passes over rows that are there already.
+    unless_known: String,
+}
+
+impl Insert {
+    /// `insert into stg.x ... select from unnest(...)`; every name comes from the catalog.
+    pub fn of(entity: &Entity) -> Self {
+        let fields: Vec<&str> = entity.columns.iter().map(|column| column.name).collect();
+        let arrays: Vec<String> = entity
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| format!("${}::{}[]", index + 7, column.kind.sql()))
+            .collect();
+        let (fields, arrays) = (fields.join(", "), arrays.join(", "));
+        let as_new = format!(
+            "insert into {table} (message_id, day, batch_id, event_at, published_at, body_hash, {fields}) \
+         select t.message_id, t.day, $1, t.event_at, t.published_at, t.body_hash, {selected} \
+         from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], {arrays}) \
+         as t(message_id, day, event_at, published_at, body_hash, {fields})",
+            table = entity.staging,
+            selected = entity
+                .columns
+                .iter()
+                .map(|column| format!("t.{}", column.name))
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
+        Self {
+            unless_known: format!("{as_new} on conflict do nothing returning message_id"),
+            as_new,
+        }
+    }
+}
+
+/// Stages all rows as new ones.
+///
+/// # Errors
+/// A unique violation when one is there already; whatever else PostgreSQL answers.
+pub async fn insert_new(
+    connection: &mut PgConnection,
+    statement: &Insert,
+    batch_id: i64,
+    rows: &EntityRows,
+) -> sqlx::Result<()> {
+    query(&statement.as_new, batch_id, rows, 0..rows.ids.len())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Stages those of some rows that are not there already; returns their ids.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn insert_unless_known(
+    connection: &mut PgConnection,
+    statement: &Insert,
+    batch_id: i64,
+    rows: &EntityRows,
+    range: Range<usize>,
+) -> sqlx::Result<Vec<Uuid>> {
+    use futures_util::TryStreamExt as _;
+
+    let mut staged = Vec::with_capacity(range.len());
+    let mut answer = query(&statement.unless_known, batch_id, rows, range).fetch(connection);
+    while let Some(row) = answer.try_next().await? {
+        staged.push(row.try_get(0)?);
+    }
+    Ok(staged)
+}
+
+fn query<'q>(
+    statement: &'q str,
+    batch_id: i64,
+    rows: &'q EntityRows,
+    range: Range<usize>,
+) -> Query<'q, Postgres, PgArguments> {
+    // The text is made of the catalog's names alone.
+    let mut query = sqlx::query(AssertSqlSafe(statement))
+        .bind(batch_id)
+        .bind(&rows.ids[range.clone()])
+        .bind(&rows.days[range.clone()])
+        .bind(&rows.event_at[range.clone()])
+        .bind(&rows.published_at[range.clone()])
+        .bind(&rows.hashes[range.clone()]);
+    for values in &rows.fields {
+        query = bind(query, values, range.clone());
+    }
+    query
+}
+
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    values: &'q Values,
+    range: Range<usize>,
+) -> Query<'q, Postgres, PgArguments> {
+    match values {
+        Values::Int(values) => query.bind(&values[range]),
+        Values::BigInt(values) => query.bind(&values[range]),
+        Values::Float(values) => query.bind(&values[range]),
+        Values::Bool(values) => query.bind(&values[range]),
+        Values::Text(values) => query.bind(&values[range]),
+        Values::Decimal(values) => query.bind(&values[range]),
+        Values::Date(values) => query.bind(&values[range]),
+        Values::Timestamp(values) => query.bind(&values[range]),
+    }
+}
+
+/// Stages all rows that PostgreSQL takes and files the others: halves until a single row is
+/// refused, about 2 log2(n) statements for each. Returns the ids of those that were not there already.
+pub async fn bisect(
+    connection: &mut PgConnection,
+    statement: &Insert,
+    batch_id: i64,
+    entity: usize,
+    rows: &EntityRows,
+    refused: &mut Vec<Rejected>,
+) -> sqlx::Result<Vec<Uuid>> {
+    let mut staged = Vec::new();
+    let mut ranges = Vec::new();
+    let mut next = Some(0..rows.ids.len());
+    while let Some(range) = next.take().or_else(|| ranges.pop()) {
+        let mut savepoint = connection.begin().await?;
+        match insert_unless_known(&mut savepoint, statement, batch_id, rows, range.clone()).await {
+            Ok(new) => {
+                savepoint.commit().await?;
+                staged.extend(new);
+            }
+            Err(error) if Failure::of(&error) == Failure::BadData => {
+                savepoint.rollback().await?;
+                if range.len() == 1 {
+                    refused.push(refusal(&error, entity, rows, range.start));
+                } else {
+                    let middle = range.start + range.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(staged)
+}
+
+/// PostgreSQL's own text may hold the value, so only the names in its answer are kept.
+fn refusal(error: &sqlx::Error, entity: usize, rows: &EntityRows, row: usize) -> Rejected {
+    let database = error.as_database_error();
+    let code = database.and_then(|error| error.code().map(|code| code.to_string()));
+    let constraint = database.and_then(|error| error.constraint());
+    let column = database
+        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
+        .and_then(|error| error.column())
+        .unwrap_or("");
+    let message = match constraint {
+        Some(constraint) => format!("PostgreSQL refused the row: constraint {constraint}"),
+        None => format!(
+            "PostgreSQL refused the row: SQLSTATE {}",
+            code.as_deref().unwrap_or("unknown")
+        ),
+    };
+    Rejected {
+        delivery: rows.deliveries[row],
+        entity: Some(entity),
+        identity: Identity {
+            id: rows.ids[row],
+            day: rows.days[row],
+        },
+        violations: vec![Violation::field(
+            Code::RefusedByDatabase,
+            column.to_owned(),
+            message,
+        )],
+        sqlstate: code,
+    }
+}

@@ -1,0 +1,379 @@
+//! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's accounts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::failure::Failure;
+use acequia_contracts::Code;
+use acequia_contracts::envelope::UNKNOWN;
+use chrono::{DateTime, Utc};
+use lapin::message::Delivery;
+use sqlx::Connection;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::copies;
+use super::insert::{Insert, bisect, insert_new, insert_unless_known};
+use super::quarantine::quarantine;
+use super::sort::{EntityRows, Rejected, Sorted};
+
+/// What became of the messages of one entity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken from the queue.
+    pub received: i32,
+    /// Seen before.
+    pub duplicates: i32,
+    /// New rows in staging.
+    pub staged: i32,
+    /// New rows in quarantine.
+    pub quarantined: i32,
+}
+
+/// What one transaction wrote.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Number of the batch.
+    pub batch_id: i64,
+    /// What tells it from a batch of another server that has the same number.
+    pub identity: Uuid,
+    /// Counts per entity that occurred; [`UNKNOWN`] for messages without one.
+    pub counts: Vec<(&'static str, Counts)>,
+    /// Newly quarantined messages per code.
+    pub codes: Vec<(Code, u64)>,
+}
+
+/// Whether a batch is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is committed.
+    Keep,
+    /// It is rolled back: only whether it could be written is of interest.
+    Rehearse,
+}
+
+/// How the rows of a batch are inserted. Each way costs more than the one before it, and is taken
+/// when that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// As if all messages were new, which spares PostgreSQL a look-up and a lock for each row.
+    New,
+    /// Messages that are there already are passed over.
+    Known,
+    /// Rows that PostgreSQL refuses are found by bisection.
+    Bisect,
+}
+
+/// Batches that are written with [`Care::Known`] after one that held a message seen before:
+/// where one copy comes, others may follow.
+const COPIES_FOLLOW: u32 = 100;
+
+/// Writes batches; the statements are made once from the catalog.
+pub struct Store {
+    worker: String,
+    inserts: HashMap<&'static str, Insert>,
+    /// Batches for which copies are still expected. A lane that begins expects some: what was
+    /// not acknowledged comes again.
+    copies_expected: AtomicU32,
+}
+
+impl Store {
+    /// A store for one domain's entities, writing under the name of a worker process.
+    #[must_use]
+    pub fn new(worker: &str, domains: &[&'static acequia_contracts::Domain]) -> Self {
+        let entities = domains.iter().flat_map(|domain| &domain.entities);
+        Self {
+            worker: worker.to_owned(),
+            inserts: entities
+                .map(|entity| (entity.staging, Insert::of(entity)))
+                .collect(),
+            copies_expected: AtomicU32::new(1),
+        }
+    }
+
+    /// Writes a batch in one transaction.
+    ///
+    /// A batch that was refused is written again with more [`Care`]; rows that PostgreSQL refuses
+    /// go to quarantine in the end.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers other than a refused row. Nothing is written then.
+    pub async fn write(
+        &self,
+        connection: &mut PgConnection,
+        queue: &str,
+        sorted: &Sorted,
+        deliveries: &[Delivery],
+        purpose: Purpose,
+    ) -> sqlx::Result<Written> {
+        let redelivered = deliveries.iter().any(|delivery| delivery.redelivered);
+        let expected = self.copies_expected.load(Ordering::Relaxed);
+        self.copies_expected
+            .store(expected.saturating_sub(1), Ordering::Relaxed);
+        let mut care = if redelivered || expected > 0 {
+            Care::Known
+        } else {
+            Care::New
+        };
+        loop {
+            let mut transaction = connection.begin().await?;
+            match self
+                .fill(&mut transaction, queue, sorted, deliveries, care)
+                .await
+            {
+                Ok(written) => {
+                    match purpose {
+                        Purpose::Keep => transaction.commit().await?,
+                        Purpose::Rehearse => transaction.rollback().await?,
+                    }
+                    return Ok(written);
+                }
+                Err(error) if care != Care::Bisect && Failure::of(&error) == Failure::BadData => {
+                    transaction.rollback().await?;
+                    let copy = error
+                        .as_database_error()
+                        .is_some_and(DatabaseError::is_unique_violation);
+                    care = if copy && care == Care::New {
+                        self.copies_expected.store(COPIES_FOLLOW, Ordering::Relaxed);
+                        Care::Known
+                    } else {
+                        Care::Bisect
+                    };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        transaction: &mut PgConnection,
+        queue: &str,
+        sorted: &Sorted,
+        deliveries: &[Delivery],
+        care: Care,
+    ) -> sqlx::Result<Written> {
+        let (batch_id, mut unsettled) = begin(transaction, sorted).await?;
+        let mut counts: Vec<Counts> = vec![Counts::default(); sorted.good.len() + 1];
+        let mut refused = Vec::new();
+        for (position, rows) in sorted.good.iter().enumerate() {
+            let len = rows.ids.len();
+            if len == 0 {
+                continue;
+            }
+            let statement = &self.inserts[rows.entity.staging];
+            let first_refused = refused.len();
+            let staged = match care {
+                Care::New => {
+                    insert_new(&mut *transaction, statement, batch_id, rows).await?;
+                    len
+                }
+                Care::Known | Care::Bisect => {
+                    let staged = if care == Care::Known {
+                        insert_unless_known(&mut *transaction, statement, batch_id, rows, 0..len)
+                            .await?
+                    } else {
+                        bisect(
+                            &mut *transaction,
+                            statement,
+                            batch_id,
+                            position,
+                            rows,
+                            &mut refused,
+                        )
+                        .await?
+                    };
+                    let filed = &mut refused;
+                    copies::reused(
+                        &mut *transaction,
+                        position,
+                        rows,
+                        &staged,
+                        filed,
+                        first_refused,
+                    )
+                    .await?;
+                    staged.len()
+                }
+            };
+            // The refused rows are counted with the rejected ones below.
+            let accepted = count_of(len - (refused.len() - first_refused));
+            let count = &mut counts[position];
+            count.received = accepted;
+            count.staged = count_of(staged);
+            count.duplicates = accepted - count.staged;
+        }
+        let all: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
+        let copies = copies::accepted(&mut *transaction, sorted, &all, deliveries).await?;
+        let mut rejected: Vec<&Rejected> = Vec::new();
+        for (reject, is_copy) in all.into_iter().zip(copies) {
+            if is_copy {
+                let count = &mut counts[reject.entity.unwrap_or(sorted.good.len())];
+                count.received += 1;
+                count.duplicates += 1;
+            } else {
+                rejected.push(reject);
+            }
+        }
+        let mut codes: HashMap<Code, u64> = HashMap::new();
+        for part in by_bytes(&rejected, deliveries) {
+            let added = quarantine(
+                &mut *transaction,
+                batch_id,
+                queue,
+                sorted,
+                part,
+                deliveries,
+                &mut counts,
+            )
+            .await?;
+            for (code, messages) in added {
+                *codes.entry(code).or_default() += messages;
+            }
+        }
+        // A message that was refused and its correction may have come together.
+        if !rejected.is_empty() {
+            unsettled = sorted.good.iter().map(|rows| rows.entity.name).collect();
+        }
+        for (rows, count) in sorted.good.iter().zip(&counts) {
+            if count.staged > 0 && unsettled.contains(&rows.entity.name) {
+                sqlx::query("select core.resolve_accepted($1, $2, $3, $4, $5)")
+                    .bind(sorted.domain.name)
+                    .bind(rows.entity.name)
+                    .bind(batch_id)
+                    .bind(&rows.ids)
+                    .bind(&rows.days)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        let written = Written {
+            batch_id,
+            identity: Uuid::now_v7(),
+            counts: named(sorted, &counts),
+            codes: codes.into_iter().collect(),
+        };
+        account(transaction, queue, &self.worker, sorted, &written).await?;
+        Ok(written)
+    }
+}
+
+const BEGIN: &str = "
+select nextval('core.batch_id'), array(
+    select e from unnest($2::text[]) e
+    where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
+       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
+
+/// The number of a new batch, and which of its entities have open rows in quarantine: those an
+/// accepted message may settle.
+async fn begin(
+    transaction: &mut PgConnection,
+    sorted: &Sorted,
+) -> sqlx::Result<(i64, Vec<&'static str>)> {
+    let good = sorted.good.iter().filter(|rows| !rows.ids.is_empty());
+    let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
+    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
+        .bind(sorted.domain.name)
+        .bind(&names)
+        .fetch_one(transaction)
+        .await?;
+    let unsettled = names
+        .into_iter()
+        .filter(|name| open.iter().any(|open| open == name));
+    Ok((batch_id, unsettled.collect()))
+}
+
+/// Parts of what is rejected whose bodies go in one statement: on its way to the server a body is
+/// in memory about four times.
+fn by_bytes<'a, 'b>(
+    rejected: &'a [&'b Rejected],
+    deliveries: &'b [Delivery],
+) -> impl Iterator<Item = &'a [&'b Rejected]> {
+    const AT_ONCE: usize = 4 * 1024 * 1024;
+    let size = |reject: &Rejected| deliveries[reject.delivery].data.len();
+    let mut bytes = rejected.first().map_or(0, |first| size(first));
+    rejected.chunk_by(move |_, next| {
+        bytes += size(next);
+        let fits = bytes <= AT_ONCE;
+        if !fits {
+            bytes = size(next);
+        }
+        fits
+    })
+}
+
+const ACCOUNT: &str = "
+with batch as (
+    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, identity, state)
+    select $1, $2, $3, $4, $5, $13, $14, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
+)
+insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
+    oldest_published_at, newest_published_at)
+select $1, $2, t.* from unnest($6::text[], $7::integer[], $8::integer[], $9::integer[], $10::integer[],
+    $11::timestamptz[], $12::timestamptz[]) t";
+
+async fn account(
+    connection: &mut PgConnection,
+    queue: &str,
+    worker: &str,
+    sorted: &Sorted,
+    written: &Written,
+) -> sqlx::Result<()> {
+    let column = |pick: fn(&Counts) -> i32| -> Vec<i32> {
+        written
+            .counts
+            .iter()
+            .map(|(_, counts)| pick(counts))
+            .collect()
+    };
+    sqlx::query(ACCOUNT)
+        .bind(written.batch_id)
+        .bind(sorted.domain.name)
+        .bind(queue)
+        .bind(worker)
+        .bind(sorted.oldest)
+        .bind(
+            written
+                .counts
+                .iter()
+                .map(|(name, _)| *name)
+                .collect::<Vec<_>>(),
+        )
+        .bind(column(|counts| counts.received))
+        .bind(column(|counts| counts.duplicates))
+        .bind(column(|counts| counts.staged))
+        .bind(column(|counts| counts.quarantined))
+        .bind(span(sorted, written, |rows| rows.oldest))
+        .bind(span(sorted, written, |rows| rows.newest))
+        .bind(&sorted.trace)
+        .bind(written.identity)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Publish times per counted entity; none for those without a valid message.
+fn span(
+    sorted: &Sorted,
+    written: &Written,
+    pick: fn(&EntityRows) -> Option<DateTime<Utc>>,
+) -> Vec<Option<DateTime<Utc>>> {
+    let of = |name| sorted.good.iter().find(|rows| rows.entity.name == name);
+    let names = written.counts.iter().map(|(name, _)| *name);
+    names.map(|name| of(name).and_then(pick)).collect()
+}
+
+fn named(sorted: &Sorted, counts: &[Counts]) -> Vec<(&'static str, Counts)> {
+    let names = sorted.good.iter().map(|rows| rows.entity.name);
+    names
+        .chain([UNKNOWN])
+        .zip(counts.iter().copied())
+        .filter(|(_, counts)| counts.received > 0)
+        .collect()
+}
+
+/// Batches are bounded far below what an `integer` holds.
+fn count_of(len: usize) -> i32 {
+    i32::try_from(len).unwrap_or(i32::MAX)
+}

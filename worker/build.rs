@@ -1,5 +1,0 @@
-//! Rebuilds the worker when an SQL file is added: the files are compiled into it.
-
-fn main() {
-    println!("cargo:rerun-if-changed=../sql");
-}

@@ -1,0 +1,256 @@
+//! The archive loop of `worker run`: archives by schedule, and brings back what late rows wait for.
+
+use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_archive::due::{self, Wanted};
+use acequia_archive::restore;
+use acequia_archive::session::{Interrupted, Session, Totals};
+use acequia_archive::store::Store;
+use acequia_contracts::Domain;
+use acequia_net::SecretUrl;
+use chrono::{DateTime, Utc};
+use croner::Cron;
+use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::context::Shared;
+use crate::worker_loop::{Step, Work};
+
+/// Time between two looks for late rows and at the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Pause after a failed attempt, doubled by each further one up to the longest: an attempt may copy a
+/// whole partition in vain.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Who the audit names.
+const NAME_OF_SCHEDULE: &str = "schedule";
+
+/// The archive loop of a domain.
+pub struct Archiver {
+    store: Option<Store>,
+    login: Option<SecretUrl>,
+    schedule: Option<Cron>,
+    started: DateTime<Utc>,
+    stop: CancellationToken,
+    failed: Mutex<Option<Failed>>,
+}
+
+/// The last attempt, if it failed.
+struct Failed {
+    pause: Duration,
+    until: Instant,
+    error: String,
+}
+
+impl Archiver {
+    /// The loop as it is configured: where archives are, the login of role `acequia_archive`, when.
+    ///
+    /// # Errors
+    /// When URL or schedule are wrong, or there is a schedule and no URL or login.
+    pub fn new(
+        url: Option<&str>,
+        login: Option<SecretUrl>,
+        schedule: &str,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let store = url
+            .filter(|url| !url.is_empty())
+            .map(Store::open)
+            .transpose()?;
+        let schedule = match schedule {
+            "" => None,
+            text => Some(Cron::from_str(text)?),
+        };
+        anyhow::ensure!(
+            schedule.is_none() || store.is_some(),
+            "ARCHIVE_SCHEDULE is set, but not ARCHIVE_URL, which says where to"
+        );
+        anyhow::ensure!(
+            schedule.is_none() || login.is_some(),
+            "ARCHIVE_SCHEDULE is set, but not ARCHIVE_DATABASE_URL: only role acequia_archive may drop what was archived"
+        );
+        Ok(Self {
+            store,
+            login,
+            schedule,
+            started: Utc::now(),
+            stop,
+            failed: Mutex::default(),
+        })
+    }
+
+    /// The time of the schedule that a run is due for, if any: the last one before now, unless it
+    /// was seen to already. A new installation begins with the first after its start.
+    async fn due(
+        &self,
+        connection: &mut PgConnection,
+        domain: &str,
+    ) -> sqlx::Result<Option<DateTime<Utc>>> {
+        let Some(schedule) = &self.schedule else {
+            return Ok(None);
+        };
+        let Ok(last) = schedule.find_previous_occurrence(&Utc::now(), true) else {
+            return Ok(None);
+        };
+        let done: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "select max(scheduled_for) from core.archive_runs where domain = $1 and kind = 'archive' and status = 'ok'",
+        )
+        .bind(domain)
+        .fetch_one(connection)
+        .await?;
+        Ok((last > done.unwrap_or(self.started)).then_some(last))
+    }
+
+    /// Remembers a failure, or that there is none.
+    fn remember(&self, error: Option<&anyhow::Error>) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = error.map(|error| {
+            let before = failed.as_ref().map(|failed| failed.pause);
+            let pause = before.map_or(FIRST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
+            Failed {
+                pause,
+                until: Instant::now() + pause,
+                error: format!("archive: {error:#}"),
+            }
+        });
+    }
+
+    /// What the last attempt failed by, while it is too early for another one.
+    fn still_failed(&self) -> Option<sqlx::Error> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed
+            .as_ref()
+            .filter(|failed| failed.until > Instant::now())?;
+        Some(sqlx::Error::Io(std::io::Error::other(failed.error.clone())))
+    }
+
+    /// A run under the lock, when no other process has it.
+    async fn work(
+        &self,
+        store: &Store,
+        login: &SecretUrl,
+        domain: &'static Domain,
+        wanted: &[i64],
+        due: Option<DateTime<Utc>>,
+        shared: &Shared,
+    ) -> anyhow::Result<()> {
+        let who = Some(NAME_OF_SCHEDULE.to_owned());
+        let Some(mut session) = Session::open(login, store.clone(), who, self.stop.clone()).await?
+        else {
+            return Ok(()); // the next look finds what is left to do
+        };
+        if !wanted.is_empty() {
+            session.begin("restore", Some(domain.name), None).await?;
+            let mut totals = Totals::default();
+            let outcome = async {
+                session.sweep().await?;
+                for archive in wanted {
+                    let hold = shared.settings.archive_hold;
+                    let (archive, late_rows) =
+                        restore::restore(&mut session, *archive, hold).await?;
+                    totals.add(&archive);
+                    info!(
+                        event = "archive.late_rows",
+                        partition = archive.partition_name,
+                        late_rows,
+                        "brought back for rows that came late"
+                    );
+                }
+                Ok(())
+            };
+            let outcome = outcome.await;
+            session.end(totals, &outcome).await;
+            shared
+                .metrics
+                .archive
+                .ended(domain.name, "restore", &outcome);
+            outcome?;
+            shared.wake(domain.name);
+        }
+        if let Some(due) = due
+            && session
+                .begin("archive", Some(domain.name), Some(due))
+                .await?
+        {
+            let wanted = Wanted {
+                domain: Some(domain.name.to_owned()),
+                ..Wanted::default()
+            };
+            let (totals, outcome) = due::archive(&mut session, &wanted, |_| {}).await;
+            session.end(totals, &outcome).await;
+            info!(
+                event = "archive.run",
+                domain = domain.name,
+                partitions = totals.partitions,
+                rows = totals.rows,
+                bytes_hot = totals.bytes_hot,
+                bytes_archived = totals.bytes_archived,
+                ok = outcome.is_ok(),
+                "run of the schedule ended"
+            );
+            shared
+                .metrics
+                .archive
+                .ended(domain.name, "archive", &outcome);
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+impl Work for Archiver {
+    const NAME: &'static str = "archive";
+    const SHORT: bool = false;
+    // It waits for the object store, and for connections of its own.
+    const ATTENDED: bool = false;
+    // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
+    const WITHIN: Duration = Duration::from_secs(7 * 86_400);
+
+    async fn step(
+        &self,
+        connection: &mut PgConnection,
+        domain: &'static Domain,
+        shared: &Shared,
+    ) -> sqlx::Result<Step> {
+        let wanted: Vec<i64> = sqlx::query_scalar("select core.archive_wanted($1)")
+            .bind(domain.name)
+            .fetch_all(&mut *connection)
+            .await?;
+        let due = self.due(connection, domain.name).await?;
+        if wanted.is_empty() && due.is_none() {
+            return Ok(Step::Idle(LOOK_EVERY));
+        }
+        let (Some(store), Some(login)) = (&self.store, &self.login) else {
+            warn!(
+                event = "archive.no_store",
+                domain = domain.name,
+                archives = wanted.len(),
+                "rows wait for archives, but ARCHIVE_URL or ARCHIVE_DATABASE_URL is not set"
+            );
+            return Ok(Step::Idle(LOOK_EVERY * 12));
+        };
+        if let Some(error) = self.still_failed() {
+            return Err(error);
+        }
+        let worked = self.work(store, login, domain, &wanted, due, shared).await;
+        self.remember(
+            worked
+                .as_ref()
+                .err()
+                .filter(|error| !error.is::<Interrupted>()),
+        );
+        match worked {
+            Ok(()) => Ok(Step::Idle(LOOK_EVERY)),
+            Err(error) if error.is::<Interrupted>() => Ok(Step::Idle(LOOK_EVERY)),
+            // For this loop the object store is a dependency as the database is.
+            Err(error) => Err(match error.downcast::<sqlx::Error>() {
+                Ok(error) => error,
+                Err(error) => sqlx::Error::Io(std::io::Error::other(format!("archive: {error:#}"))),
+            }),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `worker quarantine`: messages that could not be promoted, and what operators do about them.
+
+mod change;
+mod filters;
+mod read;
+mod whole;
+
+use std::process::ExitCode;
+
+use acequia_store::db;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use sqlx::PgConnection;
+
+use self::change::{DiscardArgs, ReplayArgs, discard, replay};
+use self::filters::FilterArgs;
+use self::read::{list, show, stats};
+use crate::config::OperatorDatabase;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List rows, open ones unless --status says otherwise; 100 unless --limit says otherwise
+    List(ReadArgs),
+    /// Show rows whole, 20 unless --limit says otherwise: reason, properties, body and its versions, what was done
+    Show(ReadArgs),
+    /// Send messages again, the way they came in, under the same identity
+    Replay(Box<ReplayArgs>),
+    /// Give messages up: they stay as evidence until their retention ends
+    Discard(Box<DiscardArgs>),
+    /// Count by domain, entity, code and field
+    Stats(ReadArgs),
+}
+
+/// Options of the commands that change nothing.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    #[command(flatten)]
+    database: OperatorDatabase,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+    // Last: their heading goes on to the end.
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+/// Runs a command and prints what it has to say. Exit code 1 when nothing matched or something
+/// could not be done.
+///
+/// # Errors
+/// When it is used wrongly, or database or broker do not answer.
+pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List(args) => list(args).await,
+        Command::Show(args) => show(args).await,
+        Command::Replay(args) => replay(*args).await,
+        Command::Discard(args) => discard(*args).await,
+        Command::Stats(args) => stats(args).await,
+    }
+}
+
+async fn open(database: &OperatorDatabase) -> anyhow::Result<PgConnection> {
+    let mut connection = db::connect(&database.url()?, "quarantine")
+        .await
+        .context("database")?;
+    acequia_schema::check(&mut connection).await?;
+    Ok(connection)
+}
