@@ -1,13 +1,11 @@
 //! The worker process: starts the loops, stops them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_telemetry::Traces;
 use anyhow::{Context, bail};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,20 +19,22 @@ use crate::config::{LoopArgs, SecretUrl};
 use crate::deliver::Deliver;
 use crate::failure::Failure;
 use crate::health::Health;
-use crate::ingest::{self, Lane};
+use crate::ingest::{self, Lane, Writers};
 use crate::looks::{Looks, Observe};
 use crate::maintain::Maintain;
 use crate::metrics::Metrics;
+use crate::pool::Pool;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
-use crate::worker_loop::Work as _;
-use crate::{db, http, migrate, pooler, worker_loop};
+use crate::wakes::{self, Wakes};
+use crate::worker_loop::{self, Work};
+use crate::{db, http, migrate, pooler};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// What the loops of a process share. They meet in the database only: waking the promote loop
-/// after staging is a hint that saves a poll.
+/// What the loops of a process share. They meet in the database only: who is woken would find the work by itself a
+/// little later.
 pub struct Shared {
     /// Name of the process in `core.batches`.
     pub worker: String,
@@ -58,26 +58,19 @@ pub struct Shared {
     pub looks: Arc<Looks>,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
-    staged: HashMap<&'static str, Notify>,
+    /// The connections that lanes write by.
+    pub writers: Writers,
+    /// What wakes the loops.
+    pub wakes: Wakes,
 }
 
 impl Shared {
-    /// Tells the promote loop of a domain that rows are staged.
-    pub fn wake(&self, domain: &str) {
-        if let Some(notify) = self.staged.get(domain) {
-            notify.notify_one();
-        }
-    }
-
-    /// Returns when the loop is woken; loops that nobody wakes wait for ever.
+    /// Returns when the loop is woken, which some never are.
     pub async fn woken(&self, name: &str, domain: &str) {
         if name == Observe::NAME {
             return self.looks.first().await;
         }
-        match self.staged.get(domain) {
-            Some(notify) if name == "promote" => notify.notified().await,
-            _ => std::future::pending().await,
-        }
+        self.wakes.woken(name, domain).await;
     }
 }
 
@@ -108,10 +101,8 @@ pub async fn run(
         acknowledged: Memory::default(),
         looks: Arc::new(Looks::new(&Lane::of(&domains))),
         traces: Traces::from_env("acequia-worker", database.may_be_plaintext())?,
-        staged: domains
-            .iter()
-            .map(|domain| (domain.name, Notify::new()))
-            .collect(),
+        writers: Writers::new(&domains),
+        wakes: Wakes::new(&domains),
         database,
         broker,
         settings,
@@ -128,53 +119,30 @@ pub async fn run(
         ended = &mut server => return Err(unserved(ended)),
     }
 
-    let mut loops = JoinSet::new();
+    let mut loops = Loops {
+        running: JoinSet::new(),
+        pool: Arc::new(Pool::shared(&shared.database)),
+        shared: shared.clone(),
+        stop: stop.clone(),
+    };
     // Housekeeping first: today's partitions should be there before the first row.
-    for domain in domains.iter().copied() {
-        loops.spawn(worker_loop::run(
-            Maintain,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
+    for (domain, archiver) in domains.iter().copied().zip(archivers) {
+        loops.start(Maintain, domain);
+        loops.start_with(
             Promote,
             domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Check,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Refresh::default(),
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Deliver::default(),
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-    }
-    for (domain, archiver) in domains.iter().copied().zip(archivers) {
-        loops.spawn(worker_loop::run(
-            archiver,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
+            Pool::own(Promote::NAME, domain.name, &shared.database),
+        );
+        loops.start(Check, domain);
+        loops.start(Refresh::default(), domain);
+        loops.start(Deliver::default(), domain);
+        loops.start(archiver, domain);
     }
     if let Some(domain) = domains.first() {
-        let observe = Observe::default();
-        let shared = shared.clone();
-        loops.spawn(worker_loop::run(observe, domain, shared, stop.clone()));
+        loops.start(Observe::default(), domain);
     }
+    let mut loops = loops.running;
+    loops.spawn(wakes::listen(shared.clone(), stop.clone()));
     for lane in Lane::of(&domains) {
         loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
     }
@@ -207,6 +175,32 @@ pub async fn run(
     }
     info!(event = "worker.stopped", "worker stopped");
     Ok(())
+}
+
+/// The loops over the database, and what they run with.
+struct Loops {
+    running: JoinSet<()>,
+    pool: Arc<Pool>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Loops {
+    /// Starts one that shares the pool.
+    fn start<W: Work + 'static>(&mut self, work: W, domain: &'static Domain) {
+        self.spawn(work, domain, self.pool.clone());
+    }
+
+    /// Starts one that has a connection of its own.
+    fn start_with<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Pool) {
+        self.spawn(work, domain, Arc::new(pool));
+    }
+
+    fn spawn<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Arc<Pool>) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        self.running
+            .spawn(worker_loop::run(work, domain, pool, shared, stop));
+    }
 }
 
 /// Why the task that serves HTTP ended, which it never should.

@@ -20,6 +20,7 @@ mod store;
 mod traced;
 mod unreadable;
 mod window;
+mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub use lost::Lost;
 pub use properties::RAW;
 pub use sort::Sorted;
 pub use store::{Counts, Purpose, Store, UNKNOWN, Written};
+pub use writers::Writers;
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
 /// whose queue is empty has no other success to show.
@@ -108,6 +110,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         store: &store,
         stop: &stop,
         health: &health,
+        slot: shared.writers.of(&lane),
         waits: &waits,
         rejects: rejects::Rejects::default(),
     };
@@ -145,10 +148,14 @@ async fn consume(
         ..
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
-    let mut connection = writer.connect().await.context("database")?;
-    if lane.domain.is_none() {
-        writable(&mut connection.0).await.context("database")?;
-    }
+    let dead_letters = lane.domain.is_none();
+    let ready = async |connection: &mut PgConnection| {
+        if dead_letters {
+            return writable(connection).await;
+        }
+        connection.ping().await
+    };
+    writer.ask(ready).await.context("database")?;
     let opened = Source::open(shared, lane, window.size())
         .await
         .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue));
@@ -170,7 +177,7 @@ async fn consume(
     let outlet = source.outlet().clone();
     let (collected, (written, acknowledged)) = tokio::join!(
         collect(writer, window, &mut source, &turn, hand_over),
-        write(writer, &mut connection, &outlet, loads)
+        write(writer, &outlet, loads)
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
