@@ -19,8 +19,10 @@ use tracing::{info, warn};
 use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
-/// Time between two looks for late rows and at the clock.
+/// Shortest time between two looks for late rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest time between two looks at the clock, and for late rows of which nobody told.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Pause after a failed attempt, doubled by each further one up to the longest: an attempt may copy a
 /// whole partition in vain.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -37,7 +39,11 @@ pub struct Archiver {
     started: DateTime<Utc>,
     stop: CancellationToken,
     failed: Mutex<Option<Failed>>,
+    found: Mutex<Found>,
 }
+
+/// What the last look found to do: archives that rows wait for, and the time of the schedule that a run is due for.
+type Found = (Vec<i64>, Option<DateTime<Utc>>);
 
 /// The last attempt, if it failed.
 struct Failed {
@@ -80,6 +86,7 @@ impl Archiver {
             started: Utc::now(),
             stop,
             failed: Mutex::default(),
+            found: Mutex::default(),
         })
     }
 
@@ -103,6 +110,19 @@ impl Archiver {
         .fetch_one(connection)
         .await?;
         Ok((last > done.unwrap_or(self.started)).then_some(last))
+    }
+
+    /// Until the next look: when something is merged, when the next run is due, or after a while.
+    fn rest(&self) -> Step {
+        let next = self
+            .schedule
+            .as_ref()
+            .and_then(|schedule| schedule.find_next_occurrence(&Utc::now(), false).ok());
+        let until = next.and_then(|next| (next - Utc::now()).to_std().ok());
+        Step::Rest {
+            at_least: LOOK_EVERY.min(until.unwrap_or(LOOK_EVERY)),
+            at_most: LOOK_AT_LEAST_EVERY.min(until.unwrap_or(LOOK_AT_LEAST_EVERY)),
+        }
     }
 
     /// Remembers a failure, or that there is none.
@@ -169,7 +189,6 @@ impl Archiver {
                 .archive
                 .ended(domain.name, "restore", &outcome);
             outcome?;
-            shared.wake(domain.name);
         }
         if let Some(due) = due
             && session
@@ -205,8 +224,6 @@ impl Archiver {
 impl Work for Archiver {
     const NAME: &'static str = "archive";
     const SHORT: bool = false;
-    // It waits for the object store, and for connections of its own.
-    const ATTENDED: bool = false;
     // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
     const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
@@ -214,7 +231,7 @@ impl Work for Archiver {
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
+        _shared: &Shared,
     ) -> sqlx::Result<Step> {
         let wanted: Vec<i64> = sqlx::query_scalar("select core.archive_wanted($1)")
             .bind(domain.name)
@@ -222,9 +239,9 @@ impl Work for Archiver {
             .await?;
         let due = self.due(connection, domain.name).await?;
         if wanted.is_empty() && due.is_none() {
-            return Ok(Step::Idle(LOOK_EVERY));
+            return Ok(self.rest());
         }
-        let (Some(store), Some(login)) = (&self.store, &self.login) else {
+        if self.store.is_none() || self.login.is_none() {
             warn!(
                 event = "archive.no_store",
                 domain = domain.name,
@@ -232,10 +249,21 @@ impl Work for Archiver {
                 "rows wait for archives, but ARCHIVE_URL or ARCHIVE_DATABASE_URL is not set"
             );
             return Ok(Step::Idle(LOOK_EVERY * 12));
-        };
+        }
         if let Some(error) = self.still_failed() {
             return Err(error);
         }
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = (wanted, due);
+        Ok(Step::Apart)
+    }
+
+    /// The run, by a connection of the archive's own login.
+    async fn apart(&self, domain: &'static Domain, shared: &Shared) -> sqlx::Result<Step> {
+        let (wanted, due) =
+            std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        let (Some(store), Some(login)) = (&self.store, &self.login) else {
+            return Ok(self.rest());
+        };
         let worked = self.work(store, login, domain, &wanted, due, shared).await;
         self.remember(
             worked

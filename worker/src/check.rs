@@ -71,16 +71,50 @@ pub async fn run_rules(
         .bind(limit.to_string())
         .execute(&mut *transaction)
         .await?;
+    // The function keeps the failure of a rule, so one savepoint will mostly do for all.
+    let mut savepoint = transaction.begin().await?;
+    let results = match run_each(&mut savepoint, rules).await {
+        Ok(results) => {
+            savepoint.commit().await?;
+            results
+        }
+        Err(sqlx::Error::Database(_)) => {
+            savepoint.rollback().await?;
+            run_one_by_one(&mut *transaction, rules).await?
+        }
+        Err(error) => return Err(error),
+    };
+    sqlx::raw_sql("set local statement_timeout to default")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(results)
+}
+
+async fn run_each(connection: &mut PgConnection, rules: &[String]) -> sqlx::Result<Vec<Checked>> {
     let mut results = Vec::with_capacity(rules.len());
     for rule in rules {
-        // The function keeps the failure of a rule. What ends the statement all the same, such as
-        // time that runs out in the moment in which the result is written, must not end the others.
+        results.push(check_rule(connection, rule).await?);
+    }
+    Ok(results)
+}
+
+async fn check_rule(connection: &mut PgConnection, rule: &str) -> sqlx::Result<Checked> {
+    sqlx::query_as("select * from core.check_rule($1)")
+        .bind(rule)
+        .fetch_one(connection)
+        .await
+}
+
+/// What ends a statement although the function keeps failures, such as time that runs out in the moment in which the
+/// result is written, does not end those of the other rules.
+async fn run_one_by_one(
+    transaction: &mut PgConnection,
+    rules: &[String],
+) -> sqlx::Result<Vec<Checked>> {
+    let mut results = Vec::with_capacity(rules.len());
+    for rule in rules {
         let mut savepoint = transaction.begin().await?;
-        let checked = sqlx::query_as("select * from core.check_rule($1)")
-            .bind(rule)
-            .fetch_one(&mut *savepoint)
-            .await;
-        match checked {
+        match check_rule(&mut savepoint, rule).await {
             Ok(checked) => {
                 savepoint.commit().await?;
                 results.push(checked);
@@ -97,9 +131,6 @@ pub async fn run_rules(
             Err(error) => return Err(error),
         }
     }
-    sqlx::raw_sql("set local statement_timeout to default")
-        .execute(&mut *transaction)
-        .await?;
     Ok(results)
 }
 

@@ -297,8 +297,8 @@ pub struct LoopArgs {
     /// Ingest pauses while more rows than this wait for promotion
     #[arg(long, env = "STAGED_MAX", default_value = "500000", value_name = "ROWS", value_parser = |text: &str| settings::STAGED_MAX.parse(text))]
     pub staged_max: i64,
-    /// Time between two looks for work that other processes staged
-    #[arg(long, env = "POLL_EVERY", default_value = "250ms", value_name = "TIME", value_parser = |text: &str| settings::POLL_EVERY.parse(text))]
+    /// Longest time between two looks for work that nobody announced
+    #[arg(long, env = "POLL_EVERY", default_value = "5s", value_name = "TIME", value_parser = |text: &str| settings::POLL_EVERY.parse(text))]
     pub poll_every: Duration,
     /// Time between two runs of the data quality rules
     #[arg(long, env = "CHECK_EVERY", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::CHECK_EVERY.parse(text))]

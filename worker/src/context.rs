@@ -1,22 +1,22 @@
 //! What the parts of a worker process share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
 use acequia_store::clock::Clock;
 use acequia_telemetry::Traces;
-use tokio::sync::Notify;
 
 use crate::acknowledged::{Memory, Process};
 use crate::config::LoopArgs;
 use crate::health::Health;
+use crate::ingest::writers::Writers;
 use crate::look::{Looks, OBSERVE};
 use crate::metrics::Metrics;
+use crate::wakes::Wakes;
 
-/// What the loops of a process share. They meet in the database only: waking the promote loop
-/// after staging is a hint that saves a poll.
+/// What the loops of a process share. They meet in the database only: who is woken would find the work by itself a
+/// little later.
 pub struct Shared {
     /// Name of the process in `core.batches`.
     pub worker: String,
@@ -40,27 +40,19 @@ pub struct Shared {
     pub looks: Arc<Looks>,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
-    /// Wakes the promote loop of a domain.
-    pub staged: HashMap<&'static str, Notify>,
+    /// The connections that lanes write by.
+    pub writers: Writers,
+    /// What wakes the loops.
+    pub wakes: Wakes,
 }
 
 impl Shared {
-    /// Tells the promote loop of a domain that rows are staged.
-    pub fn wake(&self, domain: &str) {
-        if let Some(notify) = self.staged.get(domain) {
-            notify.notify_one();
-        }
-    }
-
-    /// Returns when the loop is woken; loops that nobody wakes wait for ever.
+    /// Returns when the loop is woken, which some never are.
     pub async fn woken(&self, name: &str, domain: &str) {
         if name == OBSERVE {
             return self.looks.first().await;
         }
-        match self.staged.get(domain) {
-            Some(notify) if name == "promote" => notify.notified().await,
-            _ => std::future::pending().await,
-        }
+        self.wakes.woken(name, domain).await;
     }
 
     /// The process as it looks for what it acknowledged.

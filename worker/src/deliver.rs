@@ -27,6 +27,18 @@ const MOST: i32 = 1000;
 /// its clock before each message.
 const WITHIN: Duration = Duration::from_secs(20);
 
+/// Seconds until a message of a domain is to be published; null when none waits.
+const DUE_IN: &str = "
+select case when exists (
+        select from core.outbox o
+        where o.domain = $1 and o.published_at is null and (o.retry_at is null or o.retry_at <= clock_timestamp())) then 0
+    else (
+        select extract(epoch from min(o.retry_at) - clock_timestamp())
+        from core.outbox o where o.domain = $1 and o.published_at is null and o.retry_at is not null)
+    end::float8";
+/// Shortest pause while messages wait that cannot be published now: another worker has them, or they were refused.
+const SHORTEST: Duration = Duration::from_millis(250);
+
 /// A message that waits.
 #[derive(Debug, FromRow)]
 struct Waiting {
@@ -91,6 +103,19 @@ impl Work for Deliver {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
+        let due_in: Option<f64> = sqlx::query_scalar(DUE_IN)
+            .bind(domain.name)
+            .fetch_one(&mut *connection)
+            .await?;
+        let poll_every = shared.settings.poll_every;
+        match due_in {
+            None => return Ok(Step::Idle(poll_every)),
+            Some(seconds) if seconds > 0.0 => {
+                let pause = Duration::try_from_secs_f64(seconds).unwrap_or(poll_every);
+                return Ok(Step::Idle(pause.max(SHORTEST).min(poll_every)));
+            }
+            Some(_) => {}
+        }
         let mut transaction = connection.begin().await?;
         let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
             .bind(domain.name)
@@ -99,7 +124,7 @@ impl Work for Deliver {
             .await?;
         if waiting.is_empty() {
             transaction.rollback().await?;
-            return Ok(Step::Idle(shared.settings.poll_every));
+            return Ok(Step::Idle(SHORTEST.min(poll_every)));
         }
         // For this loop the broker is a dependency as the database is: down, and waited for.
         let outcome = self.publish(waiting, shared).await.map_err(|error| {
@@ -133,6 +158,6 @@ impl Work for Deliver {
             reason,
             "not published: tried again later, what has the same key waits behind them"
         );
-        Ok(Step::Idle(shared.settings.poll_every))
+        Ok(Step::Idle(SHORTEST.min(poll_every)))
     }
 }

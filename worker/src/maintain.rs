@@ -169,15 +169,22 @@ impl Work for Maintain {
         domain: &'static Domain,
         shared: &Shared,
     ) -> sqlx::Result<Step> {
-        shared.clock.read(connection).await?;
         let time_to_live = shared.settings.orphan_ttl;
-        let made = ensure_partitions(connection).await?;
-        if made > 0 {
-            info!(
-                event = "partitions.made",
-                partitions = made,
-                "partitions made ahead"
-            );
+        // What is not of one domain is looked after once.
+        let is_first = shared
+            .domains
+            .first()
+            .is_some_and(|first| first.name == domain.name);
+        if is_first {
+            shared.clock.read(connection).await?;
+            let made = ensure_partitions(connection).await?;
+            if made > 0 {
+                info!(
+                    event = "partitions.made",
+                    partitions = made,
+                    "partitions made ahead"
+                );
+            }
         }
         for (entity, code, rows) in expire_pending(connection, domain.name, time_to_live).await? {
             shared
@@ -195,22 +202,27 @@ impl Work for Maintain {
             );
         }
         settle(connection, domain.name).await?;
-        let at = sqlx::query_scalar("select now()")
-            .fetch_one(&mut *connection)
-            .await?;
-        let retained = retain(connection, &shared.settings, at, RETAIN_WITHIN).await?;
-        for (what, removed) in retained.removed {
-            info!(
-                event = "retention.removed",
-                what, removed, "retention ended"
-            );
-        }
-        if retained.more {
+        if is_first && remove_old(connection, shared).await? {
             return Ok(Step::Again);
         }
         // Often enough that a short time to live means what it says.
         Ok(Step::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
     }
+}
+
+/// A round of retention; whether time was up before everything had gone.
+async fn remove_old(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result<bool> {
+    let at = sqlx::query_scalar("select now()")
+        .fetch_one(&mut *connection)
+        .await?;
+    let retained = retain(connection, &shared.settings, at, RETAIN_WITHIN).await?;
+    for (what, removed) in retained.removed {
+        info!(
+            event = "retention.removed",
+            what, removed, "retention ended"
+        );
+    }
+    Ok(retained.more)
 }
 
 /// Settles the accounts that promotion left open because it fails.

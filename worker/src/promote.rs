@@ -14,11 +14,27 @@ use crate::acknowledged::look;
 use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
+/// Whether a promotion that may take so many rows may have left some of those it found. What came behind it was
+/// announced.
+fn left_some(promoted: &[Promoted], most: i32) -> bool {
+    // A row that waited and is done now counts once as done, and once less as waiting.
+    let taken = promoted
+        .iter()
+        .map(|entity| entity.rows() + entity.pending + entity.refused);
+    taken.sum::<i64>() >= most.into()
+        || promoted
+            .iter()
+            .any(|entity| entity.batches >= MOST_BATCHES || entity.refused > 0)
+}
+
 /// Pause after a promotion: for each of its rows, at least and at most. A promotion costs 1 to 2 ms
 /// beside its rows: the more come, the more of them go together.
 const REST: Duration = Duration::from_micros(50);
-const SHORTEST_REST: Duration = Duration::from_millis(3);
+const SHORTEST_REST: Duration = Duration::from_millis(8);
 const LONGEST_REST: Duration = Duration::from_millis(30);
+
+/// Batches that one promotion takes at most, see `core.next_batches`.
+const MOST_BATCHES: i32 = 1000;
 
 /// Merges all staged rows of some batches together.
 const TOGETHER: &str = "select * from core.promote($1, $2)";
@@ -191,13 +207,15 @@ impl Work for Promote {
                 metrics.refused(domain.name, &entity.entity, entity.refused);
             }
         });
+        if left_some(&promoted, most) {
+            return Ok(Step::Again);
+        }
         // What comes meanwhile goes with the next.
         let rows: i64 = promoted.iter().map(Promoted::rows).sum();
-        if rows < most.into() {
-            let rows = u32::try_from(rows).unwrap_or_default();
-            let rest = REST.saturating_mul(rows);
-            tokio::time::sleep(rest.clamp(SHORTEST_REST, LONGEST_REST)).await;
-        }
-        Ok(Step::Again)
+        let rest = REST.saturating_mul(u32::try_from(rows).unwrap_or_default());
+        Ok(Step::Rest {
+            at_least: rest.clamp(SHORTEST_REST, LONGEST_REST),
+            at_most: shared.settings.poll_every,
+        })
     }
 }

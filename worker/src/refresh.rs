@@ -101,7 +101,8 @@ async fn audit_and_publish(
         .fetch_one(&mut *transaction)
         .await?;
     let Some(rules) = rules else {
-        return Ok(Refreshed::Busy); // what was begun is rolled back
+        transaction.rollback().await?;
+        return Ok(Refreshed::Busy);
     };
     run_rules(&mut transaction, &rules, rule_max).await?;
     let blocking: Vec<String> = sqlx::query_scalar("select core.closed_gates($1)")
@@ -231,8 +232,9 @@ impl Work for Refresh {
                 Err(failed) => shared.metrics.marts.failed(&mart, &failed),
             }
         }
-        Ok(Step::Idle(
-            shared.settings.refresh_every.max(audited * REST),
-        ))
+        Ok(Step::Rest {
+            at_least: shared.settings.refresh_every.max(audited * REST),
+            at_most: shared.settings.poll_every,
+        })
     }
 }

@@ -10,7 +10,6 @@ use acequia_store::failure::Failure;
 use acequia_store::{db, pooler};
 use acequia_telemetry::Traces;
 use anyhow::{Context, bail};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,15 +22,20 @@ use crate::config::LoopArgs;
 use crate::context::Shared;
 use crate::deliver::Deliver;
 use crate::health::Health;
+use crate::http;
 use crate::ingest;
+use crate::ingest::writers::Writers;
 use crate::lane::Lane;
+use crate::listen::listen;
 use crate::look::Looks;
 use crate::looks::Observe;
 use crate::maintain::Maintain;
 use crate::metrics::Metrics;
+use crate::pool::Pool;
 use crate::promote::Promote;
 use crate::refresh::Refresh;
-use crate::{http, worker_loop};
+use crate::wakes::Wakes;
+use crate::worker_loop::{self, Work};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -65,10 +69,8 @@ pub async fn run(
         traces: Traces::from_env("acequia-worker", |collector| {
             acequia_net::allow_http(collector, database.may_be_plaintext())
         })?,
-        staged: domains
-            .iter()
-            .map(|domain| (domain.name, Notify::new()))
-            .collect(),
+        writers: Writers::new(&domains),
+        wakes: Wakes::new(&domains),
         database,
         broker,
         settings,
@@ -85,53 +87,30 @@ pub async fn run(
         ended = &mut server => return Err(unserved(ended)),
     }
 
-    let mut loops = JoinSet::new();
+    let mut loops = Loops {
+        running: JoinSet::new(),
+        pool: Arc::new(Pool::shared(&shared.database)),
+        shared: shared.clone(),
+        stop: stop.clone(),
+    };
     // Housekeeping first: today's partitions should be there before the first row.
-    for domain in domains.iter().copied() {
-        loops.spawn(worker_loop::run(
-            Maintain,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
+    for (domain, archiver) in domains.iter().copied().zip(archivers) {
+        loops.start(Maintain, domain);
+        loops.start_with(
             Promote,
             domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Check,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Refresh::default(),
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-        loops.spawn(worker_loop::run(
-            Deliver::default(),
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
-    }
-    for (domain, archiver) in domains.iter().copied().zip(archivers) {
-        loops.spawn(worker_loop::run(
-            archiver,
-            domain,
-            shared.clone(),
-            stop.clone(),
-        ));
+            Pool::own(Promote::NAME, domain.name, &shared.database),
+        );
+        loops.start(Check, domain);
+        loops.start(Refresh::default(), domain);
+        loops.start(Deliver::default(), domain);
+        loops.start(archiver, domain);
     }
     if let Some(domain) = domains.first() {
-        let observe = Observe::default();
-        let shared = shared.clone();
-        loops.spawn(worker_loop::run(observe, domain, shared, stop.clone()));
+        loops.start(Observe::default(), domain);
     }
+    let mut loops = loops.running;
+    loops.spawn(listen(shared.clone(), stop.clone()));
     for lane in Lane::of(&domains) {
         loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
     }
@@ -164,6 +143,32 @@ pub async fn run(
     }
     info!(event = "worker.stopped", "worker stopped");
     Ok(())
+}
+
+/// The loops over the database, and what they run with.
+struct Loops {
+    running: JoinSet<()>,
+    pool: Arc<Pool>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Loops {
+    /// Starts one that shares the pool.
+    fn start<W: Work + 'static>(&mut self, work: W, domain: &'static Domain) {
+        self.spawn(work, domain, self.pool.clone());
+    }
+
+    /// Starts one that has a connection of its own.
+    fn start_with<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Pool) {
+        self.spawn(work, domain, Arc::new(pool));
+    }
+
+    fn spawn<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Arc<Pool>) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        self.running
+            .spawn(worker_loop::run(work, domain, pool, shared, stop));
+    }
 }
 
 /// Why the task that serves HTTP ended, which it never should.

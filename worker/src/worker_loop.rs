@@ -1,25 +1,33 @@
-//! What the loops over the database have in common: a connection of their own, a step, a pause,
-//! a way back after a failure.
+//! What the loops over the database have in common: a connection for a step, a pause, a way back after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_store::db::{self, Attention, Session, attended};
-use acequia_store::failure::{Backoff, describe};
+use acequia_store::failure::{Backoff, Failure, describe};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Shared;
-use crate::metrics::Open;
+use crate::pool::{Lease, Pool};
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// There was work: look again at once.
     Again,
-    /// There was none: look again after this time, or when woken.
+    /// There is none left: look again after this time, or when woken.
     Idle(Duration),
+    /// The same, but not before a time is over.
+    Rest {
+        /// This long nothing wakes the loop.
+        at_least: Duration,
+        /// After this time it looks again by itself.
+        at_most: Duration,
+    },
+    /// There is work that takes long and does without the connection, see [`Work::apart`].
+    Apart,
 }
 
 /// A loop over the database: what it does each time.
@@ -43,7 +51,7 @@ pub trait Work: Send + Sync {
         domain.name
     }
 
-    /// Sets up a new connection.
+    /// Sets up a new connection, of a loop that has one of its own ([`Pool::own`]).
     ///
     /// # Errors
     /// Whatever PostgreSQL answers.
@@ -55,7 +63,7 @@ pub trait Work: Send + Sync {
         std::future::ready(Ok(()))
     }
 
-    /// Does what there is to do for a domain.
+    /// Does what there is to do for a domain. The next step may have another connection: nothing is left in its session.
     ///
     /// # Errors
     /// Whatever PostgreSQL answers.
@@ -65,6 +73,18 @@ pub trait Work: Send + Sync {
         domain: &'static Domain,
         shared: &Shared,
     ) -> impl Future<Output = sqlx::Result<Step>> + Send;
+
+    /// Goes on where a step ended with [`Step::Apart`], without its connection.
+    ///
+    /// # Errors
+    /// Of whatever it needs, as errors of sqlx.
+    fn apart(
+        &self,
+        _domain: &'static Domain,
+        _shared: &Shared,
+    ) -> impl Future<Output = sqlx::Result<Step>> + Send {
+        std::future::ready(Ok(Step::Again))
+    }
 }
 
 /// How long a step may take. The server's own limits end a statement earlier; this is for a
@@ -75,86 +95,105 @@ const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for steps of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
-async fn connect<W: Work>(
-    work: &W,
-    subject: &str,
-    shared: &Shared,
-) -> sqlx::Result<(Session, Open)> {
-    let attempt = db::open(&shared.database, &format!("{} {subject}", W::NAME)).await;
-    let mut connection = shared.metrics.loops.connected(W::NAME, attempt)?;
-    tokio::time::timeout(PREPARED_WITHIN, work.prepare(&mut connection.0, shared))
-        .await
-        .unwrap_or_else(|_| Err(db::no_answer(PREPARED_WITHIN)))?;
-    Ok(connection)
-}
-
 /// Repeats a step until told to stop. A failed step is repeated on a new connection after a
 /// growing pause; it never ends the loop.
 pub async fn run<W: Work>(
     work: W,
     domain: &'static Domain,
+    pool: Arc<Pool>,
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
     let (name, subject) = (W::NAME, W::subject(domain));
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
-    let mut connection: Option<(Session, Open)> = None;
     let tell = |note| health.waits(note);
     while !stop.is_cancelled() {
-        let outcome = match &mut connection {
-            // A step that is given up takes its connection with it: nobody meets what is left of
-            // its transaction, which the server rolls back.
-            Some((connection, _)) => {
-                if W::SHORT {
-                    health.working();
-                }
-                let attention = Attention {
-                    database: &shared.database,
-                    backend: connection.backend,
-                    under_way: Duration::ZERO,
-                    within: W::WITHIN,
-                    tell: &tell,
-                };
-                let step = work.step(connection, domain, &shared);
-                if W::ATTENDED {
-                    attended(&attention, step).await
-                } else {
-                    tokio::time::timeout(W::WITHIN, step)
-                        .await
-                        .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
-                }
-            }
-            None => match connect(&work, subject, &shared).await {
-                Ok(new) => {
-                    connection = Some(new);
-                    continue;
-                }
-                Err(error) => Err(error),
-            },
+        if W::SHORT {
+            health.working();
+        }
+        let lease = tokio::select! {
+            () = stop.cancelled() => return,
+            lease = pool.take(name, !W::SHORT, &shared.metrics.loops, &tell) => lease,
         };
-        let pause = match outcome {
-            Ok(Step::Again) => {
+        let outcome = match lease {
+            Ok(lease) => attempt(&work, lease, domain, &shared, &tell).await,
+            Err(error) => Err(error),
+        };
+        let (at_least, at_most) = match outcome {
+            Ok(step) => {
                 backoff.reset();
                 health.succeeded();
-                continue;
-            }
-            Ok(Step::Idle(pause)) => {
-                backoff.reset();
-                health.succeeded();
-                pause
+                match step {
+                    Step::Again | Step::Apart => continue,
+                    Step::Idle(at_most) => (Duration::ZERO, at_most),
+                    Step::Rest { at_least, at_most } => (at_least, at_most.max(at_least)),
+                }
             }
             Err(failed) => {
-                connection = None;
+                if lost_the_server(&failed) {
+                    pool.drop_idle();
+                }
                 health.failed(describe(&failed));
                 shared.metrics.loops.failed(name, subject, &failed);
-                backoff.next_delay()
+                let delay = backoff.next_delay();
+                (delay, delay)
             }
+        };
+        let woken = async {
+            tokio::time::sleep(at_least).await;
+            shared.woken(name, subject).await;
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-            () = shared.woken(name, subject), if backoff.attempts() == 0 => {}
+            () = tokio::time::sleep(at_most) => {}
+            () = woken, if backoff.attempts() == 0 => {}
         }
     }
+}
+
+/// Whether a step failed by its connection to PostgreSQL. Other servers that a step needs say so in words of ours.
+fn lost_the_server(failed: &sqlx::Error) -> bool {
+    let ours =
+        matches!(failed, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::Other);
+    Failure::of(failed) == Failure::Down && !ours
+}
+
+/// A step. One that fails or is given up takes its connection with it.
+async fn attempt<W: Work>(
+    work: &W,
+    mut lease: Lease<'_>,
+    domain: &'static Domain,
+    shared: &Shared,
+    tell: &(dyn Fn(String) + Sync),
+) -> sqlx::Result<Step> {
+    if lease.is_new() {
+        tokio::time::timeout(PREPARED_WITHIN, work.prepare(&mut lease, shared))
+            .await
+            .unwrap_or_else(|_| Err(db::no_answer(PREPARED_WITHIN)))?;
+    }
+    let attention = Attention {
+        database: &shared.database,
+        backend: lease.backend,
+        under_way: Duration::ZERO,
+        within: W::WITHIN,
+        tell,
+    };
+    let step = work.step(&mut lease, domain, shared);
+    let step = if W::ATTENDED {
+        attended(&attention, step).await?
+    } else {
+        tokio::time::timeout(W::WITHIN, step)
+            .await
+            .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))?
+    };
+    if step != Step::Apart {
+        lease.give_back().await;
+        return Ok(step);
+    }
+    // Its place in the pool is kept: what it opens in its stead is not one connection more.
+    let _permits = lease.close();
+    tokio::time::timeout(W::WITHIN, work.apart(domain, shared))
+        .await
+        .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
 }

@@ -227,7 +227,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 return Poll::Ready(Ok(begun));
             }
             let direct = this.pass(&buffer[..begun + read])?;
-            if direct > 0 || this.foreign == Some(0) {
+            // What was replaced before the end is still to be handed on.
+            if direct > 0 || this.foreign == Some(0) && this.ready.is_empty() {
                 return Poll::Ready(Ok(direct));
             }
         }

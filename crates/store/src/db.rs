@@ -1,6 +1,7 @@
-//! Connections to PostgreSQL. Each loop owns one; there is no pool on the way of a message.
+//! Connections to PostgreSQL.
 
 mod attend;
+mod listen;
 mod options;
 
 use std::io;
@@ -14,6 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
 
 pub use attend::{Attention, attended};
+pub use listen::listen;
 pub use options::{checks_the_server, is_here, options};
 
 /// How long the server may take to let us in.
@@ -68,11 +70,7 @@ pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> 
 /// writes, or as [`options`].
 pub async fn open(url: &SecretUrl, name: &str) -> sqlx::Result<Session> {
     let hosts = options(url, name)?;
-    let within = if hosts.len() == 1 {
-        CONNECT_WITHIN
-    } else {
-        EACH_WITHIN
-    };
+    let within = within(&hosts);
     let mut refusals = Vec::new();
     for host in &hosts {
         // Connecting may be cancelled: nothing has been sent that could be half done.
@@ -86,6 +84,15 @@ pub async fn open(url: &SecretUrl, name: &str) -> sqlx::Result<Session> {
         }
     }
     Err(all_refused(refusals))
+}
+
+/// How long each of several servers may take to let us in.
+const fn within(hosts: &[PgConnectOptions]) -> Duration {
+    if hosts.len() == 1 {
+        CONNECT_WITHIN
+    } else {
+        EACH_WITHIN
+    }
 }
 
 async fn enter(host: &PgConnectOptions, any: bool) -> sqlx::Result<Session> {

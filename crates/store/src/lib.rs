@@ -10,6 +10,7 @@ pub mod promotion;
 pub mod quality;
 pub mod staging;
 pub mod state;
+pub mod wakes;
 
 use std::time::Duration;
 

@@ -2,19 +2,32 @@
 
 create or replace function academico.merge_grupos(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_first date;
+    v_last date;
+    v_waited stg.grupos_upsert[];
 begin
+-- The days of the rows: the other partitions of staging are not even opened.
+select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
+into v_first, v_last
+from core.batches b where b.batch_id = any (p_batches);
+-- Rows that waited and may go on now. Mostly there are none, and then no partition is opened to find them.
+if exists (select from core.pending p where p.entity = 'academico.grupo' and p.ready) then
+    v_waited := array(
+        select s from core.pending p
+        join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day
+        where p.entity = 'academico.grupo' and p.ready);
+end if;
 -- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
     select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, false as waited
     from stg.grupos_upsert s
-    where s.batch_id = any (p_batches)
+    where s.batch_id = any (p_batches) and s.day between v_first and v_last
     union all
     select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, true
-    from core.pending p
-    join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day
-    where p.entity = 'academico.grupo' and p.ready
+    from unnest(v_waited) s
 ),
 -- Which parent is missing, if any; then the newest version of each key among the complete rows.
 linked as (
@@ -76,7 +89,7 @@ parked as (
 released as (
     delete from core.pending p
     using verdict n
-    where n.waited and n.outcome <> 'pending'
+    where v_waited is not null and n.waited and n.outcome <> 'pending'
       and p.entity = 'academico.grupo' and p.message_id = n.message_id and p.day = n.day
 )
 select n.batch_id,

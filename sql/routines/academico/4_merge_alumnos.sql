@@ -2,7 +2,14 @@
 
 create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_first date;
+    v_last date;
 begin
+-- The days of the rows: the other partitions of staging are not even opened.
+select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
+into v_first, v_last
+from core.batches b where b.batch_id = any (p_batches);
 -- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
 return query
 -- The staged versions, the newest of each key first.
@@ -10,7 +17,7 @@ with candidate as (
     select s.message_id, s.batch_id, s.event_at, s.id_alumno, s.nombre, s.edad, s.genero,
            row_number() over (partition by s.id_alumno order by s.event_at desc, s.message_id desc) as age
     from stg.alumnos_upsert s
-    where s.batch_id = any (p_batches)
+    where s.batch_id = any (p_batches) and s.day between v_first and v_last
 ),
 -- What becomes of each row, seen against the core.
 verdict as materialized (

@@ -5,13 +5,19 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_outcomes core.merge_outcome[];
     v_moved text[];
+    v_first date;
+    v_last date;
 begin
+-- The days of the rows: the other partitions of staging are not even opened.
+select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
+into v_first, v_last
+from core.batches b where b.batch_id = any (p_batches);
 with ranked as (
     select s.message_id, s.batch_id, s.event_at, s.propietario_id, s.nombre, s.tarifa, s.distrito,
            coalesce(s.zona, 'Europe/Madrid') as zona,
            row_number() over (partition by s.propietario_id order by s.event_at desc, s.message_id desc) as age
     from stg.consumo_cliente s
-    where s.batch_id = any (p_batches)
+    where s.batch_id = any (p_batches) and s.day between v_first and v_last
 ),
 verdict as materialized (
     select n.*, coalesce(c.zona, 'Europe/Madrid') as zona_anterior,

@@ -39,20 +39,29 @@ declare
     v_wh integer[];
     v_marca smallint[];
     v_meses timestamptz[];
-    v_ready boolean;
+    v_first date;
+    v_last date;
+    v_waited stg.consumo_lectura[];
 begin
+-- The days of the rows: the other partitions of staging are not even opened.
+select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
+into v_first, v_last
+from core.batches b where b.batch_id = any (p_batches);
 -- A statement of its own: those that follow see every month that left before it.
 lock table consumo.lecturas in row exclusive mode;
-v_ready := exists (select from core.pending p where p.entity = 'consumo.lectura' and p.ready);
+-- Rows that waited and may go on now. Mostly there are none, and then no partition is opened to find them.
+if exists (select from core.pending p where p.entity = 'consumo.lectura' and p.ready) then
+    v_waited := array(
+        select s from core.pending p
+        join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
+        where p.entity = 'consumo.lectura' and p.ready);
+end if;
 select array_agg(x.mes) into v_meses
 from (
     select distinct date_trunc('month', s.timestamp, 'UTC') as mes
-    from stg.consumo_lectura s where s.batch_id = any (p_batches)
+    from stg.consumo_lectura s where s.batch_id = any (p_batches) and s.day between v_first and v_last
     union
-    select date_trunc('month', s.timestamp, 'UTC')
-    from core.pending p
-    join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
-    where v_ready and p.entity = 'consumo.lectura' and p.ready
+    select date_trunc('month', s.timestamp, 'UTC') from unnest(v_waited) s
 ) x;
 perform consumo.meses(v_meses);
 
@@ -60,12 +69,9 @@ perform consumo.meses(v_meses);
 with candidate as (
     select s.*, false as waited
     from stg.consumo_lectura s
-    where s.batch_id = any (p_batches)
+    where s.batch_id = any (p_batches) and s.day between v_first and v_last
     union all
-    select s.*, true
-    from core.pending p
-    join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
-    where v_ready and p.entity = 'consumo.lectura' and p.ready
+    select s.*, true from unnest(v_waited) s
 ),
 -- Months that are archived: which version is the newer one cannot be told before they are back.
 away as materialized (
@@ -128,7 +134,7 @@ parked as (
 released as (
     delete from core.pending p
     using verdict n
-    where v_ready and n.waited and n.outcome <> 'pending'
+    where v_waited is not null and n.waited and n.outcome <> 'pending'
       and p.entity = 'consumo.lectura' and p.message_id = n.message_id and p.day = n.day
 ),
 counted as (

@@ -26,24 +26,23 @@ comment on function core.next_batches(text, integer) is 'The batches that the ne
 create or replace function core.merge_entity(p_merge text, p_entity text, p_batches bigint[],
     out staged bigint, out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_outcomes core.merge_outcome[];
 begin
-    execute format($sql$
-        with outcome as (
-            select * from %s($1)
-        ), counted as (
-            update core.batch_entities e
-            set settled = true, staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
-                updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
-                stale = e.stale + o.stale, pending = e.pending + o.pending
-            from outcome o
-            where e.batch_id = o.batch_id and e.entity = $2
-        )
-        select coalesce(sum(o.staged), 0), coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
-               coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
-        from outcome o
-        $sql$, p_merge)
+    -- Only the call itself is planned anew each time: the name of the function is not known before.
+    execute format('select array_agg(o) from %s($1) o', p_merge) into v_outcomes using p_batches;
+    with counted as (
+        update core.batch_entities e
+        set settled = true, staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
+            updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
+            stale = e.stale + o.stale, pending = e.pending + o.pending
+        from unnest(v_outcomes) o
+        where e.batch_id = o.batch_id and e.entity = p_entity
+    )
+    select coalesce(sum(o.staged), 0), coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
+           coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
     into staged, inserted, updated, unchanged, stale, pending
-    using p_batches, p_entity;
+    from unnest(v_outcomes) o;
 end
 $$;
 comment on function core.merge_entity(text, text, bigint[]) is 'Calls the merge function of an entity for some batches and accounts for what it did';
@@ -68,6 +67,14 @@ begin
 
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count, detail)
     values ('promote', p_domain, p_started, clock_timestamp(), 'ok', p_rows, greatest(p_left, 0), p_detail);
+
+    perform pg_notify('acequia', 'merged ' || p_domain);
+    -- Left to the next promotion: rows that became ready behind the merge of their entity.
+    if exists (
+        select from core.pending p
+        where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain)) then
+        perform pg_notify('acequia', 'staged ' || p_domain);
+    end if;
 end
 $$;
 comment on function core.close_promotion(text, bigint[], timestamptz, bigint, bigint, bigint, text) is 'Ends a promotion: every row of its batches must have an outcome; notes how far the domain is';
@@ -103,16 +110,18 @@ begin
     -- core before they write it.
     perform core.take_lock('promote.' || p_domain);
 
+    -- To plan a merge costs more than to merge a few rows: those go by a plan that the session keeps.
+    perform set_config('plan_cache_mode', 'force_generic_plan', true);
     select n.batches, n.oldest_published_at into v_batches, v_oldest from core.next_batches(p_domain, p_max_rows) n;
 
     select array_agg(distinct e.entity), coalesce(sum(e.staged), 0) into v_entities, v_staged
     from core.batch_entities e
     where e.batch_id = any (v_batches) and e.staged > 0;
 
-    -- To plan a merge costs more than to merge a few rows: those go by a plan that the session keeps.
     -- Many rows are worth a plan of their own.
-    perform set_config('plan_cache_mode',
-        case when v_staged < c_few then 'force_generic_plan' else 'force_custom_plan' end, true);
+    if v_staged >= c_few then
+        perform set_config('plan_cache_mode', 'force_custom_plan', true);
+    end if;
 
     for v_entity in
         select c.entity, c.merge from core.entities c where c.domain = p_domain order by c.position

@@ -88,6 +88,7 @@ comment on function core.end_openings() is 'Ends the openings of gates whose tim
 create or replace function core.open_gate(p_marts text[], p_for interval, p_who text, p_reason text)
 returns table (mart text, rule text, until timestamptz)
 language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select pg_notify('acequia', 'gates ' || m.domain) from core.marts m where p_marts is null or m.mart = any (p_marts) group by m.domain;
     with ended as (
         update core.gate_openings o set ended_at = clock_timestamp(), ended_by = 'opened anew'
         from core.gates g

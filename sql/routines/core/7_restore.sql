@@ -70,6 +70,11 @@ begin
     update core.pending p set ready = true
     where p.parent = 'core.archives' and p.parent_key = v_archive.partition_name and not p.ready;
     get diagnostics v_waiting = row_count;
+    perform pg_notify('acequia', 'staged ' || d.domain)
+    from (
+        select distinct split_part(p.entity, '.', 1) as domain
+        from core.pending p where p.parent = 'core.archives' and p.parent_key = v_archive.partition_name and p.ready
+    ) d;
     perform core.archive_note(v_archive, p_run, 'restored', p_who,
         jsonb_build_object('rows', p_rows, 'checksum', p_checksum, 'hold_until', clock_timestamp() + p_hold, 'late_rows', v_waiting));
     return v_waiting;
@@ -84,6 +89,9 @@ begin
     update core.pending p set ready = true
     where p.parent = 'core.archives' and not p.ready and split_part(p.entity, '.', 1) = p_domain
       and not exists (select from core.archives a where a.partition_name = p.parent_key and a.state in ('archived', 'purged'));
+    if found then
+        perform pg_notify('acequia', 'staged ' || p_domain);
+    end if;
     return query
         select distinct a.archive_id
         from core.pending p

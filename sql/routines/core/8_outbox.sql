@@ -16,6 +16,21 @@ create or replace trigger number_outbox before insert on core.outbox
 for each row execute function core.number_outbox();
 comment on trigger number_outbox on core.outbox is 'Numbers in the order of commit; silent in promotions, which have the lock from their beginning';
 
+create or replace function core.announce_outbox() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform pg_notify('acequia', 'told ' || n.domain) from (select distinct domain from new_rows) n;
+    return null;
+end
+$$;
+comment on function core.announce_outbox() is 'Trigger: announces messages of the outbox to the workers, once per statement and domain';
+
+create or replace trigger announce_outbox after insert on core.outbox
+referencing new table as new_rows for each statement execute function core.announce_outbox();
+comment on trigger announce_outbox on core.outbox is 'Wakes the deliver loops';
+-- Promotion switches the ordinary triggers of its session off (0_references.sql).
+alter table core.outbox enable always trigger announce_outbox;
+
 create or replace function core.outbox_due(p_domain text, p_max integer)
 returns table (id bigint, message_id uuid, routing_key text, body text, key text, attempts integer)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

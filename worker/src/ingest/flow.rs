@@ -1,8 +1,10 @@
 //! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
 
+use std::time::Duration;
+
 use acequia_net::topology::queue_of;
-use acequia_store::db::{Session, attended};
 use anyhow::Context as _;
+use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::outlet::Outlet;
@@ -10,7 +12,6 @@ use super::source::Source;
 use super::stage::{Load, Writer};
 use super::traced;
 use super::window::Window;
-use crate::metrics::Open;
 
 /// Whose turn it is to write: one batch at a time.
 #[derive(Debug)]
@@ -98,7 +99,6 @@ pub async fn collect<'a>(
 /// one was acknowledged.
 pub async fn write(
     writer: &Writer<'_>,
-    connection: &mut (Session, Open),
     outlet: &Outlet,
     mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
@@ -106,7 +106,7 @@ pub async fn write(
     let outcome = async {
         let lane = writer.lane;
         loop {
-            pause_while_behind(writer, connection).await?;
+            pause_while_behind(writer).await?;
             let Some((mut load, permit)) = loads.recv().await else {
                 return Ok(());
             };
@@ -116,7 +116,7 @@ pub async fn write(
             {
                 let queue = queue_of(domain.name);
                 outlet.pass_on(&load.batch, &lane.queue, &queue).await?;
-            } else if !traced::stage(writer, outlet, connection, &mut load).await? {
+            } else if !traced::stage(writer, outlet, &mut load).await? {
                 return Ok(()); // told to stop while the database was away
             }
             acequia_store::failpoint::after_commit();
@@ -132,11 +132,11 @@ pub async fn write(
     (outcome.await, acknowledged)
 }
 
+/// Time between two looks whether promotion is still behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Waits while more rows are staged than promotion should be behind.
-async fn pause_while_behind(
-    writer: &Writer<'_>,
-    connection: &mut (Session, Open),
-) -> anyhow::Result<()> {
+async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
     const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
         lane, shared, stop, ..
@@ -146,11 +146,13 @@ async fn pause_while_behind(
     };
     while !stop.is_cancelled() {
         writer.health.working();
-        let attention = writer.attention(connection);
-        let look = sqlx::query_scalar(STAGED)
-            .bind(domain.name)
-            .fetch_one(&mut *connection.0);
-        let staged: i64 = attended(&attention, look).await.context("database")?;
+        let look = async |connection: &mut PgConnection| {
+            sqlx::query_scalar(STAGED)
+                .bind(domain.name)
+                .fetch_one(connection)
+                .await
+        };
+        let staged: i64 = writer.ask(look).await.context("database")?;
         writer.health.succeeded();
         shared
             .metrics
@@ -163,7 +165,7 @@ async fn pause_while_behind(
         writer.health.succeeded();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(shared.settings.poll_every) => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ mod source;
 mod stage;
 mod traced;
 mod window;
+pub mod writers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,6 +54,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         store: &store,
         stop: &stop,
         health: &health,
+        slot: shared.writers.of(&lane),
         waits: &waits,
         rejects: rejects::Rejects::default(),
     };
@@ -90,10 +92,14 @@ async fn consume(
         ..
     } = writer;
     // The database first: what is not consumed cannot be returned again and again.
-    let mut connection = writer.connect().await.context("database")?;
-    if lane.domain.is_none() {
-        writable(&mut connection.0).await.context("database")?;
-    }
+    let dead_letters = lane.domain.is_none();
+    let ready = async |connection: &mut PgConnection| {
+        if dead_letters {
+            return writable(connection).await;
+        }
+        connection.ping().await
+    };
+    writer.ask(ready).await.context("database")?;
     let opened = Source::open(shared, lane, window.size())
         .await
         .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue));
@@ -115,7 +121,7 @@ async fn consume(
     let outlet = source.outlet().clone();
     let (collected, (written, acknowledged)) = tokio::join!(
         collect(writer, window, &mut source, &turn, hand_over),
-        write(writer, &mut connection, &outlet, loads)
+        write(writer, &outlet, loads)
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();

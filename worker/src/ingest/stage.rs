@@ -13,18 +13,20 @@ use acequia_store::staging::{Counts, Purpose, Sorted, Store, Written, first_deat
 use acequia_telemetry::Span;
 use chrono::Utc;
 use lapin::message::Delivery;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
+use super::writers::{Slot, Turn};
 use super::{Lost, traced};
 use crate::acknowledged::{Acknowledged, look};
 use crate::context::Shared;
 use crate::health::LoopHealth;
 use crate::lane::Lane;
-use crate::metrics::{Ingest, Open};
+use crate::metrics::Ingest;
 
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
@@ -36,8 +38,8 @@ const BYTES_A_SECOND: u64 = 1_000_000;
 /// How long a question may take that a server which is well answers at once.
 const QUESTION_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a new connection may take to say what time it is.
-const CLOCK_WITHIN: Duration = Duration::from_secs(10);
+/// How long a new connection may take to be set up, and to say what time it is.
+const SET_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Messages decoded before whoever else runs on this thread has a turn.
 const DECODED_AT_ONCE: usize = 128;
@@ -54,6 +56,8 @@ pub struct Writer<'a> {
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
+    /// The connection that it writes by, when it is its turn.
+    pub slot: &'a Slot,
     /// Hears why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
     /// What was told of refused messages.
@@ -66,19 +70,11 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// When the database refused for so long that the messages went back to the queue.
-    pub async fn stage(
-        &self,
-        outlet: &Outlet,
-        connection: &mut (Session, Open),
-        load: &mut Load,
-    ) -> anyhow::Result<bool> {
+    pub async fn stage(&self, outlet: &Outlet, load: &mut Load) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let batch = &load.batch.deliveries;
         for sorted in &load.sorted {
-            let Some(written) = self
-                .insist(outlet, connection, batch, sorted, begun)
-                .await?
-            else {
+            let Some(written) = self.insist(outlet, batch, sorted, begun).await? else {
                 return Ok(false);
             };
             self.tell(sorted, &written, begun.elapsed());
@@ -90,7 +86,7 @@ impl Writer<'_> {
             let whole = load.decoding + begun.elapsed();
             self.metrics()
                 .staged(&self.lane.queue, sorted, &written, whole);
-            self.shared.wake(sorted.domain.name);
+            self.shared.wakes.wake("staged", sorted.domain.name);
         }
         let whole = load.decoding + begun.elapsed();
         self.metrics()
@@ -135,7 +131,6 @@ impl Writer<'_> {
     async fn insist(
         &self,
         outlet: &Outlet,
-        connection: &mut (Session, Open),
         batch: &[Delivery],
         sorted: &Sorted,
         begun: Instant,
@@ -145,14 +140,27 @@ impl Writer<'_> {
         let bytes: u64 = batch.iter().map(|one| one.data.len() as u64).sum();
         let mut under_way = Duration::from_millis(bytes * 1000 / BYTES_A_SECOND);
         loop {
+            let mut turn = self.slot.lock().await;
+            let session = match self.connected(&mut turn).await {
+                Ok(session) => session,
+                Err(error) => {
+                    drop(turn);
+                    self.health
+                        .failed(format!("database: {}", describe(&error)));
+                    debug!(error = describe(&error), "database not back yet");
+                    if self.pause(&mut backoff).await {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+            };
             let attention = Attention {
                 under_way,
                 within: ATTEMPT_WITHIN,
-                ..self.attention(connection)
+                ..self.attention(session)
             };
-            let attempt =
-                self.store
-                    .write(&mut connection.0, &self.lane.queue, sorted, batch, purpose);
+            let queue = &self.lane.queue;
+            let attempt = self.store.write(session, queue, sorted, batch, purpose);
             // What becomes of an attempt that is given up is not known. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match attended(&attention, attempt).await {
@@ -160,6 +168,8 @@ impl Writer<'_> {
                 Ok(_) => return Err(Lost::Held.into()),
                 Err(error) => error,
             };
+            *turn = None;
+            drop(turn);
             under_way = under_way.saturating_mul(2).min(ATTEMPT_WITHIN);
             self.report(&failed, batch.len());
             if begun.elapsed() > self.shared.settings.hold_max && purpose == Purpose::Keep {
@@ -174,7 +184,7 @@ impl Writer<'_> {
                 outlet.close().await;
                 purpose = Purpose::Rehearse;
             }
-            if !self.reconnect(connection, &mut backoff).await {
+            if !self.pause(&mut backoff).await {
                 return Ok(None);
             }
         }
@@ -189,51 +199,73 @@ impl Writer<'_> {
         &self.shared.metrics.ingest
     }
 
-    /// Connects to the database, and looks whether it has what was acknowledged.
+    /// The connection, opened if there is none. A new one looks whether the database has what was acknowledged.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
-    pub async fn connect(&self) -> sqlx::Result<(Session, Open)> {
-        let name = format!("ingest {}", self.lane.queue);
-        let attempt = async {
-            let mut connection = db::open(&self.shared.database, &name).await?;
-            // Before the first message: its dates are judged by this clock.
-            let reading = self.shared.clock.read(&mut connection);
-            tokio::time::timeout(CLOCK_WITHIN, reading)
-                .await
-                .unwrap_or_else(|_| Err(db::no_answer(CLOCK_WITHIN)))?;
-            look(&mut connection, &self.shared.process()).await?;
-            Ok(connection)
+    pub async fn connected<'t>(&self, turn: &'t mut Turn<'_>) -> sqlx::Result<&'t mut Session> {
+        let (session, _) = match turn.take() {
+            Some(open) => turn.insert(open),
+            None => {
+                let attempt = self.connect().await;
+                turn.insert(self.shared.metrics.loops.connected("ingest", attempt)?)
+            }
         };
-        self.shared.metrics.loops.connected("ingest", attempt.await)
+        Ok(session)
+    }
+
+    async fn connect(&self) -> sqlx::Result<Session> {
+        // Its batches are small and many, and to plan a statement costs more than to run it.
+        const KEEP_PLANS: &str = "set plan_cache_mode = force_generic_plan";
+        let domain = self.lane.domain.or(self.shared.domains.first().copied());
+        let name = domain.map_or(self.lane.queue.as_str(), |domain| domain.name);
+        let mut session = db::open(&self.shared.database, &format!("ingest {name}")).await?;
+        let set_up = async {
+            sqlx::raw_sql(KEEP_PLANS).execute(&mut *session).await?;
+            // Before the first message: its dates are judged by this clock.
+            self.shared.clock.read(&mut session).await
+        };
+        tokio::time::timeout(SET_UP_WITHIN, set_up)
+            .await
+            .unwrap_or_else(|_| Err(db::no_answer(SET_UP_WITHIN)))?;
+        look(&mut session, &self.shared.process()).await?;
+        Ok(session)
     }
 
     /// Attention to a question of the lane's, one that is answered at once by a server that is well.
-    pub fn attention(&self, connection: &(Session, Open)) -> Attention<'_> {
+    pub fn attention(&self, session: &Session) -> Attention<'_> {
         Attention {
             database: &self.shared.database,
-            backend: connection.0.backend,
+            backend: session.backend,
             under_way: Duration::ZERO,
             within: QUESTION_WITHIN,
             tell: self.waits,
         }
     }
 
-    /// A new connection, after a pause; tries until there is one. `false` when told to stop.
-    async fn reconnect(&self, connection: &mut (Session, Open), backoff: &mut Backoff) -> bool {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return false,
-                () = tokio::time::sleep(backoff.next_delay()) => {}
-            }
-            // The old connection may be in the middle of anything: it is dropped, not reused.
-            match self.connect().await {
-                Ok(new) => {
-                    *connection = new;
-                    return true;
-                }
-                Err(error) => debug!(error = describe(&error), "database not back yet"),
-            }
+    /// Asks something by the connection, which is dropped when there is no answer.
+    ///
+    /// # Errors
+    /// When the server does not answer or refuses.
+    pub async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let mut turn = self.slot.lock().await;
+        let session = self.connected(&mut turn).await?;
+        let attention = self.attention(session);
+        let answer = attended(&attention, question(session)).await;
+        if answer.is_err() {
+            *turn = None;
+        }
+        answer
+    }
+
+    /// Waits before the next attempt. `false` when told to stop.
+    async fn pause(&self, backoff: &mut Backoff) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(backoff.next_delay()) => true,
         }
     }
 }

@@ -12,25 +12,19 @@ use tracing::Instrument as _;
 use super::outlet::Outlet;
 use super::stage::{Load, Writer};
 use crate::lane::Lane;
-use crate::metrics::Open;
 
 /// Stages a batch inside its span, when tracing is on.
 ///
 /// # Errors
 /// As [`Writer::stage`].
-pub async fn stage(
-    writer: &Writer<'_>,
-    outlet: &Outlet,
-    connection: &mut (Session, Open),
-    load: &mut Load,
-) -> anyhow::Result<bool> {
+pub async fn stage(writer: &Writer<'_>, outlet: &Outlet, load: &mut Load) -> anyhow::Result<bool> {
     let Some(traces) = &writer.shared.traces else {
-        return writer.stage(outlet, connection, load).await;
+        return writer.stage(outlet, load).await;
     };
     let span = begin(traces, writer.lane, load);
     let log = span.of_log();
     load.span = Some(span);
-    let staged = writer.stage(outlet, connection, load).instrument(log).await;
+    let staged = writer.stage(outlet, load).instrument(log).await;
     if let (Err(error), Some(span)) = (&staged, &mut load.span) {
         span.fail(format!("{error:#}"));
     }

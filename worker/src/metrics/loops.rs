@@ -15,8 +15,8 @@ use crate::lane::Lane;
 const LOOPS: [&str; 6] = [
     "promote", "check", "refresh", "maintain", "deliver", "archive",
 ];
-/// Who connects to the database beside them.
-const OTHERS: [&str; 3] = ["ingest", "metrics", "observe"];
+/// Who connects to the database: loops with connections of their own, and the pool that the others share.
+const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];
 
 /// Metrics of the loops.
 #[derive(Debug)]
@@ -57,12 +57,12 @@ impl Loops {
             )?,
             connections: make.int_gauges(
                 "acequia_database_connections",
-                "Connections to PostgreSQL that the process holds, by loop.",
+                "Connections to PostgreSQL that the process holds, by who uses them.",
                 &["loop"],
             )?,
             attempts: make.counters(
                 "acequia_database_connection_attempts_total",
-                "Attempts to connect to PostgreSQL, by loop.",
+                "Attempts to connect to PostgreSQL, by who uses the connection.",
                 &["loop", "outcome"],
             )?,
             clock_ahead: make.gauge(
@@ -81,7 +81,7 @@ impl Loops {
                 metrics.ready.with_label_values(&[name, domain.name]);
             }
         }
-        for name in LOOPS.into_iter().chain(OTHERS) {
+        for name in CONNECTIONS {
             metrics.connections.with_label_values(&[name]);
             for outcome in ["success", "failure"] {
                 metrics.attempts.with_label_values(&[name, outcome]);

@@ -266,7 +266,7 @@ async fn lose_commits(lost: Lost) -> Account {
     platform.declare().await;
     platform.publish_all(&alumnos(1..101)).await;
     let proxy = Proxy::to(&platform.database.worker).await.unwrap();
-    proxy.lose_of(b"acequia ingest acequia.academico", lost, b"COMMIT", 3);
+    proxy.lose_of(b"acequia ingest academico", lost, b"COMMIT", 3);
     let database = proxy.url(&platform.database.worker).unwrap();
     let worker = platform.worker_by(&database, &platform.broker.url, &[]);
     let done = wait_for("the lost commits", async || Ok(proxy.faults_left() == 0));

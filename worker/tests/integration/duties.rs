@@ -345,7 +345,7 @@ async fn nobody_keeps_less_than_the_owner_says() {
     ];
     let running = platform.worker(&keep);
     running.ready().await;
-    let maintained = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'acequia maintain%' and query like '%core.retain%'";
+    let maintained = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'acequia loops' and query like '%core.retain%'";
     acequia_testkit::wait_for("housekeeping", async || {
         Ok(platform.number(maintained).await > 0)
     })

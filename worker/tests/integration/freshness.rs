@@ -417,7 +417,7 @@ async fn lineage_is_what_is_declared_and_what_is_there() {
     }
     // Nor does it go unnoticed when a mart begins to read another table.
     platform
-        .execute("create or replace view marts.materia_periodo_stats as select g.periodo, m.id as id_materia, m.nombre as materia, null::numeric as promedio, (select count(*) from academico.alumnos)::numeric as tasa_aprob from academico.grupos g join academico.materias m on m.id = g.id_materia")
+        .execute("create or replace view marts.materia_periodo_stats as select g.periodo, m.id as id_materia, m.nombre as materia, null::numeric as promedio, (select count(*) from academico.alumnos)::numeric as tasa_aprob, null::bigint as n from academico.grupos g join academico.materias m on m.id = g.id_materia")
         .await;
     let read: BTreeSet<String> = sqlx::query_scalar(
         "select core_table from core.lineage where mart = 'marts.materia_periodo_stats'",

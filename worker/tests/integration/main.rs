@@ -10,6 +10,7 @@ mod archive;
 mod backup;
 mod bad_input;
 mod bounds;
+mod connections;
 mod conservation;
 mod consumo;
 mod dead_letters;

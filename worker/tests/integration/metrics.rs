@@ -168,8 +168,7 @@ async fn the_page_comes_without_a_database_too() {
 async fn what_waits_is_counted_without_reading_quarantine() {
     const DEAD: &str = acequia_net::topology::DEAD_QUEUE;
     let platform = Platform::new().await;
-    // Nobody takes from the outbox after the first look.
-    let worker = platform.worker(&["--poll-every", "1h"]);
+    let worker = platform.worker(&[]);
     worker.ready().await;
     platform
         .publish_all(&[Message::straight(DEAD, "given up").with_id("dead")])
@@ -187,8 +186,9 @@ async fn what_waits_is_counted_without_reading_quarantine() {
         .unwrap();
     platform
         .execute(
-            "insert into core.outbox (domain, routing_key, body, created_at)
-             values ('academico', 'told', '{}', now() - interval '1 hour')",
+            // The broker has refused it: nobody takes it for now.
+            "insert into core.outbox (domain, routing_key, body, created_at, attempts, retry_at)
+             values ('academico', 'told', '{}', now() - interval '1 hour', 1, now() + interval '1 hour')",
         )
         .await;
     let sum = |page: &Page, name: &str| {

@@ -237,6 +237,15 @@ fn what_is_no_amqp_is_left_to_the_library() {
         end.unwrap();
         assert_eq!(out, foreign[..8]);
     }
+    // What was replaced in front of it comes first, however it is cut.
+    let stream = [deliver(1, 1, b"\xff"), b"HTTP/1.1 400".to_vec()].concat();
+    let (whole, ..) = through(&stream, &[1], &[1 << 20]);
+    assert!(whole.ends_with(b"HTTP/1.1") && whole.len() > 30);
+    for length in [2, 7, 40, 1 << 20] {
+        let (out, end, _) = through(&stream, &[length], &[1 << 20]);
+        end.unwrap();
+        assert_eq!(out, whole, "{length}");
+    }
     let endless = frame(1, 0, &[0, 10, 0, 50, 0, 0, 9]);
     let (_, end, _) = through(&endless, &[1 << 20], &[1 << 20]);
     assert_eq!(end.unwrap_err().kind(), io::ErrorKind::InvalidData);

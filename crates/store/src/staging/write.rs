@@ -17,6 +17,7 @@ use super::copies;
 use super::insert::{Insert, bisect, insert_new, insert_unless_known};
 use super::quarantine::quarantine;
 use super::sort::{EntityRows, Rejected, Sorted};
+use crate::wakes::{CHANNEL, staged};
 
 /// What became of the messages of one entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -154,7 +155,7 @@ impl Store {
         deliveries: &[Delivery],
         care: Care,
     ) -> sqlx::Result<Written> {
-        let (batch_id, mut unsettled) = begin(transaction, sorted).await?;
+        let (batch_id, mut unsettled) = begin(transaction, sorted, &self.worker).await?;
         let mut counts: Vec<Counts> = vec![Counts::default(); sorted.good.len() + 1];
         let mut refused = Vec::new();
         for (position, rows) in sorted.good.iter().enumerate() {
@@ -263,19 +264,23 @@ const BEGIN: &str = "
 select nextval('core.batch_id'), array(
     select e from unnest($2::text[]) e
     where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
-       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
+       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null)),
+    pg_notify($3, $4)";
 
 /// The number of a new batch, and which of its entities have open rows in quarantine: those an
-/// accepted message may settle.
+/// accepted message may settle. When it is committed other processes hear of it.
 async fn begin(
     transaction: &mut PgConnection,
     sorted: &Sorted,
+    worker: &str,
 ) -> sqlx::Result<(i64, Vec<&'static str>)> {
     let good = sorted.good.iter().filter(|rows| !rows.ids.is_empty());
     let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
-    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
+    let (batch_id, open, ()): (i64, Vec<String>, ()) = sqlx::query_as(BEGIN)
         .bind(sorted.domain.name)
         .bind(&names)
+        .bind(CHANNEL)
+        .bind(staged(sorted.domain.name, worker))
         .fetch_one(transaction)
         .await?;
     let unsettled = names
@@ -305,8 +310,8 @@ fn by_bytes<'a, 'b>(
 
 const ACCOUNT: &str = "
 with batch as (
-    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, identity, state)
-    select $1, $2, $3, $4, $5, $13, $14, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
+    insert into core.batches (batch_id, domain, queue, worker, published_at, trace_context, identity, first_day, last_day, state)
+    select $1, $2, $3, $4, $5, $13, $14, $15, $16, case when sum(s) > 0 then 'staged' else 'promoted' end from unnest($9::integer[]) s
 )
 insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,
     oldest_published_at, newest_published_at)
@@ -327,6 +332,7 @@ async fn account(
             .map(|(_, counts)| pick(counts))
             .collect()
     };
+    let days = || sorted.good.iter().flat_map(|rows| rows.days.iter());
     sqlx::query(ACCOUNT)
         .bind(written.batch_id)
         .bind(sorted.domain.name)
@@ -348,6 +354,8 @@ async fn account(
         .bind(span(sorted, written, |rows| rows.newest))
         .bind(&sorted.trace)
         .bind(written.identity)
+        .bind(days().min().copied())
+        .bind(days().max().copied())
         .execute(connection)
         .await?;
     Ok(())

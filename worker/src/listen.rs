@@ -1,0 +1,76 @@
+//! Hears what is announced and wakes the loops of the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acequia_store::db;
+use acequia_store::failure::{Backoff, describe};
+use acequia_store::wakes::CHANNEL;
+use sqlx::postgres::PgListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::context::Shared;
+
+/// Time between two questions that show whether the listening connection lives.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How long the answer may take.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Listens until told to stop. While nobody listens, loops look for work by themselves.
+pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut backoff = Backoff::default();
+    let mut was_lost = false;
+    while !stop.is_cancelled() {
+        let attempt = tokio::select! {
+            () = stop.cancelled() => return,
+            attempt = db::listen(&shared.database, CHANNEL) => attempt,
+        };
+        match shared.metrics.loops.connected("listen", attempt) {
+            Ok((mut listener, _open)) => {
+                if std::mem::take(&mut was_lost) {
+                    info!(
+                        event = "wakes.back",
+                        "announcements of work are heard again"
+                    );
+                }
+                backoff.reset();
+                shared.wakes.wake_all();
+                let ended = tokio::select! {
+                    () = stop.cancelled() => return,
+                    ended = hear(&mut listener, &shared) => ended,
+                };
+                was_lost = true;
+                let error = ended.err().map(|error| describe(&error));
+                warn!(
+                    event = "wakes.lost",
+                    error,
+                    "announcements of work are not heard: loops look for work by themselves, which takes longer"
+                );
+            }
+            Err(error) => debug!(error = describe(&error), "nobody listens yet"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// Hears announcements until the connection is lost.
+async fn hear(listener: &mut PgListener, shared: &Shared) -> sqlx::Result<()> {
+    loop {
+        match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
+            Ok(Ok(Some(heard))) => shared.wakes.heard(heard.payload(), &shared.worker),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            // Nobody speaks, or nobody can be heard.
+            Err(_) => {
+                let probe = sqlx::query("select 1").execute(&mut *listener);
+                tokio::time::timeout(PROBE_WITHIN, probe)
+                    .await
+                    .unwrap_or_else(|_| Err(db::no_answer(PROBE_WITHIN)))?;
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! How many connections a worker holds, what it asks when there is nothing to do, and what wakes its loops.
+
+use std::time::{Duration, Instant};
+
+use acequia_contracts::{Context, Domain, Entity, catalog, fixtures};
+use acequia_store::db;
+use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_testkit::{wait_for, wait_within};
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::{Message, Platform};
+
+/// What is promised of a worker for five domains.
+const DOMAINS: usize = 5;
+const CONNECTIONS: usize = 16;
+const STATEMENTS_A_SECOND: f64 = 10.0;
+
+/// Two connections for each domain, and so many for the process.
+const OF_THE_PROCESS: usize = CONNECTIONS - 2 * DOMAINS;
+
+/// Connections of the workers of a platform.
+const OF_WORKERS: &str = "from pg_stat_activity where datname = current_database() \
+    and usename = 'acequia_worker' and application_name like 'acequia %' and application_name <> 'acequia look'";
+
+/// A valid message of an entity, under a new id.
+fn valid(entity: &Entity) -> Message {
+    let (domain, name) = (entity.domain, entity.name);
+    Message::new(domain, name, fixtures::valid(domain, name)[0].body)
+}
+
+/// One of each entity, parents first.
+fn samples() -> Vec<Message> {
+    let entities = catalog().iter().flat_map(|domain| &domain.entities);
+    entities.map(valid).collect()
+}
+
+/// Connects as superuser, who may see and end the sessions of others.
+async fn admin(platform: &Platform) -> PgConnection {
+    PgConnection::connect(&platform.database.admin)
+        .await
+        .unwrap()
+}
+
+async fn count(connection: &mut PgConnection, statement: &str) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(statement.to_owned()))
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// Whether so many messages have come and none waits.
+async fn all_merged(platform: &Platform, messages: i64) -> bool {
+    let account = platform.total().await;
+    (account.received, account.staged) == (messages, 0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_few_and_an_idle_worker_asks_little() {
+    // Longer than any loop waits, so that each has its share of what is counted.
+    const WINDOW: Duration = Duration::from_secs(65);
+    const STATEMENTS: &str = "
+        select coalesce(sum(s.calls), 0)::bigint from pg_stat_statements s
+        join pg_database d on d.oid = s.dbid and d.datname = current_database()
+        join pg_roles r on r.oid = s.userid and r.rolname = 'acequia_worker'";
+    // Statements that the server forgot would not be counted.
+    const FORGOTTEN: &str = "select dealloc from pg_stat_statements_info";
+
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--refresh-every", "5s"]);
+    worker.ready().await;
+    let mut admin = admin(&platform).await;
+    let mut most = 0;
+    let messages = samples();
+    platform.publish_all(&messages).await;
+    wait_for("every message in the core", async || {
+        worker.metrics().await;
+        most = most.max(count(&mut admin, &format!("select count(*) {OF_WORKERS}")).await);
+        Ok(all_merged(&platform, i64::try_from(messages.len())?).await)
+    })
+    .await
+    .unwrap();
+
+    sqlx::raw_sql("create extension if not exists pg_stat_statements")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    // Other tests may make the server forget; then once more.
+    let (asked, seconds) = loop {
+        let forgotten = count(&mut admin, FORGOTTEN).await;
+        let (begun, before) = (Instant::now(), count(&mut admin, STATEMENTS).await);
+        while begun.elapsed() < WINDOW {
+            most = most.max(count(&mut admin, &format!("select count(*) {OF_WORKERS}")).await);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let asked = count(&mut admin, STATEMENTS).await - before;
+        if count(&mut admin, FORGOTTEN).await == forgotten {
+            break (asked, begun.elapsed().as_secs_f64());
+        }
+    };
+    worker.stop().await;
+
+    let domains = catalog().len();
+    let limit = i64::try_from(2 * domains + OF_THE_PROCESS).unwrap();
+    assert!(
+        most <= limit,
+        "{most} connections for {domains} domains, at most {limit}"
+    );
+    assert!(asked > 0, "no statement was counted");
+    // Were all of them for the domains, five would ask so much more.
+    let five = asked as f64 / seconds * DOMAINS as f64 / domains as f64;
+    assert!(
+        five < STATEMENTS_A_SECOND,
+        "{asked} statements in {seconds:.0} s for {domains} domains: {five:.1} a second for {DOMAINS}"
+    );
+}
+
+/// Stages a message as another process does, which then does nothing more.
+async fn stage_elsewhere(platform: &Platform, domain: &'static Domain) {
+    let queue = format!("acequia.{}", domain.name);
+    let message = valid(&domain.entities[0]);
+    let key = message.routing_key.as_str().into();
+    let mut delivery = Delivery::mock(1, "acequia".into(), key, false, message.body);
+    delivery.properties =
+        BasicProperties::default().with_message_id(Uuid::now_v7().to_string().into());
+    let mut sorted = Sorted::new(domain);
+    sorted.add(0, &delivery, &queue, &Context::now());
+    let mut connection = db::connect(&platform.database_url(), "test").await.unwrap();
+    let written = Store::new("elsewhere:1", &[domain])
+        .write(&mut connection, &queue, &sorted, &[delivery], Purpose::Keep)
+        .await
+        .unwrap();
+    assert!(written.counts.iter().all(|(_, counts)| counts.staged == 1));
+}
+
+/// No poll helps: it would come after an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_staged_is_promoted_at_once() {
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--poll-every", "1h"]);
+    worker.ready().await;
+    let mut admin = admin(&platform).await;
+    wait_for("a worker that listens", async || {
+        let listens = format!(
+            "select count(*) {OF_WORKERS} and (query like 'LISTEN%' or query = 'select 1')"
+        );
+        Ok(count(&mut admin, &listens).await == 1)
+    })
+    .await
+    .unwrap();
+    for (staged, domain) in (1..).zip(catalog()) {
+        stage_elsewhere(&platform, domain).await;
+        wait_for("a promotion of what another process staged", async || {
+            Ok(all_merged(&platform, staged).await)
+        })
+        .await
+        .unwrap();
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_announcements_everything_goes_on() {
+    const END: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+        where datname = current_database() and application_name = 'acequia listen'";
+    let platform = Platform::new().await;
+    let worker = platform.worker(&["--poll-every", "500ms"]);
+    worker.ready().await;
+    // Ended again and again: nobody hears anything for long.
+    let stop = CancellationToken::new();
+    let ender = tokio::spawn({
+        let (stop, mut admin) = (stop.clone(), admin(&platform).await);
+        async move {
+            let mut ended = 0;
+            while !stop.is_cancelled() {
+                ended += count(&mut admin, END).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            ended
+        }
+    });
+    let messages = samples();
+    platform.publish_all(&messages).await;
+    for domain in catalog() {
+        stage_elsewhere(&platform, domain).await;
+    }
+    let sent = i64::try_from(messages.len() + catalog().len()).unwrap();
+    platform
+        .execute("insert into core.outbox (domain, routing_key, body) select distinct domain, 'told', '{}'::jsonb from core.entities")
+        .await;
+    let refreshed = "select count(distinct m.domain) from core.mart_refresh_log l join core.marts m on m.mart = l.mart where l.status = 'ok'";
+    wait_within(
+        Duration::from_secs(120),
+        "promotion, refresh and delivery",
+        async || {
+            let told = platform
+                .number("select count(*) from core.outbox where published_at is not null")
+                .await;
+            Ok(all_merged(&platform, sent).await
+                && told >= i64::try_from(catalog().len())?
+                && platform.number(refreshed).await > 0)
+        },
+    )
+    .await
+    .unwrap();
+    stop.cancel();
+    assert!(
+        ender.await.unwrap() > 1,
+        "no listening connection was ended"
+    );
+    worker.ready().await;
+    let mut admin = admin(&platform).await;
+    wait_for("a worker that listens again", async || {
+        let listens =
+            format!("select count(*) {OF_WORKERS} and application_name = 'acequia listen'");
+        Ok(count(&mut admin, &listens).await == 1)
+    })
+    .await
+    .unwrap();
+    worker.stop().await;
+}
