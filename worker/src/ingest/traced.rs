@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use acequia_store::db::Session;
 use acequia_store::staging::{Counts, Written};
 use acequia_telemetry::{
     KeyValue, MOST_LINKS, Span, SpanContext, SpanKind, Start, Traces, extract, to_text,
