@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use acequia_net::SecretUrl;
 use acequia_ops::doctor::{self, Finding, Places, Verdict};
-use acequia_store::db;
+use acequia_store::{db, pooler};
 use clap::Args;
 
 use super::output::{code, print_json};
@@ -56,9 +56,14 @@ pub async fn execute(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The version of the schema, or why it does not serve this program.
-async fn schema(database: &SecretUrl) -> Result<i32, String> {
+///
+/// # Errors
+/// What is wrong, in words: the database does not answer, or its schema is another.
+pub async fn schema(database: &SecretUrl) -> Result<i32, String> {
     let checked = async {
         let mut connection = db::connect(database, "doctor").await?;
+        // Before anything is prepared on a session that a pooler may give to others.
+        pooler::refuse(database).await?;
         acequia_schema::check(&mut connection).await
     };
     let checked = checked.await.map(|()| acequia_schema::latest());

@@ -254,10 +254,13 @@ async fn too_few_connections_degrade_to_waiting() {
     let owner: url::Url = platform.database.owner.parse().unwrap();
     admin.set_path(owner.path());
     let mut admin = PgConnection::connect(admin.as_str()).await.unwrap();
-    let ours: i64 = sqlx::query_scalar(
-        "select count(*) from pg_stat_activity where datname = current_database()",
-    )
-    .fetch_one(&mut admin)
+    // Those that made the database may still be about to leave.
+    let connected = "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'";
+    let ours = 1;
+    wait_for("nobody else", async || {
+        let connected: i64 = sqlx::query_scalar(connected).fetch_one(&mut admin).await?;
+        Ok(connected == ours)
+    })
     .await
     .unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(limit(ours)))

@@ -84,6 +84,13 @@ async fn connections_are_few_and_an_idle_worker_asks_little() {
     .await
     .unwrap();
 
+    wait_for("marts of all that came", async || {
+        let behind = "select count(*) from core.mart_status where needs_refresh";
+        Ok(platform.number(behind).await == 0)
+    })
+    .await
+    .unwrap();
+
     sqlx::raw_sql("create extension if not exists pg_stat_statements")
         .execute(&mut admin)
         .await

@@ -53,7 +53,7 @@ from pg_proc p
 join pg_namespace n on n.oid = p.pronamespace
 cross join unnest($1::text[]) r (role)
 where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select domain from core.entities)
-order by 1";
+order by 1, r.role";
 
 const RELATIONS: &str = "
 select c.oid::regclass::text, r.role::text, coalesce(string_agg(p.name, ', ' order by p.position), '')
@@ -79,7 +79,7 @@ left join lateral (
 where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not c.relispartition
   and (n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select domain from core.entities))
 group by c.oid, r.role
-order by 1";
+order by 1, r.role";
 
 /// The page of rights, as the catalog of the database has them.
 async fn page(platform: &Platform) -> String {
@@ -503,7 +503,7 @@ async fn a_second_database_does_not_take_the_roles_of_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_have_limits() {
     let platform = Platform::new().await;
-    let limits = "select rolname || ' ' || rolconnlimit from pg_roles where rolname in ('acequia_analyst', 'acequia_operator', 'acequia_api') order by 1";
+    let limits = "select rolname || ' ' || rolconnlimit from pg_roles where rolname in ('acequia_analyst', 'acequia_operator', 'acequia_api') order by 1, r.role";
     assert_eq!(
         platform.texts(limits).await,
         [

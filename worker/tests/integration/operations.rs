@@ -7,6 +7,7 @@ use acequia_net::SecretUrl;
 use acequia_ops::doctor::{Finding, Places, Verdict, examine};
 use acequia_schema::migrate;
 use acequia_testkit::{Services, TestDatabase};
+use acequia_worker::cli::doctor::schema;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::program::{finish, program};
@@ -166,7 +167,7 @@ pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUr
         management: Some(&SecretUrl::parse(&management, &["http"]).unwrap()),
         archive: None,
     };
-    let findings = examine(places, &domains, &Ok(acequia_schema::latest())).await;
+    let findings = examine(places, &domains, &schema(database).await).await;
     // Whatever is wrong: no password, and never a complaint without a remedy.
     let text = serde_json::to_string(&findings).unwrap();
     for secret in secrets(platform) {

@@ -5,6 +5,7 @@ use acequia_net::SecretUrl;
 use acequia_net::topology::{self, ALERTS, DEAD_QUEUE, queue_of};
 use acequia_ops::doctor::{Finding, Places, Verdict, examine};
 use acequia_testkit::{rules, wait_for};
+use acequia_worker::cli::doctor::schema;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
@@ -82,13 +83,14 @@ async fn arguments(platform: &Platform, queue: &str) -> Value {
 
 async fn doctor(platform: &Platform, management: Option<&SecretUrl>) -> Vec<Finding> {
     let domains: Vec<_> = acequia_contracts::catalog().iter().collect();
+    let database = &platform.database_url();
     let places = Places {
-        database: &platform.database_url(),
+        database,
         broker: &platform.broker_url(),
         management,
         archive: None,
     };
-    examine(places, &domains, &Ok(acequia_schema::latest())).await
+    examine(places, &domains, &schema(database).await).await
 }
 
 /// The broker's management, as somebody who may see it.
