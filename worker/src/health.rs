@@ -134,6 +134,13 @@ impl LoopHealth {
         });
     }
 
+    /// Whether the loop has had work, or failed at it, since its last success.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.health
+            .with(|loops| (loops.get(&self.key)).is_some_and(|state| state.since.is_some()))
+    }
+
     /// The loop did what it is there for, or found nothing to do.
     pub fn succeeded(&self) {
         self.with(|state| {

@@ -145,6 +145,8 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
         return Ok(());
     };
     while !stop.is_cancelled() {
+        // The look itself is no success of a lane that has not done its messages yet.
+        let owes = writer.health.owes();
         writer.health.working();
         let look = async |connection: &mut PgConnection| {
             sqlx::query_scalar(STAGED)
@@ -153,7 +155,9 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
                 .await
         };
         let staged: i64 = writer.ask(look).await.context("database")?;
-        writer.health.succeeded();
+        if !owes {
+            writer.health.succeeded();
+        }
         shared
             .metrics
             .ingest

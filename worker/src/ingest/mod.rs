@@ -108,9 +108,9 @@ async fn consume(
         opened => opened.context("broker")?,
     };
     shared.metrics.ingest.started(&lane.queue);
-    // A lane that consumes has done nothing yet where messages wait: should it be lost again and
-    // again before the first of them is done, it stands still.
-    if source.found() > 0 {
+    // A lane that consumes has done nothing yet where messages wait, or where it was lost before:
+    // should it be lost again and again before the first of them is done, it stands still.
+    if source.found() > 0 || backoff.attempts() > 0 {
         health.working();
     } else {
         health.succeeded();

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::Lost;
 use super::answers::{Watch, ready_messages};
 use super::batch::{Batch, Ended};
 use super::flow::Turn;
@@ -26,6 +25,7 @@ use super::lost::OtherArguments;
 use super::outlet::{Outlet, Pump};
 use super::stage::Writer;
 use super::window::is_suspect;
+use super::{Lost, STEADY};
 use crate::context::Shared;
 use crate::lane::{Lane, queues_of};
 use crate::look::Looks;
@@ -238,7 +238,13 @@ impl Source {
         turn: &Turn,
     ) -> anyhow::Result<Option<Delivery>> {
         let stop = writer.stop;
-        let look_every = writer.shared.settings.stall_after / 3;
+        let stall_after = writer.shared.settings.stall_after;
+        // A lane that was lost is known to work again as soon as nothing happens to it for a while.
+        let mut look_after = if writer.health.owes() {
+            STEADY.min(stall_after / 3)
+        } else {
+            stall_after / 3
+        };
         let mut passed_over = 0;
         loop {
             if stop.is_cancelled() {
@@ -253,11 +259,16 @@ impl Source {
                     self.ahead.extend(arrival.ok_or(Lost::Cancelled)??);
                     continue;
                 }
-                () = tokio::time::sleep(look_every) => {}
+                () = tokio::time::sleep(look_after) => {}
             }
+            let early = look_after < stall_after / 3;
+            look_after = stall_after / 3;
             let ready = self.waiting().await?;
             if ready == 0 && turn.is_free() {
                 writer.health.succeeded();
+            }
+            if early {
+                continue;
             }
             passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {

@@ -401,8 +401,15 @@ async fn way(listener: TcpListener, broker: u16, cuts: Arc<AtomicBool>) {
                     // The name of the method basic.deliver.
                     let delivers = piece[..length]
                         .windows(4)
-                        .any(|name| name == [0, 60, 0, 60]);
-                    if length == 0 || delivers && cuts.load(Ordering::Relaxed) {
+                        .position(|name| name == [0, 60, 0, 60])
+                        .filter(|_| cuts.load(Ordering::Relaxed));
+                    if let Some(at) = delivers {
+                        // All but its frame: that the worker consumes is what it hears last.
+                        let before = at.saturating_sub(7);
+                        to_worker.write_all(&piece[..before]).await?;
+                        to_worker.flush().await?;
+                    }
+                    if length == 0 || delivers.is_some() {
                         return std::io::Result::Ok(());
                     }
                     to_worker.write_all(&piece[..length]).await?;
@@ -429,23 +436,22 @@ async fn a_lane_that_is_lost_again_and_again_is_not_ready() {
     url.set_port(Some(port)).unwrap();
     let options = ["--stall-after", "6s"];
     let worker = platform.worker_by(&platform.database.worker, url.as_str(), &options);
+    let lost = async || {
+        let (_, page) = crate::support::get(&worker.http, "/metrics").await;
+        let lost = page.lines().filter(|line| {
+            // Cut before it was told that it consumes, or after.
+            (line.starts_with("acequia_amqp_disconnects_total")
+                || line.starts_with("acequia_amqp_connection_attempts_total{outcome=\"failure\""))
+                && line.contains("acequia.academico")
+        });
+        let times = lost.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        times.sum::<f64>()
+    };
     // Each attempt begins well, and nothing is ever done.
-    wait_within(
-        Duration::from_secs(60),
-        "a lane that stays not ready",
-        async || {
-            let (_, page) = crate::support::get(&worker.http, "/metrics").await;
-            let lost = page.lines().filter(|line| {
-                // Cut before it was told that it consumes, or after.
-                (line.starts_with("acequia_amqp_disconnects_total")
-                    || line
-                        .starts_with("acequia_amqp_connection_attempts_total{outcome=\"failure\""))
-                    && line.contains("acequia.academico")
-            });
-            let times = lost.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-            Ok(times.sum::<f64>() > 2.0)
-        },
-    )
+    let minute = Duration::from_secs(60);
+    wait_within(minute, "a lane that is lost again and again", async || {
+        Ok(lost().await > 2.0)
+    })
     .await
     .unwrap();
     let reason = worker.not_ready("ingest").await;
@@ -453,6 +459,16 @@ async fn a_lane_that_is_lost_again_and_again_is_not_ready() {
         reason.contains("broker") || reason.contains("connection"),
         "{reason}"
     );
+    // It stays so, however often it begins well.
+    let (before, ready) = (lost().await, std::sync::atomic::AtomicUsize::new(0));
+    wait_within(minute, "more losses", async || {
+        let (status, _) = crate::support::get(&worker.http, "/readyz").await;
+        ready.fetch_add(usize::from(status == 200), Ordering::Relaxed);
+        Ok(lost().await > before + 2.0)
+    })
+    .await
+    .unwrap();
+    assert_eq!(ready.load(Ordering::Relaxed), 0, "looks that say ready");
     cuts.store(false, Ordering::Relaxed);
     let total = platform.settled_unique(50).await;
     assert_eq!(total.inserted, 50);
