@@ -122,15 +122,18 @@ pub fn body_digest(body: &[u8]) -> Uuid {
     Uuid::from_bytes(half)
 }
 
-fn day_of(id: Uuid) -> NaiveDate {
+/// The time inside an id, which only UUIDv7 has.
+#[must_use]
+pub fn time_of(id: Uuid) -> Option<DateTime<Utc>> {
     if id.get_version_num() != 7 {
-        return NO_DAY;
+        return None;
     }
-    id.get_timestamp()
-        .and_then(|time| {
-            let (seconds, nanos) = time.to_unix();
-            DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
-        })
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}
+
+fn day_of(id: Uuid) -> NaiveDate {
+    time_of(id)
         // PostgreSQL's dates end before UUIDv7's do.
         .filter(|time| time.year() < 9999)
         .map_or(NO_DAY, |time| time.date_naive())

@@ -224,7 +224,7 @@ fn properties(message: &Outgoing, published_at: i64, span: Option<&Span>) -> Bas
     }
     let mut headers = FieldTable::default();
     headers.insert(
-        "x-published-at".into(),
+        acequia_contracts::envelope::PUBLISHED_AT.into(),
         AMQPValue::LongLongInt(published_at),
     );
     if let Some(span) = span {

@@ -6,8 +6,7 @@ use acequia_contracts::Domain;
 use lapin::types::ShortString;
 use uuid::Uuid;
 
-/// The exchange that all domains share: topic, durable.
-pub const EXCHANGE: &str = "acequia";
+pub use acequia_net::topology::EXCHANGE;
 
 /// Where the messages of an entity go, and under which name.
 #[derive(Debug, Clone, PartialEq, Eq)]

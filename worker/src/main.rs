@@ -5,14 +5,12 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use acequia_store::db;
 use acequia_telemetry::LogArgs;
-use acequia_worker::cli::{archive, doctor, gate, ledger, purge, quarantine, trace};
-use acequia_worker::config::{
-    BrokerArgs, DatabaseArgs, KeepArgs, LoopArgs, PasswordArgs, RuleArgs,
+use acequia_worker::cli::{
+    archive, doctor, gate, ledger, migrate, purge, quarantine, rules, trace,
 };
-use acequia_worker::refresh::{self, Refreshed};
-use acequia_worker::{check, run, settings};
+use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs};
+use acequia_worker::{run, settings};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -34,20 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring the schema to this version: migrations, functions, views, rules, roles
-    Migrate {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        #[command(flatten)]
-        passwords: PasswordArgs,
-        /// Set passwords also of roles that other databases of this server use
-        #[arg(long)]
-        take_over_roles: bool,
-        #[command(flatten)]
-        keep: KeepArgs,
-        /// Print a JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Migrate(Box<migrate::MigrateArgs>),
     /// Run the loops: ingest, promote, check, refresh. Stops cleanly on SIGTERM or Ctrl-C
     Run {
         #[command(flatten)]
@@ -60,22 +45,9 @@ enum Command {
     /// Look at broker, database, roles, versions and topology, and say what to do
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
-    Check {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        #[command(flatten)]
-        rules: RuleArgs,
-        /// Print a JSON list
-        #[arg(long)]
-        json: bool,
-    },
+    Check(rules::CheckArgs),
     /// Refresh the marts whose core has changed, once; exit 1 when a rule holds one of them
-    Refresh {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        #[command(flatten)]
-        rules: RuleArgs,
-    },
+    Refresh(rules::RefreshArgs),
     /// Look at messages in quarantine, send them again, give them up
     Quarantine {
         #[command(subcommand)]
@@ -145,32 +117,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Migrate {
-            database,
-            passwords,
-            take_over_roles,
-            keep,
-            json,
-        } => {
-            let options = acequia_schema::Options {
-                passwords: passwords.passwords()?,
-                take_over_roles,
-                keep: keep.given(),
-            };
-            let report = acequia_schema::migrate_with(&database.url()?, &options).await?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&report)?);
-            } else {
-                println!(
-                    "schema version {}: {} migrations and {} routines applied, {} rights changed",
-                    report.version,
-                    report.migrations.len(),
-                    report.routines.len(),
-                    report.rights
-                );
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Migrate(args) => migrate::execute(*args).await,
         Command::Run {
             database,
             broker,
@@ -180,53 +127,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor(args) => doctor::execute(*args).await,
-        Command::Check {
-            database,
-            rules,
-            json,
-        } => {
-            let mut connection = db::connect(&database.url()?, "check")
-                .await
-                .context("database")?;
-            acequia_schema::check(&mut connection).await?;
-            let mut results = Vec::new();
-            for domain in acequia_contracts::catalog() {
-                results.extend(check::check(&mut connection, domain.name, rules.rule_max).await?);
-            }
-            if json {
-                println!("{}", serde_json::to_string_pretty(&results)?);
-            } else {
-                for result in &results {
-                    println!(
-                        "{:<6} {:<7} {}",
-                        result.outcome, result.severity, result.rule
-                    );
-                }
-            }
-            Ok(code(results.iter().all(|result| {
-                matches!(result.outcome.as_str(), "pass" | "warn")
-            })))
-        }
-        Command::Refresh { database, rules } => {
-            let mut connection = db::connect(&database.url()?, "refresh")
-                .await
-                .context("database")?;
-            acequia_schema::check(&mut connection).await?;
-            let mut all = true;
-            for domain in acequia_contracts::catalog() {
-                for (mart, _) in refresh::due(&mut connection, domain.name, None).await? {
-                    match refresh::refresh(&mut connection, &mart, rules.rule_max).await? {
-                        Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
-                        Refreshed::Busy => println!("{mart}: another process is refreshing it"),
-                        Refreshed::Held(rules) => {
-                            all = false;
-                            println!("{mart}: held, see worker gate list: {}", rules.join(" "));
-                        }
-                    }
-                }
-            }
-            Ok(code(all))
-        }
+        Command::Check(args) => rules::check(args).await,
+        Command::Refresh(args) => rules::refresh(args).await,
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
         Command::Ledger { command } => ledger::execute(command).await,
@@ -235,14 +137,6 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Purge(args) => purge::purge(args, stop_on_signal()?).await,
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
-    }
-}
-
-fn code(good: bool) -> ExitCode {
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
     }
 }
 

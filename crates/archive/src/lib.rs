@@ -7,11 +7,11 @@ pub mod file;
 pub mod form;
 pub mod list;
 mod partition;
-pub mod progress;
+mod progress;
 pub mod purge;
 pub mod restore;
 pub mod session;
-pub mod sink;
+mod sink;
 pub mod store;
 pub mod verify;
 

@@ -1,5 +1,5 @@
-//! How worker and publisher reach their servers: URLs that keep their passwords to themselves,
-//! TLS, and the refusal to send a password in plain text over a network.
+//! How programs reach their servers: URLs that hide their passwords, TLS, no passwords in plain text
+//! over a network, and the AMQP connection with its exchanges and queues.
 
 pub mod broker;
 mod gather;

@@ -79,6 +79,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    #[test]
+    fn http_is_for_this_machine_unless_allowed() {
+        assert!(allow_http("http://127.0.0.1:4318", false).is_ok());
+        assert!(allow_http("https://collector:4318", false).is_ok());
+        assert!(allow_http("http://collector:4318", true).is_ok());
+        let error = allow_http("http://u:s3cret@collector:4318", false).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("Use https://") && !text.contains("s3cret"),
+            "{text}"
+        );
+        assert!(allow_http("ftp://collector", false).is_err());
+    }
+
     #[derive(clap::Args)]
     struct One {
         #[command(flatten)]

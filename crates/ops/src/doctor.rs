@@ -22,7 +22,7 @@ use finding::Findings;
 pub use finding::{Finding, Verdict};
 pub use rights::{archive_login, may_archive};
 
-/// What is looked at.
+/// The servers to examine.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
     /// PostgreSQL.
@@ -35,11 +35,12 @@ pub struct Places<'a> {
     pub archive: Option<&'a str>,
 }
 
-/// Runs every check. `schema` is the version of the schema, or why it does not serve this program.
+/// Runs every check. `schema` finds the version of the schema, or why it does not serve this program;
+/// it is awaited only when the database can be used.
 pub async fn examine(
     places: Places<'_>,
     domains: &[&'static Domain],
-    schema: &Result<i32, String>,
+    schema: impl Future<Output = Result<i32, String>>,
 ) -> Vec<Finding> {
     let Places {
         database,
@@ -53,8 +54,10 @@ pub async fn examine(
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
                 encryption::of_database(&mut connection, database, &mut findings).await?;
-                rights::of_way(database, &mut findings).await;
-                examine_database(&mut connection, schema, archive, &mut findings).await
+                if rights::of_way(database, &mut findings).await {
+                    examine_database(&mut connection, schema, archive, &mut findings).await?;
+                }
+                Ok::<(), sqlx::Error>(())
             };
             if let Err(error) = examined.await {
                 findings.add(
@@ -106,14 +109,14 @@ pub async fn examine(
 
 async fn examine_database(
     connection: &mut PgConnection,
-    schema: &Result<i32, String>,
+    schema: impl Future<Output = Result<i32, String>>,
     archive: Option<&str>,
     findings: &mut Findings,
 ) -> sqlx::Result<()> {
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut *connection)
         .await?;
-    findings.expect(
+    findings.require(
         "database version",
         version >= 150_000,
         format!("PostgreSQL {}.{}", version / 10_000, version % 10_000),
@@ -135,7 +138,7 @@ async fn examine_database(
             .await?;
         let ok = value != "off";
         let found = if ok { value } else { format!("{value}: {why}") };
-        findings.expect(setting, ok, found, &format!("Set {setting} = on."));
+        findings.require(setting, ok, found, &format!("Set {setting} = on."));
     }
     let ahead = clock::ahead(connection).await?;
     let seconds = ahead.as_seconds_f64();
@@ -155,7 +158,7 @@ async fn examine_database(
         );
     }
     failover::of_standbys(connection, findings).await?;
-    match schema {
+    match schema.await {
         Ok(version) => findings.add("schema", Verdict::Ok, format!("version {version}"), ""),
         Err(error) => {
             findings.add(
@@ -199,7 +202,7 @@ async fn examine_database(
     )
     .fetch_one(&mut *connection)
     .await?;
-    findings.expect(
+    findings.require(
         "partitions",
         without == 0,
         if without == 0 {
@@ -213,7 +216,7 @@ async fn examine_database(
         sqlx::query_scalar("select sum(abs(difference))::bigint from core.conservation")
             .fetch_one(&mut *connection)
             .await?;
-    findings.expect(
+    findings.require(
         "conservation",
         difference.unwrap_or(0) == 0,
         format!("{} messages unaccounted for", difference.unwrap_or(0)),

@@ -139,8 +139,8 @@ impl Kept {
         Ok(Self { items, from_before })
     }
 
-    /// How much a migration that failed has left.
-    pub const fn is_from_before(&self) -> usize {
+    /// How many statements a failed migration left behind.
+    pub const fn from_before(&self) -> usize {
         self.from_before
     }
 

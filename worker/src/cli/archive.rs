@@ -8,8 +8,7 @@ use acequia_archive::restore;
 use acequia_archive::session::{Archive, Session, Totals};
 use acequia_archive::store::Store;
 use acequia_net::SecretUrl;
-use acequia_store::db;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -17,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::actor;
 use super::archive_read::{ListArgs, VerifyArgs, list, verify};
-use super::output::{print_json, print_table, size, time};
+use super::connection;
+use super::output::{code, print_json, print_table, size, time};
 use crate::config::{ArchiveDatabase, ArchiveUrl, duration};
 
 /// Options of `worker archive`.
@@ -109,10 +109,7 @@ pub async fn archive(args: ArchiveArgs, stop: CancellationToken) -> anyhow::Resu
         older_than: args.older_than,
     };
     if args.dry_run {
-        let mut connection = db::connect(&args.database.url()?, "archive")
-            .await
-            .context("database")?;
-        acequia_schema::check(&mut connection).await?;
+        let mut connection = connection::open(&args.database.url()?, "archive").await?;
         let found = due::candidates(&mut connection, &wanted).await?;
         return dry_run(&found, args.json);
     }
@@ -217,13 +214,7 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
             args.table
         );
     }
-    outcome.map(|()| {
-        if totals.partitions > 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
-    })
+    outcome.map(|()| code(totals.partitions > 0))
 }
 
 /// A session for a command, once the schema is known to be ours.

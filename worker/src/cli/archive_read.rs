@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use acequia_archive::list::Listed;
 use acequia_archive::session::Totals;
 use acequia_archive::store::Store;
-use acequia_store::db;
 use anyhow::Context;
 use clap::Args;
-use sqlx::PgConnection;
 
 use super::archive::summary;
+use super::connection;
 use super::output::{code, print_json, print_table, size, time};
 use crate::config::{ArchiveDatabase, ArchiveUrl};
 
@@ -45,17 +44,9 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-async fn open(database: &ArchiveDatabase) -> anyhow::Result<PgConnection> {
-    let mut connection = db::connect(&database.url()?, "archive")
-        .await
-        .context("database")?;
-    acequia_schema::check(&mut connection).await?;
-    Ok(connection)
-}
-
 /// Prints what is archived.
 pub async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
-    let mut connection = open(&args.database).await?;
+    let mut connection = connection::open(&args.database.url()?, "archive").await?;
     let found = acequia_archive::list::list(&mut connection, args.table.as_deref(), args.all)
         .await
         .context("database")?;
@@ -105,7 +96,7 @@ pub async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
 /// Reads every file back, every value of it.
 pub async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let store = Store::open(args.url.url()?)?;
-    let mut connection = open(&args.database).await?;
+    let mut connection = connection::open(&args.database.url()?, "archive").await?;
     let archives = acequia_archive::verify::expected(&mut connection, args.table.as_deref())
         .await
         .context("database")?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use acequia_net::SecretUrl;
 use acequia_ops::doctor::{self, Finding, Places, Verdict};
-use acequia_store::{db, pooler};
+use acequia_store::db;
 use clap::Args;
 
 use super::output::{code, print_json};
@@ -43,7 +43,7 @@ pub async fn execute(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         management: management.as_ref(),
         archive: args.archive.given(),
     };
-    let mut findings = doctor::examine(places, &domains, &schema(&database).await).await;
+    let mut findings = doctor::examine(places, &domains, schema(&database)).await;
     let login = archive_login(&args.archive_login, &database).await;
     findings.extend(doctor::archive_login(login));
     if args.json {
@@ -62,12 +62,10 @@ pub async fn execute(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 pub async fn schema(database: &SecretUrl) -> Result<i32, String> {
     let checked = async {
         let mut connection = db::connect(database, "doctor").await?;
-        // Before anything is prepared on a session that a pooler may give to others.
-        pooler::refuse(database).await?;
         acequia_schema::check(&mut connection).await
     };
     let checked = checked.await.map(|()| acequia_schema::latest());
-    checked.map_err(|error| error.to_string())
+    checked.map_err(|error| format!("{error:#}"))
 }
 
 /// Logs in as the archive loop would; the URL, where there is a login that may archive.

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use acequia_ops::gates::{self, Done, Gate};
-use acequia_store::db;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
 use super::actor;
+use super::connection;
 use super::output::{code, print_json, print_table, printable, time};
 use crate::config::OperatorDatabase;
 use crate::settings;
@@ -175,10 +175,7 @@ async fn start(
     database: &OperatorDatabase,
     marts: &[String],
 ) -> anyhow::Result<(PgConnection, Option<Vec<String>>)> {
-    let mut connection = db::connect(&database.url()?, "gate")
-        .await
-        .context("database")?;
-    acequia_schema::check(&mut connection).await?;
+    let mut connection = connection::open(&database.url()?, "gate").await?;
     let marts = gates::known(&mut connection, marts).await?;
     Ok((connection, marts))
 }

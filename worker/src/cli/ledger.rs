@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use acequia_ops::ledger::{self, Lost};
-use acequia_store::db;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::actor;
+use super::connection;
 use super::output::{code, print_json, print_table, time};
 use crate::config::OperatorDatabase;
 use crate::run;
@@ -70,10 +70,7 @@ async fn write_off(args: WriteOffArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run && reason.trim().is_empty() {
         bail!("--reason must say why");
     }
-    let mut connection = db::connect(&args.database.url()?, "ledger")
-        .await
-        .context("database")?;
-    acequia_schema::check(&mut connection).await?;
+    let mut connection = connection::open(&args.database.url()?, "ledger").await?;
     let batches = (!args.batch.is_empty()).then_some(args.batch.as_slice());
     let lost: Vec<Lost> = if args.dry_run {
         ledger::lost(&mut connection, domain[0], batches).await?

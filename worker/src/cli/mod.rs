@@ -4,11 +4,14 @@
 mod actor;
 pub mod archive;
 mod archive_read;
+mod connection;
 pub mod doctor;
 pub mod gate;
 pub mod ledger;
-mod output;
+pub mod migrate;
+pub mod output;
 pub mod purge;
 pub mod quarantine;
+pub mod rules;
 pub mod trace;
 mod trace_text;

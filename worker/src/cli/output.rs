@@ -48,9 +48,18 @@ pub fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
 
 /// A text from outside without what could steer a terminal: control characters as `\u{1b}`.
 pub fn printable(text: &str) -> String {
+    escaped(text, &['\n', '\t'])
+}
+
+/// The same on one line.
+pub fn one_line(text: &str) -> String {
+    escaped(text, &[])
+}
+
+fn escaped(text: &str, kept: &[char]) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() && !matches!(character, '\n' | '\t') {
+        if character.is_control() && !kept.contains(&character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);

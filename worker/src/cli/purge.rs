@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use acequia_archive::purge::{self, Range};
 use acequia_archive::session::Archive;
 use acequia_archive::store::Store;
-use acequia_store::db;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{busy, first_instant, last_instant, start};
+use super::connection;
 use super::output::{print_json, print_table, size, time};
 use crate::config::{ArchiveUrl, OperatorDatabase};
 
@@ -65,10 +65,7 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
         early: args.early,
     };
     // Asked without the lock: an answer may take a while, and others have work to do.
-    let mut connection = db::connect(&args.database.url()?, "archive")
-        .await
-        .context("database")?;
-    acequia_schema::check(&mut connection).await?;
+    let mut connection = connection::open(&args.database.url()?, "archive").await?;
     let would = purge::purgeable(&mut connection, &range).await?;
     drop(connection);
     if would.is_empty() {

@@ -46,7 +46,11 @@ pub struct TraceArgs {
 /// # Errors
 /// When it is used wrongly, or the database does not answer, refuses, or takes too long.
 pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
-    let target = Target::parse(&args.target, &args.key)?;
+    let target = Target::parse(&args.target, &args.key).map_err(|error| {
+        anyhow::anyhow!(
+            "{error}\nUse `worker trace MESSAGE_ID`, or `worker trace` with an entity and its key."
+        )
+    })?;
     let mut connection = db::connect(&args.database.url()?, "trace")
         .await
         .context("database")?;

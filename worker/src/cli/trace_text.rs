@@ -7,6 +7,8 @@ use acequia_ops::trace::{CoreRow, KeyTrace, Mart, Merged, MessageTrace, Quaranti
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
+use super::output::one_line as printable;
+
 /// Events with their times, aligned.
 #[derive(Default)]
 struct Timeline(Vec<(Option<DateTime<Utc>>, &'static str, String)>);
@@ -329,17 +331,4 @@ fn span(seconds: f64) -> String {
     } else {
         format!("{:.1} h", seconds / 3600.0)
     }
-}
-
-/// A text from outside without what could steer a terminal.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }

@@ -167,7 +167,7 @@ pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUr
         management: Some(&SecretUrl::parse(&management, &["http"]).unwrap()),
         archive: None,
     };
-    let findings = examine(places, &domains, &schema(database).await).await;
+    let findings = examine(places, &domains, schema(database)).await;
     // Whatever is wrong: no password, and never a complaint without a remedy.
     let text = serde_json::to_string(&findings).unwrap();
     for secret in secrets(platform) {

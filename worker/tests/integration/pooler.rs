@@ -142,6 +142,7 @@ async fn a_pooler_that_mixes_sessions_is_refused_in_words() {
             words.contains("pooler") || words.contains("startup parameter"),
             "{words}"
         );
+        assert!(!words.contains("FAIL schema"), "{words}");
     }
     // Nobody is left behind with the lock of migrations.
     let locks = "select count(*) from pg_locks l join pg_database d on d.oid = l.database where l.locktype = 'advisory' and d.datname = current_database()";

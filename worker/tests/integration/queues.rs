@@ -90,7 +90,7 @@ async fn doctor(platform: &Platform, management: Option<&SecretUrl>) -> Vec<Find
         management,
         archive: None,
     };
-    examine(places, &domains, &schema(database).await).await
+    examine(places, &domains, schema(database)).await
 }
 
 /// The broker's management, as somebody who may see it.

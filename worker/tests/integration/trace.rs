@@ -610,7 +610,7 @@ async fn nothing_known_and_wrong_usage_and_wrong_role() {
             let done = trace_by(worker, wrong).await;
             assert_eq!(done.status.code(), Some(2), "{wrong:?}");
             assert!(
-                done.stderr.contains(&format!("worker trace {name}")),
+                done.stderr.contains(&format!("\n  {name} ")),
                 "{}",
                 done.stderr
             );

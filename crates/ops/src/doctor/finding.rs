@@ -43,7 +43,7 @@ impl Findings {
     }
 
     /// Adds a check that is ok or not.
-    pub fn expect(&mut self, check: &str, ok: bool, found: impl Into<String>, remedy: &str) {
+    pub fn require(&mut self, check: &str, ok: bool, found: impl Into<String>, remedy: &str) {
         let verdict = if ok { Verdict::Ok } else { Verdict::Fail };
         self.add(check, verdict, found, remedy);
     }

@@ -34,6 +34,6 @@ pub(super) async fn examine(
         "Somebody truncated a staging table or dropped a partition. Put the rows back, or give them up: {}",
         remedies.join("; ")
     );
-    findings.expect("waiting rows", lost.is_empty(), found, &remedy);
+    findings.require("waiting rows", lost.is_empty(), found, &remedy);
     Ok(())
 }

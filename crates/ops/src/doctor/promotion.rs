@@ -40,7 +40,7 @@ pub(super) async fn examine(
         format!("{rows} rows of {domain} since {}", time(*since))
     };
     let waiting: Vec<_> = standing.iter().map(told).collect();
-    findings.expect(
+    findings.require(
         "staged rows",
         waiting.is_empty(),
         if waiting.is_empty() {

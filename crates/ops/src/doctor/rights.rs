@@ -30,12 +30,13 @@ const SETTINGS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Functions of PostgreSQL that everybody may call, and by which anybody who may log in leaves
-/// something behind: large objects that the owner cannot dump, WAL without end.
+/// Functions that every login may call and that leave something behind: large objects that the owner
+/// cannot dump, unlimited WAL.
 const OPEN: &str = "'lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message'";
 
-/// Looks at the way to the server: a pooler that mixes sessions is no way.
-pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) {
+/// Whether each connection has a session of its own; behind a pooler that mixes them nothing else can
+/// be checked.
+pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) -> bool {
     let (verdict, found, remedy) = match pooler::look(url).await {
         Ok(Way::Session) => (Verdict::Ok, "a session for each connection".to_owned(), ""),
         Ok(Way::WithoutLimits) => (
@@ -55,6 +56,7 @@ pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) {
         ),
     };
     findings.add("sessions", verdict, found, remedy);
+    verdict != Verdict::Fail
 }
 
 /// Looks at rights, limits and settings.

@@ -120,7 +120,7 @@ pub async fn replay(
         left -= i64::try_from(rows.len())?;
         if let Some(body) = &job.edit {
             if rows.len() > 1 {
-                bail!("--edit is for one row, and more match: give --id");
+                bail!("an edit is for one row, and more match: choose the row by its id");
             }
             body.clone_into(&mut rows[0].body);
         }

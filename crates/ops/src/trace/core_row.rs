@@ -57,6 +57,12 @@ struct Row {
     columns: String,
 }
 
+/// PostgreSQL's type of a key column.
+fn sql_type(entity: &Entity, name: &str) -> &'static str {
+    let column = entity.columns.iter().find(|column| column.name == name);
+    column.map_or("text", |column| column.kind.sql())
+}
+
 /// The core's row of a key, if there is one. The names in its statements come from the catalog
 /// and, quoted, from PostgreSQL's.
 pub async fn find(
@@ -66,10 +72,7 @@ pub async fn find(
     values: bool,
 ) -> sqlx::Result<Option<CoreRow>> {
     let names = key_columns(connection, entity).await?;
-    let kinds = entity.key.iter().map(|name| {
-        let column = entity.columns.iter().find(|column| column.name == *name);
-        column.map_or("text", |column| column.kind.sql())
-    });
+    let kinds = entity.key.iter().map(|name| sql_type(entity, name));
     let conditions: Vec<_> = (1..)
         .zip(names.iter().zip(kinds))
         .map(|(number, (name, sql))| format!("c.{name} = ${number}::{sql}"))
@@ -235,8 +238,10 @@ async fn has_row(
         .zip(entity.key)
         .filter_map(|(number, name)| {
             let (_, quoted) = columns.iter().find(|(column, _)| column == name)?;
-            let kind = entity.columns.iter().find(|column| column.name == *name)?;
-            Some(format!("m.{quoted} = ${number}::{}", kind.kind.sql()))
+            Some(format!(
+                "m.{quoted} = ${number}::{}",
+                sql_type(entity, name)
+            ))
         })
         .collect();
     // The mart's name stands in core.marts, which worker migrate writes.

@@ -39,12 +39,6 @@ pub async fn find(
         having $1::timestamptz is null or $1 between min(coalesce(oldest_published_at, acknowledged_at)) - interval '1 hour'
             and max(acknowledged_at) + interval '1 hour'
         order by noticed_at desc limit 5"#;
-    let made = id
-        .filter(|id| id.get_version_num() == 7)
-        .and_then(|id| id.get_timestamp())
-        .and_then(|time| {
-            let (seconds, nanos) = time.to_unix();
-            DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
-        });
+    let made = id.and_then(acequia_contracts::envelope::time_of);
     sqlx::query_as(LOST).bind(made).fetch_all(connection).await
 }

@@ -92,8 +92,7 @@ async fn look(
     Ok(trace)
 }
 
-/// Analysts read marts only. They are told so here rather than by the first table they may not
-/// read.
+/// Analysts read marts only: refuse them here, before the first table that they may not read.
 ///
 /// # Errors
 /// When the role may not look at single messages, or the database does not answer.
@@ -117,7 +116,7 @@ fn explain(error: sqlx::Error, timeout: Duration) -> anyhow::Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
         Some("57014") => anyhow::anyhow!(
-            "the database took longer than {} s. Staging has no index on keys: allow more with --timeout, or ask by message id",
+            "the database took longer than {} s. Staging has no index on keys: allow more time, or ask by message id",
             timeout.as_secs_f64()
         ),
         Some("42501") => anyhow::Error::new(error)

@@ -1,4 +1,4 @@
-//! What is asked for: a message or a key.
+//! The target of a trace: a message or a key.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// From the command line.
+    /// Reads the request: the id of a message, or the full name of an entity with its key.
     ///
     /// # Errors
     /// When a key is given for no entity, or is not a key of it; the text lists the entities.
@@ -26,7 +26,7 @@ impl Target {
             if key.is_empty() {
                 return Ok(Self::Message(target.to_owned(), Identity::of_text(target)));
             }
-            bail!("there is no entity {target:?}. {}", usage());
+            bail!("there is no entity {target:?}. {}", entities());
         };
         if key.len() != entity.key.len() {
             bail!(
@@ -36,7 +36,7 @@ impl Target {
                 entity.key.len(),
                 entity.key.join(" and "),
                 key.len(),
-                usage()
+                entities()
             );
         }
         for (name, value) in entity.key.iter().zip(key) {
@@ -71,13 +71,13 @@ fn entity(name: &str) -> Option<&'static Entity> {
 }
 
 /// The entities with their keys.
-fn usage() -> String {
-    let mut text = "Use `worker trace MESSAGE_ID`, or an entity with its key, one of:".to_owned();
+fn entities() -> String {
+    let mut text = "The entities and their keys:".to_owned();
     for entity in catalog().iter().flat_map(|domain| &domain.entities) {
         let keys: Vec<_> = entity.key.iter().map(|key| key.to_uppercase()).collect();
         let _ = write!(
             text,
-            "\n  worker trace {}.{} {}",
+            "\n  {}.{} {}",
             entity.domain,
             entity.name,
             keys.join(" ")

@@ -5,7 +5,7 @@ mod log;
 mod maker;
 mod process;
 
-pub use log::{CountEvents, count_dropped_lines, dropped_line, panicked};
+pub(crate) use log::{CountEvents, count_dropped_lines, dropped_line, panicked};
 pub use maker::{Maker, observe};
 pub use process::Process;
 

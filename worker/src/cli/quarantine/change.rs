@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::{FilterArgs, open};
 use crate::cli::actor;
-use crate::cli::output::{code, print_json, print_table};
+use crate::cli::output::{code, print_json, print_table, printable};
 use crate::config::{BrokerArgs, OperatorDatabase};
 
 /// Options that the commands that change rows have in common.
@@ -136,14 +136,14 @@ fn print(report: &Report) {
         reason,
     } in &report.failures
     {
-        println!("{quarantine_id}: {reason}");
+        println!("{quarantine_id}: {}", printable(reason));
     }
     for LeftOut {
         quarantine_id,
         properties,
     } in &report.left_out
     {
-        let properties = properties.join(", ");
+        let properties = printable(&properties.join(", "));
         println!("{quarantine_id}: sent without what cannot be sent as it came: {properties}");
     }
 }

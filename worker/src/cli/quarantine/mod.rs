@@ -7,14 +7,13 @@ mod whole;
 
 use std::process::ExitCode;
 
-use acequia_store::db;
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
 use self::change::{DiscardArgs, ReplayArgs, discard, replay};
 use self::filters::FilterArgs;
 use self::read::{list, show, stats};
+use super::connection;
 use crate::config::OperatorDatabase;
 
 /// The commands.
@@ -61,9 +60,5 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn open(database: &OperatorDatabase) -> anyhow::Result<PgConnection> {
-    let mut connection = db::connect(&database.url()?, "quarantine")
-        .await
-        .context("database")?;
-    acequia_schema::check(&mut connection).await?;
-    Ok(connection)
+    connection::open(&database.url()?, "quarantine").await
 }
