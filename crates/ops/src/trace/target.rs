@@ -1,4 +1,4 @@
-//! What is asked for: a message or a key.
+//! The target of a trace: a message or a key.
 
 use std::fmt::Write as _;
 
