@@ -53,7 +53,7 @@ async fn open(database: &ArchiveDatabase) -> anyhow::Result<PgConnection> {
     Ok(connection)
 }
 
-/// Prints what is archived.
+/// Prints the list of archives.
 pub async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut connection = open(&args.database).await?;
     let found = acequia_archive::list::list(&mut connection, args.table.as_deref(), args.all)
