@@ -22,7 +22,7 @@
 #     --guard           compare the CPU that a small drain costs with testing/bench/recorded.json; fails when it has grown by much
 #     --record          write the costs of now to that file
 #
-# It installs what is missing (scripts/services.sh install), builds with optimisation, and starts private servers on
+# It installs missing packages (scripts/services.sh install), builds with optimisation, and starts private servers on
 # loopback with the settings of config/. Progress goes to standard error. Figures depend on the machine and on what else
 # it does: compare those of one run. BENCH_PROFILE chooses another cargo profile (default release).
 # Exit status: 0 everything was measured, 1 a run failed or messages are unaccounted for, 2 wrong usage, 130 or 143

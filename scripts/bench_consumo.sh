@@ -5,7 +5,7 @@
 # bench_consumo.sh [--clients N] [--history DAYS,...] [--promote-max N] [--runs N] [--keep]
 #     --clients N     clients; each sends the 24 readings of a day, hour by hour (default 10000)
 #     --history DAYS  each run drains the same readings into a database without earlier readings, and into one for each of
-#                     these that has so many days of every client (default: only without)
+#                     these numbers of days of every client (default: only without)
 #     --promote-max N rows of one promotion, as PROMOTE_MAX of the worker (default 80000, that of the worker)
 #     --runs N        how often, each time on a database of its own; medians are reported (default 3)
 #     --keep          leave the servers' folder for a look
@@ -65,7 +65,7 @@ sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 
 # clone TEMPLATE DATABASE
 clone() { psql --no-psqlrc --quiet --dbname "$ADMIN_DATABASE_URL" --command "create database $2 owner app template $1 strategy file_copy" >&2; }
 
-# drain DATABASE PERCENT: drains a day of which so many clients are suspicious; prints seconds, seconds in core.promote, readings.
+# drain DATABASE PERCENT: drains a day in which PERCENT of the clients are suspicious; prints seconds, seconds in core.promote, readings.
 drain() {
   local database=$1 received staged sent begun ended
   DATABASE_URL=$worker/$database "$bin/worker" run 2>>"$dir/worker.log" & worker_pid=$!

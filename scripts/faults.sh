@@ -11,7 +11,7 @@
 #                      of docs/observability.md; in this file the rows of other scenarios stay
 #     SCENARIO...      only these; `faults.sh --list` names them
 #
-# It installs what is missing (scripts/services.sh install), builds with optimisation and with the fail points (cargo
+# It installs missing packages (scripts/services.sh install), builds with optimisation and with the fail points (cargo
 # profile `faults`), and starts private servers on loopback. The scenario disk-full needs root, for a small file system.
 # Exit status 0 when nothing was lost, nothing doubled, and every recovery in time.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # Private PostgreSQL and RabbitMQ servers (and Prometheus, if wanted) without Docker.
 #
 # services.sh install [--observability] [--tests]
-#     Installs what is missing, from Debian's packages. Servers that were there before are left alone, and no
+#     Installs missing programs, from Debian's packages. Servers that were there before are left alone, and no
 #     server of the system is started. --tests also gets what only the project's tests need (pgbouncer).
 # services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
@@ -287,7 +287,7 @@ super_psql() {
 prepare_postgres() {
   local base=$DIR/postgresql
   if [[ ! -e $base ]]; then
-    rm -f "$base" # a link to what is gone
+    rm -f "$base" # a link to a folder that is gone
     if [[ $EUID -eq 0 ]]; then
       id postgres >/dev/null 2>&1 || die "there is no user postgres to run PostgreSQL as" "get it with: $0 install"
       if ! as_pg test -x "$DIR"; then
@@ -387,7 +387,7 @@ stop_postgres() {
   local base pid i
   base=$(pg_base)
   pid=$(pg_pid) || return 0
-  # What is about to be deleted needs no checkpoint.
+  # A server about to be deleted needs no checkpoint.
   as_pg "$(pg_bin)/pg_ctl" stop -s -w -t 60 -D "$base/data" -m "$([[ $wipe == yes ]] && echo immediate || echo fast)" \
     </dev/null >/dev/null 2>&1 || true
   for ((i = 0; i < 50; i++)); do

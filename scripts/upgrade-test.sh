@@ -5,7 +5,7 @@
 # upgrade-test.sh OLD_COMMIT [--messages N]
 #     On private servers. Exit 1 when something is lost, differs or is gone.
 #
-# OLD_WORKER, NEW_WORKER and PUBLISHER name programs that are built already; what is not named is built (debug profile).
+# OLD_WORKER, NEW_WORKER and PUBLISHER name programs that are built already; the others are built (debug profile).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -35,7 +35,7 @@ pub fn broken_rules<T: Message>(payload: &T, context: &Context) -> Vec<Violation
     violations
 }
 
-/// What is wrong with an event time, if anything.
+/// The violation of an event time, if there is one.
 pub fn broken_time(ts: &Instant, context: &Context) -> Option<Violation> {
     let error = rules::event_time(ts, context).err()?;
     let mut errors = validator::ValidationErrors::new();
@@ -117,7 +117,7 @@ pub fn report<T: Message>(body: &str, context: &Context) -> Vec<Violation> {
     violations
 }
 
-/// What is nested too deep, and keys that stand twice where no field is known.
+/// Violations of structure: nesting that is too deep, and keys that stand twice in unknown objects.
 fn structure<T: Message>(fields: &[(String, &RawValue)]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut unknown = std::collections::HashSet::new();

@@ -93,7 +93,7 @@ impl Instant {
         let time = NaiveTime::from_hms_nano_opt(hour, minute, second - u32::from(leap), nanos)?;
         let mut utc = day.and_time(time).and_utc() - TimeDelta::seconds(east);
         if leap {
-            // Leap seconds are the last of a day in UTC, wherever they are told.
+            // A leap second is the last second of a day in UTC, whatever the offset of the text.
             (utc.timestamp() % 86_400 == 86_399).then_some(())?;
             utc += TimeDelta::seconds(1);
         }

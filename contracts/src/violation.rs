@@ -280,7 +280,7 @@ pub fn flatten(errors: &ValidationErrors) -> Vec<Violation> {
     flat
 }
 
-/// Puts violations in the order in which they are told: by path, then by code.
+/// Puts violations in the order in which they are reported: by path, then by code.
 pub(crate) fn sort(violations: &mut [Violation]) {
     violations.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
 }

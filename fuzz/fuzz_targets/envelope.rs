@@ -1,5 +1,5 @@
 //! Any property list and body: who the message is and what becomes of it is found without a panic, and
-//! what is kept of the list for a replay is what came.
+//! the list that is kept for a replay equals the one that came.
 #![no_main]
 
 use acequia_contracts::{Context, catalog};

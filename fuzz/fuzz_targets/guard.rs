@@ -47,7 +47,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, 0, 1][..], &length, payload, &[206]].concat()
 }
 
-/// Frames: kind, length of two octets, payload. What is no frame any more is the end of the stream.
+/// Frames: kind, length of two octets, payload. Bytes that are no frame end the stream.
 fn frames(mut input: &[u8]) -> (Vec<(u8, &[u8])>, &[u8]) {
     let mut frames = Vec::new();
     while let [kind, high, low, rest @ ..] = input

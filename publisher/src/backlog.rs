@@ -1,4 +1,4 @@
-//! What is to be published next: new messages within the window and the rate, and earlier ones
+//! Chooses the next publish: new messages within the window and the rate, and earlier ones
 //! again.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -75,7 +75,7 @@ impl Backlog {
         }
     }
 
-    /// What to publish now, with so many publishes open; none if nothing may be published or
+    /// The message to publish now, with `open` publishes open; none if nothing may be published or
     /// nothing is there.
     pub(crate) fn next(&mut self, open: usize) -> Option<Next> {
         if open >= self.window() {
@@ -129,7 +129,7 @@ impl Backlog {
         let retry = self.later.keys().next().map(|(due, _)| *due);
         let limited = self.gap.is_some() && !self.exhausted;
         let new = limited.then_some(self.due);
-        // What is due already waits for room, not for time.
+        // A message that is due already waits for room, not for time.
         let now = Instant::now();
         let times = [retry, new].into_iter().flatten();
         times.filter(|time| *time > now).min()

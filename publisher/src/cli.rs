@@ -56,7 +56,7 @@ pub struct Broker {
     /// Seconds after which a missing confirm counts as a lost connection
     #[arg(long, value_name = "S", default_value = "30", value_parser = |text: &str| whole::<u64>(text, 1, 3_600))]
     pub confirm_timeout: u64,
-    /// Seconds to go on without a working broker, from the start on too; 0 for ever
+    /// Seconds to go on without a working broker, from the start on too; 0: no limit
     #[arg(long, value_name = "S", default_value = "60", value_parser = |text: &str| whole::<u64>(text, 0, 31_536_000))]
     pub retry_for: u64,
 }
@@ -119,7 +119,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What is shown.
+/// Options of the output.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Report")]
 pub struct Report {

@@ -138,14 +138,14 @@ fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
     transmit(matches, &report, log, what)
 }
 
-/// What is to be sent.
+/// A run that is to be made: its messages and how to send them.
 struct Plan<M> {
     messages: M,
     /// How many, if that is known.
     total: Option<u64>,
     /// To the exchange, not to the queues of old.
     exchange: bool,
-    /// Where lines that are no messages are told.
+    /// The lines that are no messages, to be reported.
     bad_lines: Option<Receiver<BadLine>>,
     /// Where what the broker does not have is kept.
     rejects: Option<Rejects>,

@@ -96,7 +96,7 @@ impl Lane {
         self.ledger.push(flight);
     }
 
-    /// Waits for the answer to the oldest publish; for ever if there is none.
+    /// Waits for the answer to the oldest publish; never returns if there is none.
     pub(crate) async fn ready(&mut self) {
         poll_fn(|cx| match self.pending.front_mut() {
             Some(oldest) => oldest.answer.as_mut().poll(cx),
@@ -151,7 +151,7 @@ impl Lane {
         self.link.news()
     }
 
-    /// Ends the lane; the fate of every message is told.
+    /// Ends the lane and reports the fate of every message to `tell`.
     pub(crate) fn interrupt(mut self, tell: impl FnMut(Flight, Fate)) -> Link {
         let answers = self.pending.iter_mut().map(|pending| {
             let answer = answer(pending)?;

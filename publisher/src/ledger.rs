@@ -31,7 +31,7 @@ pub(crate) struct Verdict {
     pub(crate) returned: Option<Returned>,
 }
 
-/// What is known of a returned message.
+/// Data of a returned message.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) id: Option<Uuid>,

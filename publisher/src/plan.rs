@@ -16,17 +16,17 @@ use crate::cli;
 use crate::ids::{Ids, Series};
 use crate::outgoing::{Outgoing, Route};
 
-/// What is made of a generator's messages.
+/// Changes to a generator's messages.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Mix")]
 pub struct Mix {
     /// Seed: the same seed and options make the same messages
     #[arg(long, value_name = "N", default_value = "1", value_parser = |text: &str| cli::whole::<u64>(text, 0, u64::MAX))]
     pub seed: u64,
-    /// Add so many percent of messages that break their contract
+    /// Add this percentage of messages that break their contract
     #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]
     pub invalid: f64,
-    /// Add so many percent of copies, somewhere behind their originals
+    /// Add this percentage of copies, somewhere behind their originals
     #[arg(long, value_name = "PCT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
     /// Put all messages in random order (holds all of them in memory)

@@ -25,7 +25,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// For so many messages, if that is known.
+    /// For `total` messages, if the number is known.
     pub(crate) fn new(quiet: bool, format: LogFormat, total: Option<u64>) -> Self {
         if quiet {
             return Self::Quiet;

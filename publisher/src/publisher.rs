@@ -26,7 +26,7 @@ pub struct Settings {
     pub attempts: u32,
     /// How long a confirm may take.
     pub confirm_timeout: Duration,
-    /// How long to go on without a broker that confirms anything; for ever without a value.
+    /// How long to go on without a broker that confirms anything; without a value, no limit.
     pub retry_for: Option<Duration>,
     /// Messages per second, at most.
     pub rate: Option<f64>,

@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Gives up what is left.
+    /// Gives up the remaining messages.
     fn end(&mut self, lane: Option<Lane>, stopped: Option<String>) -> Option<Link> {
         let link = lane.map(|lane| lane.interrupt(|flight, fate| self.settle(flight, fate)));
         let reason = stopped.as_deref().unwrap_or(INTERRUPTED);

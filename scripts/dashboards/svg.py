@@ -164,7 +164,7 @@ class Panel:
                 for at, value in points:
                     below[at] += value
                 placed.append((name, [(at, below[at]) for at, _ in points]))
-            # The highest first, so that each covers what is below it.
+            # The highest first, so that each covers those below it.
             lines = placed
         top = nice(max(value for _, points in lines for _, value in points))
         area = x, y, w, h = self.plot(lines)

@@ -1,5 +1,5 @@
--- Marts and data quality rules of academico. Applied whole by worker migrate: what is no longer
--- listed here is switched off (rules keep their history) or removed (marts).
+-- Marts and data quality rules of academico. Applied whole by worker migrate: rules that are
+-- no longer listed here are switched off (with their history), marts are removed.
 
 delete from core.mart_refresh_log l using core.marts m where l.mart = m.mart and m.domain = 'academico'
     and m.mart not in ('marts.kpi_grupo', 'marts.kpi_materia', 'marts.materia_periodo_stats', 'marts.ranking_maestros', 'marts.alumnos_en_riesgo',

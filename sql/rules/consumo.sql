@@ -1,7 +1,7 @@
--- Marts and data quality rules of consumo. Applied whole by worker migrate: what is no longer
--- listed here is switched off (rules keep their history) or removed (marts).
+-- Marts and data quality rules of consumo. Applied whole by worker migrate: entries no longer
+-- listed here are switched off (rules, with their history) or removed (marts).
 --
--- Rules look at the last 35 days that there are readings of: what is older was looked at then. Readings that are ahead of
+-- Rules look at the last 35 days that there are readings of: older days were looked at then. Readings that are ahead of
 -- the clock do not move the last day.
 
 delete from core.mart_refresh_log l using core.marts m where l.mart = m.mart and m.domain = 'consumo'

@@ -120,7 +120,7 @@ pub struct Process<'a> {
 /// logged, counted, and noted in `core.lost_batches`, once.
 ///
 /// # Errors
-/// When the database does not answer or refuses: what is missing is looked for again then.
+/// When the database does not answer or refuses: the next call looks again.
 pub async fn look(session: &mut Session, process: &Process<'_>) -> sqlx::Result<()> {
     let attention = Attention {
         database: process.database,
@@ -158,7 +158,7 @@ async fn compare(connection: &mut PgConnection, process: &Process<'_>) -> sqlx::
     lost.retain(|batch| missing.contains(&batch.identity));
     let noted = match note(connection, process.worker, &lost, server).await {
         Ok(noted) => noted.into_iter().collect(),
-        // It is told all the same.
+        // The loss is reported all the same.
         Err(refused) if Failure::of(&refused) == Failure::Broken => {
             error!(
                 event = "batches.not_noted",

@@ -161,7 +161,7 @@ impl Archiver {
         let who = Some(NAME_OF_SCHEDULE.to_owned());
         let Some(mut session) = Session::open(login, store.clone(), who, self.stop.clone()).await?
         else {
-            return Ok(()); // the next look finds what is left to do
+            return Ok(()); // the next look finds the rest
         };
         if !wanted.is_empty() {
             session.begin("restore", Some(domain.name), None).await?;

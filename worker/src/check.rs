@@ -134,7 +134,7 @@ async fn run_one_by_one(
     Ok(results)
 }
 
-/// While another worker is at the rules, the loop looks so many times in the usual interval.
+/// While another worker runs the rules, the loop looks this many times in the usual interval.
 const LOOKS: u32 = 10;
 
 /// The check loop.

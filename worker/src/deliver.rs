@@ -81,7 +81,7 @@ impl Deliver {
             _ => Relay::open(&shared.broker).await?,
         };
         let mut outcome = Outcome::default();
-        // What is left of a failed attempt belongs to nobody: the connection is kept when all went well.
+        // A failed attempt may leave answers behind, so the connection is kept only when all went well.
         if relay.publish(waiting, until, &mut outcome).await {
             *broker = Some(relay);
         } else {

@@ -1,4 +1,4 @@
-//! Whether each loop gets on, for /readyz and /metrics.
+//! Whether each loop makes progress, for /readyz and /metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +40,7 @@ pub struct LoopReport {
     pub name: String,
     /// Queue or domain it works for.
     pub subject: String,
-    /// Whether it gets on.
+    /// Whether it makes progress.
     pub ready: bool,
     /// Why not.
     pub reason: Option<String>,
@@ -127,7 +127,7 @@ impl Health {
 }
 
 impl LoopHealth {
-    /// The loop has work and begins it; from now on it owes a success.
+    /// The loop has work and begins it; from now on a success is expected of it.
     pub fn working(&self) {
         self.with(|state| {
             state.since.get_or_insert_with(Instant::now);

@@ -1,4 +1,4 @@
-//! Hears what is announced and wakes the loops of the process.
+//! Hears announcements and wakes the loops of the process.
 
 use std::sync::Arc;
 use std::time::Duration;

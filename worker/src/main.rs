@@ -87,7 +87,7 @@ enum Command {
     },
 }
 
-/// What is logged unless somebody chooses.
+/// The log filter, unless somebody sets another.
 const LOG: &str = "info,lapin=off";
 
 fn main() -> ExitCode {

@@ -140,7 +140,7 @@ pub async fn retain(
     })
 }
 
-/// How a step is told of: by the table that rows went from, or by the partition that went.
+/// The name of a step in the log: the table that rows went from, or the partition that went.
 fn name_of(step: &str, what: &str) -> String {
     match step {
         "batches" => "core.batches".to_owned(),
@@ -170,7 +170,7 @@ impl Work for Maintain {
         shared: &Shared,
     ) -> sqlx::Result<Step> {
         let time_to_live = shared.settings.orphan_ttl;
-        // What is not of one domain is looked after once.
+        // Work that belongs to no domain is done by one loop only.
         let is_first = shared
             .domains
             .first()

@@ -1,7 +1,7 @@
 //! The connections of the loops over the database (ADR 44).
 //!
 //! A loop takes a connection for a step and gives it back. One whose step failed or was given up does not come back:
-//! nobody meets what is left of its transaction, which the server rolls back.
+//! nobody meets the rest of its transaction, which the server rolls back.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

@@ -14,8 +14,8 @@ use crate::acknowledged::look;
 use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
-/// Whether a promotion that may take so many rows may have left some of those it found. What came behind it was
-/// announced.
+/// Whether a promotion of at most `most` rows may have left some of those it found. Rows that came
+/// later were announced.
 fn left_some(promoted: &[Promoted], most: i32) -> bool {
     // A row that waited and is done now counts once as done, and once less as waiting.
     let taken = promoted
@@ -45,8 +45,8 @@ const IN_PARTS: &str = "select * from core.isolate($1, $2)";
 /// the core refuses go to quarantine.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers other than a refused row, and when so many rows are refused that the
-/// data cannot be at fault (SQLSTATE AQ001); nothing is promoted then.
+/// Any error of PostgreSQL other than a refused row; and when more rows are refused than bad
+/// data can explain (SQLSTATE AQ001): nothing is promoted then.
 pub async fn promote(
     connection: &mut PgConnection,
     domain: &str,

@@ -15,13 +15,14 @@ use crate::check::run_rules;
 use crate::context::Shared;
 use crate::worker_loop::{Step, Work};
 
-/// The loop rests so many times as long as it checked rules: they cost at most a fifth of its time.
+/// The loop rests this many times as long as it checked rules: they take at most a fifth of its
+/// time.
 const REST: u32 = 4;
 
 /// What became of a mart that needs a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It was refreshed and has so many rows.
+    /// It was refreshed and has this number of rows.
     Rows(i64),
     /// These rules fail on what it would show: it stays as it is.
     Held(Vec<String>),
@@ -85,7 +86,7 @@ async fn keep_failure<T>(
     refreshed
 }
 
-/// One snapshot for both: what is published is what was checked, whatever is promoted meanwhile.
+/// One snapshot for both: the published rows are the checked ones, whatever is promoted meanwhile.
 async fn audit_and_publish(
     connection: &mut PgConnection,
     mart: &str,

@@ -40,7 +40,7 @@ use crate::worker_loop::{self, Work};
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// Runs the worker until `stop` is cancelled; then finishes what is in flight.
+/// Runs the worker until `stop` is cancelled; then finishes the messages in flight.
 ///
 /// # Errors
 /// When a setting is wrong, the schema does not fit, or the HTTP port is taken. Broker and

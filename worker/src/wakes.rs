@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 const LEFT_TO_ITS_PROCESS: Duration = Duration::from_millis(20);
 const PROMOTE: &str = "promote";
 
-/// Loops that something wakes, by what is announced.
+/// The loops that each announcement wakes.
 static LISTENERS: [(&str, &[&str]); 4] = [
     ("staged", &[PROMOTE]),
     ("merged", &["refresh", "archive"]),

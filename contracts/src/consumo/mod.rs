@@ -9,7 +9,7 @@ use validator::ValidationError;
 use crate::rules::{decimal, event_time, optional_event_time, trimmed};
 use crate::{Code, Context, Domain, Exact, Instant, broken, choice, message};
 
-/// The domain. A reading does not wait for its client: what is known of the client stands beside
+/// The domain. A reading does not wait for its client: the client's data stand beside
 /// it as soon as it comes.
 #[must_use]
 pub fn domain() -> Domain {
@@ -26,7 +26,7 @@ choice! {
     pub enum TipoAnomalia {
         /// Sustained load at night.
         Plantacion = "plantacion_cannabis",
-        /// A peak far above what is usual.
+        /// A peak far above the usual values.
         Pico = "pico_anomalo",
         /// A meter that shows the same in every hour.
         Constante = "consumo_constante_anomalo",
@@ -137,7 +137,7 @@ fn propietario(code: &str) -> Result<(), ValidationError> {
 }
 
 /// Smart meters are of this century; a reading from before it is an error of a clock, and would be
-/// kept for ever in a month of its own.
+/// kept without end in a month of its own.
 ///
 /// Offsets of the clocks in [`Zona`] are whole hours, so an hour of the meter begins where an hour of UTC
 /// does. A reading of half an hour would take the place of the whole hour, and half of the energy were lost.

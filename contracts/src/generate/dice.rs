@@ -28,7 +28,7 @@ impl Dice {
         list[self.below(u32::try_from(list.len()).unwrap_or(u32::MAX)) as usize]
     }
 
-    /// True in so many of a hundred cases.
+    /// True with a probability of `share` percent.
     pub fn percent(&mut self, share: u32) -> bool {
         self.below(100) < share
     }

@@ -209,7 +209,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is hashed of a column: 0 for null, else 1, the length where values differ in it, the bytes.
+/// The bytes of a column that are hashed: 0 for null, else 1, the length where values differ in
+/// it, the bytes.
 fn image(column: &Column) -> Vec<u8> {
     let mut out = Vec::with_capacity(column.bytes + column.rows());
     let mut next = 0;

@@ -84,8 +84,8 @@ pub async fn candidates(
     Ok(found)
 }
 
-/// Archives what is due; returns what was done. A partition that cannot be archived does not keep
-/// the others from it.
+/// Archives the partitions that are due; returns the steps made. A partition that cannot be
+/// archived does not hold up the others.
 ///
 /// # Errors
 /// The first failure, after all were tried; at once when told to stop.

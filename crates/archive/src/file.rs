@@ -25,7 +25,7 @@ use super::store::Store;
 
 /// Archives are read seldom and kept long.
 const ZSTD: i32 = 9;
-/// What is read of an object at once.
+/// Bytes of an object that are read at once.
 const WINDOW: u64 = 4 * 1024 * 1024;
 
 /// The forms of columns.
@@ -82,7 +82,7 @@ fn schema(columns: &[ColumnSpec]) -> anyhow::Result<Type> {
         .build()?)
 }
 
-/// A Parquet file in the making; what is written is taken away piece by piece.
+/// A Parquet file in the making; the written bytes are taken away piece by piece.
 pub struct Writer {
     file: SerializedFileWriter<Vec<u8>>,
 }

@@ -1,4 +1,4 @@
-//! What is archived.
+//! The list of archives.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

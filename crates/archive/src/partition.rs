@@ -110,7 +110,7 @@ pub async fn archive(
                 );
             }
             Err(error) => {
-                // As far as it goes: what is not put in order now is by the next run.
+                // As far as it goes: the next run puts the rest in order.
                 let put_in_order = async {
                     let reason = format!("{error:#}");
                     session.renew().await?;
@@ -137,7 +137,7 @@ pub async fn archive(
     unreachable!("attempts are bounded")
 }
 
-/// What is archived is archived, whatever becomes of files that do not count.
+/// A failed sweep of files that do not count takes nothing back from an archive.
 async fn sweep_or_leave(session: &mut Session) {
     if let Err(error) = session.sweep().await {
         warn!(event = "archive.leftovers", error = %format!("{error:#}"), "left to the next run");
@@ -266,7 +266,7 @@ async fn copy(session: &mut Session, archive: &Archive) -> anyhow::Result<Manife
     })
 }
 
-/// What is found in a file.
+/// The contents of a file, as read back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     /// Length.

@@ -1,4 +1,4 @@
-//! What is told of a copy that takes long.
+//! Progress reports of a copy that takes long.
 
 use std::time::{Duration, Instant};
 

@@ -59,7 +59,7 @@ pub async fn restore(
     Ok((archive, waiting))
 }
 
-/// Restores what is archived of a table in a range; tells of each archive when it is done.
+/// Restores the archives of a table in a range; reports each archive when it is done.
 ///
 /// # Errors
 /// As [`restore`], with the first that fails.

@@ -49,7 +49,7 @@ impl Store {
                 };
                 std::fs::create_dir_all(&folder)
                     .with_context(|| format!("ARCHIVE_URL: folder {}", folder.display()))?;
-                // A partition is dropped on the strength of what is in the file.
+                // A partition is dropped because the file holds its rows.
                 let objects = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
                 Ok(Self {
                     objects: Arc::new(objects),

@@ -36,7 +36,7 @@ pub struct Connected {
     pub tls: Option<String>,
     /// Host and port that answered; the host of an IPv6 address without brackets.
     pub address: (String, u16),
-    /// What is to be known of deliveries beside what the library says.
+    /// Notes on deliveries, beside the data that the library gives.
     pub notes: Notes,
     line: Option<TcpStream>,
 }

@@ -1,7 +1,8 @@
 //! Reading from the broker in few large pieces.
 //!
 //! A broker under load writes thousands of small pieces a second. Waking threads for each of them costs
-//! more than what is in it: first tokio's, which learns of it, then the AMQP library's, which reads it.
+//! more than its contents: first tokio's, which learns of it, then the AMQP library's, which reads
+//! it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -20,7 +21,7 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream as Watched;
 use tokio::runtime::Handle;
 
-/// How long what comes next from the broker gathers while much comes: on the line here, and where its
+/// How long the next bytes from the broker gather while many come: on the line here, and where its
 /// messages and confirms are taken from the AMQP library. Batches wait longer for company anyway.
 pub const GATHER: Duration = Duration::from_millis(1);
 

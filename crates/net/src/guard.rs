@@ -4,7 +4,7 @@
 //! ends the connection, which then falls again with each delivery of the same message; tables nested
 //! thousands deep end the process. Such frames are few. So everything passes as it is, in the buffer
 //! that it was read into, and two kinds of frames are looked at on the way: methods and content
-//! headers. One that could not be read is replaced by one that can, without what is wrong with it; the
+//! headers. One that could not be read is replaced by one that can, without the unreadable part; the
 //! original bytes wait in [`Notes`] for whoever takes the delivery.
 
 mod frames;
@@ -28,7 +28,7 @@ const HEARTBEAT: u8 = 8;
 const LONGEST: usize = 16 << 20;
 /// What a broker says that does not like our version of AMQP.
 const PROTOCOL_HEADER: usize = 8;
-/// A frame of which no more than that has come is copied before what comes next; the rest of a longer
+/// A frame of which no more than that has come is copied before the next bytes; the rest of a longer
 /// one is awaited.
 const COPIED: usize = 8 << 10;
 
@@ -41,10 +41,10 @@ pub struct Guarded<S> {
     /// The beginning of a frame that is looked at when it is whole, in the first `begun` octets.
     partial: Vec<u8>,
     begun: usize,
-    /// What comes before anything else, from `given` on.
+    /// Bytes that come before anything else, from `given` on.
     ready: Vec<u8>,
     given: usize,
-    /// What comes is not AMQP: so many octets still pass, for the library to say so.
+    /// The stream is not AMQP: this many octets still pass, so that the library reports it.
     foreign: Option<usize>,
 }
 
@@ -56,11 +56,11 @@ impl<S> fmt::Debug for Guarded<S> {
 
 /// What to do with the bytes before us.
 enum Step {
-    /// So many pass as they are.
+    /// This many octets pass unchanged.
     Pass(usize),
-    /// So many are replaced.
+    /// This many octets are replaced by the given ones.
     Replace(usize, Vec<u8>),
-    /// More has to come, until there are so many.
+    /// Wait until this many octets have come.
     Await(usize),
 }
 
@@ -153,7 +153,7 @@ impl<S> Guarded<S> {
         Ok(direct.unwrap_or(at))
     }
 
-    /// Hands on what is ready.
+    /// Hands on the bytes that are ready.
     fn give(&mut self, buffer: &mut [u8]) -> usize {
         let rest = &self.ready[self.given..];
         let length = rest.len().min(buffer.len());

@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(hosts(&url), ["a", "b", "[::1]"]);
         let error = format!("{:#}", url.expose().unwrap_err());
         assert!(error.contains("several URLs"), "{error}");
-        // What is no list for us is none to look at either.
+        // A text that we do not read as a list does not look like a list either.
         for odd in [
             "amqp://u:p@a/v;amqp://u:s3cret@b/v",
             "amqp://u:p@a/v amqp://u:s3cret@b/v",

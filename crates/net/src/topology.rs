@@ -199,7 +199,7 @@ pub async fn declare_queue(
 }
 
 /// Declares the exchange of the core's own messages, and the stream that keeps them for a while.
-/// Where the broker refuses the stream they are told to those who listen at the time.
+/// If the broker refuses the stream, only listeners that are connected get the messages.
 ///
 /// # Errors
 /// When the broker refuses the exchange.
@@ -251,7 +251,7 @@ async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
         "x-max-length-bytes".into(),
         AMQPValue::LongLongInt(ALERTS_BYTES),
     );
-    // What is forgotten is forgotten by the segment.
+    // A stream drops old messages by whole segments.
     arguments.insert(
         "x-stream-max-segment-size-bytes".into(),
         AMQPValue::LongLongInt(ALERTS_BYTES / 8),

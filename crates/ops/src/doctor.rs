@@ -22,7 +22,7 @@ use finding::Findings;
 pub use finding::{Finding, Verdict};
 pub use rights::{archive_login, may_archive};
 
-/// The servers to examine.
+/// The servers and stores that an examination looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
     /// PostgreSQL.

@@ -23,7 +23,7 @@ struct Item {
     statement: String,
 }
 
-/// What is kept over a migration.
+/// Objects and rights that a migration keeps.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     items: Vec<Item>,
@@ -169,7 +169,7 @@ impl Kept {
         transaction.commit().await
     }
 
-    /// Makes again what is gone.
+    /// Makes the missing objects again.
     ///
     /// # Errors
     /// When a view cannot be made again; the text has its statement.
@@ -209,7 +209,7 @@ impl Kept {
 }
 
 /// Whether something has to be made again: a view or index that is not there, a grant on what was
-/// made anew. What is gone for good has nothing to be granted on.
+/// made anew. On an object that is gone for good nothing can be granted.
 async fn is_gone(connection: &mut PgConnection, item: &Item) -> sqlx::Result<bool> {
     let question = match item.kind.as_str() {
         "view" => "select to_regclass($2::text) is null and $1::text is not null and $3::bigint is not null",

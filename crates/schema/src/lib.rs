@@ -53,7 +53,7 @@ const OLDEST_SERVED: i32 = 7;
 const LOCKS: &str = "insert into core.locks (name) \
     select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized' on conflict do nothing";
 
-/// What is asked of `migrate` besides.
+/// Further options of `migrate`.
 #[derive(Debug, Default)]
 pub struct Options {
     /// Passwords of login roles: (role, password). The server never sees them, only what it needs
@@ -166,8 +166,8 @@ async fn apply(
     url: &SecretUrl,
     options: &Options,
 ) -> anyhow::Result<Report> {
-    // A migration takes the time it takes, and so does waiting for another process's. What is
-    // not there to be dropped is no news.
+    // A migration takes the time it takes, and so does waiting for another process's. An
+    // object that is not there to be dropped is no news.
     sqlx::raw_sql(
         "set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning",
     )

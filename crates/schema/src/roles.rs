@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use postgres_protocol::password::scram_sha_256;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// PostgreSQL lets everybody fill the disk with temporary tables, run a statement for ever, and
+/// PostgreSQL lets everybody fill the disk with temporary tables, run a statement without end, and
 /// keep vacuum waiting in a transaction: one that an analyst has forgotten takes a processor from
 /// promotion. The times are defaults, which a session may lift; the number of connections is a
 /// limit. Said each time: what belongs to a database from outside is in no dump of it, and no

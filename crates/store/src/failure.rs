@@ -109,7 +109,7 @@ pub enum Unfit {
 }
 
 impl Unfit {
-    /// What is in an error, if it is one of these.
+    /// The `Unfit` in an error, if it is one.
     #[must_use]
     pub fn of(error: &sqlx::Error) -> Option<Self> {
         match error {

@@ -21,7 +21,7 @@ pub use log::{LogArgs, LogFormat};
 pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::{SpanContext, SpanKind, Status};
 
-/// Most links of a span. A batch may have thousands of messages, and collectors cut off what is longer.
+/// Most links of a span. A batch may have thousands of messages, and collectors cut off longer lists.
 pub const MOST_LINKS: usize = 128;
 
 /// Where spans go.
@@ -47,7 +47,7 @@ pub struct Start {
     pub parent: Option<SpanContext>,
     /// What it comes from; the first [`MOST_LINKS`] are kept.
     pub links: Vec<SpanContext>,
-    /// What is known of it.
+    /// Its attributes.
     pub attributes: Vec<KeyValue>,
 }
 
@@ -87,7 +87,7 @@ impl Traces {
         Span(builder.start_with_context(&self.tracer, &context))
     }
 
-    /// Sends what is left. Blocks until it is done, or until it has taken too long.
+    /// Sends the remaining spans. Blocks until it is done, or until it has taken too long.
     pub fn finish(&self) {
         if let Err(error) = self.provider.shutdown() {
             tracing::warn!(event = "traces.lost", %error, "spans were not sent");

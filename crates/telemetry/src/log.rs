@@ -30,7 +30,7 @@ pub struct LogArgs {
     /// Form of the log on standard error
     #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged, as info or acequia_worker=debug
+    /// Filter of the log, as info or acequia_worker=debug
     #[arg(long, env = "ACEQUIA_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is confirmed, what comes back, what is refused.
+//! Messages that are confirmed, that come back, that are refused.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;

@@ -102,7 +102,7 @@ async fn lines_that_cannot_be_sent_are_reported_and_end_in_1() {
     assert!(!report.contains("secret"));
     assert_eq!(broker.drain("all").await.len(), 2);
 
-    // An object of an entity that nobody knows is for quarantine; what is no object is for nobody.
+    // An object of an unknown entity is for quarantine; a line that is no object is not sent.
     let with_domain = ["--quiet", "--domain", domain().name];
     let garbage = send("secret", &with_domain).await.unwrap();
     assert_eq!(garbage.status.code(), Some(1));
@@ -446,7 +446,7 @@ async fn messages_are_sent_though_nobody_can_read_the_report() {
     }
 }
 
-/// A file that was sent in part: what is missing is in a file of its own, with its lines as they were.
+/// A file that was sent in part: the unsent lines are in a file of their own, unchanged.
 #[tokio::test]
 async fn what_the_broker_does_not_have_is_kept_and_can_be_sent() {
     let broker = Broker::start().await;

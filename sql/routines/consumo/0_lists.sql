@@ -1,4 +1,4 @@
--- What is fixed: kinds of anomalies, ways of judging. And where the days of clients begin and end.
+-- Fixed lists: kinds of anomalies, ways of judging. And where the days of clients begin and end.
 
 create or replace view consumo.tipos as
 select t.codigo::smallint as codigo, t.tipo, t.nombre
@@ -24,7 +24,7 @@ from (values
 comment on view consumo.modos is 'The ways of judging; all of them judge every reading';
 comment on column consumo.modos.modo is 'Name';
 comment on column consumo.modos.descripcion is 'In words';
-comment on column consumo.modos.avisa is 'Whether its anomalies are told on exchange acequia.alerts';
+comment on column consumo.modos.avisa is 'Whether its anomalies are published on exchange acequia.alerts';
 comment on column consumo.modos.principal is 'Whether marts that show one way show this one';
 
 -- A reading may be a day ahead of the clock: it must not make the present day look like one that is over.

@@ -1,4 +1,4 @@
--- What a judge found takes the place of what was there, and the difference is told.
+-- The anomalies that a judge found replace those that were there; the difference is published.
 
 create or replace function consumo.anotar(
     p_modo text, p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_halladas consumo.anomalias[]
@@ -10,7 +10,7 @@ begin
 with found as (
     select f.* from unnest(p_halladas) f
 ),
--- Span by span, and then all at once: what it costs grows with what is judged, not with what is there.
+-- Span by span, and then all at once: the cost grows with the spans that are judged, not with the table.
 there as materialized (
     select a.*
     from unnest(p_cliente, p_desde, p_hasta) as s (cliente, desde, hasta)
@@ -44,7 +44,7 @@ taken_back as (
     set fecha = excluded.fecha, hora = excluded.hora, consumo_kwh = excluded.consumo_kwh, tipos = excluded.tipos,
         score = excluded.score, severidad = excluded.severidad, detectada_at = excluded.detectada_at, retirada_at = clock_timestamp()
 ),
--- What is as it was is left alone: judging twice has no second effect, and locks nothing.
+-- An unchanged anomaly is left alone: judging twice has no second effect, and locks nothing.
 kept as (
     insert into consumo.anomalias as a (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score,
         severidad, es_sospechoso, evidencia)
@@ -75,4 +75,4 @@ from (
 join consumo.modos m on m.modo = t.modo and m.avisa;
 end
 $$;
-comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; what differs goes to core.outbox if the way of judging alerts, and what is gone to consumo.retiradas';
+comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; differences go to core.outbox if the way of judging alerts, and removed anomalies to consumo.retiradas';

@@ -1,4 +1,4 @@
--- What is usual for a client: consumo.bases, from the six weeks before. A client's baselines change once a week, on a
+-- The usual values of a client: consumo.bases, from the six weeks before. A client's baselines change once a week, on a
 -- day that its code decides: all of them at once would make one night in seven slow.
 --
 -- They are made in two steps. The sums of the days are enough to see that most days are as always. The medians of the
@@ -29,7 +29,7 @@ cross join lateral (
         select percentile_disc(0.5) within group (order by d.noche) as noche from days d where d.noche_n >= 5
     )
     select (select count(*) from days) as dias,
-           -- One hour of fifty is at least as high, for so many days have one that is.
+           -- One hour in fifty is at least as high, because one day in that share has such an hour.
            coalesce((
                select d.maximo from days d order by d.maximo desc
                offset (select sum(x.n) - ceil(sum(x.n) * 0.98::float8)::bigint from days x) limit 1

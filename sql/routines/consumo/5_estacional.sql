@@ -6,7 +6,7 @@
 --   consumo_caida_anomalo      the third day in a row far below the usual level, with the usual shape: an empty
 --                              home loses its shape, a bypassed meter keeps it
 --
--- A day is judged by the weeks before it, never by itself. So a reading that comes late changes what is usual
+-- A day is judged by the weeks before it, never by itself. So a reading that comes late changes the usual values
 -- in the weeks after it: the days for which it counts are judged again.
 
 create or replace function consumo.juzgar_estacional(p_cliente text[], p_fecha date[]) returns void
@@ -65,7 +65,7 @@ loop
     from (select distinct n.cliente, n.desde from unnest(v_nueva, v_nueva_desde) as n (cliente, desde)) m;
 end loop;
 
--- A peak and a drop are told by the hours of other days.
+-- A peak and a drop are recognised by the hours of other days.
 perform consumo.completar_bases(array_agg(m.cliente), array_agg(m.desde))
 from (
     select distinct c.cliente, c.desde from unnest(v_cerca, v_cerca_desde, v_falta) as c (cliente, desde, falta) where c.falta
@@ -166,4 +166,4 @@ from scored s;
 perform consumo.anotar('estacional', v_cliente, v_begin, v_end, coalesce(v_halladas, '{}'));
 end
 $$;
-comment on function consumo.juzgar_estacional(text[], date[]) is 'Judges the given days of clients, and the later days that they count for, against what is usual for the client';
+comment on function consumo.juzgar_estacional(text[], date[]) is 'Judges the given days of clients, and the later days that they count for, against the usual values of the client';

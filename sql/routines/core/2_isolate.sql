@@ -46,8 +46,8 @@ returns table (
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    -- The brake. So many rows of an entity may be refused with one SQLSTATE within this time, and beyond that so great a
-    -- share of its rows; never more than c_most. Whatever exceeds it is a defect of schema or routines, not of data.
+    -- The brake. This number of rows of an entity may be refused with one SQLSTATE within this time; beyond it, this
+    -- share of its rows; never more than c_most. More than that is a defect of schema or routines, not of data.
     c_within constant interval := '10 minutes';
     c_free constant integer := 50;
     c_share constant numeric := 0.2;
@@ -218,4 +218,4 @@ begin
         v_refused || ' rows were refused and put in quarantine');
 end
 $$;
-comment on function core.isolate(text, integer, boolean) is 'Promotes like core.promote, but row by row where a domain table refuses one: the refused rows go to quarantine, code merge_refused. Stops when there are so many that the data cannot be at fault, unless told to insist';
+comment on function core.isolate(text, integer, boolean) is 'Promotes like core.promote, but row by row where a domain table refuses one: the refused rows go to quarantine, code merge_refused. Stops when more rows are refused than bad data can explain, unless p_insist is true';

@@ -1,4 +1,4 @@
--- What is known of the queues: up to when everything that was in them is staged (ADR 31).
+-- Progress of the queues: up to when everything that was in them is staged (ADR 31).
 --
 -- A queue keeps its order. So of a look that saw R messages ready it is enough to follow two things:
 -- until R more have been given to consumers, and until each consumer has acknowledged what it had been
@@ -126,7 +126,7 @@ select d.domain,
 from (select distinct e.domain from core.entities e) d
 left join core.queue_looks q on q.domain = d.domain or q.domain is null
 left join lateral (
-    -- Still there at a second look: what is ready for a moment is on its way.
+    -- Still there at a second look: a message that is ready for a moment is on its way.
     select least(case when q.mark_left > 0 and q.mark_at < q.looked_at then q.mark_at
                       when q.mark_at is null and q.ready > 0 then q.passed_at end, h.held_since) as since,
            case when q.mark_left > 0 and q.mark_at < q.looked_at then q.mark_left else 0 end as messages
@@ -137,7 +137,7 @@ left join lateral (
     ) h
 ) w on true
 group by d.domain;
-comment on view core.queue_progress is 'What is known of the queues of each domain';
+comment on view core.queue_progress is 'Progress of the queues of each domain: up to when everything in them is staged';
 comment on column core.queue_progress.domain is 'Domain';
 comment on column core.queue_progress.observed_at is 'Last look at its queues, and at that of given up messages, all of them; null when one was never seen';
 comment on column core.queue_progress.passed_at is 'Every message that was in one of its queues before is staged, or in quarantine; null when that was never seen';

@@ -1,4 +1,4 @@
--- The promise as a view, from totals and from what is not in them yet: it costs the same after any number of batches.
+-- The promise as a view, from totals and from the batches that are not in them yet: it costs the same after any number of batches.
 
 create or replace function core.settle_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

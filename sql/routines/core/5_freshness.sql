@@ -97,7 +97,7 @@ select m.mart, m.domain, m.kind, m.position, m.objective, p.changed_at,
        case when m.kind = 'view' then 'none' when g.closed is not null then 'closed'
             when cardinality(g.rules) > coalesce(cardinality(g.own), 0) then 'opened' else 'open' end as gate,
        b.blocking_rules,
-       -- What is older than the failure has passed its rules when it was refreshed.
+       -- A version older than the failure passed its rules when it was refreshed.
        case when d.shows_the_core then cardinality(b.blocking_rules) = 0
             else coalesce(l.blocking_rules = '{}', true) and g.own is null end as trusted,
        k.checked_at, l.promoted_through,

@@ -64,7 +64,7 @@ begin
     if coalesce(p_reason, '') !~ '\S' then
         raise exception 'a write-off needs a reason';
     end if;
-    -- Nobody promotes meanwhile. What is found lost here is lost: rows are staged with their accounts.
+    -- Nobody promotes meanwhile. Rows found lost here are lost: rows are staged with their accounts.
     perform core.take_lock('promote.' || p_domain);
     select jsonb_agg(to_jsonb(l)) into v_lost from core.lost_rows(p_domain, p_batches) l;
     if v_lost is null then

@@ -1,6 +1,6 @@
 -- Refresh of the materialized marts: first their rules, then, if none holds them back, the refresh.
--- The refresh loop calls both in one transaction of isolation level repeatable read, so that what is
--- published is exactly what was checked.
+-- The refresh loop calls both in one transaction of isolation level repeatable read, so that the
+-- published rows are exactly the checked ones.
 
 create or replace view core.mart_shows as
 select m.mart, p.changed_at, d.promoted_at, p.newest_published_at, p.complete_through,

@@ -5,7 +5,7 @@ create or replace function core.retention_end(p_keep interval, p_now timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select least(p_now, now()) - p_keep
 $$;
-comment on function core.retention_end(interval, timestamptz) is 'What is older than this has been kept long enough';
+comment on function core.retention_end(interval, timestamptz) is 'Rows older than this have been kept long enough';
 
 drop function if exists core.drop_days(text, date);
 create or replace function core.drop_day(p_partition text, p_end timestamptz) returns boolean
@@ -123,7 +123,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     -- Trace says of a batch who took it and when it was promoted; after a failover, workers look whether theirs are there.
     c_least constant interval := '2 hours';
-    -- So many numbers of batches back they are kept as long as staging keeps rows.
+    -- The newest batches, this many numbers back, are kept as long as staging keeps rows.
     c_newest constant bigint := 200000;
     v_newest bigint;
     v_behind timestamptz[];

@@ -69,7 +69,7 @@ begin
     v_folder := p_table || to_char(v_day, '"/y="YYYY"/m="MM') || case v_policy.granularity when 'day' then to_char(v_day, '"/d="DD') else '' end;
 
     perform set_config('lock_timeout', '1s', true);
-    -- Takes along what is in the default partition; does nothing when the partition is there.
+    -- Takes along the rows of the default partition; does nothing when the partition is there.
     if v_policy.granularity = 'month' then
         perform core.partition_by_month(p_table, v_day);
     else
@@ -175,7 +175,7 @@ begin
     return next;
 end
 $$;
-comment on function core.archive_survey(bigint) is 'What is in a partition, which form each column gets in the file, and the statement that reads it';
+comment on function core.archive_survey(bigint) is 'Contents of a partition, which form each column gets in the file, and the statement that reads it';
 
 create or replace function core.archive_extent(p_table text, p_partition text)
 returns table (row_count bigint, first_at timestamptz, last_at timestamptz)

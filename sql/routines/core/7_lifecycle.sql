@@ -56,7 +56,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_run bigint;
 begin
-    -- One run at a time, so what is still running was killed.
+    -- One run at a time, so a run that still counts as running was killed.
     update core.archive_runs r set status = 'interrupted', finished_at = clock_timestamp(), error = 'the process ended'
     where r.status = 'running';
     -- An attempt that follows a failed one is the same run.

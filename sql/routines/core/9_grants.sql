@@ -60,7 +60,7 @@ begin
         values
         -- The worker: one process, and so one login, for five duties.
         ('acequia_worker', 'ingest', 'table', '{insert}'::text[], '{core.batches,raw.quarantine}'::text[]),
-        -- What becomes of a message later, and what is settled, is not the worker's to say.
+        -- The worker may not change the later fate of a message, nor settled accounts.
         ('acequia_worker', 'ingest', 'column', '{insert}', array[
             'core.batch_entities.batch_id', 'core.batch_entities.domain', 'core.batch_entities.entity', 'core.batch_entities.received',
             'core.batch_entities.duplicates', 'core.batch_entities.staged', 'core.batch_entities.quarantined',
@@ -170,7 +170,7 @@ begin
     loop
         execute format('revoke execute on function %s from public', v_right.function);
     end loop;
-    -- What an administrator gave to analysts stays; a program has what is listed.
+    -- Rights that an administrator gave to analysts stay; a program has the listed ones.
     for v_right in
         select g.* from core.granted g
         where g.role in ('acequia_worker', 'acequia_archive', 'acequia_operator')

@@ -2,8 +2,8 @@
 
 Batches of up to 5,000 messages, validated with one call per entity, written with COPY in one
 transaction, acknowledged with one frame after the commit; promotion by the same SQL functions on
-a second connection, at the same time. The rules of delivery are the same: what is acknowledged
-is committed, a copy is recognised by its id, a message that breaks its contract is kept.
+a second connection, at the same time. The rules of delivery are the same: an acknowledged
+message is committed, a copy is recognised by its id, a message that breaks its contract is kept.
 """
 
 import asyncio

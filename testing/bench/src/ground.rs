@@ -37,7 +37,7 @@ pub struct Size {
     pub settings: Vec<(String, String)>,
 }
 
-/// Servers, settings, and what is made once for all runs.
+/// Servers, settings, and data that are made once for all runs.
 #[derive(Debug)]
 pub struct Ground<'a> {
     /// The servers.

@@ -4,7 +4,7 @@ use sqlx::Connection;
 
 use crate::ground::Plot;
 
-/// Statements that are told.
+/// Most statements that are reported.
 const TOLD: i64 = 30;
 
 /// Forgets what was counted so far, and counts statements inside functions from now on.

@@ -1,4 +1,4 @@
-//! What is promised of the figures, as ratios within a run where that is possible.
+//! Targets of the figures, as ratios within a run where that is possible.
 
 use crate::sample::{Sample, Spread};
 
@@ -13,7 +13,7 @@ pub struct Pick {
 /// A promise.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// What is compared.
+    /// The figures compared, in words.
     pub what: &'static str,
     value: Pick,
     /// What it is divided by, in the same run.

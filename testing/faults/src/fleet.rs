@@ -56,7 +56,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts so many workers.
+    /// Starts a number of workers.
     ///
     /// # Errors
     /// When there is no program or no port.

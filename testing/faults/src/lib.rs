@@ -3,7 +3,7 @@
 //!
 //! Every scenario has servers of its own or a database and a virtual host of its own on servers
 //! that the scenarios share, worker processes, and a publisher whose messages are known one by
-//! one. What must have become of them is told by [`oracle`], from the list of the messages alone.
+//! one. [`oracle`] computes the expected result from the list of the messages alone.
 
 pub mod cluster;
 pub mod compare;

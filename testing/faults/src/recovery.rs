@@ -24,7 +24,7 @@ impl Trial {
         }
     }
 
-    /// Waits until a worker says that a loop does not get on; returns the reason.
+    /// Waits until a worker says that a loop makes no progress; returns the reason.
     ///
     /// # Errors
     /// When none says so in time.
@@ -70,7 +70,7 @@ impl Trial {
         self.kept_back().is_empty()
     }
 
-    /// Names of the loops that workers have said do not get on since the fault began; an empty name
+    /// Loops that made no progress since the fault began, as the workers say; an empty name
     /// for a worker that did not answer.
     #[must_use]
     pub fn kept_back(&self) -> BTreeSet<String> {

@@ -13,7 +13,7 @@ use crate::report::Outcome;
 use crate::trial::Trial;
 
 impl Trial {
-    /// Waits until at least so many more messages are staged than now: something is under way.
+    /// Waits until at least that number of messages is staged beyond those of now.
     ///
     /// # Errors
     /// When nothing flows.
@@ -40,7 +40,7 @@ impl Trial {
         let begun = Instant::now();
         let mut before = (0, 0, 0);
         let mut changed = Instant::now();
-        // It may take as long as it gets on.
+        // It may take long while it makes progress.
         while changed.elapsed() < Duration::from_secs(60) && begun.elapsed().as_secs() < 600 {
             let now: (i64, i64, i64) = sqlx::query_as(
                 "select coalesce(sum(received - duplicates), 0)::bigint, coalesce(sum(staged), 0)::bigint, \

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Game {
     /// The published size, not the small one of the default tests.
     pub long: bool,
-    /// Seed of messages and of what is left to chance.
+    /// Seed of messages and of random choices.
     pub seed: u64,
     /// Whether Prometheus looks on, on servers of its own.
     pub observe: bool,
@@ -20,7 +20,7 @@ impl Game {
         if self.long { long } else { quick }
     }
 
-    /// How long the way back may take: what is promised, or in tests on a busy machine twice
+    /// How long the recovery may take: the promised time, or in tests on a busy machine twice
     /// that.
     #[must_use]
     pub fn recover_within(&self) -> Duration {

@@ -167,8 +167,8 @@ impl Trial {
         self.outcome.injections = times as u64;
     }
 
-    /// Copies recognised so far beyond those sent on purpose: deliveries of the broker. At least
-    /// so many.
+    /// Copies recognised so far beyond those sent on purpose, that is, deliveries of the broker; a
+    /// lower bound.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -22,7 +22,7 @@ pub struct Sample {
     pub worker: usize,
     /// HTTP status; 0 when there was no answer.
     pub status: u16,
-    /// Loops that do not get on, with their reasons.
+    /// Loops that make no progress, with their reasons.
     pub reasons: Vec<(String, String)>,
 }
 

@@ -183,7 +183,7 @@ fn holds(bytes: &[u8], pattern: &[u8]) -> bool {
     pattern.is_empty() || bytes.windows(pattern.len()).any(|window| window == pattern)
 }
 
-/// What is to be lost of a request, if it is one of those.
+/// The part of a request that has to be lost, if the fault strikes it.
 fn strike(fault: &Mutex<Fault>, greeting: &[u8], request: &[u8]) -> Option<Lost> {
     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
     if fault.times == 0 || !holds(greeting, &fault.of) || !holds(request, &fault.pattern) {

@@ -72,10 +72,10 @@ pub fn table(entries: &[u8]) -> Vec<u8> {
     [b"F".to_vec(), long(entries)].concat()
 }
 
-/// A table in a table, so many times.
+/// Tables nested to the given depth.
 #[must_use]
 pub fn nested(depth: usize) -> Vec<u8> {
-    // From the inside, in one piece: each table costs seven octets before what is in it.
+    // From the inside, in one piece: each table costs seven octets before its contents.
     let mut value = Vec::with_capacity(7 * depth + 1);
     for inside in (0..depth).rev() {
         value.push(b'F');

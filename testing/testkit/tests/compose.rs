@@ -62,7 +62,7 @@ fn an_image_is_built_by_one_service() {
     }
 }
 
-/// A container reads what is in its image, not what the modes of a checkout let it read.
+/// A container reads the files of its image, whatever modes they have in a checkout.
 #[test]
 fn nothing_of_the_checkout_is_mounted() {
     let compose = compose();

@@ -50,7 +50,7 @@ pub struct ArchiveArgs {
 /// What else there is to do with archives.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List what is archived, and how much space that saves
+    /// List the archives, and how much space they save
     List(ListArgs),
     /// Read every file back and compare it with its manifest and with the database; exit 1 when
     /// anything differs or is missing
@@ -231,7 +231,7 @@ pub(super) async fn start(
     Ok(Some(session))
 }
 
-/// What is said when another process has the lock.
+/// Says that another process has the lock.
 pub(super) fn busy() -> ExitCode {
     acequia_telemetry::note!(
         "another process is archiving or restoring; try again when it has ended"

@@ -44,7 +44,7 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-/// Prints what is archived.
+/// Prints the list of archives.
 pub async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut connection = connection::open(&args.database.url()?, "archive").await?;
     let found = acequia_archive::list::list(&mut connection, args.table.as_deref(), args.all)

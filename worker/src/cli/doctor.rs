@@ -58,7 +58,7 @@ pub async fn execute(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 /// The version of the schema, or why it does not serve this program.
 ///
 /// # Errors
-/// What is wrong, in words: the database does not answer, or its schema is another.
+/// The fault in words: the database does not answer, or its schema is another.
 pub async fn schema(database: &SecretUrl) -> Result<i32, String> {
     let checked = async {
         let mut connection = db::connect(database, "doctor").await?;

@@ -38,7 +38,7 @@ pub struct WriteOffArgs {
     /// Who does it; the user of the system unless given, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// Say what is missing, and change nothing
+    /// List the missing rows, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print a JSON object

@@ -165,7 +165,7 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
         if staged <= shared.settings.staged_max {
             break;
         }
-        // What is behind is not this lane, and says so itself.
+        // Promotion is behind, not this lane; its own health says so.
         writer.health.succeeded();
         tokio::select! {
             () = stop.cancelled() => {}

@@ -35,7 +35,7 @@ use crate::lane::Lane;
 /// whose queue is empty has no other success to show.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Runs a lane until it is told to stop. Losing broker or database leads back to the start,
+/// Runs a lane until `stop` is cancelled. Losing broker or database leads back to the start,
 /// after a pause: nothing is consumed while one of them is away.
 pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
     let store = Store::new(&shared.worker, &shared.domains);
@@ -91,7 +91,7 @@ async fn consume(
         health,
         ..
     } = writer;
-    // The database first: what is not consumed cannot be returned again and again.
+    // The database first: a message that is not consumed cannot be returned again and again.
     let dead_letters = lane.domain.is_none();
     let ready = async |connection: &mut PgConnection| {
         if dead_letters {
@@ -130,7 +130,7 @@ async fn consume(
     if outlet.overflow() > 0 {
         window.saw(Sizes::of([outlet.overflow()]));
     }
-    // Whatever it ends with: what is not acknowledged goes back to the queue now, not when the
+    // However the lane ends, unacknowledged messages go back to the queue now, not when the
     // broker notices.
     outlet.close().await;
     written.and(collected)

@@ -135,7 +135,7 @@ impl Outlet {
         Ok(tokio::time::timeout(ANSWER_WITHIN, counted).await??)
     }
 
-    /// What is in flight, for the metrics.
+    /// The messages in flight, for the metrics.
     pub(super) const fn flow(&self) -> &Flow {
         &self.flow
     }
@@ -163,7 +163,7 @@ impl Outlet {
         &self.channel
     }
 
-    /// Closes the connection; what is unacknowledged goes back to the queue.
+    /// Closes the connection; unacknowledged messages go back to the queue.
     pub async fn close(&self) {
         close(&self.connection.connection).await;
     }

@@ -1,4 +1,4 @@
-//! What is told of refused messages: a publisher that sends nothing else must not fill the log.
+//! Log lines about refused messages: a publisher that sends nothing else must not fill the log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::Code;
 
-/// A reason is told at most so often.
+/// The least time between two log lines with the same reason.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A line for the log.
@@ -14,13 +14,13 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Told {
     /// Why messages were refused.
     pub code: Code,
-    /// How many were, since it was told last; those of batches without a line are among them.
+    /// Messages since its last line; those of batches without a line are among them.
     pub messages: u64,
     /// Batches without a line since then.
     pub suppressed: u64,
 }
 
-/// When each reason was told last, and what has come since.
+/// When each reason was logged last, and the messages since.
 #[derive(Default)]
 pub struct Rejects(Mutex<HashMap<Code, Since>>);
 
@@ -31,7 +31,7 @@ struct Since {
 }
 
 impl Rejects {
-    /// Counts what a batch brought; returns what is to be told now. That may be reasons of earlier
+    /// Counts the refusals of a batch; returns those to be logged now. They may be of earlier
     /// batches: the last ones of a rush are not kept back until the next rush.
     pub fn count(&self, codes: &[(Code, u64)], now: Instant) -> Vec<Told> {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);

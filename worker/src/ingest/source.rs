@@ -331,7 +331,8 @@ fn consumable(lane: &Lane, others: &[Mismatch]) -> anyhow::Result<()> {
     ))))
 }
 
-/// How long a batch that begins with a message waits for more, where the batch before had so many.
+/// How long a batch that begins with `first` waits for more messages; `before` is the size of the
+/// batch before.
 fn linger(first: &Delivery, before: u32, longest: Duration) -> Duration {
     let now = Utc::now();
     let age = published_at(&first.properties, now)

@@ -60,7 +60,7 @@ pub struct Writer<'a> {
     pub slot: &'a Slot,
     /// Hears why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
-    /// What was told of refused messages.
+    /// Log lines about refused messages.
     pub rejects: Rejects,
 }
 
@@ -127,7 +127,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Attempts until it is written (`Some`) or the worker is told to stop (`None`).
+    /// Tries until the batch is written (`Some`) or the worker has to stop (`None`).
     async fn insist(
         &self,
         outlet: &Outlet,
@@ -274,7 +274,7 @@ impl Writer<'_> {
 pub struct Load {
     /// The messages.
     pub batch: Batch,
-    /// What is in them; empty for those that are passed on unseen.
+    /// Their decoded rows; empty for messages that are passed on unseen.
     pub sorted: Vec<Sorted>,
     /// What was committed of it.
     pub written: Vec<Acknowledged>,
@@ -285,7 +285,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Decodes a batch; dead letters are told apart by the domain whose queue gave them up.
+    /// Decodes a batch. The domain of a dead letter is that of the queue that gave it up.
     pub async fn decode(lane: &Lane, clock: &Clock, mut batch: Batch) -> Self {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
@@ -329,7 +329,7 @@ impl Load {
     }
 }
 
-/// What is remembered of a batch.
+/// The record of a batch, for a look after a failover.
 fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged {
     let oldest = sorted.good.iter().filter_map(|rows| rows.oldest).min();
     let newest = sorted.good.iter().filter_map(|rows| rows.newest).max();

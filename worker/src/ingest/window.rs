@@ -50,8 +50,8 @@ impl Sizes {
         self.square = new.square.max(self.square * KEPT);
     }
 
-    /// How many bodies fit into a budget of bytes: so many that they would if all were as large
-    /// as the largest, or that their sum stays below it by [`DEVIATIONS`]. Of mixed sizes that is
+    /// How many bodies fit into a budget of bytes: either as if all were as large as the largest, or
+    /// so that their sum stays below the budget by [`DEVIATIONS`]. Of mixed sizes that is
     /// many more, since not all are large at once. Bodies of which [`MANY`] would not fit are not
     /// left to chance: they come one behind the other.
     fn that_fit(&self, budget: f64) -> f64 {

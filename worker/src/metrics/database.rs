@@ -228,7 +228,7 @@ impl DatabaseGauges {
         })
     }
 
-    /// Takes all values back: what is gone from the database must not be shown for ever.
+    /// Takes all values back, so that nothing is shown that the database no longer has.
     pub fn reset(&self) {
         for gauge in [
             &self.staged_rows,

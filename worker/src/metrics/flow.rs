@@ -23,7 +23,7 @@ impl Flow {
         self.bytes.sub(signed(bytes));
     }
 
-    /// So many messages may be in flight from now on.
+    /// Notes the number of messages that may be in flight from now on.
     pub fn allowed(&self, prefetch: u16) {
         self.prefetch.set(prefetch.into());
     }

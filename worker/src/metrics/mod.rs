@@ -2,7 +2,7 @@
 //! from the catalog or from a closed list, and every series exists from the start, so that rates
 //! begin at zero.
 //!
-//! What happens is told once: the methods named after events count them and write their line of
+//! Each event is reported in one place: the method named after it counts it and writes its line of
 //! the log, so that the two cannot disagree.
 
 mod archive;

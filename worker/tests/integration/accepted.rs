@@ -202,7 +202,7 @@ fn accepted(entity: &Entity, runner: &mut TestRunner) -> Vec<String> {
             changed.push((name, drawn(&of_fields[name], runner)));
         }
         for (name, value) in changed {
-            // Not everything that is drawn is JSON; what is not says nothing here.
+            // Not every drawn text is JSON; the others are skipped here.
             if let Ok(value) = RawValue::from_string(value) {
                 fields.insert(name.to_owned(), value);
             }

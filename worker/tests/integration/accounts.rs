@@ -71,7 +71,7 @@ async fn accounts_cost_the_same_after_any_number_of_batches() {
     for (count, whole) in [(1_000, 1_000), (49_000, 50_000)] {
         batches_of_one(&platform, count).await;
         settle(&platform).await;
-        // What is dead is gone, as after a while in operation.
+        // Dead rows are gone, as after a while in operation.
         platform.execute("vacuum analyze core.batch_entities").await;
         assert_eq!(platform.account(DOMAIN, "alumno").await.duplicates, whole);
         for statement in [

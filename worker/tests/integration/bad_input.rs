@@ -15,7 +15,7 @@ use crate::support::{Message, Platform};
 /// The queue of the publishers that name the entity in the body.
 const LEGACY: &str = "etl";
 
-/// A bad message and what is to be said of it.
+/// A bad message and the expected quarantine row.
 struct Case {
     what: &'static str,
     message: Message,
@@ -686,7 +686,7 @@ async fn odd_properties_do_no_harm_and_are_kept() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
-/// The samples of the catalog: what is published with a contract is what happens to it.
+/// The samples of the catalog: each has the outcome that its contract states.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_of_every_entity_goes_where_its_contract_says() {
     let platform = Platform::new().await;

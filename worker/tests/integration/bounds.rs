@@ -64,14 +64,14 @@ async fn a_decoder_that_panics_costs_its_message_only() {
     assert_eq!(platform.number(right).await, 1000);
     ready(&worker.http).await;
 
-    // What is logged of it is a place in the program, nothing of the message.
+    // The log names a place in the program, and nothing of the message.
     let log = worker.terminate().await.stderr;
     assert!(log.contains("a defect: please report the place"), "{log}");
     assert!(!log.contains("breaks-the-decoder"), "{log}");
     platform.nothing_is_left_in_the_queues().await;
 }
 
-/// The reference system's queue is a classic one, which would deliver such a message for ever.
+/// The reference system's queue is a classic one, which would deliver such a message without end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kills_the_worker_dies_alone_whatever_queue_it_came_by() {
     let platform = Platform::new().await;

@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use crate::support::{Message, Platform};
 
-/// What is promised of a worker for five domains.
+/// The documented connections of a worker for five domains.
 const DOMAINS: usize = 5;
 const CONNECTIONS: usize = 16;
 const STATEMENTS_A_SECOND: f64 = 10.0;
 
-/// Two connections for each domain, and so many for the process.
+/// Connections of the process, beside two for each domain.
 const OF_THE_PROCESS: usize = CONNECTIONS - 2 * DOMAINS;
 
 /// Connections of the workers of a platform.
@@ -52,7 +52,7 @@ async fn count(connection: &mut PgConnection, statement: &str) -> i64 {
         .unwrap()
 }
 
-/// Whether so many messages have come and none waits.
+/// Whether that number of messages has come and none waits.
 async fn all_merged(platform: &Platform, messages: i64) -> bool {
     let account = platform.total().await;
     (account.received, account.staged) == (messages, 0)
@@ -60,7 +60,7 @@ async fn all_merged(platform: &Platform, messages: i64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_few_and_an_idle_worker_asks_little() {
-    // Longer than any loop waits, so that each has its share of what is counted.
+    // Longer than any loop waits, so that each has its share of the count.
     const WINDOW: Duration = Duration::from_secs(65);
     const STATEMENTS: &str = "
         select coalesce(sum(s.calls), 0)::bigint from pg_stat_statements s

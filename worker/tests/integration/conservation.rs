@@ -8,7 +8,7 @@ use acequia_publisher::{Ids, Outgoing, Publisher, messages};
 
 use crate::support::{Platform, RunningWorker};
 
-/// What is to become of the messages of one entity.
+/// The expected outcomes of the messages of one entity.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Planned {
     received: i64,

@@ -122,7 +122,7 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
         .texts("select a::text from academico.alumnos a order by id")
         .await;
 
-    // Where a row lies is told by its id alone, so that a copy on a later day meets its original.
+    // The id alone decides the partition of a row: a copy on a later day meets its original.
     let days = "select day::text from stg.alumnos_upsert where id_alumno > 1 order by id_alumno";
     let no_day = "1970-01-01";
     assert_eq!(
@@ -511,7 +511,7 @@ async fn a_database_that_refuses_for_a_while_costs_nothing_but_time() {
         .unwrap();
     assert!(terminated > 0);
 
-    // The worker says what is wrong, and lives; the publisher is not held up.
+    // The worker names the fault, and lives; the publisher is not held up.
     assert_ne!(worker.not_ready("ingest").await, "");
     assert_ne!(worker.not_ready("promote").await, "");
     assert_eq!(crate::support::get(&worker.http, "/livez").await.0, 200);

@@ -1,4 +1,4 @@
-//! One list, many places: what the catalog says and what is there, compared in both directions.
+//! One list, many places: the catalog and its pieces, compared in both directions.
 
 mod database;
 mod files;

@@ -293,7 +293,7 @@ async fn only_a_copy_of_the_rows_lets_a_partition_go() {
         assert!(code != "42501" && self::code(archive, drop).await.is_some());
     }
     assert_eq!(platform.number(readings).await, rows);
-    // What is given up in the store is an operator's word too.
+    // An operator decides, too, which archives are given up.
     let purge =
         "select core.purge(1, 'consumo.lecturas', '2000-01-01', '2100-01-01', true, '', '')";
     assert_eq!(code(archive, purge).await, denied());
@@ -355,7 +355,7 @@ async fn nobody_keeps_less_than_the_owner_says() {
     assert_eq!(platform.number(rows).await, 4);
     assert_eq!(platform.number(audit).await, 1);
 
-    // The period ends: what was decided goes, what is open stays.
+    // The period ends: decided rows go, open ones stay.
     platform
         .execute("update raw.quarantine set last_seen_at = now() - interval '4000 days'")
         .await;

@@ -56,7 +56,7 @@ impl Pair {
         worker
     }
 
-    /// Sends messages, waits until a server has them in its core and the broker is told.
+    /// Sends messages, waits until a server has them in its core and they are acknowledged.
     async fn bring(
         &self,
         worker: &RunningWorker,
@@ -90,7 +90,7 @@ async fn run(database: &str, broker: &str, arguments: &[&str]) -> Finished {
     finish(command).await
 }
 
-/// Asserts that so many messages are missed, and not more.
+/// Asserts that exactly this number of messages is reported lost.
 async fn missed(worker: &RunningWorker, messages: i64) {
     let line = format!("acequia_lost_messages_total{{domain=\"{DOMAIN}\"}} {messages}\n");
     wait_for("the loss to be noticed", async || {

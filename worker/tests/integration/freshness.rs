@@ -177,7 +177,7 @@ async fn complete_until_when() {
     let types = types(&platform).await;
     let reads = |mart: &str, kind: &str| types[mart].contains(&format!("academico.{kind}"));
     let before = |second| instant(second) - TimeDelta::microseconds(1);
-    // Whether each mart is complete through its own instant and lacks so many messages.
+    // Whether each mart is complete through its own instant and lacks its own number of messages.
     let complete = |rows: &BTreeMap<String, Fresh>, of: &dyn Fn(&str) -> (DateTime<Utc>, i64)| {
         rows.values().all(|row| {
             (row.complete_through, row.missing) == (Some(of(&row.mart).0), of(&row.mart).1)

@@ -21,7 +21,7 @@ async fn migrated() -> Platform {
     platform
 }
 
-/// What a role is told when it runs a statement, which is rolled back: `None` when it may.
+/// The error that a role gets for a statement, which is rolled back: `None` when it may run it.
 async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<String> {
     let mut transaction = connection.begin().await.unwrap();
     let result = sqlx::raw_sql(AssertSqlSafe(statement))

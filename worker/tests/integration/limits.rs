@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(6);
 const MART: &str = "marts.kpi_materia";
 
 impl Platform {
-    /// Adds a rule of severity error on the marks that takes so many seconds and passes.
+    /// Adds a rule of severity error on the marks that takes a number of seconds and passes.
     async fn slow_rule(&self, name: &str, seconds: u32) {
         self.execute(&format!(
             "insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows)

@@ -146,7 +146,7 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
     assert_eq!(told, 513);
     let ours: usize = events.values().map(Vec::len).sum();
     assert!(ours < 200, "{ours} lines for {told} messages: {events:?}");
-    // Every reason is told.
+    // Every reason is in the log.
     let codes: BTreeSet<_> = events["messages.quarantined"]
         .iter()
         .map(|line| line["code"].as_str().unwrap())

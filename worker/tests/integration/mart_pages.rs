@@ -98,7 +98,7 @@ async fn answer(connection: &mut PgConnection, sql: &str) -> Result<String, Stri
     Ok(table.join("\n"))
 }
 
-/// What is wrong with a page.
+/// The faults of a page.
 async fn wrong(connection: &mut PgConnection, domain: &str, page: &str) -> Vec<String> {
     let there: Vec<(String, Vec<String>)> = sqlx::query_as(
         "select m.mart, array_agg(a.attname::text order by a.attnum)

@@ -209,7 +209,7 @@ async fn what_waits_is_counted_without_reading_quarantine() {
     worker.stop().await;
 }
 
-/// A server that answers late is told from one that has much to do.
+/// Metrics tell a server that answers late from one that has much to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_answers_of_the_servers_are_measured() {
     let platform = Platform::new().await;

@@ -423,7 +423,7 @@ async fn the_program_names_its_mistakes_without_passwords() {
         platform.broker.url.as_str(),
     );
     let cases = [
-        // Arguments, database, broker, exit code, what is said.
+        // Arguments, database, broker, exit code, text.
         (
             vec!["run", "--http-addr", "127.0.0.1:0"],
             wrong(good.0),

@@ -223,7 +223,7 @@ pub async fn outcome_of(connection: &mut PgConnection) -> Outcome {
     Outcome { core, pending }
 }
 
-/// Compares what is with what should be. A row that lacks two parents waits for one of them.
+/// Compares the result with the oracle's. A row that lacks two parents waits for one of them.
 fn compare(found: &Outcome, oracle: &Oracle) -> Result<(), String> {
     let mut expected = oracle.outcome();
     for (right, found) in expected.pending.iter_mut().zip(&found.pending) {
@@ -399,7 +399,7 @@ enum Writing {
 enum Then {
     GoOn,
     Stage,
-    /// Stages, and promotes batches up to so many rows.
+    /// Stages, and promotes batches of up to this number of rows.
     Promote(i32),
 }
 

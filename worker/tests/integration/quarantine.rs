@@ -159,7 +159,7 @@ async fn every_filter_finds_its_rows() {
     for (filters, expected) in cases {
         assert_eq!(found(&platform, filters).await, expected, "{filters:?}");
     }
-    // The same filters choose what is done: counted, then done.
+    // The same filters choose the rows: counted first, then changed.
     for command in ["replay", "discard"] {
         let before = state(&platform).await;
         let arguments = [command, "--dry-run", "--code", "missing_field"];

@@ -51,7 +51,7 @@ async fn break_in_the_middle(lost: Lost, pattern: &[u8], of_broker: bool) {
     let server = if of_broker { "broker" } else { "database" };
     assert!(done.stderr.contains(server), "{done:?}");
     assert!(done.stderr.contains("run it again"), "{done:?}");
-    // What is marked was confirmed; what is not is open, or resolved by its own arrival.
+    // Each marked row was confirmed; the others are open, or resolved by their own arrival.
     let marked = rows(&platform, "replayed").await;
     assert!((0..25).contains(&marked), "{marked}");
     let written = "select coalesce(sum(row_count), 0)::bigint from core.audit_log";
@@ -230,7 +230,7 @@ async fn several_at_once_send_each_message_once() {
     let worker = platform.worker(&[]);
     platform.publish_all(&messages).await;
     platform.settled(1700).await;
-    worker.stop().await; // what is sent stays in the queue, to be counted
+    worker.stop().await; // the sent messages stay in the queue, to be counted
     let one = async || told_any(&platform, &["replay", "--all", "--rate", "2000"]).await;
     let (a, b, c) = tokio::join!(one(), one(), one());
     assert_eq!(a + b + c, 1700, "{a} {b} {c}");

@@ -1,4 +1,4 @@
-//! TLS to broker and database with real certificates, and what is refused.
+//! TLS to broker and database with real certificates, and connections that are refused.
 
 use std::path::Path;
 

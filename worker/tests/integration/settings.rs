@@ -1,4 +1,5 @@
-//! Every setting has a range, which the page shows; what is outside of it ends the program at its start.
+//! Every setting has a range, which the page shows; a value outside of it ends the program at its
+//! start.
 
 use acequia_worker::config::LoopArgs;
 use acequia_worker::settings::{LIMITS, Limits, duration, size};

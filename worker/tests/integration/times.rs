@@ -116,7 +116,7 @@ async fn the_day_of_a_record_is_that_of_the_senders_clock() {
         messages.push(message("calificacion", &mark));
         expected.extend([id; 3].map(|id| format!("{id} {day}")));
     }
-    // What is said is not guessed; without an event time it is the publish time, in UTC.
+    // A stated time is not guessed; without an event time it is the publish time, in UTC.
     let said = json!({"id_alumno": 1, "id_grupo": 2, "fecha_inscripcion": "2024-01-02", "ts": "2024-06-14T19:30:00-06:00"});
     messages.push(message("inscripcion", &said));
     let published = AMQPValue::LongLongInt(1_718_407_800_000_000); // 2024-06-14T23:30:00Z
@@ -143,7 +143,8 @@ async fn the_day_of_a_record_is_that_of_the_senders_clock() {
     );
 }
 
-/// Dates are judged by the database's clock, however far the machine's is off, and that is told.
+/// Dates are judged by the database's clock, however far the machine's is off; the log reports the
+/// difference.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_off_judges_nothing_and_is_named() {
     for days in [-3_i64, 3] {

@@ -597,7 +597,7 @@ async fn nothing_known_and_wrong_usage_and_wrong_role() {
             (&json!("unknown"), &json!([]), &Value::Null)
         );
     }
-    // Every entity can be asked for; what is wrong is said with all that would be right.
+    // Every entity can be asked for; an error names all that would be right.
     for entity in catalog().iter().flat_map(|domain| &domain.entities) {
         let name = staged::full_name(entity);
         let arguments: Vec<_> = [name.as_str()]

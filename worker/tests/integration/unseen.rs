@@ -1,4 +1,4 @@
-//! What is said of a mart must be true of messages, too, that are in no table yet: those that wait in a
+//! Claims about a mart must hold for messages, too, that are in no table yet: those that wait in a
 //! queue or in the hands of a worker, and those that say no time.
 
 use std::collections::BTreeMap;
@@ -172,7 +172,7 @@ async fn marts_whose_queues_nobody_sees_are_unknown() {
     let unknown = async |what: &str| {
         platform.time_passes().await;
         let rows = platform.freshness(what, |rows| all_are(rows, "unknown"));
-        // Rules judge what is there, not its age.
+        // Rules judge the rows, not their age.
         assert!(rows.await.values().all(|row| row.trusted), "{what}");
     };
     let worker = start();

@@ -286,7 +286,7 @@ async fn a_day_with_rows_that_wait_is_not_dropped_whenever_they_come() {
     assert_eq!(platform.number(rows).await, 1, "no clock but the server's");
 }
 
-/// What is quarantined late is kept as long as what was quarantined on the day of its id.
+/// A row that is quarantined late is kept as long as one that was quarantined on the day of its id.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_quarantined_late_is_kept_as_long_as_others() {
     let platform = Platform::new().await;
@@ -355,7 +355,7 @@ async fn logs_keep_changes_and_failures() {
     );
 }
 
-/// Time for a round is bounded: what is left is left to the next.
+/// Time for a round is bounded: the next round does the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_ends_when_its_time_is_over() {
     let platform = Platform::new().await;

@@ -28,7 +28,7 @@ const CORRELATION_ID: u8 = 5;
 const MESSAGE_ID: u8 = 8;
 const TYPE: u8 = 10;
 
-/// A message that cannot be read, and what is said of it.
+/// A message that cannot be read, and the expected finding.
 struct Case {
     message: RawMessage,
     code: Code,
@@ -182,7 +182,7 @@ async fn properties_that_cannot_be_read_cost_their_message_only() {
     platform.nothing_is_left_in_the_queues().await;
 }
 
-/// A pattern of a binding ends in anything, also in what is no text. (Names of exchanges are checked by
+/// A pattern of a binding ends in anything, also in bytes that are no text. (Names of exchanges are checked by
 /// the broker; what the guard makes of others is tested with it.)
 #[tokio::test(flavor = "multi_thread")]
 async fn routing_keys_that_cannot_be_read_are_kept_too() {

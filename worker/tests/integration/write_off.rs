@@ -1,4 +1,4 @@
-//! Staged rows that somebody removed: what is missing is named, and a command goes on without it.
+//! Staged rows that somebody removed: a command names them, and goes on without them.
 
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};

@@ -45,7 +45,7 @@ pub(super) struct School {
 /// How many percent of the students have been admitted by each period.
 const ADMITTED: [u64; PERIODS.len()] = [40, 60, 80, 100];
 
-/// One in so many marks is for a student who is not enrolled: something for the checks to find.
+/// One mark in this many is for a student who is not enrolled: the checks must find it.
 const STRAY_SHARE: u32 = 50;
 
 impl School {

@@ -1,5 +1,5 @@
 //! The realistic profile: households and shops with their days and weeks, seasons, absences; and,
-//! among the suspicious, what is to be found. All in whole watt-hours.
+//! among the suspicious, anomalies. All in whole watt-hours.
 
 use chrono::{Datelike as _, NaiveDate};
 
@@ -46,7 +46,7 @@ pub(super) struct Household {
     scale: i64,
     /// First day and length of an absence.
     away: Option<(u32, u32)>,
-    /// What is to be found, from which day on, and how strong.
+    /// The anomaly, its first day, and its strength.
     secret: Option<(Truth, u32, i64)>,
 }
 
@@ -119,7 +119,7 @@ impl Household {
                         wh + load * (1000 + (fridge - 1000) / 8) / 1000,
                         Truth::Plantacion,
                     ),
-                    // A meter that is bridged turns at the same pace for ever.
+                    // A bridged meter turns at the same pace, without end.
                     Some((Truth::Constante, _, level)) => (
                         level * (1000 + (fridge - 1000) / 20) / 1000,
                         Truth::Constante,

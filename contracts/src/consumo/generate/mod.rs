@@ -25,7 +25,7 @@ pub struct Consumo;
 /// Hours that a continuous run makes at most: ten years.
 const FOR_EVER: u32 = 10 * 366 * 24;
 
-/// What is to be found in an hour.
+/// The anomaly that an hour holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Truth {
     Nothing,
@@ -142,7 +142,7 @@ impl Generator for Consumo {
     }
 }
 
-/// A date, or one so many days ago.
+/// A date, or a number of days ago (`30d`).
 fn first_day(text: &str) -> Result<NaiveDate, String> {
     let ago = text.strip_suffix('d').and_then(|days| days.parse().ok());
     match ago {

@@ -22,7 +22,7 @@ const GET_OK: (u16, u16) = (60, 71);
 /// A field of a method.
 #[derive(Clone, Copy)]
 enum Field {
-    /// So many octets.
+    /// A number of octets without meaning for the guard.
     Plain(usize),
     /// A delivery tag.
     Tag,

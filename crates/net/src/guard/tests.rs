@@ -152,7 +152,7 @@ fn what_can_be_read_passes_as_it_is() {
             end.unwrap();
             assert!(out == stream, "pieces of {come:?} and {go:?}");
             assert!(!notes.is_unreadable(1, 1));
-            // Only what is heavy is worth a note.
+            // Only a heavy delivery is worth a note.
             assert_eq!(notes.weight(1, 1), 0);
             assert!(notes.weight(1, 2) > 30_000);
         }

@@ -29,7 +29,7 @@ fn time(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Adds what is found about staged rows and about valid messages in quarantine.
+/// Adds findings about staged rows and about valid messages in quarantine.
 pub(super) async fn examine(
     connection: &mut PgConnection,
     findings: &mut Findings,

@@ -205,7 +205,7 @@ pub async fn may_archive(connection: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
-/// What is found of the login of the archive: its URL, why it cannot archive, or nothing where none is
+/// Findings about the login of the archive: its URL, why it cannot archive, or nothing where none is
 /// given.
 #[must_use]
 pub fn archive_login(tried: anyhow::Result<Option<String>>) -> Option<Finding> {

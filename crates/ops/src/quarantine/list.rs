@@ -1,4 +1,4 @@
-//! Rows of the quarantine without what is long.
+//! Rows of the quarantine without their long columns.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

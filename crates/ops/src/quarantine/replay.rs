@@ -22,7 +22,7 @@ const CHUNK_BYTES: i64 = 16 * 1024 * 1024;
 /// Rows that could not be replayed are named up to this number, and counted beyond.
 const NAMED: usize = 100;
 
-/// What is to be done.
+/// A replay that is to be made.
 #[derive(Debug)]
 pub struct Job {
     /// Which rows.

@@ -92,7 +92,7 @@ async fn look(
     Ok(trace)
 }
 
-/// Analysts read marts only: refuse them here, before the first table that they may not read.
+/// Analysts read marts only. This check says so, before the first table that they may not read.
 ///
 /// # Errors
 /// When the role may not look at single messages, or the database does not answer.

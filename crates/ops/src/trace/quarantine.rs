@@ -62,7 +62,7 @@ pub struct Quarantined {
     /// Replays, discards, edits.
     #[sqlx(skip)]
     pub history: Vec<Entry>,
-    /// The original body, when values were asked for; what is not UTF-8 is replaced.
+    /// The original body, when values were asked for; bytes that are not UTF-8 are replaced.
     #[sqlx(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

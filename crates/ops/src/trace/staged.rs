@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::away::Away;
 use super::core_row::CoreRow;
 
-/// Versions of one key that are told, the newest.
+/// Most versions of one key that a trace shows; the newest ones.
 const VERSIONS: i64 = 200;
 
 /// What became of a message.

@@ -1,4 +1,4 @@
-//! A connection that hears what is announced.
+//! A connection that hears announcements.
 
 use std::time::Duration;
 

@@ -289,7 +289,7 @@ async fn begin(
     Ok((batch_id, unsettled.collect()))
 }
 
-/// Parts of what is rejected whose bodies go in one statement: on its way to the server a body is
+/// Parts of the rejected messages whose bodies go in one statement: on its way to the server a body is
 /// in memory about four times.
 fn by_bytes<'a, 'b>(
     rejected: &'a [&'b Rejected],

@@ -1,4 +1,4 @@
-//! Counts what is logged. The log of a process is one, so these counters are, too: however many
+//! Counts log lines. The log of a process is one, so these counters are, too: however many
 //! registries show them.
 
 use std::sync::atomic::{AtomicU64, Ordering};

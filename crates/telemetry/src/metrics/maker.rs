@@ -18,7 +18,7 @@ impl<'a> Maker<'a> {
         Self(registry)
     }
 
-    /// Registers what is made already.
+    /// Registers a metric that is made already.
     pub fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
@@ -73,7 +73,7 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Observes the same value so many times: what is known of a batch counts for each of its
+/// Observes the same value `times` times: a value of a batch counts for each of its
 /// messages.
 pub fn observe(histogram: &Histogram, value: f64, times: u64) {
     let local = histogram.local();

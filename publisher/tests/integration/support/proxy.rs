@@ -48,7 +48,7 @@ impl Proxy {
         proxy
     }
 
-    /// Cuts all connections: what is under way in either direction is lost.
+    /// Cuts all connections: bytes under way in either direction are lost.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }

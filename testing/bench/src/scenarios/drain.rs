@@ -70,11 +70,11 @@ async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Re
     Ok(vec![drained.sample("acequia", count)])
 }
 
-/// Starts so many workers on a plot whose queue has `messages`, and stops them when everything is
+/// Starts `workers` workers on a plot whose queue has `messages`, and stops them when everything is
 /// promoted that can be.
 ///
 /// # Errors
-/// When a worker ends, nothing gets on, or messages are unaccounted for.
+/// When a worker ends, nothing makes progress, or messages are unaccounted for.
 pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::Result<Drained> {
     let mut owner = plot.owner().await?;
     let start = || Process::worker::<&str>(plot, &[]);
@@ -120,7 +120,7 @@ pub(super) fn finish(
     })
 }
 
-/// Waits until so many messages were taken and none waits for promotion.
+/// Waits until that number of messages was taken and none waits for promotion.
 pub(super) async fn until_promoted(
     owner: &mut PgConnection,
     messages: usize,
@@ -130,7 +130,7 @@ pub(super) async fn until_promoted(
     until(owner, messages, workers, done).await
 }
 
-/// Waits until so many messages were taken and a condition holds.
+/// Waits until that number of messages was taken and a condition holds.
 pub(super) async fn until(
     owner: &mut PgConnection,
     messages: usize,
@@ -158,7 +158,7 @@ pub(super) async fn until(
         }
         ensure!(
             progress.elapsed() < STUCK_AFTER,
-            "nothing got on for {} s: {accounts:?}",
+            "no progress for {} s: {accounts:?}",
             STUCK_AFTER.as_secs()
         );
         tokio::time::sleep(LOOK_EVERY).await;

@@ -11,7 +11,7 @@ use crate::load;
 use crate::process::Process;
 use crate::sample::{Sample, Spread};
 
-/// So many times the messages of a run; ten million with those of the default.
+/// The messages of a run are sent this many times: ten million by default.
 const ROUNDS: u64 = 20;
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {

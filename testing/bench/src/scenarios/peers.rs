@@ -16,7 +16,7 @@ use crate::sample::Sample;
 
 /// One insert a message is so slow that it gets only so small a share of the messages.
 const SHARE_OF_DOCUMENTED: usize = 25;
-/// But so many, lest its start weigh.
+/// But at least this number, so that its start does not count.
 const FEWEST: usize = 10_000;
 
 pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {

@@ -32,7 +32,7 @@ from (
 ) d;
 select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias";
 
-/// Where it differs from what is found when all is judged at once.
+/// Where it differs from the anomalies found when all is judged at once.
 const JUDGED_OTHERWISE: &str = "
 select count(*) from (
     select propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score, severidad, es_sospechoso, evidencia

@@ -67,8 +67,8 @@ impl Prometheus {
                 .arg(format!("--web.listen-address={address}"))
                 .arg("--config.file=prometheus.yml")
                 .arg("--storage.tsdb.path=data")
-                // A look back of five minutes would show what is gone. A page that takes as long as it
-                // may comes two of these times after the one before.
+                // A look back of five minutes would show series that are gone. The slowest page that
+                // still counts comes two scrape intervals after the one before.
                 .arg(format!("--query.lookback-delta={look_back}ms"))
                 .current_dir(&folder),
             &folder.join("prometheus.log"),

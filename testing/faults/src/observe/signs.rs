@@ -15,7 +15,7 @@ use super::settings::Hurry;
 use crate::report::Outcome;
 use crate::stage::Stage;
 
-/// A panel of the overview, what is to be seen in it, and an expression that grows when it is.
+/// A panel of the overview, the sign to be seen in it, and an expression that grows when it is.
 const PANELS: &[(&str, &str, &str)] = &[
     ("Ready", "not ready", "count(acequia_ready == 0)"),
     (
@@ -157,7 +157,7 @@ impl Observer {
     /// When Prometheus does not start, or not all is well.
     pub async fn over(stage: &Stage, workers: &[String], flows: bool) -> anyhow::Result<Self> {
         let prometheus = Prometheus::start(stage, workers, HURRY).await?;
-        // What is wrong while everything starts is not the fault's.
+        // Signs while everything starts do not come from the fault.
         let begun = Instant::now();
         loop {
             let mut calm = prometheus.value("min(acequia_ready) * min(up)").await?;

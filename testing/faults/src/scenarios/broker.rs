@@ -52,7 +52,7 @@ pub async fn disk_alarm(game: Game) -> anyhow::Result<Outcome> {
 /// For how many seconds the oldest message of the core's own has waited for the broker; -1 when none does.
 const UNTOLD: &str = "select coalesce(extract(epoch from now() - min(created_at)), -1)::bigint
     from core.outbox where published_at is null";
-/// After so many of them workers must have said so: twice their `--stall-after`.
+/// Seconds after which workers must have said so: twice their `--stall-after`.
 const SURELY: i64 = 6;
 
 /// Publishers are blocked, consumers are not: workers go on and say so, and say which loop publishes.
@@ -153,7 +153,7 @@ pub async fn close_connections(game: Game) -> anyhow::Result<Outcome> {
     .await
 }
 
-/// The queue deleted and declared again by the worker. What is in a deleted queue is gone with
+/// The queue deleted and declared again by the worker. Messages in a deleted queue are gone with
 /// it, so it is empty at that moment; everything sent from then on counts.
 pub async fn delete_queue(game: Game) -> anyhow::Result<Outcome> {
     let times = game.pick(10, 2);

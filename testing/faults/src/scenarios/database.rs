@@ -228,7 +228,7 @@ async fn fill(trial: &Trial) -> anyhow::Result<String> {
     )
     .execute(&mut admin)
     .await?;
-    // Large pieces, then small ones for what is left between them.
+    // Large pieces, then small ones for the space between them.
     let mut state = String::new();
     for (bytes, rows) in [(100_000, 10_000), (1000, 100_000)] {
         for _ in 0..rows {

@@ -112,7 +112,7 @@ fn key_of(list: &[u8]) -> Vec<u8> {
     Sha256::digest(parts.concat()).to_vec()
 }
 
-/// The rows of messages with unreadable properties, once there are so many.
+/// The rows of messages with unreadable properties, once there are `hostile` of them.
 async fn found(trial: &Trial, hostile: usize) -> anyhow::Result<Vec<(Uuid, Key)>> {
     const ROWS: &str = "select message_id, sha256(body), properties ->> 'raw' from raw.quarantine
         where code in ('property_not_utf8', 'headers_too_deep', 'property_malformed')";

@@ -31,7 +31,7 @@ pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
     let poison = format!("poison-{}", game.seed);
     let setup = Setup {
         failpoint: Some(format!("poison:{poison}")),
-        // Every crash gives back what is in flight.
+        // Every crash gives back the messages in flight.
         options: vec!["--batch-max", "100"],
         rate: 100.0,
         ..Setup::default()

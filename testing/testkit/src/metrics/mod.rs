@@ -49,7 +49,7 @@ pub struct Metric {
     pub kind: String,
     /// Its labels and their values.
     pub labels: BTreeMap<String, Values>,
-    /// What is counted.
+    /// The unit of the values.
     pub unit: String,
     /// Name of its edges.
     pub buckets: Option<String>,

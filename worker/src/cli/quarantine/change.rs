@@ -62,7 +62,7 @@ pub struct ReplayArgs {
     /// later replays send the newest version
     #[arg(long, value_name = "FILE")]
     edit: Option<PathBuf>,
-    /// At most so many messages a second
+    /// Most messages sent a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     // Last: their heading goes on to the end.

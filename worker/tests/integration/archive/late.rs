@@ -47,7 +47,7 @@ async fn late_readings_bring_their_month_back() {
         ),
         Sent::reading(CLIENT, &today, 0, 500, &today),
     ];
-    // What became of an archived key is told.
+    // A trace shows the fate of an archived key.
     let trace = archive
         .json(&format!("trace consumo.lectura {CLIENT} {AT}"))
         .await;

@@ -92,7 +92,7 @@ impl Archive {
         finish(self.command(words)).await
     }
 
-    /// Runs the program, which must do what it is told; returns what it prints.
+    /// Runs the program, which must succeed; returns its output.
     async fn done(&self, words: &str) -> String {
         let finished = self.run(words).await;
         assert!(finished.status.success(), "{words}: {finished:?}");

@@ -1,4 +1,4 @@
-//! Purge and verify: what is given up, and what is found damaged.
+//! Purge and verify: archives that are given up, and archives that are damaged.
 
 use super::{Archive, TABLE};
 

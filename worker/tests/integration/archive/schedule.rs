@@ -37,7 +37,7 @@ async fn two_workers_archive_once() {
     archive.done("archive verify").await;
 }
 
-/// A store that cannot be written is told: /readyz, the run, and the other loops go on.
+/// /readyz and the run's row report a store that cannot be written; the other loops go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_is_told() {
     let archive = Archive::of("--clients 2 --days 20 --start 2024-09-02 --suspicious 0").await;

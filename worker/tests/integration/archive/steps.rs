@@ -92,7 +92,7 @@ async fn killed_at_every_step_nothing_is_lost_or_doubled() {
         assert_eq!(archive.marts().await, marts, "{place}");
     }
     assert_eq!(archive.platform.difference().await, 0);
-    // Everything that was done is told, and by whom.
+    // The log names each step, and who made it.
     let steps = "select distinct step collate \"C\" as step from core.archive_log where login = 'acequia_archive' order by step collate \"C\"";
     assert_eq!(
         archive.platform.texts(steps).await,

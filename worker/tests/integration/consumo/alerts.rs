@@ -1,4 +1,4 @@
-//! What is found is told, at least once, whatever crashes in between.
+//! Each anomaly that is found is published at least once, whatever crashes in between.
 
 use acequia_net::topology::ALERTS;
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};

@@ -222,7 +222,7 @@ async fn a_correction_takes_back_what_it_explains() {
     feed.send(&readings).await;
     let found = "select count(*) from consumo.anomalias where modo = 'original'";
     assert_eq!(platform.number(found).await, 1);
-    // Older than what is there: no effect.
+    // Older than the stored version: no effect.
     feed.send(&[Sent::reading("CLI_00001", &at(12), 13, 1000, &at(19))])
         .await;
     assert_eq!(platform.number(found).await, 1);

@@ -1,5 +1,5 @@
-//! What is to be found is found, and little else: 500 clients, 60 days, one in ten with something to hide, in any order
-//! and with copies. Printed per kind with `-- --nocapture`; other seeds by `DETECTION_SEEDS=1,2,3`.
+//! The hidden anomalies are found, and little else: 500 clients, 60 days, one in ten with an
+//! anomaly, in any order and with copies. Printed per kind with `-- --nocapture`; other seeds by `DETECTION_SEEDS=1,2,3`.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;

@@ -117,7 +117,7 @@ impl Feed {
             .unwrap();
     }
 
-    /// Promotes batches of up to so many rows until nothing is left.
+    /// Promotes batches of up to `max_rows` rows until nothing is left.
     pub async fn promote(&mut self, max_rows: i32) {
         while !promote::promote(&mut self.connection, DOMAIN, max_rows)
             .await

@@ -29,7 +29,7 @@ struct Day {
     hours: Vec<(usize, usize, Reading)>,
 }
 
-/// What is usual for a client.
+/// The usual values of a client.
 #[derive(Debug, Default)]
 struct Base {
     days: usize,

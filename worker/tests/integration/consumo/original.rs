@@ -1,5 +1,5 @@
 //! Mode `original` against the reference system's detector, decision by decision. Each case is a client with
-//! readings of consecutive hours; what is expected of its last one was worked out by hand from the reference's
+//! readings of consecutive hours; the expected verdict on its last one was worked out by hand from the reference's
 //! rules: 24 last records with the judged one among them, population deviation,
 //! z > 3 scores 0.4, 150 % above the mean 0.3, more than twice the mean at night (23 h to 5 h) 0.3.
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Feed, Sent};
 use crate::support::Platform;
 
-/// What is expected of the last reading: rules, score, severity.
+/// The expected verdict on the last reading: rules, score, severity.
 type Verdict = Option<(&'static str, &'static str, &'static str)>;
 
 struct Case {
@@ -163,14 +163,14 @@ fn cases() -> Vec<Case> {
         ),
         // Mean 1.0717, 2.72: 153.8 %; a reading 24 records ago does not count any more.
         case(
-            "what is 25 records old is forgotten",
+            "a record that is 25 records old is forgotten",
             [vec![100_000], flat(23)].concat(),
             2720,
             13,
             Some(("pico_anomalo,consumo_elevado", "0.70", alta)),
         ),
         case(
-            "what is 24 records old is not",
+            "a record that is 24 records old is not",
             [vec![100_000], flat(22)].concat(),
             2720,
             13,

@@ -1,4 +1,5 @@
-//! What the database must have for each domain, and for no other. Every function returns what is amiss, in words.
+//! Pieces that the database must have for each domain, and for no other. Every function returns
+//! the faults, in words.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What the project's folder must have for each domain, and for no other. Every function returns what is amiss, in words.
+//! Pieces that the project's folder must have for each domain, and for no other. Every function
+//! returns the faults, in words.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use acequia_contracts::Domain;
 pub(super) const PAGE: &str = "docs/adding-a-domain.md";
 /// Its section about the domain that came after the platform.
 const SECTION: &str = "## What the second domain added";
-/// Folders with a piece for each domain, and what is in them besides.
+/// Folders with a piece for each domain, and the other files in them.
 const FOLDERS: [(&str, &str); 6] = [
     ("sql/routines", "core"),
     ("sql/rules", ""),
@@ -130,7 +131,7 @@ fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
     missing
 }
 
-/// The page's list of what the domain added is what is there: every path it names exists, and every file that is named after
+/// The page's list of what the domain added is complete and true: every path it names exists, and every file that is named after
 /// the domain is in a path that it names.
 fn listed(root: &Path, domain: &str) -> Vec<String> {
     let page = text(root, PAGE);

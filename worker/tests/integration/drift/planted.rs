@@ -1,5 +1,5 @@
-//! Each piece of each domain is taken away, from a copy of the folder or in a transaction that is taken back: what is amiss
-//! then names it.
+//! Each piece of each domain is taken away, from a copy of the folder or in a transaction that is
+//! rolled back: the faults then name it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use super::{database, files, root};
 use crate::support::Platform;
 
-/// What is amiss after a statement, which is taken back.
+/// The faults after a statement, which is rolled back.
 async fn without(database: &mut PgConnection, domains: &[&Domain], statement: &str) -> String {
     let mut transaction = database.begin().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))

@@ -1,4 +1,4 @@
-//! What is accepted after it was refused, and what is refused after it was accepted.
+//! Messages that are accepted after they were refused, and refused after they were accepted.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn an_accepted_message_resolves_what_was_refused_under_its_id() {
             good.push(message("alumno", &right).with_id(&id));
         }
     }
-    // One of which not even the entity could be told, and one that nobody corrects.
+    // One whose entity is unknown, and one that nobody corrects.
     let nobody = Message::new(DOMAIN, "nothing", "{}").with_id(good[0].id());
     let alone = too_young(77);
     platform

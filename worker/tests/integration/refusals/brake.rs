@@ -104,7 +104,7 @@ async fn the_brake_can_be_lifted_by_hand() {
     );
 }
 
-/// What is wrong with schema, program or server is no reason to quarantine anything.
+/// A fault of schema, program or server is no reason to quarantine anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_fault_of_a_row_isolates_nothing() {
     let platform = Platform::new().await;

@@ -94,7 +94,7 @@ impl Platform {
             .unwrap()
     }
 
-    /// Waits until so many different messages are in and nothing is staged any more, however
+    /// Waits until that number of different messages is in and nothing is staged any more, however
     /// many copies the broker delivered, and returns the sum of the accounts.
     pub async fn settled_unique(&self, messages: i64) -> Account {
         let mut connection = self.connect().await;
@@ -114,7 +114,7 @@ impl Platform {
         }
     }
 
-    /// Waits until at least so many messages were received.
+    /// Waits until at least that number of messages was received.
     pub async fn received(&self, messages: i64) {
         let mut connection = self.connect().await;
         let begun = std::time::Instant::now();

@@ -227,7 +227,7 @@ impl RunningWorker {
         ready(&self.http).await;
     }
 
-    /// Waits until /readyz says that a loop does not get on, and returns the reason.
+    /// Waits until /readyz says that a loop makes no progress, and returns the reason.
     pub async fn not_ready(&self, name: &str) -> String {
         let mut reason = String::new();
         acequia_testkit::wait_for("a worker that is not ready", async || {
