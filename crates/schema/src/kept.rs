@@ -27,7 +27,7 @@ struct Item {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     items: Vec<Item>,
-    from_before: usize,
+    left_over: usize,
 }
 
 /// `$1`: schemas of the platform, `$2`: our views. Views of others are those that read, through any
@@ -120,14 +120,14 @@ impl Kept {
             .bind(views)
             .fetch_all(&mut *connection)
             .await?;
-        let mut from_before = 0;
+        let mut left_over = 0;
         if has_table(connection).await? {
             let left: Vec<Item> = sqlx::query_as(
                 "select object, was::bigint, kind, name, statement from core.kept_objects order by position",
             )
             .fetch_all(connection)
             .await?;
-            from_before = left.len();
+            left_over = left.len();
             let there: BTreeSet<_> = items.iter().map(|item| item.statement.clone()).collect();
             let mut older: Vec<_> = left
                 .into_iter()
@@ -136,12 +136,12 @@ impl Kept {
             older.append(&mut items);
             items = older;
         }
-        Ok(Self { items, from_before })
+        Ok(Self { items, left_over })
     }
 
     /// How many statements a failed migration left behind.
-    pub const fn from_before(&self) -> usize {
-        self.from_before
+    pub const fn left_over(&self) -> usize {
+        self.left_over
     }
 
     /// Writes it down, where the schema has a place for it.

@@ -165,7 +165,7 @@ pub(super) async fn apply(
                     .any(|object| gone.contains(&format!("{} {}", object.kind, object.name)))
         })
         .collect();
-    if wanted == present && todo.is_empty() && kept.from_before() == 0 {
+    if wanted == present && todo.is_empty() && kept.left_over() == 0 {
         return Ok(Vec::new());
     }
     if of_catalog {
