@@ -14,7 +14,6 @@ Exit codes: 0 nothing found, 1 faults found, 2 usage, or a server does not answe
 
 import argparse
 import sys
-from pathlib import Path
 
 sys.dont_write_bytecode = True
 try:
@@ -27,7 +26,6 @@ from dashboards.faults import self_test  # noqa: E402
 from dashboards.lint import lint  # noqa: E402
 from dashboards.live import run_queries  # noqa: E402
 from dashboards.model import Project, panels_of  # noqa: E402
-from dashboards.preview import write_previews  # noqa: E402
 from dashboards.servers import Postgres, Prometheus, Unreachable  # noqa: E402
 from dashboards.sources import ROOT, Mistake, Sources  # noqa: E402
 
@@ -54,7 +52,6 @@ def arguments():
         help="plant faults into a copy and prove that each is found; with servers, those that need them too",
     )
     parser.add_argument("--verbose", action="store_true", help="with --self-test: say how each fault was found")
-    parser.add_argument("--preview", metavar="DIR", help="draw each dashboard from live results, as SVG")
     return parser.parse_args()
 
 
@@ -79,12 +76,6 @@ def main():
     prometheus = Prometheus(options.prometheus) if options.prometheus else None
     postgres = Postgres(options.postgres) if options.postgres else None
     project = Project(ROOT)
-    if options.preview:
-        if not (prometheus and postgres):
-            raise Unreachable("--preview needs --prometheus and --postgres")
-        write_previews(Path(options.preview), project, prometheus, postgres)
-        return 0
-
     faults, dashboards = lint(project)
     count, empty = 0, []
     if not faults and (prometheus or postgres):

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Runs every query of the Grafana dashboards against real servers, and the check of the checker.
 #
-# dashboards.sh [--preview [--minutes N]]
+# dashboards.sh
 #     Starts private servers and a worker, sends demo data, waits until Prometheus has seen it, then runs
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
 #     has), and with faults planted for each thing it checks. An empty result is a fault where the source of the
 #     dashboard does not say why it may be.
-#     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (3) of traffic
 #
 # Needs what `scripts/services.sh install --observability` installs, and python3 with PyYAML.
 set -euo pipefail
@@ -14,20 +13,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-preview=no minutes=3
-while [[ $# -gt 0 ]]; do
-  case $1 in
-    --preview) preview=yes ;;
-    --minutes) minutes=${2:?--minutes needs a number} && shift ;;
-    -h | --help)
-      print_help
-      exit
-      ;;
-    *) die "unknown option $1, see $0 --help" ;;
-  esac
-  shift
-done
-[[ $minutes =~ ^[1-9][0-9]*$ ]] || die "--minutes needs a number"
+case ${1:-} in
+  '') ;;
+  -h | --help)
+    print_help
+    exit
+    ;;
+  *) die "unknown option $1, see $0 --help" ;;
+esac
 python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "get it with: apt-get install python3-yaml"
 
 # What shows without servers need not wait for them.
@@ -97,11 +90,4 @@ wait_for "the recorded budgets" 'count(slo:error_budget_remaining:ratio) == 2'
 wait_for "the recorded shares" 'count(domain:acequia_quarantined_messages:ratio_rate5m)'
 wait_for "a check" 'sum(max by (rule) (acequia_dq_passed))'
 
-at=(--prometheus "$PROMETHEUS_URL" --postgres "$ANALYST_DATABASE_URL")
-if [[ $preview == yes ]]; then
-  say "traffic for $minutes minutes"
-  sleep $((minutes * 60))
-  scripts/check_dashboards.py "${at[@]}" --preview docs/dashboards
-else
-  scripts/check_dashboards.py "${at[@]}" --strict --self-test
-fi
+scripts/check_dashboards.py --prometheus "$PROMETHEUS_URL" --postgres "$ANALYST_DATABASE_URL" --strict --self-test

@@ -11,7 +11,7 @@
 # Starts private servers and fills a database with the statements that a worker writes (by SQL: through the broker it
 # would take hours), runs a worker on it, and prints figures as a Markdown table: time of core.conservation and of
 # /metrics, bytes for each batch and row before and after retention, and how fast rows leave. Compare with the limits in
-# docs/performance.md. SOAK_WORKER names a worker that is built already. Exit status: 0 all limits hold, 1 one does not, 2 wrong usage.
+# docs/operations/sizing.md. SOAK_WORKER names a worker that is built already. Exit status: 0 all limits hold, 1 one does not, 2 wrong usage.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

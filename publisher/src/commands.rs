@@ -1,12 +1,12 @@
 //! What the commands do.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 
 use acequia_contracts::{catalog, schema};
 use acequia_net::allow_http;
@@ -31,6 +31,9 @@ use crate::summary::Summary;
 const INCOMPLETE: u8 = 1;
 /// Wrong usage, or no connection.
 const UNUSABLE: u8 = 2;
+
+/// Most bad lines that wait to be reported: reading waits for the report.
+const BAD_LINES_AHEAD: usize = 10_000;
 
 /// Runs the command that was typed.
 #[must_use]
@@ -120,14 +123,20 @@ fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
     } = Input::from_arg_matches(matches)?;
     let report = Report::from_arg_matches(matches)?;
     let domain = domain.and_then(|name| acequia_contracts::domain(&name));
-    let input: Box<dyn Read + Send> = if file == Path::new("-") {
-        Box::new(io::stdin())
+    let (input, read): (Box<dyn Read + Send>, _) = if file == Path::new("-") {
+        (Box::new(io::stdin()), fs::metadata("/dev/stdin").ok())
     } else {
-        Box::new(File::open(&file).with_context(|| format!("cannot read {}", file.display()))?)
+        let input = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let read = input.metadata().ok();
+        (Box::new(input), read)
     };
-    let (bad, bad_lines) = channel();
-    let messages = Lines::new(BufReader::new(input), domain, bad).from_line(from_line);
-    let rejects = rejects.map(|path| Rejects::create(&path)).transpose()?;
+    let rejects = rejects
+        .map(|path| Rejects::open(&path, read.as_ref()))
+        .transpose()?;
+    let (bad, bad_lines) = sync_channel(BAD_LINES_AHEAD);
+    let messages = Lines::new(BufReader::new(input), domain, bad)
+        .from_line(from_line)
+        .keeping(rejects.is_some());
     let what = Plan {
         messages,
         total: None,
@@ -189,6 +198,7 @@ fn transmit(
         }
         let settings = broker.settings(what.exchange);
         let connected = Publisher::connect_observed(url, settings, &meter).await?;
+        bad.begin()?;
         let mut publisher = connected.with_traces(traces.clone()).rejecting(given_up);
         if let Some(metrics) = &meter.0 {
             publisher = publisher.observed(metrics.clone());
@@ -209,8 +219,8 @@ fn transmit(
     }
     let summary = summary?;
     bad.report();
-    bad.finish()?;
     tell(&summary, &bad, report, log)?;
+    bad.finish()?;
     Ok(match interrupted.get() {
         0 if summary.is_complete() && bad.count == 0 => 0,
         0 => INCOMPLETE,
@@ -240,7 +250,7 @@ fn filter(quiet: bool) -> String {
 /// The result, for people and for programs.
 fn tell(summary: &Summary, bad: &BadLines, report: &Report, log: &LogArgs) -> anyhow::Result<()> {
     match log.log_format {
-        LogFormat::Text => tell_people(summary, bad.count, report),
+        LogFormat::Text => tell_people(summary, bad, report),
         LogFormat::Json => log_result(summary, bad.count),
     }
     if report.json {
@@ -282,7 +292,7 @@ fn log_result(summary: &Summary, bad_lines: usize) {
     );
 }
 
-fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
+fn tell_people(summary: &Summary, bad: &BadLines, report: &Report) {
     for (reason, count) in &summary.reasons {
         acequia_telemetry::note!("{count} not confirmed: {reason}");
     }
@@ -295,12 +305,17 @@ fn tell_people(summary: &Summary, bad_lines: usize, report: &Report) {
             .map_or(String::new(), |line| format!(", line {line}"));
         acequia_telemetry::note!("  for example {}{id}{line}", failure.entity);
     }
-    if bad_lines > 0 {
-        acequia_telemetry::note!("{bad_lines} lines could not be sent");
+    if bad.count > 0 {
+        acequia_telemetry::note!("{} lines could not be sent", bad.count);
     }
     if let Some(why) = &summary.stopped {
-        let after = summary.last_line.map_or(String::new(), |line| {
-            format!("; go on with --from-line {}", line + 1)
+        // Lines before the last one may not have arrived: only where they were kept is it safe to go on behind it.
+        let after = summary.last_line.filter(|_| bad.keeps());
+        let after = after.map_or(String::new(), |line| {
+            format!(
+                "; send the rejects, and go on with --from-line {}",
+                line + 1
+            )
         });
         acequia_telemetry::note!("stopped before the end: {why}{after}");
     }

@@ -28,6 +28,7 @@ mod loss;
 mod metrics;
 mod ndjson;
 mod outgoing;
+mod pauses;
 mod plan;
 mod progress;
 mod publisher;

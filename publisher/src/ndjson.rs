@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 
 use acequia_contracts::{Domain, catalog, entity_of};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub struct BadLine {
     pub number: u64,
     /// Why, without anything from the line.
     pub reason: String,
-    /// The line, without its end. It may hold personal data, and is in no log.
+    /// The line, without its end, if somebody keeps it ([`Lines::keeping`]). It may hold personal data, and is in no log.
     pub body: Vec<u8>,
 }
 
@@ -71,7 +71,9 @@ impl fmt::Display for BadLine {
 pub struct Lines<R> {
     input: R,
     domain: Option<&'static Domain>,
-    bad: Sender<BadLine>,
+    bad: SyncSender<BadLine>,
+    /// Whether bad lines go there with their bytes.
+    keep: bool,
     number: u64,
     /// The first line that is sent.
     first: u64,
@@ -84,12 +86,13 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads lines; the bad ones are sent to `bad`.
-    pub fn new(input: R, domain: Option<&'static Domain>, bad: Sender<BadLine>) -> Self {
+    /// Reads lines; the bad ones are sent to `bad`, which makes it wait while it is full.
+    pub fn new(input: R, domain: Option<&'static Domain>, bad: SyncSender<BadLine>) -> Self {
         Self {
             input,
             domain,
             bad,
+            keep: false,
             number: 0,
             first: 1,
             ended: false,
@@ -106,7 +109,17 @@ impl<R: BufRead> Lines<R> {
         self
     }
 
-    fn refuse(&self, reason: String, body: Vec<u8>) {
+    /// Reports bad lines with their bytes.
+    #[must_use]
+    pub const fn keeping(mut self, keep: bool) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    fn refuse(&self, reason: String, mut body: Vec<u8>) {
+        if !self.keep {
+            body = Vec::new();
+        }
         // Nobody listens any more when the run is over.
         let _ = self.bad.send(BadLine {
             number: self.number,

@@ -14,7 +14,8 @@ use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
 use crate::metrics::{Meter, Metrics};
 use crate::outgoing::Outgoing;
-use crate::run::{Pauses, Run};
+use crate::pauses::Pauses;
+use crate::run::Run;
 use crate::summary::Summary;
 
 /// How messages are sent.

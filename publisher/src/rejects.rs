@@ -1,13 +1,13 @@
 //! What the broker does not have at the end of a run: lines that are no messages, and messages that were given up.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tracing::warn;
 
 use crate::metrics::{Meter, Metrics};
@@ -24,17 +24,39 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Makes the file, or empties it. Messages may hold personal data: only its owner may read it.
-    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+    /// Opens the file, or makes it; what it holds stays until [`BadLines::begin`]. Messages may hold personal data:
+    /// only the owner of a new file may read it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is the file that is `read`.
+    pub(crate) fn open(path: &Path, read: Option<&Metadata>) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
-        let options = options.create(true).write(true).truncate(true).mode(0o600);
+        let options = options.create(true).write(true).truncate(false).mode(0o600);
         let file = options
             .open(path)
             .with_context(|| format!("cannot write {}", path.display()))?;
+        let same = |read: &Metadata, opened: &Metadata| {
+            opened.is_file() && (read.dev(), read.ino()) == (opened.dev(), opened.ino())
+        };
+        let opened = file.metadata()?;
+        ensure!(
+            !read.is_some_and(|read| same(read, &opened)),
+            "--rejects {} is the file to be sent, which would be emptied: name another one",
+            path.display()
+        );
         Ok(Self {
             path: path.to_owned(),
             file: BufWriter::new(file),
         })
+    }
+
+    /// Empties the file, unless it is a device or a pipe.
+    fn empty(&self) -> std::io::Result<()> {
+        let file = self.file.get_ref();
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(())
     }
 
     fn line(&mut self, body: &[u8]) -> std::io::Result<()> {
@@ -73,6 +95,24 @@ impl BadLines {
             first: Vec::new(),
             meter,
         }
+    }
+
+    /// Whether there is a file for them.
+    pub(crate) const fn keeps(&self) -> bool {
+        self.rejects.is_some()
+    }
+
+    /// A run begins: the file is emptied of those of an earlier one.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        let Some(rejects) = &self.rejects else {
+            return Ok(());
+        };
+        rejects
+            .empty()
+            .with_context(|| format!("cannot empty {}", rejects.path.display()))
     }
 
     /// Takes what has come.

@@ -11,7 +11,6 @@ use acequia_net::{GATHER, SecretUrl};
 use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;
-use rand::RngExt as _;
 use tokio::select;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -24,12 +23,10 @@ use crate::link::Link;
 use crate::loss::Loss;
 use crate::metrics::Meter;
 use crate::outgoing::Outgoing;
+use crate::pauses::Pauses;
 use crate::publisher::Settings;
 use crate::summary::Summary;
 
-/// Pauses between two attempts to connect.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long messages on their way have after a shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 /// Refusals without a confirm between them for so long make a new connection: after the death of
@@ -43,26 +40,6 @@ const HOPELESS: u64 = 1000;
 
 const UNROUTABLE: &str = "no queue takes it; start `worker run`, which declares the queues";
 const INTERRUPTED: &str = "interrupted";
-
-/// Pauses between two attempts to connect: doubling, at random, so that many publishers do not come
-/// back at the same instant.
-#[derive(Debug)]
-pub(crate) struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(FIRST_PAUSE)
-    }
-}
-
-impl Pauses {
-    /// The next pause.
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
 
 pub(crate) struct Run<'a> {
     url: &'a SecretUrl,

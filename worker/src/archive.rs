@@ -23,6 +23,16 @@ use crate::worker_loop::{Step, Work};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Longest time between two looks at the clock, and for late rows of which nobody told.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// After a run: the next look finds what it left.
+const SOON: Step = Step::Rest {
+    at_least: LOOK_EVERY,
+    at_most: LOOK_EVERY,
+};
+/// While somebody has to configure a store first: each look writes a warning.
+const LATER: Step = Step::Rest {
+    at_least: Duration::from_secs(60),
+    at_most: Duration::from_secs(60),
+};
 /// Pause after a failed attempt, doubled by each further one up to the longest: an attempt may copy a
 /// whole partition in vain.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -248,7 +258,7 @@ impl Work for Archiver {
                 archives = wanted.len(),
                 "rows wait for archives, but ARCHIVE_URL or ARCHIVE_DATABASE_URL is not set"
             );
-            return Ok(Step::Idle(LOOK_EVERY * 12));
+            return Ok(LATER);
         }
         if let Some(error) = self.still_failed() {
             return Err(error);
@@ -272,8 +282,8 @@ impl Work for Archiver {
                 .filter(|error| !error.is::<Interrupted>()),
         );
         match worked {
-            Ok(()) => Ok(Step::Idle(LOOK_EVERY)),
-            Err(error) if error.is::<Interrupted>() => Ok(Step::Idle(LOOK_EVERY)),
+            Ok(()) => Ok(SOON),
+            Err(error) if error.is::<Interrupted>() => Ok(SOON),
             // For this loop the object store is a dependency as the database is.
             Err(error) => Err(match error.downcast::<sqlx::Error>() {
                 Ok(error) => error,

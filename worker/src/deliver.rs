@@ -22,10 +22,10 @@ use crate::worker_loop::{Step, Work};
 
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
-/// How long one transaction goes on publishing. Below `idle_in_transaction_session_timeout`, after
-/// which the server lets another worker publish; a process that was stopped and goes on looks at
-/// its clock before each message.
-const WITHIN: Duration = Duration::from_secs(20);
+/// How long one transaction goes on publishing. Far below `idle_in_transaction_session_timeout`, after
+/// which the server lets another worker publish, because the last answer may take a while, too. A process
+/// that was stopped and goes on looks at its clock before each message.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// Seconds until a message of a domain is to be published; null when none waits.
 const DUE_IN: &str = "
@@ -72,22 +72,33 @@ pub struct Deliver {
 }
 
 impl Deliver {
+    /// The connection to the broker, opened if there is none.
+    ///
+    /// For this loop the broker is a dependency as the database is: down, and waited for.
+    async fn relay(&self, shared: &Shared) -> sqlx::Result<Relay> {
+        match self.broker.lock().await.take() {
+            Some(open) if open.is_connected() => Ok(open),
+            _ => Relay::open(&shared.broker).await.map_err(|error| {
+                sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
+            }),
+        }
+    }
+
     /// Publishes messages until all are confirmed or refused, or the time is up.
-    async fn publish(&self, waiting: Vec<Waiting>, shared: &Shared) -> anyhow::Result<Outcome> {
+    async fn publish(&self, relay: Relay, waiting: Vec<Waiting>) -> Outcome {
         let until = Instant::now() + WITHIN;
-        let mut broker = self.broker.lock().await;
-        let relay = match broker.take() {
-            Some(open) if open.is_connected() => open,
-            _ => Relay::open(&shared.broker).await?,
-        };
         let mut outcome = Outcome::default();
         // A failed attempt may leave answers behind, so the connection is kept only when all went well.
         if relay.publish(waiting, until, &mut outcome).await {
-            *broker = Some(relay);
+            self.keep(relay).await;
         } else {
             relay.close().await;
         }
-        Ok(outcome)
+        outcome
+    }
+
+    async fn keep(&self, relay: Relay) {
+        *self.broker.lock().await = Some(relay);
     }
 }
 
@@ -116,6 +127,8 @@ impl Work for Deliver {
             }
             Some(_) => {}
         }
+        // Before the transaction, which holds the domain's lock: a broker may take long to let us in.
+        let relay = self.relay(shared).await?;
         let mut transaction = connection.begin().await?;
         let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
             .bind(domain.name)
@@ -123,13 +136,11 @@ impl Work for Deliver {
             .fetch_all(&mut *transaction)
             .await?;
         if waiting.is_empty() {
+            self.keep(relay).await;
             transaction.rollback().await?;
             return Ok(Step::Idle(SHORTEST.min(poll_every)));
         }
-        // For this loop the broker is a dependency as the database is: down, and waited for.
-        let outcome = self.publish(waiting, shared).await.map_err(|error| {
-            sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
-        })?;
+        let outcome = self.publish(relay, waiting).await;
         failpoint::after_confirms();
         sqlx::query("select core.outbox_published($1)")
             .bind(&outcome.confirmed)

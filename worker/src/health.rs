@@ -151,9 +151,9 @@ impl LoopHealth {
         });
     }
 
-    /// An answer takes long, and this is known of the reason.
-    pub fn waits(&self, note: String) {
-        self.with(|state| state.note = Some(note));
+    /// What the loop waits for, while that takes long; nothing when it goes on.
+    pub fn waits(&self, note: Option<String>) {
+        self.with(|state| state.note = note);
     }
 
     /// The loop could not do its work.
@@ -206,10 +206,12 @@ mod tests {
         promote.working();
         assert_eq!(reason(&health, LATER), None);
         assert_eq!(reason(&health, NOW).as_deref(), Some("no answer for 0 s"));
-        promote.waits("a lock".to_owned());
+        promote.waits(Some("a lock".to_owned()));
         assert_eq!(reason(&health, LATER), None);
         let reason_of_all = reason(&health, NOW);
         assert_eq!(reason_of_all.as_deref(), Some("no answer for 0 s: a lock"));
+        promote.waits(None);
+        assert_eq!(reason(&health, NOW).as_deref(), Some("no answer for 0 s"));
         promote.failed("no table".to_owned());
         // The next attempt does not make the first failure younger, nor hide its reason.
         promote.working();

@@ -1,7 +1,7 @@
 //! Hears announcements and wakes the loops of the process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_store::db;
 use acequia_store::failure::{Backoff, describe};
@@ -16,6 +16,9 @@ use crate::context::Shared;
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// How long the answer may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A connection that lasted this long was no failed attempt: the next one is made without delay.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Listens until told to stop. While nobody listens, loops look for work by themselves.
 pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
@@ -34,13 +37,16 @@ pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
                         "announcements of work are heard again"
                     );
                 }
-                backoff.reset();
                 shared.wakes.wake_all();
+                let heard_from = Instant::now();
                 let ended = tokio::select! {
                     () = stop.cancelled() => return,
                     ended = hear(&mut listener, &shared) => ended,
                 };
                 was_lost = true;
+                if heard_from.elapsed() >= STEADY {
+                    backoff.reset();
+                }
                 let error = ended.err().map(|error| describe(&error));
                 warn!(
                     event = "wakes.lost",

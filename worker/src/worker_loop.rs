@@ -17,9 +17,9 @@ use crate::pool::{Lease, Pool};
 pub enum Step {
     /// There was work: look again at once.
     Again,
-    /// There is none left: look again after this time, or when woken.
+    /// There is none left: look again when woken, at once, or after this time.
     Idle(Duration),
-    /// The same, but not before a time is over.
+    /// There is none left: look again when woken, but not before a time is over.
     Rest {
         /// This long nothing wakes the loop.
         at_least: Duration,
@@ -107,7 +107,7 @@ pub async fn run<W: Work>(
     let (name, subject) = (W::NAME, W::subject(domain));
     let health = shared.health.of(name, subject);
     let mut backoff = Backoff::default();
-    let tell = |note| health.waits(note);
+    let tell = |note| health.waits(Some(note));
     while !stop.is_cancelled() {
         if W::SHORT {
             health.working();
@@ -117,7 +117,10 @@ pub async fn run<W: Work>(
             lease = pool.take(name, !W::SHORT, &shared.metrics.loops, &tell) => lease,
         };
         let outcome = match lease {
-            Ok(lease) => attempt(&work, lease, domain, &shared, &tell).await,
+            Ok(lease) => {
+                health.waits(None);
+                attempt(&work, lease, domain, &shared, &tell).await
+            }
             Err(error) => Err(error),
         };
         let (at_least, at_most) = match outcome {
@@ -152,11 +155,14 @@ pub async fn run<W: Work>(
     }
 }
 
-/// Whether a step failed by its connection to PostgreSQL. Other servers that a step needs say so in words of ours.
+/// Whether a step failed by its connection to PostgreSQL.
 fn lost_the_server(failed: &sqlx::Error) -> bool {
-    let ours =
-        matches!(failed, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::Other);
-    Failure::of(failed) == Failure::Down && !ours
+    Failure::of(failed) == Failure::Down && is_of_the_database(failed)
+}
+
+/// Whether PostgreSQL, or the way to it, caused an error. Other servers that a step needs say so in words of ours.
+fn is_of_the_database(failed: &sqlx::Error) -> bool {
+    !matches!(failed, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::Other)
 }
 
 /// A step. One that fails or is given up takes its connection with it.
@@ -180,16 +186,25 @@ async fn attempt<W: Work>(
         tell,
     };
     let step = work.step(&mut lease, domain, shared);
-    let step = if W::ATTENDED {
-        attended(&attention, step).await?
+    let outcome = if W::ATTENDED {
+        attended(&attention, step).await
     } else {
         tokio::time::timeout(W::WITHIN, step)
             .await
-            .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))?
+            .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
     };
-    if step != Step::Apart {
-        lease.give_back().await;
-        return Ok(step);
+    match outcome {
+        Ok(Step::Apart) => {}
+        // What failed is another server, or a rule of ours: the connection is as good as before.
+        Err(failed) if !is_of_the_database(&failed) => {
+            lease.give_back().await;
+            return Err(failed);
+        }
+        Err(failed) => return Err(failed),
+        Ok(step) => {
+            lease.give_back().await;
+            return Ok(step);
+        }
     }
     // Its place in the pool is kept: what it opens in its stead is not one connection more.
     let _permits = lease.close();

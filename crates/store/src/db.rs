@@ -69,50 +69,65 @@ pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> 
 /// When no server answers within ten seconds (four each, when there are several), lets us in and
 /// writes, or as [`options`].
 pub async fn open(url: &SecretUrl, name: &str) -> sqlx::Result<Session> {
-    let hosts = options(url, name)?;
-    let within = within(&hosts);
+    let any = options::any_server(url);
+    first_of(&options(url, name)?, |host, _| enter(host, any)).await
+}
+
+/// What connecting yields by the first of several servers that lets us in. `enter` is given the server and the time
+/// that it has.
+async fn first_of<T, F>(
+    hosts: &[PgConnectOptions],
+    enter: impl Fn(PgConnectOptions, Duration) -> F,
+) -> sqlx::Result<T>
+where
+    F: Future<Output = sqlx::Result<T>>,
+{
+    let within = if hosts.len() == 1 {
+        CONNECT_WITHIN
+    } else {
+        EACH_WITHIN
+    };
     let mut refusals = Vec::new();
-    for host in &hosts {
+    for host in hosts {
         // Connecting may be cancelled: nothing has been sent that could be half done.
-        let entered = tokio::time::timeout(within, enter(host, options::any_server(url)))
+        let entered = tokio::time::timeout(within, enter(host.clone(), within))
             .await
             .unwrap_or_else(|_| Err(no_answer(within)))
             .map_err(with_remedy);
         match entered {
-            Ok(session) => return Ok(session),
+            Ok(entered) => return Ok(entered),
             Err(error) => refusals.push((host, error)),
         }
     }
     Err(all_refused(refusals))
 }
 
-/// How long each of several servers may take to let us in.
-const fn within(hosts: &[PgConnectOptions]) -> Duration {
-    if hosts.len() == 1 {
-        CONNECT_WITHIN
-    } else {
-        EACH_WITHIN
-    }
-}
-
-async fn enter(host: &PgConnectOptions, any: bool) -> sqlx::Result<Session> {
+async fn enter(host: PgConnectOptions, any: bool) -> sqlx::Result<Session> {
     // As text, which takes one round trip.
     const WHO: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean, \
         pg_backend_pid(), (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid())";
-    let mut connection = PgConnection::connect_with(host).await?;
+    let mut connection = PgConnection::connect_with(&host).await?;
     let row = sqlx::raw_sql(WHO).fetch_one(&mut connection).await?;
     let (standby, read_only): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     let backend = Backend {
         pid: row.try_get(2)?,
         started: row.try_get(3)?,
     };
-    match (any, standby, read_only) {
-        (false, true, _) => Err(Unfit::Standby.into()),
-        (false, false, true) => Err(Unfit::ReadOnly.into()),
-        _ => Ok(Session {
-            connection,
-            backend,
-        }),
+    if !any {
+        must_write(standby, read_only)?;
+    }
+    Ok(Session {
+        connection,
+        backend,
+    })
+}
+
+/// Refuses a server that does not write.
+fn must_write(standby: bool, read_only: bool) -> sqlx::Result<()> {
+    match (standby, read_only) {
+        (true, _) => Err(Unfit::Standby.into()),
+        (false, true) => Err(Unfit::ReadOnly.into()),
+        (false, false) => Ok(()),
     }
 }
 

@@ -490,6 +490,29 @@ async fn what_the_broker_does_not_have_is_kept_and_can_be_sent() {
     let mode = std::fs::metadata(&rejects).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "messages may hold personal data");
 
+    // Neither the file itself nor the rejects of an earlier run are emptied by a run that cannot begin.
+    let before = std::fs::read(&file).unwrap();
+    let linked = temporary("linked.ndjson");
+    std::fs::hard_link(&file, &linked).unwrap();
+    for same in [&file, &linked] {
+        let sent = run(send(&file, &["--rejects", same.to_str().unwrap()])).await;
+        assert_eq!(sent.status.code(), Some(2));
+        assert!(
+            stderr(&sent).contains("name another one"),
+            "{}",
+            stderr(&sent)
+        );
+    }
+    std::fs::remove_file(linked).unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    let mut nowhere = send(&file, &keep);
+    nowhere
+        .args(["--retry-for", "1"])
+        .env("AMQP_URL", "amqp://x:y@127.0.0.1:1");
+    let sent = run(nowhere).await;
+    assert_eq!(sent.status.code(), Some(2), "{}", stderr(&sent));
+    assert_eq!(std::fs::read_to_string(&rejects).unwrap(), kept);
+
     // Mended: the line that was none goes, the rest has a queue now.
     broker.bind("all", &[&key(1)]).await;
     std::fs::write(&rejects, kept.replace("no json\n", "")).unwrap();

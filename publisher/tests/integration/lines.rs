@@ -1,14 +1,14 @@
 //! Messages from lines, for the domains and entities that there are.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 
 use acequia_contracts::{Domain, catalog, fixtures};
 use acequia_publisher::{BadLine, Lines, Outgoing};
 
 fn read(input: &[u8], domain: Option<&'static Domain>) -> (Vec<Outgoing>, Vec<BadLine>) {
-    let (sender, bad) = channel();
-    let messages = Lines::new(input, domain, sender).collect();
+    let (sender, bad) = sync_channel(100);
+    let messages = Lines::new(input, domain, sender).keeping(true).collect();
     (messages, bad.iter().collect())
 }
 
@@ -139,9 +139,10 @@ fn lines_know_their_number_and_may_begin_later() {
     let good = format!("{{\"entity\":\"{entity}\"}}\n");
     let input = format!("{good}no json\n\n{good}[1]\n{good}");
     let from = |first: u64| {
-        let (bad, lines) = channel();
+        let (bad, lines) = sync_channel(100);
         let messages: Vec<_> = Lines::new(input.as_bytes(), None, bad)
             .from_line(first)
+            .keeping(true)
             .collect();
         let numbers: Vec<_> = messages
             .iter()

@@ -99,7 +99,6 @@ declare
 begin
     -- The lock is a write: it is not taken when there is nothing to do.
     if not exists (select from core.batches b where b.domain = p_domain and b.state = 'staged')
-        and not exists (select from core.batch_entities u where u.domain = p_domain and not u.settled)
         and not exists (
             select from core.pending p
             where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain))

@@ -226,8 +226,8 @@ impl Run {
             .map(|(name, value)| format!(" --set {name}={value}"))
             .collect();
         format!(
-            "scripts/bench.sh {what} --messages {} --runs {}{set}",
-            self.messages, self.runs
+            "scripts/bench.sh {what} --messages {} --runs {} --seconds {}{set}",
+            self.messages, self.runs, self.seconds
         )
     }
 }

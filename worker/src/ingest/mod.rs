@@ -47,7 +47,7 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
         settings.in_flight_bytes,
     );
     let mut backoff = Backoff::default();
-    let waits = |note| health.waits(note);
+    let waits = |note| health.waits(Some(note));
     let writer = Writer {
         lane: &lane,
         shared: &shared,

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::batch::Batch;
 use super::outlet::Outlet;
 use super::rejects::Rejects;
-use super::writers::{Slot, Turn};
+use super::writers::{Slot, SlotGuard};
 use super::{Lost, traced};
 use crate::acknowledged::{Acknowledged, look};
 use crate::context::Shared;
@@ -140,7 +140,7 @@ impl Writer<'_> {
         let bytes: u64 = batch.iter().map(|one| one.data.len() as u64).sum();
         let mut under_way = Duration::from_millis(bytes * 1000 / BYTES_A_SECOND);
         loop {
-            let mut turn = self.slot.lock().await;
+            let mut turn = self.turn().await;
             let session = match self.connected(&mut turn).await {
                 Ok(session) => session,
                 Err(error) => {
@@ -199,11 +199,25 @@ impl Writer<'_> {
         &self.shared.metrics.ingest
     }
 
+    /// The right to write by the domain's connection, which its lanes share.
+    async fn turn(&self) -> SlotGuard<'_> {
+        if let Ok(turn) = self.slot.try_lock() {
+            return turn;
+        }
+        (self.waits)("another queue of the domain is being written".to_owned());
+        let turn = self.slot.lock().await;
+        self.health.waits(None);
+        turn
+    }
+
     /// The connection, opened if there is none. A new one looks whether the database has what was acknowledged.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
-    pub async fn connected<'t>(&self, turn: &'t mut Turn<'_>) -> sqlx::Result<&'t mut Session> {
+    pub async fn connected<'t>(
+        &self,
+        turn: &'t mut SlotGuard<'_>,
+    ) -> sqlx::Result<&'t mut Session> {
         let (session, _) = match turn.take() {
             Some(open) => turn.insert(open),
             None => {
@@ -251,7 +265,7 @@ impl Writer<'_> {
         &self,
         question: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
-        let mut turn = self.slot.lock().await;
+        let mut turn = self.turn().await;
         let session = self.connected(&mut turn).await?;
         let attention = self.attention(session);
         let answer = attended(&attention, question(session)).await;

@@ -9,8 +9,8 @@ use crate::metrics::Open;
 
 /// A place for a connection; empty until a lane needs it, and after it was lost.
 pub type Slot = Mutex<Option<(Session, Open)>>;
-/// The turn to write by a connection.
-pub type Turn<'a> = MutexGuard<'a, Option<(Session, Open)>>;
+/// The right to write by a connection.
+pub type SlotGuard<'a> = MutexGuard<'a, Option<(Session, Open)>>;
 
 /// The connections of the lanes of a process.
 #[derive(Debug)]

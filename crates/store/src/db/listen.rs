@@ -5,8 +5,7 @@ use std::time::Duration;
 use acequia_net::SecretUrl;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
-use super::{all_refused, no_answer, options, with_remedy, within};
-use crate::failure::Unfit;
+use super::{first_of, must_write, options};
 
 /// Listens on a channel, by the first server of the URL that lets us in and writes. The listener does not connect
 /// again by itself: it would come back to the same server.
@@ -15,20 +14,11 @@ use crate::failure::Unfit;
 /// As [`super::open`].
 pub async fn listen(url: &SecretUrl, channel: &str) -> sqlx::Result<PgListener> {
     let hosts = options(url, "listen")?;
-    let within = within(&hosts);
-    let mut refusals = Vec::new();
-    for host in &hosts {
-        let heard = tokio::time::timeout(within, enter(host, channel, within));
-        match heard.await.unwrap_or_else(|_| Err(no_answer(within))) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refusals.push((host, with_remedy(error))),
-        }
-    }
-    Err(all_refused(refusals))
+    first_of(&hosts, |host, within| enter(host, channel, within)).await
 }
 
 async fn enter(
-    host: &PgConnectOptions,
+    host: PgConnectOptions,
     channel: &str,
     within: Duration,
 ) -> sqlx::Result<PgListener> {
@@ -40,17 +30,15 @@ async fn enter(
         .acquire_slow_threshold(within)
         .max_lifetime(None)
         .idle_timeout(None)
-        .connect_with(host.clone())
+        .connect_with(host)
         .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    let standby: bool = sqlx::query_scalar("select pg_is_in_recovery()")
-        .fetch_one(&mut listener)
-        .await?;
-    if standby {
-        // Nothing is announced there.
-        return Err(Unfit::Standby.into());
-    }
+    // Nothing is announced by a server that does not write.
+    const ROLE: &str =
+        "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
+    let (standby, read_only) = sqlx::query_as(ROLE).fetch_one(&mut listener).await?;
+    must_write(standby, read_only)?;
     listener.listen(channel).await?;
     Ok(listener)
 }
