@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
 # Everything that must pass before a change is taken: format, lints, tests, rules, scripts, dashboards.
 #
-# test.sh [--fast | --long] [--keep-going] [--servers SUITE]
-#     --long        also the fuzz targets, 30 s each (scripts/fuzz.sh)
-#     --fast        only the unit tests of cargo test, which need no servers; nothing is installed
+# test.sh [--fast | --quick | --long] [--keep-going] [--servers SUITE]
+#     --fast        only the tests that need no servers; nothing is installed
+#     --quick       those, and the integration tests of what differs from the upstream branch (or from the last commit)
+#     --long        also the fuzz targets, 30 s each (scripts/fuzz.sh), and the guard against slow-downs in the release profile
 #     --keep-going  goes on after a step that failed, and fails at the end
 #
 #     --servers SUITE  only what depends on the servers' versions, against those of a Debian release (trixie: PostgreSQL 17,
 #                   RabbitMQ 4.0, Prometheus 2.53; sid: the newest), from a folder that scripts/servers.sh makes
 #
-# The integration tests start private servers by themselves (scripts/services.sh run); this installs what they need.
+# Installs the servers that the tests need and starts them once (scripts/services.sh run). Tests are played by cargo-nextest
+# where it is installed, else by cargo test.
 # shellcheck disable=SC2317  # the steps are called by their names
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-fast=no long=no keep_going=no failed=() suite=
+fast=no quick=no long=no keep_going=no failed=() suite=
 while [[ $# -gt 0 ]]; do
   option=$1
   shift
   case $option in
     --servers) suite=${1:?--servers needs a Debian release, as trixie} && shift ;;
     --fast) fast=yes ;;
+    --quick) quick=yes ;;
     --long) long=yes ;;
     --keep-going) keep_going=yes ;;
     -h | --help)
@@ -34,7 +37,31 @@ while [[ $# -gt 0 ]]; do
 done
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+servers=
+clean_up() {
+  stop_servers
+  rm -f "$log"
+}
+trap clean_up EXIT
+
+# start_servers: those that all tests share. The end of this script, whatever ends it, closes their input and so stops them.
+start_servers() {
+  local line
+  servers=$(mktemp -d "${TMPDIR:-/tmp}/acequia-test-XXXXXX")
+  coproc SERVERS { exec scripts/services.sh run "$servers" --any-port; }
+  # shellcheck disable=SC2153  # set by coproc
+  servers_input=${SERVERS[1]} servers_pid=$SERVERS_PID
+  read -r line <&"${SERVERS[0]}" || true
+  [[ ${line:-} == READY ]] || die "the servers did not start"
+  export TEST_SERVERS=$servers
+}
+stop_servers() {
+  [[ -n $servers ]] || return 0
+  exec {servers_input}>&-
+  wait "$servers_pid" 2>/dev/null || true
+  rm -rf "$servers"
+  servers=
+}
 
 # step TITLE COMMAND...
 step() {
@@ -65,7 +92,7 @@ finish() {
   else
     printf 'every step passed, %d s\n' "$SECONDS"
   fi
-  grep -a '^test result:' "$log" || true
+  grep -aE '^test result:|^ +Summary ' "$log" || true
   exit $((${#failed[@]} > 0))
 }
 
@@ -115,13 +142,57 @@ compose_file() {
 
 dashboards() { scripts/check_dashboards.py --self-test; }
 
-cargo_test() {
-  local only=()
-  [[ $fast == no ]] || only=(--lib --bins)
-  # cargo builds every program before it runs the first test: the fault scenarios need not ask it again.
-  export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
-  # They take minutes. The limit is there so that a test that hangs is an answer too.
-  timeout --kill-after=30 45m cargo test --workspace --locked "${only[@]}" 2>&1 | tee "$log"
+# play ARGUMENTS...: tests, by nextest if it is here.
+play() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-tests pass "$@" 2>&1 | tee "$log"
+  else
+    # They take minutes. The limit is there so that a test that hangs is an answer too.
+    timeout --kill-after=30 45m cargo test --workspace --all-targets --locked --no-fail-fast "$@" 2>&1 | tee "$log"
+  fi
+}
+
+unit_tests() { play --lib --bins; }
+
+all_tests() {
+  play
+  cargo test --workspace --doc --locked --quiet
+}
+
+# changed: the files that differ from the upstream branch, or from the last commit.
+changed() {
+  git diff --name-only "$(git rev-parse --verify --quiet '@{upstream}' || echo HEAD)"
+  git ls-files --others --exclude-standard
+}
+
+# modules_of_changes: the integration tests that changed or are named like what changed, those that look at what SQL and
+# pages say when these changed, and one that sends messages all the way.
+modules_of_changes() {
+  local file name
+  echo smoke::
+  changed | while IFS= read -r file; do
+    case $file in
+      */tests/integration/*) name=${file#*/tests/integration/} && name=${name%%/*} && echo "${name%.rs}::" ;;
+      *.rs) name=${file##*/} && [[ ! -e worker/tests/integration/$name ]] || echo "${name%.rs}::" ;;
+      sql/*) printf '%s\n' drift:: oracle:: permutations:: ;;
+      docs/* | *.md) printf '%s\n' links:: mart_pages:: ;;
+    esac
+  done | grep -vE '^(main|mod|support)::'
+}
+tests_of_changes() {
+  local modules
+  mapfile -t modules < <(modules_of_changes | sort -u)
+  printf 'integration tests: %s\n' "${modules[*]}"
+  play --test integration -- "${modules[@]}"
+}
+
+guard() {
+  if [[ $long == yes ]]; then
+    scripts/bench.sh --guard
+  else
+    # With what is built already: it compares costs within one run, so the profile matters little.
+    BENCH_PROFILE=dev scripts/bench.sh --guard
+  fi
 }
 
 if [[ -n $suite ]]; then
@@ -139,39 +210,57 @@ step "Rust toolchain" toolchain
 [[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability --tests
 step "cargo fmt --all --check" cargo fmt --all --check
 step "shell scripts" shell_scripts
-if have promtool; then
-  step "Prometheus rules" prometheus_rules
-else
-  skip "Prometheus rules" "promtool is not installed (scripts/services.sh install --observability)"
-fi
-if docker compose version >/dev/null 2>&1 || have docker-compose; then
-  step "compose file" compose_file
-else
-  skip "compose file" "docker compose is not installed"
-fi
-if python3 -c 'import yaml' 2>/dev/null; then
-  step "Grafana dashboards" dashboards
-else
-  skip "Grafana dashboards" "python3 with PyYAML is not installed (apt-get install python3-yaml)"
-fi
-if cargo deny --version >/dev/null 2>&1; then
-  # Advisories too where their database can be reached: cargo deny check advisories
-  step "cargo deny" cargo deny --workspace --locked check licenses bans sources
-else
-  skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
-fi
-if [[ $long == yes ]]; then
-  if cargo fuzz --version >/dev/null 2>&1 && have c++; then
-    step "fuzzing" scripts/fuzz.sh 30
+if [[ $quick == no ]]; then
+  if have promtool; then
+    step "Prometheus rules" prometheus_rules
   else
-    skip "fuzzing" "cargo-fuzz or a C++ compiler is not installed (cargo install cargo-fuzz --locked; apt-get install g++)"
+    skip "Prometheus rules" "promtool is not installed (scripts/services.sh install --observability)"
+  fi
+  if docker compose version >/dev/null 2>&1 || have docker-compose; then
+    step "compose file" compose_file
+  else
+    skip "compose file" "docker compose is not installed"
+  fi
+  if python3 -c 'import yaml' 2>/dev/null; then
+    step "Grafana dashboards" dashboards
+  else
+    skip "Grafana dashboards" "python3 with PyYAML is not installed (apt-get install python3-yaml)"
+  fi
+  if cargo deny --version >/dev/null 2>&1; then
+    # Advisories too where their database can be reached: cargo deny check advisories
+    step "cargo deny" cargo deny --workspace --locked check licenses bans sources
+  else
+    skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
+  fi
+  if [[ $long == yes ]]; then
+    if cargo fuzz --version >/dev/null 2>&1 && have c++; then
+      step "fuzzing" scripts/fuzz.sh 30
+    else
+      skip "fuzzing" "cargo-fuzz or a C++ compiler is not installed (cargo install cargo-fuzz --locked; apt-get install g++)"
+    fi
   fi
 fi
-step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
-step "cargo test" cargo_test
-if [[ $fast == no ]] && python3 -c 'import yaml' 2>/dev/null; then
+# Everything below is compiled by clippy's driver, which is the compiler with more lints: nothing is compiled twice, once
+# to be checked and once to run.
+RUSTC_WORKSPACE_WRAPPER=$(rustc --print sysroot)/bin/clippy-driver
+export RUSTC_WORKSPACE_WRAPPER CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+# Built before the fault scenarios, which need not ask cargo again.
+export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
+step "lints and build" cargo test --workspace --all-targets --locked --no-run
+if [[ $fast == yes ]]; then
+  step "unit tests" unit_tests
+  finish
+fi
+start_servers
+if [[ $quick == yes ]]; then
+  step "unit tests" unit_tests
+  step "integration tests of what changed" tests_of_changes
+  finish
+fi
+step "tests" all_tests
+stop_servers
+if python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards against servers" scripts/dashboards.sh
 fi
-# With what cargo test has built: it compares costs within one run, so the profile does not matter.
-[[ $fast == yes ]] || step "performance" env BENCH_PROFILE=dev scripts/bench.sh --guard
+step "performance" guard
 finish

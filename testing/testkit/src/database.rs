@@ -2,13 +2,13 @@
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::sync::Mutex;
 use url::Url;
 
 use crate::Services;
 
-/// One statement at a time: PostgreSQL clones only a template that nobody is connected to.
-static CLONING: Mutex<()> = Mutex::const_new(());
+/// One clone at a time, of all processes that share the servers: PostgreSQL clones only a template that nobody is
+/// connected to. An advisory lock, so that the end of a process ends it.
+const LOCK: &str = "select pg_advisory_lock(hashtext('clones of test databases'))";
 
 /// A database of its own.
 #[derive(Debug, Clone)]
@@ -48,19 +48,28 @@ impl TestDatabase {
     where
         F: Future<Output = anyhow::Result<()>>,
     {
-        let _one_at_a_time = CLONING.lock().await;
-        let mut admin = PgConnection::connect(services.var("ADMIN_DATABASE_URL")?).await?;
+        let mut admin = one_at_a_time(services).await?;
         let there: bool =
             sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
                 .bind(template)
                 .fetch_one(&mut admin)
                 .await?;
         if !there {
-            prepare(Self::create(services, template, "template1").await?)
+            // Under another name until it is whole.
+            let unfinished = Self::create(services, &new_name(), "template1").await?;
+            let name = unfinished.name()?;
+            prepare(unfinished)
                 .await
                 .context("preparing the template")?;
+            sqlx::query(AssertSqlSafe(format!(
+                "alter database {name} rename to {template}"
+            )))
+            .execute(&mut admin)
+            .await?;
         }
-        Self::create(services, &new_name(), template).await
+        let clone = Self::create(services, &new_name(), template).await;
+        admin.close().await?;
+        clone
     }
 
     /// A copy of this database, file by file: for one that is too large to pass through the log.
@@ -69,9 +78,11 @@ impl TestDatabase {
     /// # Errors
     /// When the server refuses.
     pub async fn copy(&self, services: &Services) -> anyhow::Result<Self> {
-        let _one_at_a_time = CLONING.lock().await;
+        let admin = one_at_a_time(services).await?;
         let template = format!("{} strategy file_copy", self.name()?);
-        Self::create(services, &new_name(), &template).await
+        let copy = Self::create(services, &new_name(), &template).await;
+        admin.close().await?;
+        copy
     }
 
     /// Its name.
@@ -121,6 +132,13 @@ impl TestDatabase {
             admin: url("ADMIN_DATABASE_URL")?,
         })
     }
+}
+
+/// A connection as superuser that has the lock of cloning, until it is closed.
+async fn one_at_a_time(services: &Services) -> anyhow::Result<PgConnection> {
+    let mut admin = PgConnection::connect(services.var("ADMIN_DATABASE_URL")?).await?;
+    sqlx::query(LOCK).execute(&mut admin).await?;
+    Ok(admin)
 }
 
 fn new_name() -> String {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -17,17 +17,33 @@ static SHARED: OnceCell<Services> = OnceCell::const_new();
 pub struct Services {
     env: HashMap<String, String>,
     dir: PathBuf,
-    // Holds the pipe whose end stops the servers.
-    keeper: Child,
+    // Holds the pipe whose end stops the servers; none where somebody else does.
+    keeper: Option<Child>,
 }
 
 impl Services {
-    /// The servers that all tests of this process share; started by the first that asks.
+    /// The servers that tests share: those in the folder that `TEST_SERVERS` names, which all processes of a run share,
+    /// or without it those of this process, started by the first that asks.
     ///
     /// # Errors
     /// When they cannot be started; the error has the script's last words.
     pub async fn shared() -> anyhow::Result<&'static Self> {
-        SHARED.get_or_try_init(Self::start).await
+        let servers = async || match std::env::var_os("TEST_SERVERS") {
+            Some(dir) => Self::running(dir.into()),
+            None => Self::start().await,
+        };
+        SHARED.get_or_try_init(servers).await
+    }
+
+    /// Servers that somebody else started and stops.
+    fn running(dir: PathBuf) -> anyhow::Result<Self> {
+        let env = read_env(&dir.join("env"))
+            .context("TEST_SERVERS is no folder of scripts/services.sh run")?;
+        Ok(Self {
+            env,
+            dir,
+            keeper: None,
+        })
     }
 
     /// Servers of one's own, for a test that breaks them. They stop when the value is dropped.
@@ -62,7 +78,11 @@ impl Services {
             ),
         }
         let env = read_env(&dir.join("env"))?;
-        Ok(Self { env, dir, keeper })
+        Ok(Self {
+            env,
+            dir,
+            keeper: Some(keeper),
+        })
     }
 
     /// Stops and wipes the servers, and waits until that is done. Without it they go by themselves
@@ -71,10 +91,10 @@ impl Services {
     /// # Errors
     /// When the script that does it fails.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.keeper.stdin.take());
-        let status = self.keeper.wait().await?;
-        if !status.success() {
-            bail!("scripts/services.sh run: {status}");
+        if let Some(keeper) = &mut self.keeper {
+            drop(keeper.stdin.take());
+            let status = keeper.wait().await?;
+            ensure!(status.success(), "scripts/services.sh run: {status}");
         }
         Ok(())
     }

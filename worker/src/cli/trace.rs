@@ -56,7 +56,11 @@ pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
         .context("database")?;
     trace::insist_on_rights(&mut connection).await?;
     acequia_schema::check(&mut connection).await?;
-    let found = trace::trace(&mut connection, &target, args.values, args.timeout).await?;
+    let looked = trace::trace(&mut connection, &target, args.values, args.timeout).await;
+    let found = looked.map_err(|error| match error.is::<trace::TookTooLong>() {
+        true => error.context("--timeout"),
+        false => error,
+    })?;
     let known = found.is_known();
     if args.json {
         print_json(&found)?;

@@ -64,8 +64,10 @@ async fn all_merged(platform: &Platform, messages: i64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_few_and_an_idle_worker_asks_little() {
-    // Longer than any loop waits, so that each has its share of the count.
-    const WINDOW: Duration = Duration::from_secs(65);
+    // Of all loops the rules wait longest: counted is from the end of one of their runs to the end of the next.
+    const RUNS: &str =
+        "select min(runs) from (select count(*) filter (where l.loop = 'check') as runs
+        from core.etl_run_log l group by l.domain) r";
     const STATEMENTS: &str = "
         select coalesce(sum(s.calls), 0)::bigint from pg_stat_statements s
         join pg_database d on d.oid = s.dbid and d.datname = current_database()
@@ -102,12 +104,20 @@ async fn connections_are_few_and_an_idle_worker_asks_little() {
     // Other tests may make the server forget; then once more.
     let mut counted = None;
     for _ in 0..5 {
+        let runs = platform.number(RUNS).await;
+        wait_within(Duration::from_secs(180), "a run of the rules", async || {
+            Ok(platform.number(RUNS).await > runs)
+        })
+        .await
+        .unwrap();
         let forgotten = count(&mut admin, FORGOTTEN).await;
         let (begun, before) = (Instant::now(), count(&mut admin, STATEMENTS).await);
-        while begun.elapsed() < WINDOW {
+        wait_within(Duration::from_secs(180), "the next run", async || {
             most = most.max(count(&mut admin, &format!("select count(*) {OF_WORKERS}")).await);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+            Ok(platform.number(RUNS).await >= runs + 2)
+        })
+        .await
+        .unwrap();
         let asked = count(&mut admin, STATEMENTS).await - before;
         if count(&mut admin, FORGOTTEN).await == forgotten {
             counted = Some((asked, begun.elapsed().as_secs_f64()));

@@ -17,7 +17,7 @@ pub use discard::discard;
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;
-pub use replay::{Failed, Job, LeftOut, Report, replay};
+pub use replay::{EditOfSeveral, Failed, Job, LeftOut, Report, replay};
 pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};
 pub use stats::{Group, stats};

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use acequia_store::failpoint;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use tokio::time::MissedTickBehavior;
@@ -14,6 +14,11 @@ use super::filters::{Filters, Status};
 use super::mark::{Actor, edit, mark, take};
 use super::message::Quarantined;
 use super::send::{Outcome, Sender};
+
+/// A new body was given for several rows.
+#[derive(Debug, thiserror::Error)]
+#[error("an edit is for one row, and more match: choose the row by its id")]
+pub struct EditOfSeveral;
 
 /// Rows sent in one transaction.
 const CHUNK: u32 = 500;
@@ -120,7 +125,7 @@ pub async fn replay(
         left -= i64::try_from(rows.len())?;
         if let Some(body) = &job.edit {
             if rows.len() > 1 {
-                bail!("an edit is for one row, and more match: choose the row by its id");
+                return Err(EditOfSeveral.into());
             }
             body.clone_into(&mut rows[0].body);
         }

@@ -112,13 +112,15 @@ pub async fn insist_on_rights(connection: &mut PgConnection) -> anyhow::Result<(
     Ok(())
 }
 
+/// A look took longer than its caller allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the database took longer than {} s. Staging has no index on keys: allow more time, or ask by message id", .0.as_secs_f64())]
+pub struct TookTooLong(pub Duration);
+
 fn explain(error: sqlx::Error, timeout: Duration) -> anyhow::Error {
     let code = error.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
-        Some("57014") => anyhow::anyhow!(
-            "the database took longer than {} s. Staging has no index on keys: allow more time, or ask by message id",
-            timeout.as_secs_f64()
-        ),
+        Some("57014") => TookTooLong(timeout).into(),
         Some("42501") => anyhow::Error::new(error)
             .context("this role may not look at single messages: connect as acequia_worker or as the owner of the database"),
         _ => anyhow::Error::new(error).context("reading the trace"),

@@ -111,7 +111,10 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = outcome {
         let done = report.replayed;
         if job.edit.is_some() {
-            return Err(error);
+            return Err(match error.is::<quarantine::EditOfSeveral>() {
+                true => error.context("--edit without --id"),
+                false => error,
+            });
         }
         return Err(error.context(format!(
             "{done} were replayed before this; run it again, what arrives twice has no second effect"
