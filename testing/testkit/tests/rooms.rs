@@ -108,6 +108,10 @@ fn shared_crates_have_no_options_and_print_nothing() {
     for folder in SHARED {
         assert!(!dependencies(folder).contains("clap"), "{folder}");
         for file in files_in(&root().join(folder).join("src")) {
+            // Says where it stopped, to the test that ordered it; no part of what is installed.
+            if file.ends_with("failpoint.rs") {
+                continue;
+            }
             let text = std::fs::read_to_string(&file).unwrap();
             for call in ["println!(", "print!(", "stdout()", "stderr()", "ExitCode"] {
                 assert!(!text.contains(call), "{}: {call}", file.display());
