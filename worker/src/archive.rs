@@ -16,20 +16,20 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Shortest time between two looks for late rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Longest time between two looks at the clock, and for late rows of which nobody told.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// After a run: the next look finds what it left.
-const SOON: Step = Step::Rest {
+const SOON: Poll = Poll::Rest {
     at_least: LOOK_EVERY,
     at_most: LOOK_EVERY,
 };
 /// While somebody has to configure a store first: each look writes a warning.
-const LATER: Step = Step::Rest {
+const LATER: Poll = Poll::Rest {
     at_least: Duration::from_secs(60),
     at_most: Duration::from_secs(60),
 };
@@ -123,13 +123,13 @@ impl Archiver {
     }
 
     /// Until the next look: when something is merged, when the next run is due, or after a while.
-    fn rest(&self) -> Step {
+    fn rest(&self) -> Poll {
         let next = self
             .schedule
             .as_ref()
             .and_then(|schedule| schedule.find_next_occurrence(&Utc::now(), false).ok());
         let until = next.and_then(|next| (next - Utc::now()).to_std().ok());
-        Step::Rest {
+        Poll::Rest {
             at_least: LOOK_EVERY.min(until.unwrap_or(LOOK_EVERY)),
             at_most: LOOK_AT_LEAST_EVERY.min(until.unwrap_or(LOOK_AT_LEAST_EVERY)),
         }
@@ -166,7 +166,7 @@ impl Archiver {
         domain: &'static Domain,
         wanted: &[i64],
         due: Option<DateTime<Utc>>,
-        shared: &Shared,
+        context: &WorkerContext,
     ) -> anyhow::Result<()> {
         let who = Some(NAME_OF_SCHEDULE.to_owned());
         let Some(mut session) = Session::open(login, store.clone(), who, self.stop.clone()).await?
@@ -177,9 +177,9 @@ impl Archiver {
             session.begin("restore", Some(domain.name), None).await?;
             let mut totals = Totals::default();
             let outcome = async {
-                session.sweep().await?;
+                session.collect_garbage().await?;
                 for archive in wanted {
-                    let hold = shared.settings.archive_hold;
+                    let hold = context.settings.archive_hold;
                     let (archive, late_rows) =
                         restore::restore(&mut session, *archive, hold).await?;
                     totals.add(&archive);
@@ -194,7 +194,7 @@ impl Archiver {
             };
             let outcome = outcome.await;
             session.end(totals, &outcome).await;
-            shared
+            context
                 .metrics
                 .archive
                 .ended(domain.name, "restore", &outcome);
@@ -221,7 +221,7 @@ impl Archiver {
                 ok = outcome.is_ok(),
                 "run of the schedule ended"
             );
-            shared
+            context
                 .metrics
                 .archive
                 .ended(domain.name, "archive", &outcome);
@@ -231,18 +231,18 @@ impl Archiver {
     }
 }
 
-impl Work for Archiver {
+impl PeriodicTask for Archiver {
     const NAME: &'static str = "archive";
     const SHORT: bool = false;
     // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
     const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        _shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        _context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let wanted: Vec<i64> = sqlx::query_scalar("select core.archive_wanted($1)")
             .bind(domain.name)
             .fetch_all(&mut *connection)
@@ -264,17 +264,17 @@ impl Work for Archiver {
             return Err(error);
         }
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = (wanted, due);
-        Ok(Step::Apart)
+        Ok(Poll::Apart)
     }
 
     /// The run, by a connection of the archive's own login.
-    async fn apart(&self, domain: &'static Domain, shared: &Shared) -> sqlx::Result<Step> {
+    async fn apart(&self, domain: &'static Domain, context: &WorkerContext) -> sqlx::Result<Poll> {
         let (wanted, due) =
             std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         let (Some(store), Some(login)) = (&self.store, &self.login) else {
             return Ok(self.rest());
         };
-        let worked = self.work(store, login, domain, &wanted, due, shared).await;
+        let worked = self.work(store, login, domain, &wanted, due, context).await;
         self.remember(
             worked
                 .as_ref()

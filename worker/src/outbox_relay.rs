@@ -1,4 +1,4 @@
-//! The deliver loop: what the core has to tell, from `core.outbox` to the broker, in order per key.
+//! The outbox relay: what the core has to tell, from `core.outbox` to the broker, in order per key.
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
@@ -17,8 +17,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use self::relay::Relay;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
@@ -64,21 +64,21 @@ impl Outcome {
     }
 }
 
-/// The deliver loop of one domain, with its connection to the broker, which is made when there is
+/// The outbox relay of one domain, with its connection to the broker, which is made when there is
 /// something to tell.
 #[derive(Default)]
-pub struct Deliver {
+pub struct OutboxRelay {
     broker: Mutex<Option<Relay>>,
 }
 
-impl Deliver {
+impl OutboxRelay {
     /// The connection to the broker, opened if there is none.
     ///
     /// For this loop the broker is a dependency as the database is: down, and waited for.
-    async fn relay(&self, shared: &Shared) -> sqlx::Result<Relay> {
+    async fn relay(&self, context: &WorkerContext) -> sqlx::Result<Relay> {
         match self.broker.lock().await.take() {
             Some(open) if open.is_connected() => Ok(open),
-            _ => Relay::open(&shared.broker).await.map_err(|error| {
+            _ => Relay::open(&context.broker).await.map_err(|error| {
                 sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
             }),
         }
@@ -102,33 +102,33 @@ impl Deliver {
     }
 }
 
-impl Work for Deliver {
-    const NAME: &'static str = "deliver";
+impl PeriodicTask for OutboxRelay {
+    const NAME: &'static str = "outbox_relay";
     // It waits for the broker too, a few seconds at most; what it does twice has the same id.
     const ATTENDED: bool = false;
     const WITHIN: Duration = Duration::from_secs(60);
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let due_in: Option<f64> = sqlx::query_scalar(DUE_IN)
             .bind(domain.name)
             .fetch_one(&mut *connection)
             .await?;
-        let poll_every = shared.settings.poll_every;
+        let poll_every = context.settings.poll_every;
         match due_in {
-            None => return Ok(Step::Idle(poll_every)),
+            None => return Ok(Poll::Idle(poll_every)),
             Some(seconds) if seconds > 0.0 => {
                 let pause = Duration::try_from_secs_f64(seconds).unwrap_or(poll_every);
-                return Ok(Step::Idle(pause.max(SHORTEST).min(poll_every)));
+                return Ok(Poll::Idle(pause.max(SHORTEST).min(poll_every)));
             }
             Some(_) => {}
         }
         // Before the transaction, which holds the domain's lock: a broker may take long to let us in.
-        let relay = self.relay(shared).await?;
+        let relay = self.relay(context).await?;
         let mut transaction = connection.begin().await?;
         let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
             .bind(domain.name)
@@ -138,7 +138,7 @@ impl Work for Deliver {
         if waiting.is_empty() {
             self.keep(relay).await;
             transaction.rollback().await?;
-            return Ok(Step::Idle(SHORTEST.min(poll_every)));
+            return Ok(Poll::Idle(SHORTEST.min(poll_every)));
         }
         let outcome = self.publish(relay, waiting).await;
         failpoint::after_confirms();
@@ -157,10 +157,10 @@ impl Work for Deliver {
         transaction.commit().await?;
         if !outcome.confirmed.is_empty() {
             let published = outcome.confirmed.len();
-            shared.metrics.outbox.published(domain.name, published);
+            context.metrics.outbox.published(domain.name, published);
         }
         let Some(reason) = reasons.first() else {
-            return Ok(Step::Again);
+            return Ok(Poll::Again);
         };
         warn!(
             event = "outbox.refused",
@@ -169,6 +169,6 @@ impl Work for Deliver {
             reason,
             "not published: tried again later, what has the same key waits behind them"
         );
-        Ok(Step::Idle(SHORTEST.min(poll_every)))
+        Ok(Poll::Idle(SHORTEST.min(poll_every)))
     }
 }
