@@ -11,7 +11,7 @@ from .build import canonical
 from .lint import lint
 from .live import run_queries
 from .model import Project
-from .plants import LIVE, STATIC
+from .mutants import LIVE, STATIC
 from .sources import ROOT
 
 
@@ -121,10 +121,10 @@ def self_test(prometheus, postgres, verbose=False):
             return faults + [f"{query.where}: empty result" for query, reason in empty if not reason]
 
         before = set(statically(None))
-        plants = [(*plant, statically) for plant in STATIC]
+        mutants = [(*plant, statically) for plant in STATIC]
         if prometheus and postgres:
-            plants += [(*plant, live) for plant in LIVE]
-        for title, plant, expected, search in plants:
+            mutants += [(*plant, live) for plant in LIVE]
+        for title, plant, expected, search in mutants:
             # In the first dashboard that has the place to plant it.
             for file in files:
                 original = file.read_text()

@@ -12,8 +12,8 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
 use crate::check::run_rules;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// The loop rests this many times as long as it checked rules: they take at most a fifth of its
 /// time.
@@ -190,18 +190,18 @@ impl Refresh {
     }
 }
 
-impl Work for Refresh {
+impl PeriodicTask for Refresh {
     const NAME: &'static str = "refresh";
     const SHORT: bool = false;
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let mut audited = Duration::ZERO;
-        let backlog = Some(shared.settings.promote_max);
+        let backlog = Some(context.settings.promote_max);
         for (mart, held_by) in due(connection, domain.name, backlog).await? {
             // The check loop finds out when its rules pass again; checking here as well, for as
             // long as it is held, would cost and change nothing.
@@ -210,12 +210,12 @@ impl Work for Refresh {
                 continue;
             }
             let (begun, started) = (Instant::now(), Utc::now());
-            let mut span = match &shared.traces {
+            let mut span = match &context.traces {
                 Some(traces) => Some(begin(traces, connection, &mart).await?),
                 None => None,
             };
             let log = span.as_ref().map_or_else(tracing::Span::none, Span::of_log);
-            let rule_max = shared.settings.rules.rule_max;
+            let rule_max = context.settings.rules.rule_max;
             let refreshed = audit_and_publish(connection, &mart, rule_max, &mut audited).await;
             // One broken mart must not keep the others old.
             let refreshed = keep_failure(connection, &mart, started, refreshed).await;
@@ -226,16 +226,19 @@ impl Work for Refresh {
             match refreshed {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
-                    shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());
+                    context
+                        .metrics
+                        .marts
+                        .refreshed(&mart, rows, begun.elapsed());
                 }
                 Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
                 Ok(Refreshed::Busy) => {}
-                Err(failed) => shared.metrics.marts.failed(&mart, &failed),
+                Err(failed) => context.metrics.marts.failed(&mart, &failed),
             }
         }
-        Ok(Step::Rest {
-            at_least: shared.settings.refresh_every.max(audited * REST),
-            at_most: shared.settings.poll_every,
+        Ok(Poll::Rest {
+            at_least: context.settings.refresh_every.max(audited * REST),
+            at_most: context.settings.poll_every,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Gauges that describe the database: the same from every worker, read when Prometheus asks.
 
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{Gauge, GaugeVec, Histogram};
 
 use super::ANSWER;
@@ -75,152 +75,152 @@ impl DatabaseGauges {
     ///
     /// # Errors
     /// When a name is taken.
-    pub fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
+    pub fn new(registrar: &Registrar<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            up: make.gauge(
+            up: registrar.gauge(
                 "acequia_database_readable",
                 "1 when the gauges that describe the database could be read.",
             )?,
-            read_seconds: make.gauge(
+            read_seconds: registrar.gauge(
                 "acequia_database_read_duration_seconds",
                 "How long the last reading of the gauges that describe the database took.",
             )?,
-            answers: make.histogram(
+            answers: registrar.histogram(
                 "acequia_database_answer_duration_seconds",
                 "From a question that costs nothing to PostgreSQL's answer, one before each reading of the gauges that describe it.",
                 ANSWER,
             )?,
-            staged_rows: make.gauges(
+            staged_rows: registrar.gauges(
                 "acequia_staged_rows",
                 "Rows that wait for promotion.",
                 &["domain"],
             )?,
-            oldest_staged: make.gauges(
+            oldest_staged: registrar.gauges(
                 "acequia_oldest_staged_age_seconds",
                 "Age of the oldest staged batch.",
                 &["domain"],
             )?,
-            pending_rows: make.gauges(
+            pending_rows: registrar.gauges(
                 "acequia_pending_rows",
                 "Rows that wait for the row they refer to.",
                 &["domain"],
             )?,
-            quarantine_open: make.gauges(
+            quarantine_open: registrar.gauges(
                 "acequia_quarantine_open_rows",
                 "Messages in quarantine with status open.",
                 &["domain"],
             )?,
-            conservation: make.gauges(
+            conservation: registrar.gauges(
                 "acequia_conservation_difference",
                 "Messages that are not accounted for; must be 0.",
                 &["domain"],
             )?,
-            written_off: make.gauges(
+            written_off: registrar.gauges(
                 "acequia_written_off_messages",
                 "Messages whose rows were removed from staging before their promotion, given up by worker ledger write-off.",
                 &["domain"],
             )?,
-            outbox_waiting: make.gauges(
+            outbox_waiting: registrar.gauges(
                 "acequia_outbox_waiting_messages",
                 "Messages of the core's own that wait for the broker.",
                 &["domain"],
             )?,
-            outbox_oldest: make.gauges(
+            outbox_oldest: registrar.gauges(
                 "acequia_outbox_oldest_age_seconds",
                 "Age of the oldest message of the core's own that waits for the broker.",
                 &["domain"],
             )?,
-            mart_refreshed: make.gauges(
+            mart_refreshed: registrar.gauges(
                 "acequia_mart_refreshed_timestamp_seconds",
                 "Last refresh of the mart.",
                 &["mart"],
             )?,
-            mart_data_as_of: make.gauges(
+            mart_data_as_of: registrar.gauges(
                 "acequia_mart_data_as_of_timestamp_seconds",
                 "Newest publish time of what the mart shows.",
                 &["mart"],
             )?,
-            mart_complete_through: make.gauges(
+            mart_complete_through: registrar.gauges(
                 "acequia_mart_complete_through_timestamp_seconds",
                 "Everything that was published up to then is in the mart, but for what is missing.",
                 &["mart"],
             )?,
-            mart_missing: make.gauges(
+            mart_missing: registrar.gauges(
                 "acequia_mart_missing_messages",
                 "Messages that the mart lacks: they wait for a row they refer to, or are open in quarantine.",
                 &["mart"],
             )?,
-            mart_behind: make.gauges(
+            mart_behind: registrar.gauges(
                 "acequia_mart_behind_seconds",
                 "How long the mart has lacked something that has arrived; 0 when it shows everything.",
                 &["mart"],
             )?,
-            mart_objective: make.gauges(
+            mart_objective: registrar.gauges(
                 "acequia_mart_objective_seconds",
                 "How long the mart may lack what has arrived.",
                 &["mart"],
             )?,
-            mart_gate_closed: make.gauges(
+            mart_gate_closed: registrar.gauges(
                 "acequia_mart_gate_closed",
                 "1 while a failed rule of severity error holds the refresh of the mart.",
                 &["mart"],
             )?,
-            mart_trusted: make.gauges(
+            mart_trusted: registrar.gauges(
                 "acequia_mart_trusted",
                 "0 while a rule of severity error fails on what the mart shows.",
                 &["mart"],
             )?,
-            dq_failing: make.gauges(
+            dq_failing: registrar.gauges(
                 "acequia_dq_failing_rows",
                 "Failing rows at the last run of the rule.",
                 &["rule", "severity"],
             )?,
-            dq_passed: make.gauges(
+            dq_passed: registrar.gauges(
                 "acequia_dq_passed",
                 "1 when the rule passed at its last run.",
                 &["rule", "severity"],
             )?,
-            dq_last_run: make.gauges(
+            dq_last_run: registrar.gauges(
                 "acequia_dq_last_run_timestamp_seconds",
                 "Last run of the rule.",
                 &["rule"],
             )?,
-            dq_broken: make.gauges(
+            dq_broken: registrar.gauges(
                 "acequia_dq_broken",
                 "1 when the rule could not run the last time.",
                 &["rule", "severity"],
             )?,
-            dq_duration: make.gauges(
+            dq_duration: registrar.gauges(
                 "acequia_dq_last_duration_seconds",
                 "Duration of the last run of the rule.",
                 &["rule"],
             )?,
-            archived_rows: make.gauges(
+            archived_rows: registrar.gauges(
                 "acequia_archived_rows",
                 "Rows of the table that are in the object store only.",
                 &["table"],
             )?,
-            archived_hot: make.gauges(
+            archived_hot: registrar.gauges(
                 "acequia_archived_hot_bytes",
                 "What the archived rows took in the database, with indexes.",
                 &["table"],
             )?,
-            archived_bytes: make.gauges(
+            archived_bytes: registrar.gauges(
                 "acequia_archived_bytes",
                 "What the archived rows take in the object store.",
                 &["table"],
             )?,
-            archive_last_run: make.gauges(
+            archive_last_run: registrar.gauges(
                 "acequia_archive_last_success_timestamp_seconds",
                 "End of the last run of the archive schedule that ended well; 0 before the first.",
                 &["domain"],
             )?,
-            archive_failed: make.gauges(
+            archive_failed: registrar.gauges(
                 "acequia_archive_failed",
                 "1 while the last run that archived or restored for the domain is one that failed.",
                 &["domain"],
             )?,
-            archive_late: make.gauges(
+            archive_late: registrar.gauges(
                 "acequia_archive_late_rows",
                 "Rows that came late and wait until the range that they belong to is restored.",
                 &["domain"],

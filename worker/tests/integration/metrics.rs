@@ -7,7 +7,7 @@ use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog};
 use acequia_testkit::metrics::{Page, Series, Sources, Spec};
 use acequia_testkit::{Proxy, root, wait_for};
-use acequia_worker::lane::Lane;
+use acequia_worker::queue_consumer::QueueConsumer;
 use lapin::BasicProperties;
 use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt;
@@ -67,7 +67,7 @@ async fn the_page_is_what_the_specification_says() {
         &[("domain", DOMAIN)],
     );
     assert_eq!(observed.await, Some(0.0), "these have no publish time");
-    for lane in Lane::of(&catalog().iter().collect::<Vec<_>>()) {
+    for lane in QueueConsumer::of(&catalog().iter().collect::<Vec<_>>()) {
         let queue = [("queue", lane.queue.as_str())];
         wait_for("nothing in flight", async || {
             Ok(
@@ -280,7 +280,7 @@ async fn names(worker: &RunningWorker) -> Vec<String> {
 /// What the labels may hold on this platform.
 async fn sources(connection: &mut PgConnection) -> Sources {
     let domains: Vec<_> = catalog().iter().collect();
-    let queues: Vec<String> = Lane::of(&domains)
+    let queues: Vec<String> = QueueConsumer::of(&domains)
         .into_iter()
         .map(|lane| lane.queue)
         .collect();

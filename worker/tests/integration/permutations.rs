@@ -8,7 +8,7 @@ use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Context, Domain};
 use acequia_net::{SecretUrl, topology};
 use acequia_store::db;
-use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_testkit::TestDatabase;
 use acequia_worker::promote;
 use acequia_worker::refresh::{self, Refreshed};
@@ -124,17 +124,17 @@ impl Feed {
 
     async fn stage_deliveries(&mut self, deliveries: &[Delivery]) {
         let context = Context::now();
-        let mut sorted = Sorted::new(self.domain);
+        let mut decoded = DecodedBatch::new(self.domain);
         for (position, delivery) in deliveries.iter().enumerate() {
-            sorted.add(position, delivery, QUEUE, &context);
+            decoded.add(position, delivery, QUEUE, &context);
         }
         self.store
             .write(
                 &mut self.connection,
                 QUEUE,
-                &sorted,
+                &decoded,
                 deliveries,
-                Purpose::Keep,
+                WriteMode::Commit,
             )
             .await
             .unwrap();
@@ -862,11 +862,11 @@ async fn the_demo_in_three_orders_with_repetitions_gives_the_core_of_the_oracle(
         for worker in &workers {
             worker.ready().await;
         }
-        let mut dice = StdRng::seed_from_u64(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
         let mut deliveries: Vec<&Sent> = messages.iter().collect();
-        deliveries.shuffle(&mut dice);
+        deliveries.shuffle(&mut rng);
         deliveries.extend_from_within(..messages.len() / 10);
-        deliveries.shuffle(&mut dice);
+        deliveries.shuffle(&mut rng);
         publish(&platform, &deliveries).await;
         platform
             .settled(i64::try_from(deliveries.len()).unwrap())

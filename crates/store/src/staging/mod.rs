@@ -3,14 +3,14 @@
 
 mod copies;
 mod dead_letter;
+mod decode;
 mod insert;
 mod properties;
 mod quarantine;
 mod replayed;
-mod sort;
 mod unreadable;
 mod write;
 
+pub use decode::{DecodedBatch, EntityRows, Rejected};
 pub use properties::{CAME_BY, came_by, first_death_queue, named, published_at, sent};
-pub use sort::{EntityRows, Rejected, Sorted};
-pub use write::{Counts, Purpose, Store, Written};
+pub use write::{Counts, Store, WriteMode, Written};

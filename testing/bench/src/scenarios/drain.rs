@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use sqlx::PgConnection;
 
 use crate::cpu::{self, Cpu};
-use crate::ground::{Accounts, Ground, Plot, Size};
+use crate::environment::{Accounts, BenchEnv, Size, TestEnv};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
@@ -44,62 +44,66 @@ impl Drained {
     }
 }
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    all_of(ground, ground.messages().await?).await
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    all_of(bench, bench.messages().await?).await
 }
 
 /// In random order: most rows come before the rows they refer to, and wait for them.
-pub(super) async fn play_shuffled(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let Size { messages, seed, .. } = ground.size;
+pub(super) async fn play_shuffled(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let Size { messages, seed, .. } = bench.size;
     let messages = load::messages(messages, seed, &["--shuffle"])?;
-    all_of(ground, Arc::new(messages)).await
+    all_of(bench, Arc::new(messages)).await
 }
 
 /// Drains messages that all belong into the core.
-async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
-    let plot = ground.plot().await?;
+async fn all_of(bench: &BenchEnv<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
+    let environment = bench.environment().await?;
     let count = messages.len();
-    plot.fill(messages).await?;
-    let drained = drain(&plot, 1, count).await?;
+    environment.fill(messages).await?;
+    let drained = drain(&environment, 1, count).await?;
     ensure!(
         drained.accounts.pending == 0 && drained.accounts.quarantined == 0,
         "not all messages got into the core: {:?}",
         drained.accounts
     );
-    plot.clear().await?;
+    environment.clear().await?;
     Ok(vec![drained.sample("acequia", count)])
 }
 
-/// Starts `workers` workers on a plot whose queue has `messages`, and stops them when everything is
+/// Starts `workers` workers on a test environment whose queue has `messages`, and stops them when everything is
 /// promoted that can be.
 ///
 /// # Errors
 /// When a worker ends, nothing makes progress, or messages are unaccounted for.
-pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::Result<Drained> {
-    let mut owner = plot.owner().await?;
-    let start = || Process::worker::<&str>(plot, &[]);
-    if plot.ground.size.statements {
-        statements::begin(plot).await?;
+pub async fn drain(
+    environment: &TestEnv<'_>,
+    workers: usize,
+    messages: usize,
+) -> anyhow::Result<Drained> {
+    let mut owner = environment.owner().await?;
+    let start = || Process::worker::<&str>(environment, &[]);
+    if environment.bench.size.statements {
+        statements::begin(environment).await?;
     }
     // CPU seconds of the programs begin at nought: they are not there yet.
-    let before = cpu::read(plot.ground.services, &[])?;
+    let before = cpu::read(environment.bench.services, &[])?;
     let mut workers = (0..workers)
         .map(|_| start())
         .collect::<anyhow::Result<Vec<_>>>()?;
     let accounts = until_promoted(&mut owner, messages, &mut workers).await?;
-    let drained = finish(plot, before, accounts, &workers)?;
+    let drained = finish(environment, before, accounts, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }
-    if plot.ground.size.statements {
-        statements::tell(plot, messages).await?;
+    if environment.bench.size.statements {
+        statements::tell(environment, messages).await?;
     }
     Ok(drained)
 }
 
 /// Takes time, CPU and memory of programs that have just done their work.
 pub(super) fn finish(
-    plot: &Plot<'_>,
+    environment: &TestEnv<'_>,
     before: Cpu,
     accounts: Accounts,
     workers: &[Process],
@@ -107,7 +111,7 @@ pub(super) fn finish(
     let started = workers.iter().map(|worker| worker.started).min();
     let took = started.context("no worker")?.elapsed();
     let pids: Vec<u32> = workers.iter().map(|worker| worker.pid).collect();
-    let cpu = cpu::read(plot.ground.services, &pids)? - before;
+    let cpu = cpu::read(environment.bench.services, &pids)? - before;
     let mut peak = 0.0_f64;
     for worker in workers {
         peak = peak.max(worker.peak_memory()?);

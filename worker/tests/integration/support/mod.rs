@@ -12,7 +12,7 @@ use acequia_net::SecretUrl;
 use acequia_net::topology;
 use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port};
 use acequia_worker::config::LoopArgs;
-use acequia_worker::lane::queues_of;
+use acequia_worker::queue_consumer::queues_of;
 use acequia_worker::run;
 use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
@@ -139,7 +139,7 @@ impl Platform {
     /// worker holds is not seen.
     pub async fn nothing_is_left_in_the_queues(&self) {
         let domains: Vec<_> = catalog().iter().collect();
-        for lane in acequia_worker::lane::Lane::of(&domains) {
+        for lane in acequia_worker::queue_consumer::QueueConsumer::of(&domains) {
             let queue = self.queue(&lane.queue).await.expect(&lane.queue);
             assert_eq!(queue.message_count(), 0, "left in {}", lane.queue);
         }

@@ -5,9 +5,9 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 /// A seeded source of chance.
 #[derive(Debug)]
-pub struct Dice(ChaCha8Rng);
+pub struct SeededRng(ChaCha8Rng);
 
-impl Dice {
+impl SeededRng {
     /// Chance for one purpose: each draws from a stream of its own, so that a change to one leaves
     /// the others as they are.
     #[must_use]

@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use crate::stage::{signal, worker_program};
+use crate::environment::{signal, worker_program};
 
 /// Pause before a worker that has ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
@@ -50,12 +50,12 @@ pub struct Member {
 
 /// All workers of a scenario.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct ProcessSupervisor {
     /// The workers.
     pub members: Vec<Member>,
 }
 
-impl Fleet {
+impl ProcessSupervisor {
     /// Starts a number of workers.
     ///
     /// # Errors

@@ -10,12 +10,12 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use super::prometheus::Prometheus;
-use super::remedies::remedy_of;
-use super::settings::Hurry;
+use super::runbook_actions::runbook_action_of;
+use super::settings::TimeScale;
+use crate::environment::TestEnv;
 use crate::report::Outcome;
-use crate::stage::Stage;
 
-/// A panel of the overview, the sign to be seen in it, and an expression that grows when it is.
+/// A panel of the overview, the signal to be seen in it, and an expression that grows when it is.
 const PANELS: &[(&str, &str, &str)] = &[
     ("Ready", "not ready", "count(acequia_ready == 0)"),
     (
@@ -118,7 +118,7 @@ const LOOKS_FOR: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// The rules as they are; only looked at more often.
-const HURRY: Hurry = Hurry {
+const TIME_SCALE: TimeScale = TimeScale {
     pace: 1,
     every: 1000,
     // A page comes within 3 s, however the database is.
@@ -155,8 +155,12 @@ impl Observer {
     ///
     /// # Errors
     /// When Prometheus does not start, or not all is well.
-    pub async fn over(stage: &Stage, workers: &[String], flows: bool) -> anyhow::Result<Self> {
-        let prometheus = Prometheus::start(stage, workers, HURRY).await?;
+    pub async fn over(
+        environment: &TestEnv,
+        workers: &[String],
+        flows: bool,
+    ) -> anyhow::Result<Self> {
+        let prometheus = Prometheus::start(environment, workers, TIME_SCALE).await?;
         // Signs while everything starts do not come from the fault.
         let begun = Instant::now();
         loop {
@@ -326,7 +330,7 @@ pub fn table(outcomes: &[Outcome]) -> anyhow::Result<String> {
             outcome.name,
             or_none(panels),
             or_none(alerts),
-            remedy_of(&outcome.name)
+            runbook_action_of(&outcome.name)
         );
     }
     Ok(table)

@@ -22,7 +22,7 @@ pub struct Told {
 
 /// When each reason was logged last, and the messages since.
 #[derive(Default)]
-pub struct Rejects(Mutex<HashMap<Code, Since>>);
+pub struct RateLimitedLog(Mutex<HashMap<Code, Since>>);
 
 struct Since {
     told: Instant,
@@ -30,7 +30,7 @@ struct Since {
     batches: u64,
 }
 
-impl Rejects {
+impl RateLimitedLog {
     /// Counts the refusals of a batch; returns those to be logged now. They may be of earlier
     /// batches: the last ones of a rush are not kept back until the next rush.
     pub fn count(&self, codes: &[(Code, u64)], now: Instant) -> Vec<Told> {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_at_once_and_then_now_and_then_with_all_that_came() {
-        let rejects = Rejects::default();
+        let reject_log = RateLimitedLog::default();
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let told = |code, messages, suppressed| {
@@ -90,17 +90,17 @@ mod tests {
             }]
         };
         let bad = Code::InvalidJson;
-        assert_eq!(rejects.count(&[(bad, 3)], at(0)), told(bad, 3, 0));
-        assert_eq!(rejects.count(&[(bad, 4)], at(1)), []);
-        assert_eq!(rejects.count(&[(bad, 5)], at(9)), []);
+        assert_eq!(reject_log.count(&[(bad, 3)], at(0)), told(bad, 3, 0));
+        assert_eq!(reject_log.count(&[(bad, 4)], at(1)), []);
+        assert_eq!(reject_log.count(&[(bad, 5)], at(9)), []);
         // Another reason is not kept back by this one.
         let other = Code::MissingField;
-        assert_eq!(rejects.count(&[(other, 1)], at(9)), told(other, 1, 0));
-        assert_eq!(rejects.count(&[(bad, 1)], at(10)), told(bad, 10, 2));
-        assert_eq!(rejects.count(&[(bad, 2)], at(11)), []);
+        assert_eq!(reject_log.count(&[(other, 1)], at(9)), told(other, 1, 0));
+        assert_eq!(reject_log.count(&[(bad, 1)], at(10)), told(bad, 10, 2));
+        assert_eq!(reject_log.count(&[(bad, 2)], at(11)), []);
         // A batch in which nothing is wrong brings the rest to light.
-        assert_eq!(rejects.count(&[], at(19)), []);
-        assert_eq!(rejects.count(&[], at(20)), told(bad, 2, 1));
-        assert_eq!(rejects.count(&[], at(40)), []);
+        assert_eq!(reject_log.count(&[], at(19)), []);
+        assert_eq!(reject_log.count(&[], at(20)), told(bad, 2, 1));
+        assert_eq!(reject_log.count(&[], at(40)), []);
     }
 }

@@ -8,22 +8,22 @@ use acequia_telemetry::{
 };
 use tracing::Instrument as _;
 
-use super::outlet::Outlet;
+use super::ack_handle::AckHandle;
 use super::stage::{Load, Writer};
-use crate::lane::Lane;
+use crate::queue_consumer::QueueConsumer;
 
 /// Stages a batch inside its span, when tracing is on.
 ///
 /// # Errors
 /// As [`Writer::stage`].
-pub async fn stage(writer: &Writer<'_>, outlet: &Outlet, load: &mut Load) -> anyhow::Result<bool> {
-    let Some(traces) = &writer.shared.traces else {
-        return writer.stage(outlet, load).await;
+pub async fn stage(writer: &Writer<'_>, acks: &AckHandle, load: &mut Load) -> anyhow::Result<bool> {
+    let Some(traces) = &writer.context.traces else {
+        return writer.stage(acks, load).await;
     };
     let span = begin(traces, writer.lane, load);
     let log = span.of_log();
     load.span = Some(span);
-    let staged = writer.stage(outlet, load).instrument(log).await;
+    let staged = writer.stage(acks, load).instrument(log).await;
     if let (Err(error), Some(span)) = (&staged, &mut load.span) {
         span.fail(format!("{error:#}"));
     }
@@ -32,7 +32,7 @@ pub async fn stage(writer: &Writer<'_>, outlet: &Outlet, load: &mut Load) -> any
 
 /// Starts the span of a decoded batch. A message that is alone is its child; several are links, of
 /// which those that somebody records come first.
-fn begin(traces: &Traces, lane: &Lane, load: &mut Load) -> Span {
+fn begin(traces: &Traces, lane: &QueueConsumer, load: &mut Load) -> Span {
     let deliveries = &load.batch.deliveries;
     let contexts = deliveries
         .iter()
@@ -64,8 +64,8 @@ fn begin(traces: &Traces, lane: &Lane, load: &mut Load) -> Span {
         attributes,
     });
     let context = to_text(&span.context());
-    for sorted in &mut load.sorted {
-        sorted.trace = Some(context.clone());
+    for decoded in &mut load.decoded {
+        decoded.trace = Some(context.clone());
     }
     span
 }

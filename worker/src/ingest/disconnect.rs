@@ -5,7 +5,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
 /// What ends consuming although neither broker nor database said anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
+pub enum DisconnectReason {
     /// The queue was deleted, or its leader is gone.
     #[error("the broker cancelled the consumer")]
     Cancelled,
@@ -25,7 +25,7 @@ pub enum Lost {
     Held,
 }
 
-impl Lost {
+impl DisconnectReason {
     /// The reason in an error of a lane, one of [`INTERRUPTED_BY`](crate::metrics::INTERRUPTED_BY).
     #[must_use]
     pub fn reason(error: &anyhow::Error) -> &'static str {
@@ -103,11 +103,11 @@ mod tests {
     #[test]
     fn a_reason_is_found_under_what_was_said_on_top_of_it() {
         let of = |error: anyhow::Error| {
-            let reason = Lost::reason(&error);
+            let reason = DisconnectReason::reason(&error);
             assert!(crate::metrics::INTERRUPTED_BY.contains(&reason));
             reason
         };
-        assert_eq!(of(Lost::Starved.into()), "starved");
+        assert_eq!(of(DisconnectReason::Starved.into()), "starved");
         let error = Err::<(), _>(sqlx::Error::WorkerCrashed).context("database");
         assert_eq!(of(error.unwrap_err().context("more")), "database");
         let error = lapin::Error::from(ErrorKind::MissingHeartbeatError);

@@ -79,7 +79,7 @@ pub struct Rejected {
 type Decoded = Result<(usize, Envelope), (Option<usize>, Vec<Violation>)>;
 
 /// A batch of deliveries of one domain, decoded.
-pub struct Sorted {
+pub struct DecodedBatch {
     /// The domain.
     pub domain: &'static Domain,
     /// Rows per entity, in the domain's order; empty for entities that do not occur.
@@ -96,7 +96,7 @@ pub struct Sorted {
     pub trace: Option<String>,
 }
 
-impl Sorted {
+impl DecodedBatch {
     /// An empty batch.
     #[must_use]
     pub fn new(domain: &'static Domain) -> Self {

@@ -16,9 +16,9 @@ async fn without(database: &mut PgConnection, domains: &[&Domain], statement: &s
         .execute(&mut *transaction)
         .await
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
-    let amiss = database::amiss(&mut transaction, domains).await;
+    let problems = database::problems(&mut transaction, domains).await;
     transaction.rollback().await.unwrap();
-    amiss.join("\n")
+    problems.join("\n")
 }
 
 /// Statements that take a piece away, and how the piece must be named.
@@ -54,8 +54,8 @@ async fn what_is_taken_from_the_database_is_named() {
                 .unwrap();
             assert!(!pieces.is_empty(), "{}: {pieces:?}", domain.name);
             for (statement, name) in pieces {
-                let amiss = without(&mut database, &domains, &statement).await;
-                assert!(amiss.contains(&name), "{statement}: {amiss}");
+                let problems = without(&mut database, &domains, &statement).await;
+                assert!(problems.contains(&name), "{statement}: {problems}");
                 taken += 1;
             }
         }
@@ -66,15 +66,15 @@ async fn what_is_taken_from_the_database_is_named() {
             .iter()
             .filter(|other| other.name != domain.name)
             .collect();
-        let amiss = without(&mut database, &others, "select").await;
+        let problems = without(&mut database, &others, "select").await;
         for entity in &domain.entities {
             for name in [entity.staging, entity.merge] {
-                assert!(amiss.contains(name), "{name}: {amiss}");
+                assert!(problems.contains(name), "{name}: {problems}");
             }
         }
         assert!(
-            amiss.contains(&format!("a mart of {}", domain.name)),
-            "{amiss}"
+            problems.contains(&format!("a mart of {}", domain.name)),
+            "{problems}"
         );
     }
 }
@@ -102,8 +102,8 @@ fn what_is_taken_from_the_folder_is_named() {
         copy(&root().join(place), &folder.join(place));
     }
     let domains: Vec<_> = catalog().iter().collect();
-    let amiss = |domains: &[&Domain]| files::amiss(&folder, domains).join("\n");
-    assert_eq!(amiss(&domains), "");
+    let problems = |domains: &[&Domain]| files::problems(&folder, domains).join("\n");
+    assert_eq!(problems(&domains), "");
     for domain in &domains {
         let name = domain.name;
         let mut pieces = vec![
@@ -128,8 +128,8 @@ fn what_is_taken_from_the_folder_is_named() {
         }
         for piece in pieces {
             remove(&folder.join(&piece));
-            let amiss = amiss(&domains);
-            assert!(amiss.contains(&piece), "{piece}: {amiss}");
+            let problems = problems(&domains);
+            assert!(problems.contains(&piece), "{piece}: {problems}");
             copy_piece(&folder, &piece);
         }
         // Parts of files.
@@ -155,12 +155,12 @@ fn what_is_taken_from_the_folder_is_named() {
                 ),
             ] {
                 edit(&folder, &file, part, "another_name");
-                assert!(amiss(&domains).contains(named), "{file} without {part}");
+                assert!(problems(&domains).contains(named), "{file} without {part}");
                 copy_piece(&folder, &file);
             }
         }
         edit(&folder, "docs/contracts.md", &format!("## {name}\n"), "");
-        let said = amiss(&domains);
+        let said = problems(&domains);
         assert!(
             said.contains(&format!("docs/contracts.md, section {name}")),
             "{said}"
@@ -172,7 +172,7 @@ fn what_is_taken_from_the_folder_is_named() {
             .iter()
             .filter(|other| other.name != name)
             .collect();
-        let said = amiss(&others);
+        let said = problems(&others);
         for left in [
             "sql/rules",
             "sql/demo",
@@ -192,7 +192,7 @@ fn what_is_taken_from_the_folder_is_named() {
     assert!(rows.len() > 8, "{rows:?}");
     for row in rows {
         edit(&folder, files::PAGE, row, "");
-        let said = amiss(&domains);
+        let said = problems(&domains);
         assert!(
             said.contains("does not list") || row.contains("docs/contracts.md"),
             "{row}: {said}"
@@ -200,7 +200,7 @@ fn what_is_taken_from_the_folder_is_named() {
         copy_piece(&folder, files::PAGE);
     }
     remove(&folder.join("worker/tests/integration/consumo"));
-    assert!(amiss(&domains).contains("missing: worker/tests/integration/consumo"));
+    assert!(problems(&domains).contains("missing: worker/tests/integration/consumo"));
     remove(&folder);
 }
 

@@ -1,4 +1,4 @@
-//! The forms that values have in an archive, and the values of a column in them.
+//! The encodings that values have in an archive, and the values of a column in them.
 
 use std::fmt::Write as _;
 
@@ -21,13 +21,14 @@ pub struct ColumnSpec {
     /// Type in the database.
     #[serde(rename = "type")]
     pub sql: String,
-    /// Form in the file.
-    pub form: String,
+    /// Encoding in the file.
+    #[serde(rename = "form")]
+    pub encoding: String,
 }
 
-/// How a value is kept. What has no form of its own is kept as PostgreSQL writes it, as text.
+/// How a value is kept. What has no encoding of its own is kept as PostgreSQL writes it, as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueEncoding {
     /// true or false.
     Bool,
     /// 16 bits.
@@ -56,8 +57,8 @@ pub enum Form {
     Text,
 }
 
-impl Form {
-    /// The form of a name in `core.archives`.
+impl ValueEncoding {
+    /// The encoding of a name in `core.archives`.
     ///
     /// # Errors
     /// When a later version wrote it.
@@ -82,14 +83,14 @@ impl Form {
             _ => name
                 .strip_prefix("decimal(")
                 .and_then(decimal)
-                .with_context(|| format!("this version does not know the form {name:?}"))?,
+                .with_context(|| format!("this version does not know the encoding {name:?}"))?,
         })
     }
 }
 
 /// Values of a column, without the nulls.
 #[derive(Debug)]
-pub enum Cells {
+pub enum ColumnValues {
     /// Booleans.
     Bool(Vec<bool>),
     /// Up to 32 bits: integers, dates, short decimals.
@@ -109,12 +110,12 @@ pub enum Cells {
 /// A piece of a column.
 #[derive(Debug)]
 pub struct Column {
-    /// Form.
-    pub form: Form,
+    /// Encoding.
+    pub encoding: ValueEncoding,
     /// 1 for a value, 0 for null.
     pub levels: Vec<i16>,
     /// The values.
-    pub cells: Cells,
+    pub values: ColumnValues,
     /// What the values take in memory, about.
     pub bytes: usize,
 }
@@ -122,22 +123,26 @@ pub struct Column {
 impl Column {
     /// An empty one.
     #[must_use]
-    pub const fn new(form: Form) -> Self {
-        let cells = match form {
-            Form::Bool => Cells::Bool(Vec::new()),
-            Form::Int2 | Form::Int4 | Form::Date | Form::Decimal(..=9, _) => Cells::Int(Vec::new()),
-            Form::Int8 | Form::Timestamp | Form::TimestampTz | Form::Decimal(..=18, _) => {
-                Cells::Long(Vec::new())
-            }
-            Form::Float4 => Cells::Float(Vec::new()),
-            Form::Float8 => Cells::Double(Vec::new()),
-            Form::Uuid | Form::Decimal(..) => Cells::Fixed(Vec::new()),
-            Form::Bytea | Form::Text => Cells::Bytes(Vec::new()),
+    pub const fn new(encoding: ValueEncoding) -> Self {
+        let values = match encoding {
+            ValueEncoding::Bool => ColumnValues::Bool(Vec::new()),
+            ValueEncoding::Int2
+            | ValueEncoding::Int4
+            | ValueEncoding::Date
+            | ValueEncoding::Decimal(..=9, _) => ColumnValues::Int(Vec::new()),
+            ValueEncoding::Int8
+            | ValueEncoding::Timestamp
+            | ValueEncoding::TimestampTz
+            | ValueEncoding::Decimal(..=18, _) => ColumnValues::Long(Vec::new()),
+            ValueEncoding::Float4 => ColumnValues::Float(Vec::new()),
+            ValueEncoding::Float8 => ColumnValues::Double(Vec::new()),
+            ValueEncoding::Uuid | ValueEncoding::Decimal(..) => ColumnValues::Fixed(Vec::new()),
+            ValueEncoding::Bytea | ValueEncoding::Text => ColumnValues::Bytes(Vec::new()),
         };
         Self {
-            form,
+            encoding,
             levels: Vec::new(),
-            cells,
+            values,
             bytes: 0,
         }
     }
@@ -150,54 +155,62 @@ impl Column {
         self.levels.push(i16::from(field.is_some()));
         self.bytes += 2;
         let Some(field) = field else { return Ok(()) };
-        self.bytes += match &self.cells {
-            Cells::Bytes(_) | Cells::Fixed(_) => field.len() + 40,
+        self.bytes += match &self.values {
+            ColumnValues::Bytes(_) | ColumnValues::Fixed(_) => field.len() + 40,
             _ => 8,
         };
-        match (self.form, &mut self.cells) {
-            (Form::Bool, Cells::Bool(cells)) => cells.push(fixed::<1>(field)? != [0]),
-            (Form::Int2, Cells::Int(cells)) => {
-                cells.push(i16::from_be_bytes(fixed(field)?).into());
+        match (self.encoding, &mut self.values) {
+            (ValueEncoding::Bool, ColumnValues::Bool(values)) => {
+                values.push(fixed::<1>(field)? != [0])
             }
-            (Form::Int4, Cells::Int(cells)) => cells.push(i32::from_be_bytes(fixed(field)?)),
-            (Form::Int8, Cells::Long(cells)) => cells.push(i64::from_be_bytes(fixed(field)?)),
+            (ValueEncoding::Int2, ColumnValues::Int(values)) => {
+                values.push(i16::from_be_bytes(fixed(field)?).into());
+            }
+            (ValueEncoding::Int4, ColumnValues::Int(values)) => {
+                values.push(i32::from_be_bytes(fixed(field)?))
+            }
+            (ValueEncoding::Int8, ColumnValues::Long(values)) => {
+                values.push(i64::from_be_bytes(fixed(field)?))
+            }
             // To PostgreSQL all NaN are one value, whatever their bits are.
-            (Form::Float4, Cells::Float(cells)) => {
+            (ValueEncoding::Float4, ColumnValues::Float(values)) => {
                 let value = f32::from_be_bytes(fixed(field)?);
-                cells.push(if value.is_nan() { f32::NAN } else { value });
+                values.push(if value.is_nan() { f32::NAN } else { value });
             }
-            (Form::Float8, Cells::Double(cells)) => {
+            (ValueEncoding::Float8, ColumnValues::Double(values)) => {
                 let value = f64::from_be_bytes(fixed(field)?);
-                cells.push(if value.is_nan() { f64::NAN } else { value });
+                values.push(if value.is_nan() { f64::NAN } else { value });
             }
-            (Form::Date, Cells::Int(cells)) => {
+            (ValueEncoding::Date, ColumnValues::Int(values)) => {
                 let days = i32::from_be_bytes(fixed(field)?);
-                cells.push(
+                values.push(
                     days.checked_add(EPOCH_DAYS)
                         .context("a date out of range")?,
                 );
             }
-            (Form::Timestamp | Form::TimestampTz, Cells::Long(cells)) => {
+            (ValueEncoding::Timestamp | ValueEncoding::TimestampTz, ColumnValues::Long(values)) => {
                 let micros = i64::from_be_bytes(fixed(field)?);
                 let micros = micros.checked_add(EPOCH_MICROS);
-                cells.push(micros.context("an instant out of range")?);
+                values.push(micros.context("an instant out of range")?);
             }
-            (Form::Uuid, Cells::Fixed(cells)) => {
-                cells.push(fixed::<16>(field)?.to_vec().into());
+            (ValueEncoding::Uuid, ColumnValues::Fixed(values)) => {
+                values.push(fixed::<16>(field)?.to_vec().into());
             }
-            (Form::Decimal(_, scale), cells) => {
+            (ValueEncoding::Decimal(_, scale), values) => {
                 let unscaled = unscaled(field, scale)?;
-                match cells {
-                    Cells::Int(cells) => cells.push(unscaled.try_into()?),
-                    Cells::Long(cells) => cells.push(unscaled.try_into()?),
-                    Cells::Fixed(cells) => cells.push(unscaled.to_be_bytes().to_vec().into()),
+                match values {
+                    ColumnValues::Int(values) => values.push(unscaled.try_into()?),
+                    ColumnValues::Long(values) => values.push(unscaled.try_into()?),
+                    ColumnValues::Fixed(values) => {
+                        values.push(unscaled.to_be_bytes().to_vec().into())
+                    }
                     _ => bail!("a decimal in the wrong column"),
                 }
             }
-            (Form::Bytea | Form::Text, Cells::Bytes(cells)) => {
-                cells.push(Bytes::copy_from_slice(field).into());
+            (ValueEncoding::Bytea | ValueEncoding::Text, ColumnValues::Bytes(values)) => {
+                values.push(Bytes::copy_from_slice(field).into());
             }
-            _ => bail!("values and form of a column do not fit"),
+            _ => bail!("values and encoding of a column do not fit"),
         }
         Ok(())
     }
@@ -213,10 +226,10 @@ impl Column {
     /// # Errors
     /// When the file has a value that the form does not have.
     pub fn write_text(&self, index: usize, out: &mut String) -> anyhow::Result<()> {
-        match (&self.cells, self.form) {
-            (Cells::Bool(cells), _) => out.push(if cells[index] { 't' } else { 'f' }),
-            (Cells::Int(cells), Form::Date) => {
-                let days = TimeDelta::days(cells[index].into());
+        match (&self.values, self.encoding) {
+            (ColumnValues::Bool(values), _) => out.push(if values[index] { 't' } else { 'f' }),
+            (ColumnValues::Int(values), ValueEncoding::Date) => {
+                let days = TimeDelta::days(values[index].into());
                 let date = NaiveDate::default().checked_add_signed(days);
                 write!(
                     out,
@@ -224,34 +237,40 @@ impl Column {
                     date.context("a date out of range")?.format("%Y-%m-%d")
                 )?;
             }
-            (Cells::Int(cells), Form::Decimal(_, scale)) => {
-                decimal(cells[index].into(), scale, out)?;
+            (ColumnValues::Int(values), ValueEncoding::Decimal(_, scale)) => {
+                decimal(values[index].into(), scale, out)?;
             }
-            (Cells::Int(cells), _) => write!(out, "{}", cells[index])?,
-            (Cells::Long(cells), Form::Timestamp | Form::TimestampTz) => {
-                let instant = DateTime::from_timestamp_micros(cells[index]);
+            (ColumnValues::Int(values), _) => write!(out, "{}", values[index])?,
+            (ColumnValues::Long(values), ValueEncoding::Timestamp | ValueEncoding::TimestampTz) => {
+                let instant = DateTime::from_timestamp_micros(values[index]);
                 let instant = instant.context("an instant out of range")?;
                 write!(out, "{}", instant.format("%Y-%m-%d %H:%M:%S%.6f"))?;
-                if self.form == Form::TimestampTz {
+                if self.encoding == ValueEncoding::TimestampTz {
                     out.push_str("+00");
                 }
             }
-            (Cells::Long(cells), Form::Decimal(_, scale)) => {
-                decimal(cells[index].into(), scale, out)?;
+            (ColumnValues::Long(values), ValueEncoding::Decimal(_, scale)) => {
+                decimal(values[index].into(), scale, out)?;
             }
-            (Cells::Long(cells), _) => write!(out, "{}", cells[index])?,
+            (ColumnValues::Long(values), _) => write!(out, "{}", values[index])?,
             // The shortest text that is read as the same number.
-            (Cells::Float(cells), _) => write!(out, "{:?}", cells[index])?,
-            (Cells::Double(cells), _) => write!(out, "{:?}", cells[index])?,
-            (Cells::Fixed(cells), Form::Decimal(_, scale)) => {
-                decimal(i128::from_be_bytes(fixed(cells[index].data())?), scale, out)?;
+            (ColumnValues::Float(values), _) => write!(out, "{:?}", values[index])?,
+            (ColumnValues::Double(values), _) => write!(out, "{:?}", values[index])?,
+            (ColumnValues::Fixed(values), ValueEncoding::Decimal(_, scale)) => {
+                decimal(
+                    i128::from_be_bytes(fixed(values[index].data())?),
+                    scale,
+                    out,
+                )?;
             }
-            (Cells::Fixed(cells), _) => hex(cells[index].data(), out)?,
-            (Cells::Bytes(cells), Form::Bytea) => {
+            (ColumnValues::Fixed(values), _) => hex(values[index].data(), out)?,
+            (ColumnValues::Bytes(values), ValueEncoding::Bytea) => {
                 out.push_str("\\\\x");
-                hex(cells[index].data(), out)?;
+                hex(values[index].data(), out)?;
             }
-            (Cells::Bytes(cells), _) => escape(std::str::from_utf8(cells[index].data())?, out),
+            (ColumnValues::Bytes(values), _) => {
+                escape(std::str::from_utf8(values[index].data())?, out)
+            }
         }
         Ok(())
     }

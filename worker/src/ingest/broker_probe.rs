@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Queue};
 use prometheus::Histogram;
 
-use super::outlet::Outlet;
+use super::ack_handle::AckHandle;
 use crate::look::{EVERY, Look, Looks};
 
 /// What looks at the queue of a lane for as long as its consumer lives.
@@ -22,7 +22,7 @@ pub struct Watch {
     /// Where the times go.
     pub took: Histogram,
     /// The lane's way to the broker.
-    pub outlet: Outlet,
+    pub acks: AckHandle,
     /// Where looks go.
     pub looks: Arc<Looks>,
 }
@@ -50,12 +50,12 @@ impl Watch {
     }
 
     /// Asked by the channel that the messages come by: what was delivered before the answer has
-    /// arrived before it, and is counted when the pump has been at the end of its stream.
+    /// arrived before it, and is counted when the forwarder has been at the end of its stream.
     async fn look(&self, since: Instant) -> anyhow::Result<Look> {
         let asked = Instant::now();
-        let queue = declared(self.outlet.channel(), &self.queue).await?;
-        self.outlet.counted().await?;
-        let (arrived, held_since) = self.outlet.tally();
+        let queue = declared(self.acks.channel(), &self.queue).await?;
+        self.acks.counted().await?;
+        let (arrived, held_since) = self.acks.tally();
         Ok(Look {
             since,
             asked,

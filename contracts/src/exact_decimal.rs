@@ -13,9 +13,9 @@ const DECIMALS: i64 = 28;
 
 /// A decimal number kept exactly as the publisher wrote it; JSON numbers never pass a float.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Exact(pub Decimal);
+pub struct ExactDecimal(pub Decimal);
 
-impl Exact {
+impl ExactDecimal {
     /// Reads a JSON number, in any of the ways in which it may be written.
     ///
     /// # Errors
@@ -86,14 +86,14 @@ fn length(characters: usize) -> i64 {
     i64::try_from(characters).unwrap_or(i64::MAX / 2)
 }
 
-impl<'de> Deserialize<'de> for Exact {
+impl<'de> Deserialize<'de> for ExactDecimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
         Self::read(json).map_err(|_| D::Error::custom("not a number that can be kept"))
     }
 }
 
-impl Serialize for Exact {
+impl Serialize for ExactDecimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(self.0.to_string())
             .map_err(serde::ser::Error::custom)?
@@ -134,7 +134,7 @@ mod tests {
                 "7.9228162514264337593543950335",
             ),
         ] {
-            let read = Exact::read(json).map(|exact| exact.0.to_string());
+            let read = ExactDecimal::read(json).map(|exact| exact.0.to_string());
             assert_eq!(read, Ok(exact.to_owned()), "{json}");
         }
     }
@@ -159,7 +159,7 @@ mod tests {
             ("true", Code::InvalidType),
             ("[1]", Code::InvalidType),
         ] {
-            assert_eq!(Exact::read(json), Err(code), "{json}");
+            assert_eq!(ExactDecimal::read(json), Err(code), "{json}");
         }
     }
 }

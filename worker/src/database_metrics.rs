@@ -10,7 +10,7 @@ use acequia_store::db;
 use acequia_store::state::{DomainState, State};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::context::Shared;
+use crate::context::WorkerContext;
 use crate::metrics::{DatabaseGauges, Metrics, Open};
 
 /// Scrapes that come faster than this see the last reading again.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(7);
 
 /// The reader of the database's state.
 #[derive(Default)]
-pub struct Status {
+pub struct DatabaseMetrics {
     reader: Arc<tokio::sync::Mutex<Reader>>,
     shown: Arc<Shown>,
 }
@@ -49,16 +49,16 @@ struct Reader {
     read_at: Option<Instant>,
 }
 
-impl Status {
+impl DatabaseMetrics {
     /// Reads the state anew when the last reading is old, and sets the gauges. Returns when that is
     /// done, or when a page should wait no longer.
-    pub async fn update(&self, shared: &Arc<Shared>) {
-        let (reader, shown, shared) = (self.reader.clone(), self.shown.clone(), shared.clone());
+    pub async fn update(&self, context: &Arc<WorkerContext>) {
+        let (reader, shown, context) = (self.reader.clone(), self.shown.clone(), context.clone());
         let any = shown.any.load(Ordering::Acquire);
         let reading = tokio::spawn(async move {
             let mut reader = reader.lock().await;
             reader
-                .update(&shared.database, &shared.metrics, &shown)
+                .update(&context.database, &context.metrics, &shown)
                 .await;
         });
         // The first page has nothing older to show.

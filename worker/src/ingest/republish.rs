@@ -14,19 +14,19 @@ use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
+use super::ack_handle::AckHandle;
 use super::batch::Batch;
-use super::outlet::Outlet;
 
 /// How long the broker may take over a batch.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
 
-impl Outlet {
+impl AckHandle {
     /// Publishes a batch to another queue and waits until the broker has all of it. The batch is
     /// still to be acknowledged; a crash before that makes copies, which count as duplicates.
     ///
     /// # Errors
     /// When the broker does not take a message or does not answer.
-    pub async fn pass_on(&self, batch: &Batch, from: &str, to: &str) -> anyhow::Result<()> {
+    pub async fn republish(&self, batch: &Batch, from: &str, to: &str) -> anyhow::Result<()> {
         let publish = async {
             let channel = self.channel();
             answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;

@@ -21,28 +21,28 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream as Watched;
 use tokio::runtime::Handle;
 
-/// How long the next bytes from the broker gather while many come: on the line here, and where its
+/// How long reads from the broker are coalesced while many come: on the line here, and where its
 /// messages and confirms are taken from the AMQP library. Batches wait longer for company anyway.
-pub const GATHER: Duration = Duration::from_millis(1);
+pub const COALESCE_FOR: Duration = Duration::from_millis(1);
 
 /// What lines to the broker are made by: tokio, but for its streams.
-pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Gathering>> {
+pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, CoalescingReactor>> {
     let tokio = Tokio::current();
-    async_rs::Runtime::new(RuntimeParts::new(tokio.clone(), Gathering(tokio)))
+    async_rs::Runtime::new(RuntimeParts::new(tokio.clone(), CoalescingReactor(tokio)))
 }
 
-/// tokio's reactor with streams that gather.
+/// tokio's reactor with streams that coalesce reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Gathering(Tokio);
+pub(crate) struct CoalescingReactor(Tokio);
 
-impl Gathering {
+impl CoalescingReactor {
     pub(crate) const fn new(tokio: Tokio) -> Self {
         Self(tokio)
     }
 }
 
-impl Reactor for Gathering {
-    type TcpStream = Gathered;
+impl Reactor for CoalescingReactor {
+    type TcpStream = CoalescedStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + std::os::fd::AsRawFd + Send + 'static>(
@@ -63,9 +63,9 @@ impl Reactor for Gathering {
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Gathered>> + Send + 'static {
+    ) -> impl Future<Output = io::Result<CoalescedStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Gathered::new(connecting.await?.into_inner().into_std()?) }
+        async move { CoalescedStream::new(connecting.await?.into_inner().into_std()?) }
     }
 }
 
@@ -73,7 +73,7 @@ impl Reactor for Gathering {
 /// takes what there is, sleeps for a millisecond, and takes what has come meanwhile.
 ///
 /// To be read by a thread that does nothing else, as the AMQP library's is.
-pub(crate) struct Gathered {
+pub(crate) struct CoalescedStream {
     line: Line,
     tokio: Handle,
     /// Something came since the last look that found nothing.
@@ -96,15 +96,15 @@ enum Line {
     Gone,
 }
 
-impl fmt::Debug for Gathered {
+impl fmt::Debug for CoalescedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gathered").finish_non_exhaustive()
+        f.debug_struct("CoalescedStream").finish_non_exhaustive()
     }
 }
 
-impl Gathered {
+impl CoalescedStream {
     fn new(line: TcpStream) -> io::Result<Self> {
-        let mut gathered = Self {
+        let mut stream = Self {
             line: Line::Alone(line),
             tokio: Handle::current(),
             fruitful: false,
@@ -113,8 +113,8 @@ impl Gathered {
             pause: false,
             stuck: false,
         };
-        gathered.watch()?;
-        Ok(gathered)
+        stream.watch()?;
+        Ok(stream)
     }
 
     /// The socket, to cut it.
@@ -146,7 +146,7 @@ impl Gathered {
     }
 }
 
-impl AsyncRead for Gathered {
+impl AsyncRead for CoalescedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -161,7 +161,7 @@ impl AsyncRead for Gathered {
                 }
                 Line::Alone(line) => {
                     if std::mem::take(&mut this.pause) {
-                        std::thread::sleep(GATHER);
+                        std::thread::sleep(COALESCE_FOR);
                     }
                     line.read(buffer)
                 }
@@ -175,7 +175,7 @@ impl AsyncRead for Gathered {
                     let flows = std::mem::take(&mut this.fruitful)
                         && this.unasked > 1
                         && !this.stuck
-                        && now.duration_since(this.empty) < GATHER * 2;
+                        && now.duration_since(this.empty) < COALESCE_FOR * 2;
                     this.empty = now;
                     if flows {
                         this.leave()?;
@@ -195,7 +195,7 @@ impl AsyncRead for Gathered {
     }
 }
 
-impl AsyncWrite for Gathered {
+impl AsyncWrite for CoalescedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

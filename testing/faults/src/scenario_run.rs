@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use acequia_testkit::Proxy;
 
-use crate::fleet::{Fleet, Orders};
+use crate::environment::TestEnv;
 use crate::load::{Flow, Load};
 use crate::observe::Observer;
 use crate::oracle::Sent;
+use crate::process_supervisor::{Orders, ProcessSupervisor};
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::stage::Stage;
+use crate::setup::{RunOptions, Setup};
 use crate::watch::Watch;
 
 /// Rules on data warn of what the load is, random values in random order, told again with others.
@@ -20,18 +20,18 @@ pub const PLATFORM_RULES_ONLY: &str =
 
 /// A scenario at work.
 #[derive(Debug)]
-pub struct Trial {
+pub struct ScenarioRun {
     /// Servers.
-    pub stage: Stage,
+    pub environment: TestEnv,
     /// Workers.
-    pub fleet: Fleet,
+    pub supervisor: ProcessSupervisor,
     /// Publisher.
     pub load: Load,
     /// Ways to the servers.
     pub broker_proxy: Option<Proxy>,
     /// See `broker_proxy`.
     pub database_proxy: Option<Proxy>,
-    pub(crate) game: Game,
+    pub(crate) run_options: RunOptions,
     pub(crate) watch: Watch,
     pub(crate) observer: Option<Observer>,
     pub(crate) begun: Instant,
@@ -43,23 +43,30 @@ pub struct Trial {
     pub(crate) extra: Vec<Sent>,
 }
 
-impl Trial {
+impl ScenarioRun {
     /// Sets everything up and waits until messages flow.
     ///
     /// # Errors
     /// When that fails.
-    pub async fn begin(game: &Game, setup: &Setup) -> anyhow::Result<Self> {
-        let own_servers = setup.own_servers || game.observe;
-        Self::on(Stage::set(own_servers).await?, game, setup).await
+    pub async fn begin(run_options: &RunOptions, setup: &Setup) -> anyhow::Result<Self> {
+        let own_servers = setup.own_servers || run_options.observe;
+        Self::on(TestEnv::set(own_servers).await?, run_options, setup).await
     }
 
-    /// On a stage that is set already.
+    /// In a test environment that is set already.
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn on(stage: Stage, game: &Game, setup: &Setup) -> anyhow::Result<Self> {
+    pub async fn on(
+        environment: TestEnv,
+        run_options: &RunOptions,
+        setup: &Setup,
+    ) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        let (mut broker, mut database) = (stage.broker.url.clone(), stage.database.worker.clone());
+        let (mut broker, mut database) = (
+            environment.broker.url.clone(),
+            environment.database.worker.clone(),
+        );
         let (mut broker_proxy, mut database_proxy) = (None, None);
         if setup.broker_proxy {
             let proxy = Proxy::to(&broker).await?;
@@ -78,36 +85,37 @@ impl Trial {
             database,
             broker,
             options: options.map(|option| (*option).to_owned()).collect(),
-            folder: stage.folder.clone(),
+            folder: environment.folder.clone(),
         };
-        let fleet = Fleet::start(setup.workers, &orders, setup.failpoint.as_deref())?;
-        if game.observe {
-            stage.execute(PLATFORM_RULES_ONLY).await?;
+        let supervisor =
+            ProcessSupervisor::start(setup.workers, &orders, setup.failpoint.as_deref())?;
+        if run_options.observe {
+            environment.execute(PLATFORM_RULES_ONLY).await?;
         }
-        let members = fleet.members.iter();
+        let members = supervisor.members.iter();
         let addresses: Vec<String> = members.map(|member| member.http.clone()).collect();
-        let mut flow = Flow::new(game.seed, setup.rate);
+        let mut flow = Flow::new(run_options.seed, setup.rate);
         flow.copies = setup.copies.unwrap_or(flow.copies);
-        let observer = async |flows| match game.observe {
-            true => anyhow::Ok(Some(Observer::over(&stage, &addresses, flows).await?)),
+        let observer = async |flows| match run_options.observe {
+            true => anyhow::Ok(Some(Observer::over(&environment, &addresses, flows).await?)),
             false => Ok(None),
         };
         // What the load alone looks like is seen before the fault, unless the load brings it.
         let (load, observer) = if setup.begin_ready && setup.copies.is_none() {
-            let load = Load::start(&stage.broker.url, flow).await?;
+            let load = Load::start(&environment.broker.url, flow).await?;
             (load, observer(true).await?)
         } else {
             let observer = observer(false).await?;
-            (Load::start(&stage.broker.url, flow).await?, observer)
+            (Load::start(&environment.broker.url, flow).await?, observer)
         };
         let watch = Watch::over(addresses);
-        let mut trial = Self {
-            stage,
-            fleet,
+        let mut run = Self {
+            environment,
+            supervisor,
             load,
             broker_proxy,
             database_proxy,
-            game: game.clone(),
+            run_options: run_options.clone(),
             watch,
             observer,
             begun,
@@ -118,9 +126,9 @@ impl Trial {
             extra: Vec::new(),
         };
         if setup.begin_ready {
-            trial.back(Instant::now(), Duration::from_secs(90)).await?;
+            run.back(Instant::now(), Duration::from_secs(90)).await?;
         }
-        Ok(trial)
+        Ok(run)
     }
 
     /// Writes down what shows that the fault happened; `false` is a failure.
@@ -176,7 +184,7 @@ impl Trial {
         const DUPLICATES: &str =
             "select coalesce(sum(duplicates), 0)::bigint from core.conservation";
         let on_purpose = i64::try_from(self.load.copies())?;
-        Ok(self.stage.number(DUPLICATES).await? - on_purpose)
+        Ok(self.environment.number(DUPLICATES).await? - on_purpose)
     }
 
     /// How often the workers' logs have a text.
@@ -185,7 +193,7 @@ impl Trial {
     /// When they cannot be read.
     pub fn logged(&self, text: &str) -> anyhow::Result<usize> {
         let mut found = 0;
-        for entry in std::fs::read_dir(&self.stage.folder)? {
+        for entry in std::fs::read_dir(&self.environment.folder)? {
             let path = entry?.path();
             if path.is_dir() {
                 continue; // Prometheus' own

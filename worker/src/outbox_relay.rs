@@ -1,4 +1,4 @@
-//! The deliver loop: what the core has to tell, from `core.outbox` to the broker, in order per key.
+//! The outbox relay: what the core has to tell, from `core.outbox` to the broker, in order per key.
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
@@ -17,8 +17,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use self::relay::Relay;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Most messages that are published in one transaction.
 const MOST: i32 = 1000;
@@ -64,21 +64,25 @@ impl Outcome {
     }
 }
 
-/// The deliver loop of one domain, with its connection to the broker, which is made when there is
+/// The outbox relay of one domain, with its connection to the broker, which is made when there is
 /// something to tell.
 #[derive(Default)]
-pub struct Deliver {
+pub struct OutboxRelay {
     broker: Mutex<Option<Relay>>,
 }
 
-impl Deliver {
+impl OutboxRelay {
     /// Publishes messages until all are confirmed or refused, or the time is up.
-    async fn publish(&self, waiting: Vec<Waiting>, shared: &Shared) -> anyhow::Result<Outcome> {
+    async fn publish(
+        &self,
+        waiting: Vec<Waiting>,
+        context: &WorkerContext,
+    ) -> anyhow::Result<Outcome> {
         let until = Instant::now() + WITHIN;
         let mut broker = self.broker.lock().await;
         let relay = match broker.take() {
             Some(open) if open.is_connected() => open,
-            _ => Relay::open(&shared.broker).await?,
+            _ => Relay::open(&context.broker).await?,
         };
         let mut outcome = Outcome::default();
         // A failed attempt may leave answers behind, so the connection is kept only when all went well.
@@ -91,28 +95,28 @@ impl Deliver {
     }
 }
 
-impl Work for Deliver {
-    const NAME: &'static str = "deliver";
+impl PeriodicTask for OutboxRelay {
+    const NAME: &'static str = "outbox_relay";
     // It waits for the broker too, a few seconds at most; what it does twice has the same id.
     const ATTENDED: bool = false;
     const WITHIN: Duration = Duration::from_secs(60);
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let due_in: Option<f64> = sqlx::query_scalar(DUE_IN)
             .bind(domain.name)
             .fetch_one(&mut *connection)
             .await?;
-        let poll_every = shared.settings.poll_every;
+        let poll_every = context.settings.poll_every;
         match due_in {
-            None => return Ok(Step::Idle(poll_every)),
+            None => return Ok(Poll::Idle(poll_every)),
             Some(seconds) if seconds > 0.0 => {
                 let pause = Duration::try_from_secs_f64(seconds).unwrap_or(poll_every);
-                return Ok(Step::Idle(pause.max(SHORTEST).min(poll_every)));
+                return Ok(Poll::Idle(pause.max(SHORTEST).min(poll_every)));
             }
             Some(_) => {}
         }
@@ -124,10 +128,10 @@ impl Work for Deliver {
             .await?;
         if waiting.is_empty() {
             transaction.rollback().await?;
-            return Ok(Step::Idle(SHORTEST.min(poll_every)));
+            return Ok(Poll::Idle(SHORTEST.min(poll_every)));
         }
         // For this loop the broker is a dependency as the database is: down, and waited for.
-        let outcome = self.publish(waiting, shared).await.map_err(|error| {
+        let outcome = self.publish(waiting, context).await.map_err(|error| {
             sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
         })?;
         failpoint::after_confirms();
@@ -146,10 +150,10 @@ impl Work for Deliver {
         transaction.commit().await?;
         if !outcome.confirmed.is_empty() {
             let published = outcome.confirmed.len();
-            shared.metrics.outbox.published(domain.name, published);
+            context.metrics.outbox.published(domain.name, published);
         }
         let Some(reason) = reasons.first() else {
-            return Ok(Step::Again);
+            return Ok(Poll::Again);
         };
         warn!(
             event = "outbox.refused",
@@ -158,6 +162,6 @@ impl Work for Deliver {
             reason,
             "not published: tried again later, what has the same key waits behind them"
         );
-        Ok(Step::Idle(SHORTEST.min(poll_every)))
+        Ok(Poll::Idle(SHORTEST.min(poll_every)))
     }
 }

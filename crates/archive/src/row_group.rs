@@ -4,28 +4,31 @@ use anyhow::{Context, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-use super::form::{Cells, Column, ColumnSpec, Form};
+use super::encoding::{Column, ColumnSpec, ColumnValues, ValueEncoding};
 
 /// Rows of one row group.
-pub const BLOCK_ROWS: usize = 65_536;
-/// A block is full with this many bytes, however few its rows are.
-const BLOCK_BYTES: usize = 32 * 1024 * 1024;
+pub const ROW_GROUP_ROWS: usize = 65_536;
+/// A row group is full with this many bytes, however few its rows are.
+const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// What a binary COPY begins with.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// A bounded number of rows.
 #[derive(Debug)]
-pub struct Block {
+pub struct RowGroup {
     /// The columns.
     pub columns: Vec<Column>,
 }
 
-impl Block {
+impl RowGroup {
     /// An empty one.
     #[must_use]
-    pub fn new(forms: &[Form]) -> Self {
+    pub fn new(encodings: &[ValueEncoding]) -> Self {
         Self {
-            columns: forms.iter().map(|form| Column::new(*form)).collect(),
+            columns: encodings
+                .iter()
+                .map(|encoding| Column::new(*encoding))
+                .collect(),
         }
     }
 
@@ -35,16 +38,16 @@ impl Block {
         self.columns.first().map_or(0, Column::rows)
     }
 
-    /// Whether it has as many rows, or bytes, as a block may have.
+    /// Whether it has as many rows, or bytes, as a row group may have.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.rows() >= BLOCK_ROWS
+        self.rows() >= ROW_GROUP_ROWS
             || self
                 .columns
                 .iter()
                 .map(|column| column.bytes)
                 .sum::<usize>()
-                >= BLOCK_BYTES
+                >= ROW_GROUP_BYTES
     }
 
     /// The rows in COPY's text format.
@@ -86,7 +89,7 @@ impl Rows {
     ///
     /// # Errors
     /// When it is not binary COPY of these columns.
-    pub fn take(&mut self, chunk: Bytes, block: &mut Block) -> anyhow::Result<bool> {
+    pub fn take(&mut self, chunk: Bytes, row_group: &mut RowGroup) -> anyhow::Result<bool> {
         self.buffer.extend_from_slice(&chunk);
         if !self.begun {
             // Signature, flags, and the length of an extension that nobody has used so far.
@@ -98,7 +101,7 @@ impl Rows {
             self.begun = true;
         }
         while !self.ended {
-            if block.is_full() {
+            if row_group.is_full() {
                 return Ok(true);
             }
             let Some(length) = row_length(&self.buffer)? else {
@@ -112,10 +115,10 @@ impl Rows {
                 break;
             }
             ensure!(
-                usize::try_from(count)? == block.columns.len(),
+                usize::try_from(count)? == row_group.columns.len(),
                 "{count} columns"
             );
-            for column in &mut block.columns {
+            for column in &mut row_group.columns {
                 let length = row.get_i32();
                 let field = usize::try_from(length).ok().map(|length| {
                     let (field, rest) = row.split_at(length);
@@ -158,7 +161,7 @@ fn row_length(buffer: &[u8]) -> anyhow::Result<Option<usize>> {
 }
 
 /// SHA-256 over rows in their order, so that table, file and restored table can be compared: of
-/// each column its name, its form and its values one after the other, and the number of rows.
+/// each column its name, its encoding and its values one after the other, and the number of rows.
 #[derive(Debug)]
 pub struct Checksum {
     columns: Vec<(String, Sha256)>,
@@ -171,15 +174,20 @@ impl Checksum {
     pub fn new(columns: &[ColumnSpec]) -> Self {
         let columns = columns
             .iter()
-            .map(|column| (format!("{}\0{}\0", column.name, column.form), Sha256::new()))
+            .map(|column| {
+                (
+                    format!("{}\0{}\0", column.name, column.encoding),
+                    Sha256::new(),
+                )
+            })
             .collect();
         Self { columns, rows: 0 }
     }
 
     /// Adds rows.
-    pub fn add(&mut self, block: &Block) {
-        self.rows += block.rows() as u64;
-        for ((_, hash), column) in self.columns.iter_mut().zip(&block.columns) {
+    pub fn add(&mut self, row_group: &RowGroup) {
+        self.rows += row_group.rows() as u64;
+        for ((_, hash), column) in self.columns.iter_mut().zip(&row_group.columns) {
             hash.update(image(column));
         }
     }
@@ -220,15 +228,15 @@ fn image(column: &Column) -> Vec<u8> {
             continue;
         }
         out.push(1);
-        match &column.cells {
-            Cells::Bool(cells) => out.push(cells[next].into()),
-            Cells::Int(cells) => out.extend(cells[next].to_be_bytes()),
-            Cells::Long(cells) => out.extend(cells[next].to_be_bytes()),
-            Cells::Float(cells) => out.extend(cells[next].to_be_bytes()),
-            Cells::Double(cells) => out.extend(cells[next].to_be_bytes()),
-            Cells::Fixed(cells) => out.extend(cells[next].data()),
-            Cells::Bytes(cells) => {
-                let bytes = cells[next].data();
+        match &column.values {
+            ColumnValues::Bool(values) => out.push(values[next].into()),
+            ColumnValues::Int(values) => out.extend(values[next].to_be_bytes()),
+            ColumnValues::Long(values) => out.extend(values[next].to_be_bytes()),
+            ColumnValues::Float(values) => out.extend(values[next].to_be_bytes()),
+            ColumnValues::Double(values) => out.extend(values[next].to_be_bytes()),
+            ColumnValues::Fixed(values) => out.extend(values[next].data()),
+            ColumnValues::Bytes(values) => {
+                let bytes = values[next].data();
                 out.extend((bytes.len() as u64).to_be_bytes());
                 out.extend(bytes);
             }

@@ -15,14 +15,14 @@ pub fn queues_of(domains: &[&'static Domain]) -> Vec<DomainQueues<'static>> {
 
 /// A queue and how its messages are read.
 #[derive(Debug, Clone)]
-pub struct Lane {
+pub struct QueueConsumer {
     /// Name of the queue.
     pub queue: String,
     /// Domain of its messages; `None` for the queue of messages that the broker gave up.
     pub domain: Option<&'static Domain>,
 }
 
-impl Lane {
+impl QueueConsumer {
     /// The lanes of some domains, and the one of dead letters.
     #[must_use]
     pub fn of(domains: &[&'static Domain]) -> Vec<Self> {

@@ -16,9 +16,9 @@ use lapin::{BasicProperties, Confirmation};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::ledger::{Fate, Flight, Ledger, Returned, Verdict};
+use crate::confirm_tracker::{ConfirmTracker, InFlight, PublishResult, Returned, Verdict};
 use crate::link::Link;
-use crate::metrics::Meter;
+use crate::metrics::OptionalMetrics;
 use crate::outgoing::Outgoing;
 
 /// A publish: its frames have been queued, the broker's answer is awaited.
@@ -32,43 +32,45 @@ struct Pending {
 
 /// A channel with its publishes, oldest first. One task uses it: tags and frames of two tasks
 /// could get into different orders.
-pub(crate) struct Lane {
+pub(crate) struct PublishWindow {
     link: Link,
     pending: VecDeque<Pending>,
-    ledger: Ledger,
-    meter: Meter,
+    tracker: ConfirmTracker,
+    metrics: OptionalMetrics,
     traces: Option<Traces>,
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for PublishWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("open", &self.open()).finish()
+        f.debug_struct("PublishWindow")
+            .field("open", &self.open())
+            .finish()
     }
 }
 
-impl Lane {
-    pub(crate) fn new(link: Link, meter: Meter, traces: Option<Traces>) -> Self {
+impl PublishWindow {
+    pub(crate) fn new(link: Link, metrics: OptionalMetrics, traces: Option<Traces>) -> Self {
         Self {
             link,
             traces,
             pending: VecDeque::new(),
-            ledger: Ledger::default(),
-            meter,
+            tracker: ConfirmTracker::default(),
+            metrics,
         }
     }
 
     /// Publishes without an answer.
     pub(crate) fn open(&self) -> usize {
-        self.ledger.open()
+        self.tracker.open()
     }
 
     /// Publishes a message whose confirm must come within this time.
-    pub(crate) fn publish(&mut self, flight: Flight, within: Duration) {
+    pub(crate) fn publish(&mut self, in_flight: InFlight, within: Duration) {
         let sent = Instant::now();
         let channel = self.link.channel.clone();
-        let message = Arc::clone(&flight.message);
+        let message = Arc::clone(&in_flight.message);
         let span = self.traces.as_ref().map(|traces| span(traces, &message));
-        let properties = properties(&message, flight.published_at, span.as_ref());
+        let properties = properties(&message, in_flight.published_at, span.as_ref());
         let answer: BoxFuture<'static, _> = Box::pin(async move {
             let route = &message.route;
             let options = BasicPublishOptions {
@@ -93,7 +95,7 @@ impl Lane {
             deadline: sent + within,
             span,
         });
-        self.ledger.push(flight);
+        self.tracker.push(in_flight);
     }
 
     /// Waits for the answer to the oldest publish; never returns if there is none.
@@ -108,8 +110,11 @@ impl Lane {
     /// Takes the answers that are there, oldest first.
     ///
     /// # Errors
-    /// When channel or connection are broken. The lane must be interrupted then.
-    pub(crate) fn take(&mut self, mut tell: impl FnMut(Flight, Fate)) -> lapin::Result<()> {
+    /// When channel or connection are broken. The window must be interrupted then.
+    pub(crate) fn take(
+        &mut self,
+        mut tell: impl FnMut(InFlight, PublishResult),
+    ) -> lapin::Result<()> {
         while let Some(oldest) = self.pending.front_mut() {
             match answer(oldest) {
                 None => break,
@@ -123,9 +128,10 @@ impl Lane {
                         span.fail("refused, or no queue took it".to_owned());
                     }
                     if confirmation.is_ack() {
-                        self.meter.with(|metrics| metrics.confirmed(sent.elapsed()));
+                        self.metrics
+                            .with(|metrics| metrics.confirmed(sent.elapsed()));
                     }
-                    self.ledger.settle(verdict(confirmation), &mut tell);
+                    self.tracker.settle(verdict(confirmation), &mut tell);
                 }
             }
         }
@@ -151,14 +157,14 @@ impl Lane {
         self.link.news()
     }
 
-    /// Ends the lane and reports the fate of every message to `tell`.
-    pub(crate) fn interrupt(mut self, tell: impl FnMut(Flight, Fate)) -> Link {
+    /// Ends the window and reports the result of every message to `tell`.
+    pub(crate) fn interrupt(mut self, tell: impl FnMut(InFlight, PublishResult)) -> Link {
         let answers = self.pending.iter_mut().map(|pending| {
             let answer = answer(pending)?;
             answer.ok().map(verdict)
         });
         let answers = answers.collect();
-        self.ledger.interrupt(answers, tell);
+        self.tracker.interrupt(answers, tell);
         self.link
     }
 }

@@ -9,7 +9,7 @@ use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
 use acequia_publisher::Outgoing;
 use acequia_testkit::{Services, TestDatabase, VirtualHost};
-use acequia_worker::lane::queues_of;
+use acequia_worker::queue_consumer::queues_of;
 use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
@@ -39,7 +39,7 @@ pub struct Size {
 
 /// Servers, settings, and data that are made once for all runs.
 #[derive(Debug)]
-pub struct Ground<'a> {
+pub struct BenchEnv<'a> {
     /// The servers.
     pub services: &'a Services,
     /// How large a run is.
@@ -52,8 +52,8 @@ pub struct Ground<'a> {
 /// The database that all others are copied from.
 const TEMPLATE: &str = "acequia_bench_template";
 
-impl<'a> Ground<'a> {
-    /// Ground on servers that run already.
+impl<'a> BenchEnv<'a> {
+    /// On servers that run already.
     #[must_use]
     pub fn new(services: &'a Services, size: Size, folder: PathBuf) -> Self {
         Self {
@@ -77,9 +77,9 @@ impl<'a> Ground<'a> {
     ///
     /// # Errors
     /// When a server refuses.
-    pub async fn plot(&self) -> anyhow::Result<Plot<'_>> {
+    pub async fn environment(&self) -> anyhow::Result<TestEnv<'_>> {
         let database = self.database().await?;
-        self.plot_on(database).await
+        self.environment_on(database).await
     }
 
     /// A migrated, empty database.
@@ -131,34 +131,34 @@ impl<'a> Ground<'a> {
     ///
     /// # Errors
     /// When the broker refuses.
-    pub async fn plot_on(&self, database: TestDatabase) -> anyhow::Result<Plot<'_>> {
+    pub async fn environment_on(&self, database: TestDatabase) -> anyhow::Result<TestEnv<'_>> {
         let begin = ["eval", "ok = ra_log_wal:force_roll_over(ra_log_wal)."];
         self.services.rabbitmqctl(&begin).await?;
         let broker = VirtualHost::create(self.services).await?;
-        let plot = Plot {
-            ground: self,
+        let environment = TestEnv {
+            bench: self,
             database,
             broker,
         };
-        let connection = acequia_net::topology::connect(&plot.amqp()?, "bench").await?;
+        let connection = acequia_net::topology::connect(&environment.amqp()?, "bench").await?;
         acequia_net::topology::declare(&connection, &queues_of(&[load::domain()?])).await?;
         connection.close(200, "declared".into()).await?;
-        Ok(plot)
+        Ok(environment)
     }
 }
 
 /// A database and a virtual host.
 #[derive(Debug)]
-pub struct Plot<'a> {
+pub struct TestEnv<'a> {
     /// What it is on.
-    pub ground: &'a Ground<'a>,
+    pub bench: &'a BenchEnv<'a>,
     /// The database.
     pub database: TestDatabase,
     /// The virtual host.
     pub broker: VirtualHost,
 }
 
-impl Plot<'_> {
+impl TestEnv<'_> {
     /// The broker's address as programs take it.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl Plot<'_> {
             "{there} messages are in the queue, not {count}"
         );
         self.checkpoint().await?;
-        self.ground.settle().await
+        self.bench.settle().await
     }
 
     /// Writes the database's changes to its files.

@@ -8,10 +8,10 @@ use prometheus::{
 
 /// Makes metrics of one registry. Every method fails when the name is taken.
 #[derive(Debug)]
-pub struct Maker<'a>(&'a Registry);
+pub struct Registrar<'a>(&'a Registry);
 
 #[allow(clippy::missing_errors_doc)]
-impl<'a> Maker<'a> {
+impl<'a> Registrar<'a> {
     /// For a registry.
     #[must_use]
     pub const fn new(registry: &'a Registry) -> Self {
@@ -91,15 +91,15 @@ mod tests {
     #[test]
     fn a_name_is_taken_once() {
         let registry = Registry::new();
-        let make = Maker::new(&registry);
-        make.counter("a_total", "A.").unwrap();
-        assert!(make.gauge("a_total", "B.").is_err());
+        let registrar = Registrar::new(&registry);
+        registrar.counter("a_total", "A.").unwrap();
+        assert!(registrar.gauge("a_total", "B.").is_err());
     }
 
     #[test]
     fn a_value_counts_as_often_as_it_is_observed() {
         let registry = Registry::new();
-        let histogram = Maker::new(&registry)
+        let histogram = Registrar::new(&registry)
             .histogram("a_seconds", "A.", &[1.0, 2.0])
             .unwrap();
         observe(&histogram, 1.5, 3);

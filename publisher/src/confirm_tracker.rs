@@ -15,7 +15,7 @@ use crate::outgoing::Outgoing;
 
 /// A message that was published at least once.
 #[derive(Debug, Clone)]
-pub(crate) struct Flight {
+pub(crate) struct InFlight {
     pub(crate) message: Arc<Outgoing>,
     /// Microseconds since 1970 at the first attempt.
     pub(crate) published_at: i64,
@@ -40,7 +40,7 @@ pub(crate) struct Returned {
 
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum PublishResult {
     /// The broker has the message.
     Confirmed,
     /// No queue takes the message.
@@ -54,7 +54,7 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    flight: Flight,
+    in_flight: InFlight,
     returned: bool,
 }
 
@@ -70,30 +70,34 @@ struct Held {
 
 /// The publishes that are not certain yet.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct ConfirmTracker {
     next: u64,
     open: VecDeque<Entry>,
     held: VecDeque<Held>,
 }
 
-impl Ledger {
+impl ConfirmTracker {
     /// Publishes without an answer.
     pub(crate) fn open(&self) -> usize {
         self.open.len()
     }
 
     /// Notes a publish.
-    pub(crate) fn push(&mut self, flight: Flight) {
+    pub(crate) fn push(&mut self, in_flight: InFlight) {
         self.open.push_back(Entry {
             number: self.next,
-            flight,
+            in_flight,
             returned: false,
         });
         self.next += 1;
     }
 
-    /// Takes the answer to the oldest open publish, and tells every fate that is certain now.
-    pub(crate) fn settle(&mut self, verdict: Verdict, mut tell: impl FnMut(Flight, Fate)) {
+    /// Takes the answer to the oldest open publish, and tells every result that is certain now.
+    pub(crate) fn settle(
+        &mut self,
+        verdict: Verdict,
+        mut tell: impl FnMut(InFlight, PublishResult),
+    ) {
         let carried = verdict.returned.is_some();
         if let Some(returned) = &verdict.returned {
             self.mark(returned);
@@ -103,21 +107,21 @@ impl Ledger {
         }
         let settled = self.open.front().map_or(self.next, |entry| entry.number);
         while let Some(held) = self.held.pop_front_if(|held| held.until <= settled) {
-            let fate = if held.entry.returned {
-                Fate::Returned
+            let result = if held.entry.returned {
+                PublishResult::Returned
             } else {
-                Fate::Confirmed
+                PublishResult::Confirmed
             };
-            tell(held.entry.flight, fate);
+            tell(held.entry.in_flight, result);
         }
     }
 
     /// The connection is lost. Takes what answers had come to the open publishes, in their
-    /// order, and tells the fate of all of them; the ledger is empty afterwards.
+    /// order, and tells the result of all of them; the ledger is empty afterwards.
     pub(crate) fn interrupt(
         &mut self,
         answers: Vec<Option<Verdict>>,
-        mut tell: impl FnMut(Flight, Fate),
+        mut tell: impl FnMut(InFlight, PublishResult),
     ) {
         for returned in answers.iter().flatten().filter_map(|v| v.returned.as_ref()) {
             self.mark(returned);
@@ -129,19 +133,19 @@ impl Ledger {
                     let carried = verdict.returned.is_some();
                     self.answered(entry, verdict.acked, carried, &mut tell);
                 }
-                None if entry.returned => tell(entry.flight, Fate::Returned),
-                None => tell(entry.flight, Fate::Unknown),
+                None if entry.returned => tell(entry.in_flight, PublishResult::Returned),
+                None => tell(entry.in_flight, PublishResult::Unknown),
             }
         }
         for held in std::mem::take(&mut self.held) {
-            let fate = if held.entry.returned {
-                Fate::Returned
+            let result = if held.entry.returned {
+                PublishResult::Returned
             } else if held.carried {
-                Fate::Unknown
+                PublishResult::Unknown
             } else {
-                Fate::Confirmed
+                PublishResult::Confirmed
             };
-            tell(held.entry.flight, fate);
+            tell(held.entry.in_flight, result);
         }
     }
 
@@ -150,10 +154,10 @@ impl Ledger {
         entry: Entry,
         acked: bool,
         carried: bool,
-        tell: &mut impl FnMut(Flight, Fate),
+        tell: &mut impl FnMut(InFlight, PublishResult),
     ) {
         if entry.returned {
-            tell(entry.flight, Fate::Returned);
+            tell(entry.in_flight, PublishResult::Returned);
         } else if acked {
             self.held.push_back(Held {
                 entry,
@@ -161,7 +165,7 @@ impl Ledger {
                 carried,
             });
         } else {
-            tell(entry.flight, Fate::Nacked);
+            tell(entry.in_flight, PublishResult::Nacked);
         }
     }
 
@@ -171,7 +175,7 @@ impl Ledger {
         let held = self.held.iter_mut().map(|held| &mut held.entry);
         let owner = held
             .chain(&mut self.open)
-            .find(|entry| !entry.returned && returned.is(&entry.flight.message));
+            .find(|entry| !entry.returned && returned.is(&entry.in_flight.message));
         if let Some(entry) = owner {
             entry.returned = true;
         }
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
     use crate::outgoing::Route;
 
-    fn flight(name: u8) -> Flight {
+    fn in_flight(name: u8) -> InFlight {
         let route = Arc::new(Route::topic("farm", Some("cow")).unwrap());
         let message = Outgoing {
             line: None,
@@ -202,17 +206,17 @@ mod tests {
             id: Some(Uuid::from_u128(name.into())),
             body: vec![name],
         };
-        Flight {
+        InFlight {
             message: Arc::new(message),
             published_at: 0,
             attempts: 0,
         }
     }
 
-    fn ledger(names: &[u8]) -> Ledger {
-        let mut ledger = Ledger::default();
-        names.iter().for_each(|name| ledger.push(flight(*name)));
-        ledger
+    fn tracker(names: &[u8]) -> ConfirmTracker {
+        let mut tracker = ConfirmTracker::default();
+        names.iter().for_each(|name| tracker.push(in_flight(*name)));
+        tracker
     }
 
     fn ack(returned: Option<u8>) -> Verdict {
@@ -225,82 +229,97 @@ mod tests {
         }
     }
 
-    fn settle(ledger: &mut Ledger, verdicts: Vec<Verdict>) -> Vec<(u8, Fate)> {
-        let mut fates = Vec::new();
+    fn settle(tracker: &mut ConfirmTracker, verdicts: Vec<Verdict>) -> Vec<(u8, PublishResult)> {
+        let mut results = Vec::new();
         for verdict in verdicts {
-            ledger.settle(verdict, |flight, fate| {
-                fates.push((flight.message.body[0], fate));
+            tracker.settle(verdict, |in_flight, result| {
+                results.push((in_flight.message.body[0], result));
             });
         }
-        fates.sort_by_key(|(name, _)| *name);
-        fates
+        results.sort_by_key(|(name, _)| *name);
+        results
     }
 
-    fn interrupt(ledger: &mut Ledger, answers: Vec<Option<Verdict>>) -> Vec<(u8, Fate)> {
-        let mut fates = Vec::new();
-        ledger.interrupt(answers, |flight, fate| {
-            fates.push((flight.message.body[0], fate));
+    fn interrupt(
+        tracker: &mut ConfirmTracker,
+        answers: Vec<Option<Verdict>>,
+    ) -> Vec<(u8, PublishResult)> {
+        let mut results = Vec::new();
+        tracker.interrupt(answers, |in_flight, result| {
+            results.push((in_flight.message.body[0], result));
         });
-        fates.sort_by_key(|(name, _)| *name);
-        fates
+        results.sort_by_key(|(name, _)| *name);
+        results
     }
 
     #[test]
     fn a_confirm_counts_when_everything_before_it_is_settled() {
-        let mut ledger = ledger(&[1, 2]);
-        assert_eq!(settle(&mut ledger, vec![ack(None)]), []);
-        ledger.push(flight(3));
-        let fates = settle(&mut ledger, vec![ack(None)]);
-        assert_eq!(fates, [(1, Fate::Confirmed)]);
-        let fates = settle(&mut ledger, vec![ack(None)]);
-        assert_eq!(fates, [(2, Fate::Confirmed), (3, Fate::Confirmed)]);
+        let mut tracker = tracker(&[1, 2]);
+        assert_eq!(settle(&mut tracker, vec![ack(None)]), []);
+        tracker.push(in_flight(3));
+        let results = settle(&mut tracker, vec![ack(None)]);
+        assert_eq!(results, [(1, PublishResult::Confirmed)]);
+        let results = settle(&mut tracker, vec![ack(None)]);
+        assert_eq!(
+            results,
+            [(2, PublishResult::Confirmed), (3, PublishResult::Confirmed)]
+        );
     }
 
     #[test]
     fn a_return_finds_its_message_before_at_and_after_its_own_confirm() {
-        use Fate::{Confirmed, Returned};
+        use PublishResult::{Confirmed, Returned};
         for (verdicts, returned) in [
             (vec![ack(Some(2)), ack(None), ack(None)], 2),
             (vec![ack(None), ack(Some(2)), ack(None)], 2),
             (vec![ack(None), ack(None), ack(Some(2))], 2),
             (vec![ack(None), ack(None), ack(Some(1))], 1),
         ] {
-            let fates = settle(&mut ledger(&[1, 2, 3]), verdicts);
+            let results = settle(&mut tracker(&[1, 2, 3]), verdicts);
             let expected = [1, 2, 3].map(|name| {
-                let fate = if name == returned {
+                let result = if name == returned {
                     Returned
                 } else {
                     Confirmed
                 };
-                (name, fate)
+                (name, result)
             });
-            assert_eq!(fates, expected);
+            assert_eq!(results, expected);
         }
     }
 
     #[test]
     fn copies_are_returned_one_by_one() {
-        let mut two = ledger(&[1, 1]);
-        let fates = settle(&mut two, vec![ack(Some(1)), ack(Some(1))]);
-        assert_eq!(fates, [(1, Fate::Returned), (1, Fate::Returned)]);
-        let mut two = ledger(&[1, 1]);
-        let mut fates = settle(&mut two, vec![ack(None), ack(Some(1))]);
-        fates.sort_by_key(|(_, fate)| *fate == Fate::Returned);
-        assert_eq!(fates, [(1, Fate::Confirmed), (1, Fate::Returned)]);
+        let mut two = tracker(&[1, 1]);
+        let results = settle(&mut two, vec![ack(Some(1)), ack(Some(1))]);
+        assert_eq!(
+            results,
+            [(1, PublishResult::Returned), (1, PublishResult::Returned)]
+        );
+        let mut two = tracker(&[1, 1]);
+        let mut results = settle(&mut two, vec![ack(None), ack(Some(1))]);
+        results.sort_by_key(|(_, result)| *result == PublishResult::Returned);
+        assert_eq!(
+            results,
+            [(1, PublishResult::Confirmed), (1, PublishResult::Returned)]
+        );
     }
 
     #[test]
     fn messages_without_id_are_matched_by_their_bytes() {
-        let mut ledger = Ledger::default();
+        let mut tracker = ConfirmTracker::default();
         for name in [1, 2] {
-            let mut flight = flight(name);
-            Arc::get_mut(&mut flight.message).unwrap().id = None;
-            ledger.push(flight);
+            let mut in_flight = in_flight(name);
+            Arc::get_mut(&mut in_flight.message).unwrap().id = None;
+            tracker.push(in_flight);
         }
         let mut verdict = ack(Some(2));
         verdict.returned.as_mut().unwrap().id = None;
-        let fates = settle(&mut ledger, vec![verdict, ack(None)]);
-        assert_eq!(fates, [(1, Fate::Confirmed), (2, Fate::Returned)]);
+        let results = settle(&mut tracker, vec![verdict, ack(None)]);
+        assert_eq!(
+            results,
+            [(1, PublishResult::Confirmed), (2, PublishResult::Returned)]
+        );
     }
 
     #[test]
@@ -309,26 +328,29 @@ mod tests {
             acked: false,
             returned: None,
         };
-        let fates = settle(&mut ledger(&[1, 2]), vec![nack, ack(None)]);
-        assert_eq!(fates, [(1, Fate::Nacked), (2, Fate::Confirmed)]);
+        let results = settle(&mut tracker(&[1, 2]), vec![nack, ack(None)]);
+        assert_eq!(
+            results,
+            [(1, PublishResult::Nacked), (2, PublishResult::Confirmed)]
+        );
     }
 
     #[test]
     fn a_lost_connection_leaves_nothing_undecided() {
         // 1 is held, 2 carries the return of 4, which has no answer, 3 is lost, 5 is confirmed.
-        let mut five = ledger(&[1, 2, 3, 4, 5]);
+        let mut five = tracker(&[1, 2, 3, 4, 5]);
         assert_eq!(settle(&mut five, vec![ack(None)]), []);
         let answers = vec![Some(ack(Some(4))), None, None, Some(ack(None))];
-        let fates = interrupt(&mut five, answers);
+        let results = interrupt(&mut five, answers);
         let expected = [
-            (1, Fate::Confirmed),
+            (1, PublishResult::Confirmed),
             // Its own return may have been queued behind that of 4.
-            (2, Fate::Unknown),
-            (3, Fate::Unknown),
-            (4, Fate::Returned),
-            (5, Fate::Confirmed),
+            (2, PublishResult::Unknown),
+            (3, PublishResult::Unknown),
+            (4, PublishResult::Returned),
+            (5, PublishResult::Confirmed),
         ];
-        assert_eq!(fates, expected);
+        assert_eq!(results, expected);
         assert_eq!(five.open(), 0);
         assert_eq!(interrupt(&mut five, vec![]), []);
     }

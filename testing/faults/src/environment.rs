@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 /// A migrated database and an empty virtual host.
 #[derive(Debug)]
-pub struct Stage {
+pub struct TestEnv {
     servers: Servers,
     /// The database.
     pub database: TestDatabase,
@@ -27,7 +27,7 @@ enum Servers {
     Own(Box<Services>),
 }
 
-impl Stage {
+impl TestEnv {
     /// On servers of its own, for a fault that hits a server, or on those that the scenarios of
     /// this process share.
     ///
@@ -142,7 +142,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         let keep = self.folder.join("keep").exists() || std::env::var_os("FAULTS_KEEP").is_some();
         if !std::thread::panicking() && !keep {

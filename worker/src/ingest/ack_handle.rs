@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use acequia_net::GATHER;
+use acequia_net::COALESCE_FOR;
 use acequia_net::broker::Connected;
 use acequia_net::guard::Note;
 use acequia_net::topology::{ANSWER_WITHIN, answer, close};
@@ -16,7 +16,7 @@ use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::Lost;
+use super::DisconnectReason;
 use super::batch::Batch;
 use crate::metrics::Flow;
 
@@ -25,7 +25,7 @@ const CHUNK: usize = 256;
 
 /// The way back to the broker: acknowledgements, and giving up.
 #[derive(Clone)]
-pub struct Outlet {
+pub struct AckHandle {
     channel: Channel,
     connection: Arc<Connected>,
     held: Arc<AtomicUsize>,
@@ -77,7 +77,7 @@ impl Tally {
     }
 }
 
-impl Outlet {
+impl AckHandle {
     /// Of a channel that nothing was delivered by yet.
     #[must_use]
     pub fn new(channel: Channel, connected: Connected, flow: Flow) -> Self {
@@ -104,7 +104,7 @@ impl Outlet {
             .await
             .context("acknowledging")?;
         if !sent {
-            return Err(Lost::Channel.into());
+            return Err(DisconnectReason::Channel.into());
         }
         let bytes = batch.bytes();
         self.held.fetch_sub(bytes, Ordering::Relaxed);
@@ -171,14 +171,14 @@ impl Outlet {
 
 /// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
 /// bytes the lane holds.
-pub struct Pump {
+pub struct DeliveryForwarder {
     /// Cuts the line when too much comes.
-    pub outlet: Outlet,
+    pub acks: AckHandle,
     /// Most bytes that the lane may hold.
     pub limit: usize,
 }
 
-impl Pump {
+impl DeliveryForwarder {
     /// Carries until the consumer ends or nobody takes what it carries.
     pub async fn run(
         self,
@@ -189,7 +189,7 @@ impl Pump {
         // Who asked before the end of the stream was seen.
         let mut waiting = Vec::new();
         loop {
-            let tally = &self.outlet.tally;
+            let tally = &self.acks.tally;
             waiting.append(&mut tally.with(|counts| std::mem::take(&mut counts.waiting)));
             let chunk = tokio::select! {
                 biased;
@@ -209,15 +209,15 @@ impl Pump {
             let mut lost = None;
             for arrival in chunk {
                 match arrival {
-                    Ok(delivery) if self.fits(self.outlet.size(&delivery)) => {
+                    Ok(delivery) if self.fits(self.acks.size(&delivery)) => {
                         arrived.push(delivery);
                     }
                     Ok(delivery) => {
-                        let size = self.outlet.size(&delivery);
-                        self.outlet.overflow.store(size, Ordering::Relaxed);
+                        let size = self.acks.size(&delivery);
+                        self.acks.overflow.store(size, Ordering::Relaxed);
                         // Only cutting the line stops the broker at once.
-                        self.outlet.connection.cut();
-                        lost = Some(Lost::Overflow(self.limit).into());
+                        self.acks.connection.cut();
+                        lost = Some(DisconnectReason::Overflow(self.limit).into());
                         break;
                     }
                     Err(error) => {
@@ -227,10 +227,10 @@ impl Pump {
                     }
                 }
             }
-            let sizes = arrived.iter().map(|delivery| self.outlet.size(delivery));
+            let sizes = arrived.iter().map(|delivery| self.acks.size(delivery));
             let bytes = sizes.sum();
-            self.outlet.flow.arrived(arrived.len(), bytes);
-            self.outlet.tally.arrived(arrived.len());
+            self.acks.flow.arrived(arrived.len(), bytes);
+            self.acks.tally.arrived(arrived.len());
             let ends = lost.is_some();
             if arrive.send(Ok(arrived)).is_err()
                 || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
@@ -243,7 +243,7 @@ impl Pump {
                 for done in waiting.drain(..) {
                     let _ = done.send(());
                 }
-                tokio::time::sleep(GATHER).await;
+                tokio::time::sleep(COALESCE_FOR).await;
             }
         }
     }
@@ -251,7 +251,7 @@ impl Pump {
     /// Whether a body may be held too. The window follows the sizes seen; bodies that suddenly
     /// are much larger get past it.
     fn fits(&self, size: usize) -> bool {
-        let before = self.outlet.held.fetch_add(size, Ordering::Relaxed);
+        let before = self.acks.held.fetch_add(size, Ordering::Relaxed);
         before == 0 || before + size <= self.limit
     }
 }

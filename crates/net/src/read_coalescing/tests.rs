@@ -10,21 +10,21 @@ use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use tokio::time::timeout;
 
-use super::{GATHER, Gathered, Line};
+use super::{COALESCE_FOR, CoalescedStream, Line};
 
 /// A stream and a peer that does something at the other end.
 fn pair<T: Send + 'static>(
     peer: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> (Gathered, std::thread::JoinHandle<T>) {
+) -> (CoalescedStream, std::thread::JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     ours.set_nonblocking(true).unwrap();
     let theirs = listener.accept().unwrap().0;
     theirs.set_nodelay(true).unwrap();
-    (Gathered::new(ours).unwrap(), spawn(|| peer(theirs)))
+    (CoalescedStream::new(ours).unwrap(), spawn(|| peer(theirs)))
 }
 
-fn is_alone(stream: &Gathered) -> bool {
+fn is_alone(stream: &CoalescedStream) -> bool {
     matches!(stream.line, Line::Alone(_))
 }
 
@@ -60,7 +60,7 @@ async fn when_it_becomes_quiet_tokio_tells_again() {
     let (mut stream, peer) = pair(|mut peer| {
         while !asked(&peer) {
             peer.write_all(&[0; 64]).unwrap();
-            sleep(GATHER / 4);
+            sleep(COALESCE_FOR / 4);
         }
         peer.read_exact(&mut [0]).unwrap();
         peer.write_all(&[1]).unwrap();
@@ -72,7 +72,7 @@ async fn when_it_becomes_quiet_tokio_tells_again() {
     stream.write_all(&[1]).await.unwrap();
     while is_alone(&stream) {
         // It ends the reading, not the stream.
-        let _ = timeout(GATHER * 5, stream.read(&mut buffer)).await;
+        let _ = timeout(COALESCE_FOR * 5, stream.read(&mut buffer)).await;
     }
     stream.write_all(&[1]).await.unwrap();
     while stream.read(&mut buffer).await.unwrap() > 0 {
