@@ -37,9 +37,11 @@ while [[ $# -gt 0 ]]; do
 done
 
 log=$(mktemp)
-servers=
+servers='' servers_input=''
 clean_up() {
   stop_servers
+  [[ -z $servers ]] || wait "$servers_pid" 2>/dev/null || true
+  rm -rf "$servers"
   rm -f "$log"
 }
 trap clean_up EXIT
@@ -55,12 +57,11 @@ start_servers() {
   [[ ${line:-} == READY ]] || die "the servers did not start"
   export TEST_SERVERS=$servers
 }
+# stop_servers: they need a while to delete what the tests left; the end of this script waits for that.
 stop_servers() {
-  [[ -n $servers ]] || return 0
+  [[ -n $servers_input ]] || return 0
   exec {servers_input}>&-
-  wait "$servers_pid" 2>/dev/null || true
-  rm -rf "$servers"
-  servers=
+  servers_input=
 }
 
 # step TITLE COMMAND...

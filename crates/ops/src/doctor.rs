@@ -17,7 +17,7 @@ use acequia_store::failure::Unfit;
 use acequia_store::{clock, db, promotion as promote};
 use sqlx::PgConnection;
 
-use finding::Findings;
+use finding::{Findings, said};
 
 pub use finding::{Finding, Verdict};
 pub use rights::{archive_login, may_archive};
@@ -53,8 +53,9 @@ pub async fn examine(
         Ok(mut connection) => {
             findings.add("database", Verdict::Ok, database.to_string(), "");
             let examined = async {
-                encryption::of_database(&mut connection, database, &mut findings).await?;
+                // First, and by plain text: a pooler that mixes sessions trips over every other statement.
                 if rights::of_way(database, &mut findings).await {
+                    encryption::of_database(&mut connection, database, &mut findings).await?;
                     examine_database(&mut connection, schema, archive, &mut findings).await?;
                 }
                 Ok::<(), sqlx::Error>(())
@@ -100,7 +101,7 @@ pub async fn examine(
         Err(error) => findings.add(
             "broker",
             Verdict::Fail,
-            format!("{broker}: {error:#}"),
+            format!("{broker}: {}", said(&error)),
             "Start RabbitMQ, or correct AMQP_URL: host, port, user, password, virtual host.",
         ),
     }

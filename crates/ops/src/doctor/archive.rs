@@ -4,7 +4,7 @@ use acequia_archive::store::Store;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::finding::{Findings, Verdict};
+use super::finding::{Findings, Verdict, said};
 
 /// Writes a small object, reads it and deletes it, when a table has a policy.
 pub(super) async fn examine(
@@ -59,7 +59,7 @@ pub(super) async fn examine(
         Err(error) => findings.add(
             "archive",
             Verdict::Fail,
-            format!("{error:#}"),
+            said(&error),
             "Mend the object store, its rights or its keys, or correct ARCHIVE_URL.",
         ),
     }
@@ -103,7 +103,7 @@ async fn objects(
                 ),
             )
         }
-        Err(error) => (Verdict::Fail, format!("{error:#}")),
+        Err(error) => (Verdict::Fail, said(&error)),
     };
     findings.add(
         "archived objects",

@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ExchangeKind, Queue};
 
 use super::failover::{Management, queues_of};
-use super::finding::{Findings, Verdict};
+use super::finding::{Findings, Verdict, said};
 use super::queues::arguments_of;
 
 /// Time between two looks at a queue with messages.
@@ -57,7 +57,7 @@ pub(super) async fn of_queues(
         topology::answer(look).await
     };
     let found = declared.await.map(|()| "is there".to_owned());
-    let found = found.map_err(|error| format!("{error:#}"));
+    let found = found.map_err(|error| said(&error));
     report(findings, &format!("exchange {EXCHANGE}"), found);
     let queues = queues_of(domains);
     let mut looks = Vec::new();
@@ -95,7 +95,7 @@ pub(super) async fn of_queues(
                 ),
                 "Look at /readyz of the workers, which says why a lane takes nothing; start one if none runs.",
             ),
-            _ => report(findings, &check, now.as_ref().map(found).map_err(|error| format!("{error:#}"))),
+            _ => report(findings, &check, now.as_ref().map(found).map_err(said)),
         }
         if exists {
             arguments_of(connection, management, name, findings).await;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use url::Url;
 
-use super::finding::{Findings, Verdict};
+use super::finding::{Findings, Verdict, said};
 
 /// The broker's management, and the broker, whose user it takes when its own address has none.
 pub(super) type Management<'a> = (&'a SecretUrl, &'a SecretUrl);
@@ -213,7 +213,7 @@ pub(super) async fn of_queues(
         Err(error) => findings.add(
             CHECK,
             Verdict::Warn,
-            format!("not checked: {error:#}"),
+            format!("not checked: {}", said(&error)),
             "Correct RABBITMQ_MANAGEMENT_URL: its user needs the tag `monitoring` and the right to see the vhost.",
         ),
     }

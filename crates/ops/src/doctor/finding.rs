@@ -27,6 +27,19 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
+/// An error with its causes. A cause whose words are in the error's own is not said again: some libraries repeat it.
+pub(super) fn said(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// The findings, in the order of the checks.
 #[derive(Debug, Default)]
 pub struct Findings(pub Vec<Finding>);

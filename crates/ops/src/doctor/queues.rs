@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::failover::{Management, of_vhost};
-use super::finding::{Findings, Verdict};
+use super::finding::{Findings, Verdict, said};
 
 /// A queue, as the broker's management shows it.
 #[derive(Debug, Deserialize)]
@@ -45,7 +45,7 @@ pub(super) async fn arguments_of(
         Err(error) => findings.add(
             &check,
             Verdict::Warn,
-            format!("{error:#}"),
+            said(&error),
             "Give the worker's user the right to configure its queues: it declares them at each start.",
         ),
     }

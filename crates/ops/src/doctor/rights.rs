@@ -4,7 +4,7 @@ use acequia_net::SecretUrl;
 use acequia_store::pooler::{self, Way};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::finding::{Finding, Findings, Verdict};
+use super::finding::{Finding, Findings, Verdict, said};
 
 /// Settings of the server: name, the value it should have, what it is for.
 const SETTINGS: [(&str, &str, &str); 4] = [
@@ -51,7 +51,7 @@ pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) -> bool {
         ),
         Err(error) => (
             Verdict::Fail,
-            format!("{error:#}"),
+            said(&error),
             "Start PostgreSQL, or correct DATABASE_URL.",
         ),
     };
@@ -214,7 +214,7 @@ pub fn archive_login(tried: anyhow::Result<Option<String>>) -> Option<Finding> {
         Ok(None) => return None,
         Err(error) => (
             Verdict::Fail,
-            format!("{error:#}"),
+            said(&error),
             Some(
                 "Set ARCHIVE_DATABASE_URL to the login of role acequia_archive, whose password `worker migrate` sets (ACEQUIA_ARCHIVE_PASSWORD).",
             ),
