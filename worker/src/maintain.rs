@@ -1,4 +1,4 @@
-//! Housekeeping: partitions for the days to come, rows whose parent never came, accounts, retention.
+//! Housekeeping: partitions for the days to come, rows whose parent never came, ledger, retention.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -225,7 +225,7 @@ async fn remove_old(connection: &mut PgConnection, context: &WorkerContext) -> s
     Ok(retained.more)
 }
 
-/// Settles the accounts that promotion left open because it fails.
+/// Settles the ledger rows that promotion left open because it fails.
 async fn settle(connection: &mut PgConnection, domain: &str) -> sqlx::Result<()> {
     loop {
         let settled: i32 = sqlx::query_scalar("select core.settle_alone($1)")

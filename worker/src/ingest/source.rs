@@ -80,7 +80,7 @@ impl Source {
         consumable(lane, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
-        let took = context.metrics.ingest.broker_answers(&lane.queue);
+        let took = context.metrics.ingest.broker_pings(&lane.queue);
         let acks = AckHandle::new(channel, connected, context.metrics.ingest.flow(&lane.queue));
         let mut source = Self {
             queue: lane.queue.clone(),

@@ -365,7 +365,7 @@ fn acknowledged(queue: &str, decoded: &DecodedBatch, written: &Written) -> Ackno
 /// Dead letters of which nobody can tell what queue gave them up.
 static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
 
-/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the books of
+/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the ledger of
 /// a domain they would be messages that it never had.
 fn origin_of(delivery: &Delivery, domains: &[DecodedBatch]) -> usize {
     let key = delivery.routing_key.as_str();

@@ -1,4 +1,4 @@
-//! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's accounts.
+//! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's ledger rows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

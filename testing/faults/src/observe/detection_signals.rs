@@ -53,14 +53,14 @@ const PANELS: &[(&str, &str, &str)] = &[
     (
         "Answers of the servers",
         "broker above 50 ms",
-        "count(max(rate(acequia_broker_answer_duration_seconds_sum[10s]) \
-         / (rate(acequia_broker_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+        "count(max(rate(acequia_broker_ping_duration_seconds_sum[10s]) \
+         / (rate(acequia_broker_ping_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Answers of the servers",
         "database above 50 ms",
-        "count(max(rate(acequia_database_answer_duration_seconds_sum[10s]) \
-         / (rate(acequia_database_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+        "count(max(rate(acequia_database_ping_duration_seconds_sum[10s]) \
+         / (rate(acequia_database_ping_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Retries and failures",
@@ -212,9 +212,9 @@ impl Drop for Observer {
 
 async fn look(prometheus: &Prometheus, state: &Mutex<State>) {
     let mut now = BTreeMap::new();
-    for (panel, sign, expression) in PANELS {
+    for (panel, signal, expression) in PANELS {
         if let Ok(value) = prometheus.value(expression).await {
-            now.insert(format!("{panel}: {sign}"), value.unwrap_or(0.0));
+            now.insert(format!("{panel}: {signal}"), value.unwrap_or(0.0));
         }
     }
     let pending = prometheus.alerts("pending").await.unwrap_or_default();
