@@ -121,8 +121,8 @@ async fn read(
     };
     let asked = Instant::now();
     connection.ping().await?;
-    let answers = &metrics.database.answers;
-    answers.observe(asked.elapsed().as_secs_f64());
+    let pings = &metrics.database.pings;
+    pings.observe(asked.elapsed().as_secs_f64());
     State::read(connection).await
 }
 
@@ -166,7 +166,7 @@ fn show(state: State, metrics: &Metrics) {
                 row.complete_through.unwrap_or(0.0),
             ),
             (&gauges.mart_missing, row.missing),
-            (&gauges.mart_behind, row.behind),
+            (&gauges.mart_staleness, row.staleness),
             (&gauges.mart_objective, row.objective),
             (&gauges.mart_gate_closed, row.gate_closed),
             (&gauges.mart_trusted, row.trusted),
@@ -181,7 +181,10 @@ fn show(state: State, metrics: &Metrics) {
             .with_label_values(&labels)
             .set(row.failing);
         gauges.dq_passed.with_label_values(&labels).set(row.passed);
-        gauges.dq_broken.with_label_values(&labels).set(row.broken);
+        gauges
+            .dq_rule_errors
+            .with_label_values(&labels)
+            .set(row.rule_error);
         let rule = [row.rule.as_str()];
         gauges
             .dq_last_run
@@ -195,7 +198,7 @@ fn show_domain(row: &DomainState, gauges: &DatabaseGauges) {
     let domain = [row.domain.as_str()];
     for (gauge, value) in [
         (&gauges.quarantine_open, row.quarantine),
-        (&gauges.conservation, row.difference),
+        (&gauges.unaccounted, row.unaccounted),
     ] {
         gauge.with_label_values(&domain).set(value);
     }

@@ -42,23 +42,23 @@ enum Command {
         #[command(flatten)]
         settings: Box<LoopArgs>,
     },
-    /// Look at broker, database, roles, versions and topology, and say what to do
+    /// Check broker, database, roles, versions and topology, and name repairs
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
     Check(rules::CheckArgs),
-    /// Refresh the marts whose core has changed, once; exit 1 when a rule holds one of them
+    /// Refresh the marts whose core has changed, once; exit 1 when a rule blocks one of them
     Refresh(rules::RefreshArgs),
     /// Look at messages in quarantine, send them again, give them up
     Quarantine {
         #[command(subcommand)]
         command: quarantine::Command,
     },
-    /// See which marts are held by failing rules, let them be refreshed all the same
+    /// List marts that failing rules block; open and close their gates
     Gate {
         #[command(subcommand)]
         command: gate::Command,
     },
-    /// Settle accounts of messages whose rows somebody removed
+    /// List messages whose staged rows somebody removed, and write them off
     Ledger {
         #[command(subcommand)]
         command: ledger::Command,
@@ -69,7 +69,7 @@ enum Command {
     Restore(archive::RestoreArgs),
     /// Give archived partitions up for good
     Purge(purge::PurgeArgs),
-    /// Show what became of a message or of a key; exit 1 when nothing is known of it
+    /// Follow a message, or all messages of a key; exit 1 when none is known
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {

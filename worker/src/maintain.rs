@@ -1,4 +1,4 @@
-//! Housekeeping: partitions for the days to come, rows whose parent never came, accounts, retention.
+//! Housekeeping: partitions for the days to come, rows whose parent never came, ledger, retention.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub struct Retained {
 /// until nothing is left or `within` is over.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers, except that somebody holds a lock: then it goes another time.
+/// Whatever PostgreSQL answers, except a lock timeout: then the step is made another time.
 pub async fn retain(
     connection: &mut PgConnection,
     settings: &LoopArgs,
@@ -225,7 +225,7 @@ async fn remove_old(connection: &mut PgConnection, context: &WorkerContext) -> s
     Ok(retained.more)
 }
 
-/// Settles the accounts that promotion left open because it fails.
+/// Settles the ledger rows that promotion left open because it fails.
 async fn settle(connection: &mut PgConnection, domain: &str) -> sqlx::Result<()> {
     loop {
         let settled: i32 = sqlx::query_scalar("select core.settle_alone($1)")

@@ -1,5 +1,5 @@
-//! What a scenario runs on: servers of its own, and for each run a new database and a new virtual
-//! host, which go again afterwards.
+//! The environment of a scenario: its own servers, and for each run a new database and a new virtual
+//! host, which are dropped afterwards.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl<'a> BenchEnv<'a> {
 /// A database and a virtual host.
 #[derive(Debug)]
 pub struct TestEnv<'a> {
-    /// What it is on.
+    /// The servers and data that it uses.
     pub bench: &'a BenchEnv<'a>,
     /// The database.
     pub database: TestDatabase,
@@ -253,9 +253,9 @@ impl TestEnv<'_> {
     }
 }
 
-/// The accounts of a domain, summed over its entities.
+/// The ledger totals of a domain, summed over its entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Accounts {
+pub struct LedgerTotals {
     /// Taken from queues.
     pub received: i64,
     /// Seen before.
@@ -267,10 +267,10 @@ pub struct Accounts {
     /// In quarantine.
     pub quarantined: i64,
     /// Not accounted for.
-    pub difference: i64,
+    pub unaccounted: i64,
 }
 
-impl Accounts {
+impl LedgerTotals {
     /// Reads them.
     ///
     /// # Errors
@@ -279,7 +279,7 @@ impl Accounts {
         sqlx::query_as(
             "select coalesce(sum(received), 0)::bigint as received, coalesce(sum(duplicates), 0)::bigint as duplicates,
                     coalesce(sum(staged), 0)::bigint as staged, coalesce(sum(pending), 0)::bigint as pending,
-                    coalesce(sum(quarantined), 0)::bigint as quarantined, coalesce(sum(abs(difference)), 0)::bigint as difference
+                    coalesce(sum(quarantined), 0)::bigint as quarantined, coalesce(sum(abs(unaccounted)), 0)::bigint as unaccounted
              from core.conservation where domain = $1",
         )
         .bind(domain.name)

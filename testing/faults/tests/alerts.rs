@@ -220,7 +220,7 @@ async fn messages_and_rules(scene: &mut Scene) {
             "AcequiaPanic",
             "RabbitmqUnroutable",
             "AcequiaDqErrorFailing",
-            "AcequiaDqRuleBroken",
+            "AcequiaDqRuleError",
             "AcequiaMartStale",
             "AcequiaMartVeryStale",
             "AcequiaMartGateClosed",
@@ -238,10 +238,10 @@ async fn messages_and_rules(scene: &mut Scene) {
         .await;
 }
 
-/// Accounts that are cooked, and mended; a table that is locked, so that promotion stands still.
+/// A ledger that is falsified, and mended; a table that is locked, so that promotion stands still.
 async fn accounts_and_locks(scene: &mut Scene) {
     scene.sql(COOK).await;
-    scene.fire(&["AcequiaConservationBroken"]).await;
+    scene.fire(&["AcequiaMessagesUnaccounted"]).await;
     scene
         .sql("insert into core.pending select * from cooked; drop table cooked")
         .await;

@@ -13,7 +13,7 @@ pub struct DatabaseGauges {
     /// How long it took, seconds.
     pub read_seconds: Gauge,
     /// How long it takes to answer a question that costs it nothing, seconds.
-    pub answers: Histogram,
+    pub pings: Histogram,
     /// Rows that wait for promotion, per domain.
     pub staged_rows: GaugeVec,
     /// Age of the oldest of them, seconds.
@@ -23,7 +23,7 @@ pub struct DatabaseGauges {
     /// Open rows of quarantine.
     pub quarantine_open: GaugeVec,
     /// Messages unaccounted for; must be 0.
-    pub conservation: GaugeVec,
+    pub unaccounted: GaugeVec,
     /// Messages whose rows somebody removed, given up by an operator.
     pub written_off: GaugeVec,
     /// Messages of the core's own that wait for the broker.
@@ -32,26 +32,26 @@ pub struct DatabaseGauges {
     pub outbox_oldest: GaugeVec,
     /// Last refresh, Unix seconds, per mart.
     pub mart_refreshed: GaugeVec,
-    /// Newest publish time of what the mart shows, Unix seconds.
+    /// Newest publish time of the rows in the mart, Unix seconds.
     pub mart_data_as_of: GaugeVec,
     /// Everything published up to then is in it, Unix seconds.
     pub mart_complete_through: GaugeVec,
     /// Messages that it lacks, however old.
     pub mart_missing: GaugeVec,
     /// How long the mart has lacked something that has arrived, seconds.
-    pub mart_behind: GaugeVec,
+    pub mart_staleness: GaugeVec,
     /// How long it may, seconds.
     pub mart_objective: GaugeVec,
-    /// 1 while a failed rule holds the refresh of the mart.
+    /// 1 while a failed rule blocks the refresh of the mart.
     pub mart_gate_closed: GaugeVec,
-    /// 0 while a rule fails on what it shows.
+    /// 0 while a rule fails on the rows that it shows.
     pub mart_trusted: GaugeVec,
     /// Failing rows at the last run, per rule and severity.
     pub dq_failing: GaugeVec,
     /// 1 when the rule passed at its last run.
     pub dq_passed: GaugeVec,
     /// 1 when the rule could not run the last time.
-    pub dq_broken: GaugeVec,
+    pub dq_rule_errors: GaugeVec,
     /// Last run, Unix seconds, per rule.
     pub dq_last_run: GaugeVec,
     /// How long it took, seconds.
@@ -85,8 +85,8 @@ impl DatabaseGauges {
                 "acequia_database_read_duration_seconds",
                 "How long the last reading of the gauges that describe the database took.",
             )?,
-            answers: registrar.histogram(
-                "acequia_database_answer_duration_seconds",
+            pings: registrar.histogram(
+                "acequia_database_ping_duration_seconds",
                 "From a question that costs nothing to PostgreSQL's answer, one before each reading of the gauges that describe it.",
                 ANSWER,
             )?,
@@ -110,8 +110,8 @@ impl DatabaseGauges {
                 "Messages in quarantine with status open.",
                 &["domain"],
             )?,
-            conservation: registrar.gauges(
-                "acequia_conservation_difference",
+            unaccounted: registrar.gauges(
+                "acequia_unaccounted_messages",
                 "Messages that are not accounted for; must be 0.",
                 &["domain"],
             )?,
@@ -150,8 +150,8 @@ impl DatabaseGauges {
                 "Messages that the mart lacks: they wait for a row they refer to, or are open in quarantine.",
                 &["mart"],
             )?,
-            mart_behind: registrar.gauges(
-                "acequia_mart_behind_seconds",
+            mart_staleness: registrar.gauges(
+                "acequia_mart_staleness_seconds",
                 "How long the mart has lacked something that has arrived; 0 when it shows everything.",
                 &["mart"],
             )?,
@@ -162,7 +162,7 @@ impl DatabaseGauges {
             )?,
             mart_gate_closed: registrar.gauges(
                 "acequia_mart_gate_closed",
-                "1 while a failed rule of severity error holds the refresh of the mart.",
+                "1 while a failed rule of severity error blocks the refresh of the mart.",
                 &["mart"],
             )?,
             mart_trusted: registrar.gauges(
@@ -185,8 +185,8 @@ impl DatabaseGauges {
                 "Last run of the rule.",
                 &["rule"],
             )?,
-            dq_broken: registrar.gauges(
-                "acequia_dq_broken",
+            dq_rule_errors: registrar.gauges(
+                "acequia_dq_rule_errors",
                 "1 when the rule could not run the last time.",
                 &["rule", "severity"],
             )?,
@@ -235,7 +235,7 @@ impl DatabaseGauges {
             &self.oldest_staged,
             &self.pending_rows,
             &self.quarantine_open,
-            &self.conservation,
+            &self.unaccounted,
             &self.written_off,
             &self.outbox_waiting,
             &self.outbox_oldest,
@@ -243,12 +243,12 @@ impl DatabaseGauges {
             &self.mart_data_as_of,
             &self.mart_complete_through,
             &self.mart_missing,
-            &self.mart_behind,
+            &self.mart_staleness,
             &self.mart_objective,
             &self.dq_failing,
             &self.dq_passed,
             &self.dq_last_run,
-            &self.dq_broken,
+            &self.dq_rule_errors,
             &self.dq_duration,
             &self.mart_gate_closed,
             &self.mart_trusted,

@@ -1,4 +1,4 @@
-//! From the queue to staging.
+//! Metrics of ingest, from the queue to staging.
 
 mod series;
 
@@ -44,7 +44,7 @@ pub struct Ingest {
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
     lost: IntCounterVec,
-    broker_answers: HistogramVec,
+    broker_pings: HistogramVec,
 }
 
 impl Ingest {
@@ -93,8 +93,8 @@ impl Ingest {
     }
 
     /// How long the broker takes to answer questions about a queue.
-    pub fn broker_answers(&self, queue: &str) -> Histogram {
-        self.broker_answers.with_label_values(&[queue])
+    pub fn broker_pings(&self, queue: &str) -> Histogram {
+        self.broker_pings.with_label_values(&[queue])
     }
 
     /// A lane consumes.

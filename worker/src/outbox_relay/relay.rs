@@ -31,7 +31,7 @@ impl Relay {
     /// # Errors
     /// When the broker refuses or does not answer.
     pub async fn open(broker: &SecretUrl) -> anyhow::Result<Self> {
-        let connection = connect(broker, "acequia-worker deliver").await?;
+        let connection = connect(broker, "acequia-worker outbox").await?;
         declare_alerts(&connection).await?;
         let channel = answer(connection.create_channel()).await?;
         answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;

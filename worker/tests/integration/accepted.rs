@@ -297,7 +297,7 @@ async fn what_the_contract_takes_the_tables_take() {
             why.len(),
             why[0]
         );
-        assert_eq!(platform.difference().await, 0);
+        assert_eq!(platform.unaccounted().await, 0);
     }
 }
 

@@ -54,8 +54,8 @@ async fn count(connection: &mut PgConnection, statement: &str) -> i64 {
 
 /// Whether that number of messages has come and none waits.
 async fn all_merged(platform: &Platform, messages: i64) -> bool {
-    let account = platform.total().await;
-    (account.received, account.staged) == (messages, 0)
+    let entry = platform.total().await;
+    (entry.received, entry.staged) == (messages, 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

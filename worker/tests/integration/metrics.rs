@@ -216,8 +216,8 @@ async fn late_answers_of_the_servers_are_measured() {
     let database = Proxy::to(&platform.database.worker).await.unwrap();
     let broker = Proxy::to(&platform.broker.url).await.unwrap();
     let (of_broker, of_database) = (
-        "acequia_broker_answer_duration_seconds",
-        "acequia_database_answer_duration_seconds",
+        "acequia_broker_ping_duration_seconds",
+        "acequia_database_ping_duration_seconds",
     );
     for (proxy, slow, quick) in [
         (&broker, of_broker, of_database),

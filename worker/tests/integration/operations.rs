@@ -375,7 +375,7 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
             total.inserted,
             total.duplicates,
             total.quarantined,
-            total.difference
+            total.unaccounted
         ),
         (LOAD, 0, 0, 0)
     );

@@ -133,7 +133,7 @@ async fn a_crash_between_confirm_and_commit_has_no_second_effect() {
             total.inserted,
             total.quarantined,
             total.duplicates,
-            total.difference
+            total.unaccounted
         ),
         (30, 40, 10 + open, 0)
     );

@@ -1,4 +1,4 @@
-//! Staged rows that somebody removed: a command names them, and goes on without them.
+//! Staged rows that somebody removed: a command lists them and writes them off.
 
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
@@ -78,7 +78,7 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         let written_off = "select sum(written_off)::bigint from core.conservation";
         assert_eq!(platform.number(written_off).await, lost);
         let total = platform.total().await;
-        assert_eq!((total.inserted, total.difference), (21 - lost, 0), "{total:?}");
+        assert_eq!((total.inserted, total.unaccounted), (21 - lost, 0), "{total:?}");
         let audit = "select who || ' ' || (filters ->> 'domain') || ' ' || (filters ->> 'rows') || ' ' || reason from core.audit_log where action = 'write_off'";
         assert_eq!(
             platform.texts(audit).await,
@@ -157,7 +157,7 @@ async fn rows_that_wait_for_their_parent_are_written_off_as_well() {
     let written = ledger(&platform, &["--reason", "gone"]).await;
     assert_eq!(written.status.code(), Some(0), "{written:?}");
     let total = platform.total().await;
-    assert_eq!((total.pending, total.difference), (0, 0));
+    assert_eq!((total.pending, total.unaccounted), (0, 0));
     let late = message(
         "maestro",
         &serde_json::json!({"id_maestro": 1, "nombre": "M"}),

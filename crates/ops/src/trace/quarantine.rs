@@ -1,4 +1,4 @@
-//! The rows of a message in quarantine, and what people did about it.
+//! The quarantine rows of a message, with the actions of operators.
 
 use acequia_contracts::envelope::Identity;
 use chrono::{DateTime, Utc};
@@ -25,7 +25,7 @@ pub struct Quarantined {
     pub batch_id: i64,
     /// Queue.
     pub queue: String,
-    /// Process that took it; null when its accounts were summed up.
+    /// Process that took it; null when its ledger rows were settled.
     pub worker: Option<String>,
     /// `decode`, `contract`, `load`, `merge` or `broker`.
     pub stage: String,

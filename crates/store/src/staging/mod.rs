@@ -1,5 +1,5 @@
 //! Messages on their way into staging and quarantine: decoded into columns, and written in one
-//! transaction with the batch's accounts.
+//! transaction with the batch's ledger rows.
 
 mod copies;
 mod dead_letter;

@@ -8,13 +8,13 @@ use anyhow::{Context, ensure};
 use sqlx::PgConnection;
 
 use crate::cpu::{self, Cpu};
-use crate::environment::{Accounts, BenchEnv, Size, TestEnv};
+use crate::environment::{BenchEnv, LedgerTotals, Size, TestEnv};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
 use crate::statements;
 
-/// How often the accounts are looked at: seldom enough to cost nothing, often enough to be no
+/// How often the ledger are looked at: seldom enough to cost nothing, often enough to be no
 /// error to speak of.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Longest time without any progress.
@@ -29,8 +29,8 @@ pub struct Drained {
     pub cpu: Cpu,
     /// The most memory that a program under test had, in megabytes.
     pub peak: f64,
-    /// The accounts at the end.
-    pub accounts: Accounts,
+    /// The ledger totals at the end.
+    pub totals: LedgerTotals,
 }
 
 impl Drained {
@@ -62,9 +62,9 @@ async fn all_of(bench: &BenchEnv<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::R
     environment.fill(messages).await?;
     let drained = drain(&environment, 1, count).await?;
     ensure!(
-        drained.accounts.pending == 0 && drained.accounts.quarantined == 0,
+        drained.totals.pending == 0 && drained.totals.quarantined == 0,
         "not all messages got into the core: {:?}",
-        drained.accounts
+        drained.totals
     );
     environment.clear().await?;
     Ok(vec![drained.sample("acequia", count)])
@@ -90,8 +90,8 @@ pub async fn drain(
     let mut workers = (0..workers)
         .map(|_| start())
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let accounts = until_promoted(&mut owner, messages, &mut workers).await?;
-    let drained = finish(environment, before, accounts, &workers)?;
+    let totals = until_promoted(&mut owner, messages, &mut workers).await?;
+    let drained = finish(environment, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }
@@ -105,7 +105,7 @@ pub async fn drain(
 pub(super) fn finish(
     environment: &TestEnv<'_>,
     before: Cpu,
-    accounts: Accounts,
+    totals: LedgerTotals,
     workers: &[Process],
 ) -> anyhow::Result<Drained> {
     let started = workers.iter().map(|worker| worker.started).min();
@@ -120,7 +120,7 @@ pub(super) fn finish(
         took,
         cpu,
         peak,
-        accounts,
+        totals,
     })
 }
 
@@ -129,8 +129,8 @@ pub(super) async fn until_promoted(
     owner: &mut PgConnection,
     messages: usize,
     workers: &mut [Process],
-) -> anyhow::Result<Accounts> {
-    let done = |accounts: &Accounts| accounts.staged == 0;
+) -> anyhow::Result<LedgerTotals> {
+    let done = |totals: &LedgerTotals| totals.staged == 0;
     until(owner, messages, workers, done).await
 }
 
@@ -139,30 +139,30 @@ pub(super) async fn until(
     owner: &mut PgConnection,
     messages: usize,
     workers: &mut [Process],
-    done: impl Fn(&Accounts) -> bool,
-) -> anyhow::Result<Accounts> {
+    done: impl Fn(&LedgerTotals) -> bool,
+) -> anyhow::Result<LedgerTotals> {
     let domain = load::domain()?;
     let messages = i64::try_from(messages)?;
     let mut last = None;
     let mut progress = tokio::time::Instant::now();
     loop {
-        let accounts = Accounts::read(owner, domain).await?;
-        if accounts.received >= messages && done(&accounts) {
+        let totals = LedgerTotals::read(owner, domain).await?;
+        if totals.received >= messages && done(&totals) {
             ensure!(
-                accounts.received == messages && accounts.difference == 0,
-                "the accounts are wrong, {messages} messages were sent: {accounts:?}"
+                totals.received == messages && totals.unaccounted == 0,
+                "the totals are wrong, {messages} messages were sent: {totals:?}"
             );
-            return Ok(accounts);
+            return Ok(totals);
         }
         for worker in &mut *workers {
             worker.check()?;
         }
-        if last != Some(accounts) {
-            (last, progress) = (Some(accounts), tokio::time::Instant::now());
+        if last != Some(totals) {
+            (last, progress) = (Some(totals), tokio::time::Instant::now());
         }
         ensure!(
             progress.elapsed() < STUCK_AFTER,
-            "no progress for {} s: {accounts:?}",
+            "no progress for {} s: {totals:?}",
             STUCK_AFTER.as_secs()
         );
         tokio::time::sleep(LOOK_EVERY).await;

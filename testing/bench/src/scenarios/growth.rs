@@ -23,7 +23,7 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
         let count = messages.len();
         environment.fill(messages).await?;
         let drained = drain(&environment, 1, count).await?;
-        ensure!(drained.accounts.pending == 0, "{:?}", drained.accounts);
+        ensure!(drained.totals.pending == 0, "{:?}", drained.totals);
         environment.clear().await?;
         samples.push(drained.sample(case, count));
     }

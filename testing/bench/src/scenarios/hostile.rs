@@ -31,10 +31,10 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let environment = bench.environment().await?;
     environment.fill(Arc::new(messages)).await?;
     let drained = drain(&environment, 1, count).await?;
-    let accounts = drained.accounts;
+    let totals = drained.totals;
     ensure!(
-        accounts.pending == lonely && accounts.quarantined > 0 && accounts.duplicates > 0,
-        "{lonely} orphans were sent and others that are no good: {accounts:?}"
+        totals.pending == lonely && totals.quarantined > 0 && totals.duplicates > 0,
+        "{lonely} orphans were sent and others that are no good: {totals:?}"
     );
     environment.clear().await?;
     let hostile = drained

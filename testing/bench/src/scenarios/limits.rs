@@ -1,4 +1,4 @@
-//! What bounds a drain: each of its parts alone, on the same messages.
+//! Upper bounds of a drain: each of its parts alone, on the same messages.
 
 use std::time::{Duration, Instant};
 
@@ -92,11 +92,11 @@ async fn stage_only(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
     // It would pause when too many rows wait for promotion.
     let all = count.to_string();
     let mut workers = [Process::worker(environment, &["--staged-max", &all])?];
-    let accounts = drain::until(&mut owner, count, &mut workers, |_| true).await?;
-    let staged = drain::finish(environment, before, accounts, &workers)?;
+    let totals = drain::until(&mut owner, count, &mut workers, |_| true).await?;
+    let staged = drain::finish(environment, before, totals, &workers)?;
     ensure!(
-        accounts.staged == i64::try_from(count)?,
-        "staging alone was not alone: {accounts:?}"
+        totals.staged == i64::try_from(count)?,
+        "staging alone was not alone: {totals:?}"
     );
     for worker in workers {
         worker.stop().await?;
@@ -179,7 +179,7 @@ async fn merge_alone(environment: &TestEnv<'_>, staged: &TestDatabase) -> anyhow
     Ok(Sample::new("merges alone").throughput(count, took).cpu(cpu))
 }
 
-/// `core.promote` on the same rows: the merges and the accounts.
+/// `core.promote` on the same rows: the merges and the ledger.
 async fn promote_alone(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
     let count = environment.bench.messages().await?.len();

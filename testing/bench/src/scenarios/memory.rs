@@ -28,18 +28,18 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
         }
         values
     });
-    let (mut sent, mut accounts) = (0, None);
+    let (mut sent, mut totals) = (0, None);
     for round in 1..=ROUNDS {
         let messages = load::messages(bench.size.messages, bench.size.seed + round, &[])?;
         sent += messages.len();
         load::send(&environment.amqp()?, Arc::new(messages), None).await?;
-        accounts = Some(drain::until_promoted(&mut owner, sent, &mut workers).await?);
+        totals = Some(drain::until_promoted(&mut owner, sent, &mut workers).await?);
         eprintln!("  {sent} messages, {:.0} MB", cpu::memory(pid)?.0);
     }
-    let Some(accounts) = accounts else {
+    let Some(totals) = totals else {
         anyhow::bail!("no rounds");
     };
-    let drained = drain::finish(&environment, before, accounts, &workers)?;
+    let drained = drain::finish(&environment, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::drain::{self, Drained};
 use crate::cpu;
-use crate::environment::{Accounts, BenchEnv, TestEnv};
+use crate::environment::{BenchEnv, LedgerTotals, TestEnv};
 use crate::load;
 use crate::process::{self, Process};
 use crate::sample::Sample;
@@ -28,12 +28,12 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut owner = environment.owner().await?;
     let before = cpu::read(bench.services, &[])?;
     let mut peer = [start(&environment, &python, "tuned.py")?];
-    let accounts = drain::until_promoted(&mut owner, count, &mut peer).await?;
+    let totals = drain::until_promoted(&mut owner, count, &mut peer).await?;
     ensure!(
-        accounts.pending == 0 && accounts.quarantined == 0,
-        "not all messages got into the core: {accounts:?}"
+        totals.pending == 0 && totals.quarantined == 0,
+        "not all messages got into the core: {totals:?}"
     );
-    let tuned = drain::finish(&environment, before, accounts, &peer)?;
+    let tuned = drain::finish(&environment, before, totals, &peer)?;
     stop(peer).await?;
     environment.clear().await?;
 
@@ -71,8 +71,8 @@ async fn documented(
         Ok(there >= i64::try_from(count)?)
     })
     .await?;
-    let accounts = Accounts::read(&mut owner, load::domain()?).await?;
-    let drained = drain::finish(environment, before, accounts, &peer)?;
+    let totals = LedgerTotals::read(&mut owner, load::domain()?).await?;
+    let drained = drain::finish(environment, before, totals, &peer)?;
     stop(peer).await?;
     Ok(drained)
 }

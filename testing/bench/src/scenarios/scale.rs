@@ -24,7 +24,7 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
         let count = messages.len();
         environment.fill(messages).await?;
         let drained = drain(&environment, workers, count).await?;
-        ensure!(drained.accounts.pending == 0, "{:?}", drained.accounts);
+        ensure!(drained.totals.pending == 0, "{:?}", drained.totals);
         environment.clear().await?;
         samples.push(drained.sample(case, count));
     }
@@ -46,16 +46,16 @@ async fn side_by_side(bench: &BenchEnv<'_>) -> anyhow::Result<Sample> {
         .iter()
         .map(|environment| Process::worker::<&str>(environment, &[]))
         .collect::<anyhow::Result<_>>()?;
-    let mut accounts = None;
+    let mut totals = None;
     for (environment, worker) in environments.iter().zip(&mut workers) {
         let mut owner = environment.owner().await?;
         let worker = std::slice::from_mut(worker);
-        accounts = Some(drain::until_promoted(&mut owner, count, worker).await?);
+        totals = Some(drain::until_promoted(&mut owner, count, worker).await?);
     }
-    let Some((first, accounts)) = environments.first().zip(accounts) else {
+    let Some((first, totals)) = environments.first().zip(totals) else {
         anyhow::bail!("no pipelines");
     };
-    let drained = drain::finish(first, before, accounts, &workers)?;
+    let drained = drain::finish(first, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }

@@ -53,14 +53,14 @@ const PANELS: &[(&str, &str, &str)] = &[
     (
         "Answers of the servers",
         "broker above 50 ms",
-        "count(max(rate(acequia_broker_answer_duration_seconds_sum[10s]) \
-         / (rate(acequia_broker_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+        "count(max(rate(acequia_broker_ping_duration_seconds_sum[10s]) \
+         / (rate(acequia_broker_ping_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Answers of the servers",
         "database above 50 ms",
-        "count(max(rate(acequia_database_answer_duration_seconds_sum[10s]) \
-         / (rate(acequia_database_answer_duration_seconds_count[10s]) > 0)) > 0.05)",
+        "count(max(rate(acequia_database_ping_duration_seconds_sum[10s]) \
+         / (rate(acequia_database_ping_duration_seconds_count[10s]) > 0)) > 0.05)",
     ),
     (
         "Retries and failures",

@@ -140,8 +140,8 @@ impl Ingest {
                 "Acknowledged messages that the database lost: a server took over without them.",
                 &["domain"],
             )?,
-            broker_answers: registrar.histograms(
-                "acequia_broker_answer_duration_seconds",
+            broker_pings: registrar.histograms(
+                "acequia_broker_ping_duration_seconds",
                 "From a question about the queue to the broker's answer, one every five seconds.",
                 queue,
                 ANSWER,
@@ -164,7 +164,7 @@ impl Ingest {
             &self.batch_messages,
             &self.decode_seconds,
             &self.stage_seconds,
-            &self.broker_answers,
+            &self.broker_pings,
         ] {
             histogram.with_label_values(&[queue]);
         }

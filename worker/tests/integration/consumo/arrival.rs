@@ -104,7 +104,7 @@ fn messages(rng: &mut StdRng) -> Vec<Sent> {
 }
 
 async fn outcome(platform: &Platform) -> Vec<String> {
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     timeless(platform.texts(OUTCOME).await)
 }
 

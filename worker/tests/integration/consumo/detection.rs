@@ -70,7 +70,7 @@ async fn detect(seed: String) {
             row.tasa_falsas
         );
     }
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     anomalies_are(&platform, &Oracle::of(&messages)).await;
 
     let of = |tipo: &str| {

@@ -110,7 +110,7 @@ async fn in_any_order_each_message_ends_where_it_must() {
                 total.inserted,
                 total.quarantined,
                 total.duplicates,
-                total.difference
+                total.unaccounted
             ),
             (count(accepted.len()), count(refused.len()), duplicates, 0),
             "seed {seed}"
@@ -181,7 +181,7 @@ async fn four_writers_at_once_keep_every_content_once() {
             total.inserted,
             total.quarantined,
             total.duplicates,
-            total.difference
+            total.unaccounted
         ),
         (
             count(inserted),

@@ -1,6 +1,6 @@
 //! A platform for one test: database, virtual host, worker, publisher.
 
-mod books;
+mod ledger;
 mod message;
 pub mod program;
 pub mod school;
@@ -22,7 +22,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use books::Account;
+pub use ledger::LedgerEntry;
 pub use message::Message;
 
 /// A database, a virtual host, and what was started on them.
@@ -210,10 +210,10 @@ impl Platform {
         }
     }
 
-    /// The difference of the accounts, summed over domains and entities: always 0.
-    pub async fn difference(&self) -> i64 {
+    /// The messages unaccounted for, summed over domains and entities: always 0.
+    pub async fn unaccounted(&self) -> i64 {
         sqlx::query_scalar(
-            "select coalesce(sum(abs(difference)), 0)::bigint from core.conservation",
+            "select coalesce(sum(abs(unaccounted)), 0)::bigint from core.conservation",
         )
         .fetch_one(&mut self.connect().await)
         .await

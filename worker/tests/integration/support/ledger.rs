@@ -1,4 +1,4 @@
-//! What the platform's books say: accounts, quarantine, core.
+//! Reads the ledger, the quarantine and the domain tables.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Message, Platform};
 
 /// A row of `core.conservation`, or a sum of such rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct Account {
+pub struct LedgerEntry {
     pub received: i64,
     pub duplicates: i64,
     pub staged: i64,
@@ -22,10 +22,10 @@ pub struct Account {
     pub stale: i64,
     pub pending: i64,
     pub quarantined: i64,
-    pub difference: i64,
+    pub unaccounted: i64,
 }
 
-impl Account {
+impl LedgerEntry {
     /// Messages that are not copies.
     pub fn unique(&self) -> i64 {
         self.received - self.duplicates
@@ -67,9 +67,9 @@ const COLUMNS: &str = "coalesce(sum(received), 0)::bigint as received,
     coalesce(sum(inserted), 0)::bigint as inserted, coalesce(sum(updated), 0)::bigint as updated,
     coalesce(sum(unchanged), 0)::bigint as unchanged, coalesce(sum(stale), 0)::bigint as stale,
     coalesce(sum(pending), 0)::bigint as pending, coalesce(sum(quarantined), 0)::bigint as quarantined,
-    coalesce(sum(abs(difference)), 0)::bigint as difference";
+    coalesce(sum(abs(unaccounted)), 0)::bigint as unaccounted";
 
-async fn total(connection: &mut PgConnection) -> sqlx::Result<Account> {
+async fn total(connection: &mut PgConnection) -> sqlx::Result<LedgerEntry> {
     let statement = format!("select {COLUMNS} from core.conservation");
     sqlx::query_as(AssertSqlSafe(statement))
         .fetch_one(connection)
@@ -77,14 +77,14 @@ async fn total(connection: &mut PgConnection) -> sqlx::Result<Account> {
 }
 
 impl Platform {
-    /// The sum of all accounts. Whenever it is asked for, the list of open rows must be true, too.
-    pub async fn total(&self) -> Account {
+    /// The sum of all ledger entries. Whenever it is asked for, the list of open rows must be true, too.
+    pub async fn total(&self) -> LedgerEntry {
         assert_eq!(self.miscounted_open_rows().await, Vec::<String>::new());
         total(&mut self.connect().await).await.unwrap()
     }
 
-    /// The account of one entity.
-    pub async fn account(&self, domain: &str, entity: &str) -> Account {
+    /// The ledger entry of one entity.
+    pub async fn ledger_entry(&self, domain: &str, entity: &str) -> LedgerEntry {
         let statement = format!(
             "select {COLUMNS} from core.conservation where domain = '{domain}' and entity = '{entity}'"
         );
@@ -95,13 +95,13 @@ impl Platform {
     }
 
     /// Waits until that number of different messages is in and nothing is staged any more, however
-    /// many copies the broker delivered, and returns the sum of the accounts.
-    pub async fn settled_unique(&self, messages: i64) -> Account {
+    /// many copies the broker delivered, and returns the sum of the ledger entries.
+    pub async fn settled_unique(&self, messages: i64) -> LedgerEntry {
         let mut connection = self.connect().await;
         let begun = std::time::Instant::now();
         loop {
             let found = total(&mut connection).await.unwrap();
-            assert_eq!(found.difference, 0, "{found:?}");
+            assert_eq!(found.unaccounted, 0, "{found:?}");
             assert!(found.unique() <= messages, "more than were sent: {found:?}");
             if found.unique() == messages && found.staged == 0 {
                 return found;
@@ -183,7 +183,7 @@ impl Platform {
             .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    /// Looks at the accounts again and again until [`Auditor::finish`].
+    /// Looks at the ledger again and again until [`Auditor::finish`].
     pub async fn auditor(&self) -> Auditor {
         let mut connection = self.connect().await;
         let stop = CancellationToken::new();
@@ -192,7 +192,7 @@ impl Platform {
             let mut looks = 0;
             while !stopped.is_cancelled() {
                 let found = total(&mut connection).await.unwrap();
-                assert_eq!(found.difference, 0, "{found:?}");
+                assert_eq!(found.unaccounted, 0, "{found:?}");
                 looks += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -202,7 +202,7 @@ impl Platform {
     }
 }
 
-/// Checks that the accounts add up at every moment.
+/// Checks that the ledger balances at every moment.
 pub struct Auditor {
     stop: CancellationToken,
     task: JoinHandle<u32>,

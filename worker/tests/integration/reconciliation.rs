@@ -1,4 +1,4 @@
-//! The demonstration of each domain, to the message: what was planned is what the books say.
+//! The demonstration of each domain, to the message: the ledger equals the plan.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -93,29 +93,29 @@ async fn send(platform: &Platform, messages: Vec<Outgoing>) {
     publisher.close().await;
 }
 
-/// Compares the books with the plan, and with what lies in the tables.
+/// Compares the ledger with the plan, and with what lies in the tables.
 async fn assert_books(platform: &Platform, domain: &Domain, planned: &BTreeMap<String, Planned>) {
     for (entity, planned) in planned {
         let what = format!("{}.{entity}", domain.name);
-        let account = platform.account(domain.name, entity).await;
+        let entry = platform.ledger_entry(domain.name, entity).await;
         let found = Planned {
-            received: account.received,
-            duplicates: account.duplicates,
-            quarantined: account.quarantined,
+            received: entry.received,
+            duplicates: entry.duplicates,
+            quarantined: entry.quarantined,
         };
         assert_eq!(found, *planned, "{what}");
         assert_eq!(
-            (account.staged, account.pending, account.difference),
+            (entry.staged, entry.pending, entry.unaccounted),
             (0, 0, 0),
-            "{what}: {account:?}"
+            "{what}: {entry:?}"
         );
-        let sum = account.duplicates
-            + account.staged
-            + account.promoted()
-            + account.stale
-            + account.pending
-            + account.quarantined;
-        assert_eq!(account.received, sum, "{what}: {account:?}");
+        let sum = entry.duplicates
+            + entry.staged
+            + entry.promoted()
+            + entry.stale
+            + entry.pending
+            + entry.quarantined;
+        assert_eq!(entry.received, sum, "{what}: {entry:?}");
         let Some(entity) = domain.find(entity) else {
             continue;
         };
@@ -126,13 +126,13 @@ async fn assert_books(platform: &Platform, domain: &Domain, planned: &BTreeMap<S
         };
         assert_eq!(
             rows(entity.core).await,
-            account.inserted,
+            entry.inserted,
             "{what}: rows of {}",
             entity.core
         );
         assert_eq!(
             rows(entity.staging).await,
-            account.unique() - account.quarantined,
+            entry.unique() - entry.quarantined,
             "{what}: rows of {}",
             entity.staging
         );

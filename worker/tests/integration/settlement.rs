@@ -1,4 +1,4 @@
-//! Accounts of batches become running totals: right at every moment, and as cheap after many batches as after few.
+//! Ledger rows are settled into running totals: right at every moment, and as cheap after many batches as after few.
 
 use acequia_worker::promote;
 use serde_json::Value;
@@ -73,7 +73,10 @@ async fn accounts_cost_the_same_after_any_number_of_batches() {
         settle(&platform).await;
         // Dead rows are gone, as after a while in operation.
         platform.execute("vacuum analyze core.batch_entities").await;
-        assert_eq!(platform.account(DOMAIN, "alumno").await.duplicates, whole);
+        assert_eq!(
+            platform.ledger_entry(DOMAIN, "alumno").await.duplicates,
+            whole
+        );
         for statement in [
             "select * from core.conservation",
             "select core.staged_rows('academico')",
@@ -85,7 +88,7 @@ async fn accounts_cost_the_same_after_any_number_of_batches() {
         }
     }
 
-    // Old batches go, a bounded number of newer ones stays to be asked for; the accounts are as they were.
+    // Old batches go, a bounded number of newer ones stays to be asked for; the ledger is as it was.
     let before = platform.total().await;
     let today = now(&mut owner).await;
     let removed = retain(&mut owner, &settings(&[]), today).await;
@@ -107,7 +110,7 @@ async fn accounts_cost_the_same_after_any_number_of_batches() {
     }
     let after = platform.total().await;
     assert_eq!(after.received, before.received + 10);
-    assert_eq!((after.duplicates, after.difference), (50_010, 0));
+    assert_eq!((after.duplicates, after.unaccounted), (50_010, 0));
 }
 
 /// The totals are the sums of the batches.
@@ -152,13 +155,13 @@ async fn accounts_hold_while_they_are_settled() {
     platform
         .settled(i64::try_from(messages.len()).unwrap())
         .await;
-    let account = platform.account(DOMAIN, "grupo").await;
+    let entry = platform.ledger_entry(DOMAIN, "grupo").await;
     assert_eq!(
-        (account.received, account.inserted, account.pending),
+        (entry.received, entry.inserted, entry.pending),
         (120, 30, 0),
-        "{account:?}"
+        "{entry:?}"
     );
-    assert_eq!(account.quarantined + account.duplicates, 90, "{account:?}");
+    assert_eq!(entry.quarantined + entry.duplicates, 90, "{entry:?}");
     settle(&platform).await;
     assert_eq!(platform.number(TOTALS_ARE_SUMS).await, 0);
     auditor.finish().await;
