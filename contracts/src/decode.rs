@@ -1,4 +1,4 @@
-//! From bytes to columns: one pass over the JSON for a good message. A bad one is looked at again, by
+//! Decodes bytes into columns: one pass over the JSON of a good message. A bad one is reported on by
 //! [`report`].
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! What comes around a body: the id of a message, the day inside the id, when it was sent, and the names
+//! The envelope of a body: message id, the day inside the id, publish time, and the names
 //! of headers.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};

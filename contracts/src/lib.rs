@@ -1,4 +1,4 @@
-//! What a message is: types with their rules, the catalog of all of them, sample messages.
+//! Message contracts: types with their rules, the catalog of all types, sample messages.
 //!
 //! A domain is a module of this crate and one line in [`catalog`]. Nothing here knows of the
 //! broker or of SQL beyond names.

@@ -1,4 +1,4 @@
-//! What a message type is to the engine: a name, its columns, a way to decode it.
+//! A message type as the engine sees it: name, columns, decoder.
 
 use validator::ValidateArgs;
 

@@ -1,4 +1,4 @@
-//! Dates and instants in the one form that they are taken in.
+//! Dates and instants in their one accepted format.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::de::Error as _;

@@ -1,4 +1,4 @@
-//! Why a message is refused: a stable code, the field, a sentence without the value.
+//! Reasons for refusing a message: a stable code, the field, a sentence without the value.
 
 use std::borrow::Cow;
 use std::fmt;

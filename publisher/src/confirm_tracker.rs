@@ -1,4 +1,4 @@
-//! What became of the messages in flight: which broker answer is about which message.
+//! Matches the broker's confirms and returns with the messages in flight.
 //!
 //! A confirm says that the broker has a message, unless it came back as unroutable before. Two
 //! things make that harder than it sounds. lapin hands a returned message to whichever confirm
@@ -38,7 +38,7 @@ pub(crate) struct Returned {
     pub(crate) body: Vec<u8>,
 }
 
-/// What became of a publish.
+/// Result of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PublishResult {
     /// The broker has the message.
@@ -117,7 +117,7 @@ impl ConfirmTracker {
     }
 
     /// The connection is lost. Takes what answers had come to the open publishes, in their
-    /// order, and tells the result of all of them; the ledger is empty afterwards.
+    /// order, and tells the result of all of them; the tracker is empty afterwards.
     pub(crate) fn interrupt(
         &mut self,
         answers: Vec<Option<Verdict>>,

@@ -1,4 +1,4 @@
-//! Sends messages to the broker and knows what became of each: synthetic data of the domains,
+//! Publishes messages and reports the result of each: synthetic data of the domains,
 //! made by their generators, and files with one JSON object per line.
 //!
 //! ```no_run

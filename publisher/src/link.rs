@@ -1,4 +1,4 @@
-//! A connection with its channel, made anew after any loss.
+//! A connection with its channel, reopened after any loss.
 
 use std::fmt;
 use std::time::Duration;

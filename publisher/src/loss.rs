@@ -1,4 +1,4 @@
-//! How a connection or channel broke.
+//! Reasons for the loss of a connection or channel.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Metrics of a run, for those who let it run for long. What each is stands in
+//! Metrics of a long run, defined in
 //! `prometheus/metrics.yml`. The counts are those of the summary, so the two cannot disagree.
 
 use std::net::SocketAddr;

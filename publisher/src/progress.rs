@@ -1,4 +1,4 @@
-//! What one sees while messages are sent: a bar on a terminal, a line now and then elsewhere.
+//! Progress output: a bar on a terminal, a line every two seconds elsewhere.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};

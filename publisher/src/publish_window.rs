@@ -1,4 +1,4 @@
-//! The publishes that are under way on one channel.
+//! The window of unconfirmed publishes on one channel.
 
 use std::collections::VecDeque;
 use std::fmt;

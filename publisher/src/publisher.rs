@@ -1,4 +1,4 @@
-//! The publisher as other programs use it.
+//! The publisher as a library.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl Publisher {
         self
     }
 
-    /// Sends all messages and tells what became of them. It ends when the result of each is
+    /// Sends all messages and returns the summary. It ends when the result of each is
     /// certain: no message is lost without being counted as failed.
     ///
     /// The iterator runs on a thread of its own and may block.

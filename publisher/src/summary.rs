@@ -1,4 +1,4 @@
-//! What a run of the publisher came to.
+//! The summary of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;

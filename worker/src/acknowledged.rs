@@ -2,7 +2,7 @@
 //!
 //! A message is acknowledged when its batch is committed. A server that takes over without the last
 //! commits of the one before (an asynchronous standby, a primary that was not fenced) loses what nobody
-//! sends again: the broker has forgotten it, and in the database nothing is missing from any ledger.
+//! sends again: the broker has forgotten it, and the ledger of the new server balances without it.
 //! Only those who acknowledged it know. So they remember, and look whenever they meet a server.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -104,7 +104,7 @@ impl Memory {
     }
 }
 
-/// A process that looks for what it acknowledged.
+/// A process that checks for the batches it acknowledged.
 pub struct Process<'a> {
     /// Its name in `core.batches`.
     pub worker: &'a str,

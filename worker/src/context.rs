@@ -1,4 +1,4 @@
-//! What the parts of a worker process share.
+//! State that all loops of a worker process share.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::look::{Looks, OBSERVE};
 use crate::metrics::Metrics;
 use crate::wakes::Wakes;
 
-/// What the loops of a process share. They meet in the database only: who is woken would find the work by itself a
+/// State that the loops of a process share. Correctness needs the database only: a loop that is not woken finds its work by itself a
 /// little later.
 pub struct WorkerContext {
     /// Name of the process in `core.batches`.
@@ -34,9 +34,9 @@ pub struct WorkerContext {
     pub health: Health,
     /// The time, by the database's clock.
     pub clock: Clock,
-    /// What was acknowledged last.
+    /// Batches acknowledged last.
     pub acknowledged: Memory,
-    /// What the lanes see of their queues.
+    /// Observations of the queues.
     pub looks: Arc<Looks>,
     /// Where spans go, when tracing is on.
     pub traces: Option<Traces>,
@@ -55,7 +55,7 @@ impl WorkerContext {
         self.wakes.woken(name, domain).await;
     }
 
-    /// The process as it looks for what it acknowledged.
+    /// The process, as the check for acknowledged batches names it.
     #[must_use]
     pub const fn process(&self) -> Process<'_> {
         Process {

@@ -75,7 +75,7 @@ impl Health {
         }
     }
 
-    /// No loop runs yet: what the start waits for.
+    /// The reason why the start waits, before any loop runs.
     pub fn waits_for(&self, cause: String) {
         *self.start.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
     }
@@ -127,7 +127,7 @@ impl Health {
 }
 
 impl LoopHealth {
-    /// The loop has work and begins it; from now on a success is expected of it.
+    /// The loop has work and begins it: the stall timer runs until the next success.
     pub fn working(&self) {
         self.with(|state| {
             state.since.get_or_insert_with(Instant::now);
@@ -136,12 +136,12 @@ impl LoopHealth {
 
     /// Whether the loop has had work, or failed at it, since its last success.
     #[must_use]
-    pub fn owes(&self) -> bool {
+    pub fn expects_success(&self) -> bool {
         self.health
             .with(|loops| (loops.get(&self.key)).is_some_and(|state| state.since.is_some()))
     }
 
-    /// The loop did what it is there for, or found nothing to do.
+    /// The loop succeeded or found nothing to do.
     pub fn succeeded(&self) {
         self.with(|state| {
             *state = State {

@@ -1,5 +1,5 @@
-//! How messages move: ingest, promote, check, refresh, outbox relay. No domain is named here; what a message
-//! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
+//! How messages move: ingest, promote, check, refresh, outbox relay. No domain is named here: message types
+//! come from the catalog of `acequia_contracts`, merges from SQL.
 
 #![warn(clippy::print_stderr)]
 

@@ -1,4 +1,4 @@
-//! Hears announcements and wakes the loops of the process.
+//! Listens for notifications and wakes the loops of the process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// How long the answer may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A connection that lasted this long was no failed attempt: the next one is made without delay.
+/// A connection that lasted this long resets the backoff.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// Listens until told to stop. While nobody listens, loops look for work by themselves.
+/// Listens until cancelled. Without a listener the loops find work by polling.
 pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut was_lost = false;

@@ -1,4 +1,4 @@
-//! What the lanes see of their queues.
+//! Observations of the queues by their lanes.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ pub const OBSERVE: &str = "observe";
 /// Time between two looks of a lane, and between two entries in the database.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// A look at a queue, by a lane that consumes it.
+/// An observation of a queue by a lane that consumes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// When the consumer began.
@@ -34,7 +34,7 @@ pub struct Look {
 /// Domain of a queue, if it has one, and the last look at it.
 type Seen = (Option<&'static str>, Option<Look>);
 
-/// The last look of each lane of the process.
+/// The last observation of each lane of the process.
 #[derive(Debug)]
 pub struct Looks {
     lanes: Mutex<BTreeMap<String, Seen>>,

@@ -1,4 +1,4 @@
-//! The loop that writes down what the lanes see of their queues.
+//! The observe loop: writes the lanes' observations of their queues to the database.
 //!
 //! Messages that wait in a queue are in no table, and those without a publish time say nothing of
 //! those behind them. So each lane looks at its queue every few seconds and says what it holds, and

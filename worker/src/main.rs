@@ -42,7 +42,7 @@ enum Command {
         #[command(flatten)]
         settings: Box<LoopArgs>,
     },
-    /// Look at broker, database, roles, versions and topology, and say what to do
+    /// Check broker, database, roles, versions and topology, and name repairs
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
     Check(rules::CheckArgs),
@@ -69,7 +69,7 @@ enum Command {
     Restore(archive::RestoreArgs),
     /// Give archived partitions up for good
     Purge(purge::PurgeArgs),
-    /// Show what became of a message or of a key; exit 1 when nothing is known of it
+    /// Follow a message, or all messages of a key; exit 1 when none is known
     Trace(trace::TraceArgs),
     /// Ask a running worker whether it is ready; exit 0 or 1
     Health {

@@ -66,7 +66,7 @@ pub struct Retained {
 /// until nothing is left or `within` is over.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers, except that somebody holds a lock: then it goes another time.
+/// Whatever PostgreSQL answers, except a lock timeout: then the step is made another time.
 pub async fn retain(
     connection: &mut PgConnection,
     settings: &LoopArgs,

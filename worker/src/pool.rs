@@ -1,7 +1,7 @@
 //! The connections of the loops over the database (ADR 44).
 //!
 //! A loop takes a connection for a poll and gives it back. One whose poll failed or was given up does not come back:
-//! nobody meets the rest of its transaction, which the server rolls back.
+//! the rest of its transaction is rolled back by the server and met by no other loop.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

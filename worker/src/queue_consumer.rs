@@ -1,4 +1,4 @@
-//! The queues that are consumed.
+//! The queues that a worker consumes.
 
 use acequia_contracts::Domain;
 use acequia_net::topology::{DEAD_QUEUE, DomainQueues};
@@ -13,7 +13,7 @@ pub fn queues_of(domains: &[&'static Domain]) -> Vec<DomainQueues<'static>> {
     queues.collect()
 }
 
-/// A queue and how its messages are read.
+/// A queue and the domain by which its messages are decoded.
 #[derive(Debug, Clone)]
 pub struct QueueConsumer {
     /// Name of the queue.

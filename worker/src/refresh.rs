@@ -1,4 +1,4 @@
-//! The refresh loop: materialized marts, when the core they read has changed and passes its rules.
+//! The refresh loop: refreshes materialized marts whose tables have changed and pass their rules.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ const REST: u32 = 4;
 pub enum Refreshed {
     /// It was refreshed and has this number of rows.
     Rows(i64),
-    /// These rules fail on what it would show: it stays as it is.
+    /// Not refreshed: these rules fail on the new rows.
     Blocked(Vec<String>),
     /// Another process is at it.
     Busy,

@@ -145,7 +145,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The loops over the database, and what they run with.
+/// The loops over the database, and their shared parts.
 struct Loops {
     running: JoinSet<()>,
     pool: Arc<Pool>,

@@ -1,4 +1,4 @@
-//! Who is woken when there is work: by this process at once, by every other one through PostgreSQL (ADR 44).
+//! Wakes loops that have work: in this process at once, in every other one through PostgreSQL (ADR 44).
 //!
 //! Statements that make work announce it on a channel, once per transaction: `staged`, `merged`, `told` or `gates`, the
 //! domain, and, where this process wakes its own loops, its name. An announcement saves a wait and nothing else: each
@@ -10,7 +10,7 @@ use std::time::Duration;
 use acequia_contracts::Domain;
 use tokio::sync::Notify;
 
-/// A process promotes what it staged. Every other one looks whether it did, so much later.
+/// A process promotes the rows that it staged. Every other one checks after this delay whether it did.
 const LEFT_TO_ITS_PROCESS: Duration = Duration::from_millis(20);
 const PROMOTE: &str = "promote";
 
@@ -22,7 +22,7 @@ static LISTENERS: [(&str, &[&str]); 4] = [
     ("gates", &["refresh"]),
 ];
 
-/// What wakes the loops of a process.
+/// Wakes the loops of a process.
 #[derive(Debug)]
 pub struct Wakes {
     loops: HashMap<(&'static str, &'static str), Notify>,
@@ -54,7 +54,7 @@ impl Wakes {
         }
     }
 
-    /// Returns when a loop is woken, or has been since it last was here; nobody wakes some.
+    /// Returns when a loop is woken, or was woken since its last call. Loops without notifications wait forever.
     pub async fn woken(&self, name: &str, domain: &str) {
         let Some(notify) = self.loops.get(&(name, domain)) else {
             return std::future::pending().await;
@@ -78,7 +78,7 @@ impl Wakes {
         self.loops.values().for_each(Notify::notify_one);
     }
 
-    /// An announcement was heard. What a process said itself it has acted upon.
+    /// Handles a notification, except those of this process, which have been acted upon.
     pub fn heard(&self, text: &str, worker: &str) {
         let mut words = text.splitn(3, ' ');
         let (Some(what), Some(domain)) = (words.next(), words.next()) else {

@@ -1,4 +1,4 @@
-//! What the loops over the database have in common: a connection for a poll, a pause, a way back after a failure.
+//! The common frame of the loops over the database: a connection per poll, pauses, recovery after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::WorkerContext;
 use crate::pool::{Lease, Pool};
 
-/// What a poll found.
+/// Result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poll {
     /// There was work: look again at once.
@@ -26,15 +26,15 @@ pub enum Poll {
         /// After this time it looks again by itself.
         at_most: Duration,
     },
-    /// There is work that takes long and does without the connection, see [`PeriodicTask::apart`].
+    /// There is long work that needs no connection of the pool, see [`PeriodicTask::apart`].
     Apart,
 }
 
-/// A loop over the database: what it does each time.
+/// A loop over the database.
 pub trait PeriodicTask: Send + Sync {
     /// Name for logs, metrics and /readyz.
     const NAME: &'static str;
-    /// Whether a poll is short by design, so that one that goes on for long makes no progress.
+    /// Whether a poll is short by design, so that a long one counts as a stall.
     const SHORT: bool = true;
     /// How long a poll may take.
     const WITHIN: Duration = if Self::SHORT {
@@ -46,7 +46,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Whether a poll does nothing but ask the database, so that a connection which the server finds
     /// idle is a dead one.
     const ATTENDED: bool = true;
-    /// What it works for, as logs and /readyz name it.
+    /// The subject of the loop in logs and /readyz.
     fn subject(domain: &'static Domain) -> &'static str {
         domain.name
     }
@@ -77,7 +77,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Goes on where a poll ended with [`Poll::Apart`], without its connection.
     ///
     /// # Errors
-    /// Of whatever it needs, as errors of sqlx.
+    /// Whatever the work needs, as errors of sqlx.
     fn apart(
         &self,
         _domain: &'static Domain,
@@ -95,7 +95,7 @@ const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for polls of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
-/// Repeats a poll until told to stop. A failed poll is repeated on a new connection after a
+/// Polls until cancelled. A failed poll is repeated on a new connection after a
 /// growing pause; it never ends the loop.
 pub async fn run<W: PeriodicTask>(
     task: W,
@@ -206,7 +206,7 @@ async fn attempt<W: PeriodicTask>(
             return Ok(poll);
         }
     }
-    // Its place in the pool is kept: what it opens in its stead is not one connection more.
+    // Its permits are kept, so that the connection it opens instead is not one more.
     let _permits = lease.close();
     tokio::time::timeout(W::WITHIN, task.apart(domain, context))
         .await

@@ -1,4 +1,4 @@
-//! Chance that is the same on every machine: integers only, no library's distributions.
+//! A random generator with the same output on every machine: integers only, no library distributions.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};

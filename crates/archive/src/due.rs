@@ -1,4 +1,4 @@
-//! Which partitions are due, and all of them archived one after the other.
+//! Finds partitions that are due and archives them one by one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The encodings that values have in an archive, and the values of a column in them.
+//! Encodings of values in an archive file, and columns of encoded values.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ pub struct ColumnSpec {
     pub encoding: String,
 }
 
-/// How a value is kept. What has no encoding of its own is kept as PostgreSQL writes it, as text.
+/// Encoding of a value. A type without an encoding of its own is stored as PostgreSQL's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueEncoding {
     /// true or false.
@@ -150,7 +150,7 @@ impl Column {
     /// Adds a field as PostgreSQL sends it in binary; `None` for null.
     ///
     /// # Errors
-    /// When it is not what the form says.
+    /// When the value does not have this encoding.
     pub fn push(&mut self, field: Option<&[u8]>) -> anyhow::Result<()> {
         self.levels.push(i16::from(field.is_some()));
         self.bytes += 2;

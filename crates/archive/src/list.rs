@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::session::Archive;
 
-/// An archive and what may be done with it.
+/// An archive with its state and retention.
 #[derive(Debug, FromRow, Serialize)]
 pub struct Listed {
     /// The archive.

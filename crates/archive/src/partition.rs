@@ -1,4 +1,4 @@
-//! One partition on its way to the object store: copied, read back, and only then dropped.
+//! Archives one partition: copies it to the object store, reads it back, then drops it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 3;
 /// How long a failed attempt may take to put in order what it began.
 const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What lies beside each file, for those who have the file and no database.
+/// Manifest beside each file, for readers without the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of this form.

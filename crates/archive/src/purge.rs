@@ -1,4 +1,4 @@
-//! Archives that are given up for good.
+//! Purges archives whose retention has ended.
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ pub struct Range {
     pub from: DateTime<Utc>,
     /// End, not in it.
     pub to: DateTime<Utc>,
-    /// Also what the policy would still keep.
+    /// Also archives that the policy would still keep.
     pub early: bool,
 }
 

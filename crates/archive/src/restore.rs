@@ -1,5 +1,5 @@
-//! An archived partition on its way back: a table beside its parent, filled, read back, and only
-//! then attached.
+//! Restores an archived partition: creates a table beside its parent, fills it, reads it back, and only
+//! then attaches it.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ struct Begun {
 /// many rows had waited for it.
 ///
 /// # Errors
-/// When database or store fail, or what came back is not what was archived: nothing is attached then.
+/// When database or store fail, or the restored rows differ from the archived ones: nothing is attached then.
 pub async fn restore(
     session: &mut Session,
     archive: i64,

@@ -1,4 +1,4 @@
-//! Rows on their way, column by column: from PostgreSQL's binary COPY, to its text COPY.
+//! Row groups in columns: read from PostgreSQL's binary COPY, written to its text COPY.
 
 use anyhow::{Context, ensure};
 use bytes::{Buf, Bytes, BytesMut};
@@ -84,7 +84,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Adds what has come, and moves whole rows into the block until that is full; false when no
+    /// Adds a chunk, and moves whole rows into the row group until that is full; false when no
     /// whole row is left.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A run: one connection that holds the lock of the archive, so that one process at a time changes it.
+//! An archive run: one connection that holds the archive lock, so that one process at a time changes it.
 
 use std::time::Duration;
 
@@ -199,7 +199,7 @@ impl Session {
         self.lost
     }
 
-    /// Begins a run and puts in order what a killed one left; false when this one was done already.
+    /// Begins a run and cleans up after a killed one; false when this one was done already.
     ///
     /// # Errors
     /// When database or store do not answer.
@@ -265,7 +265,7 @@ impl Session {
         first.map_or(Ok(()), Err)
     }
 
-    /// Ends the run with what came of it. Where that cannot be written, the next run does.
+    /// Ends the run with its outcome. Where that cannot be written, the next run does.
     pub async fn end<T>(&mut self, totals: Totals, outcome: &anyhow::Result<T>) {
         let (status, error) = match outcome {
             Ok(_) => ("ok", None),

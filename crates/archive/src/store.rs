@@ -1,4 +1,4 @@
-//! Where archives are: a folder, or a bucket of S3 or of what speaks like it.
+//! The object store: a folder, or a bucket with the S3 protocol.
 
 use std::ops::Range;
 use std::sync::Arc;

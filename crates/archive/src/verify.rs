@@ -1,4 +1,4 @@
-//! Whether archives are what was written.
+//! Verifies archives against the checksums in the catalog.
 
 use anyhow::{Context, ensure};
 use serde::Serialize;

@@ -27,7 +27,7 @@ const HEARTBEAT: u16 = 10;
 /// told by the broker, all 8 MB at once.
 const FRAME: u32 = 128 << 10;
 
-/// A connection and what protects it.
+/// A connection with its guard.
 #[derive(Debug)]
 pub struct Connected {
     /// The connection.
@@ -246,7 +246,7 @@ async fn open(
     .await
 }
 
-/// An error of the broker in words that say what to do.
+/// An error of the broker with its remedy.
 #[must_use]
 pub fn explain(error: &lapin::Error) -> String {
     let refusal = match error.kind() {

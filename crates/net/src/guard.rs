@@ -1,4 +1,4 @@
-//! Between the broker's bytes and the AMQP library: what the library cannot read never reaches it.
+//! A filter between the broker's bytes and the AMQP library: unreadable frames never reach the library.
 //!
 //! The library parses every frame into owned values, recursing into tables. A text that is not UTF-8
 //! ends the connection, which then falls again with each delivery of the same message; tables nested

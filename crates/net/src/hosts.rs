@@ -45,7 +45,7 @@ pub fn join(urls: &[String]) -> String {
     format!("{before}{}{after}", hosts.join(","))
 }
 
-/// What stands before the hosts, the hosts, and what stands behind them.
+/// The parts of a URL before, of, and behind its hosts.
 fn split(text: &str) -> (&str, &str, &str) {
     let begin = text.find("://").map_or(0, |at| at + 3);
     let end = text[begin..]

@@ -1,4 +1,4 @@
-//! How programs reach their servers: URLs that hide their passwords, TLS, no passwords in plain text
+//! Connections to servers: URLs that hide their passwords, TLS, no passwords in plain text
 //! over a network, and the AMQP connection with its exchanges and queues.
 
 pub mod broker;

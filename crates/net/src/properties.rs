@@ -1,4 +1,4 @@
-//! The property list of an AMQP message as bytes: what of it can be read, and what cannot.
+//! The property list of an AMQP message as bytes, split into readable and unreadable parts.
 //!
 //! A property list is what a content header frame holds behind the body's size: two octets that say
 //! which properties are there, then the properties. RabbitMQ takes and delivers lists that the AMQP

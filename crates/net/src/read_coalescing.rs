@@ -1,4 +1,4 @@
-//! Reading from the broker in few large pieces.
+//! Read coalescing: reads from the broker in few large pieces.
 //!
 //! A broker under load writes thousands of small pieces a second. Waking threads for each of them costs
 //! more than its contents: first tokio's, which learns of it, then the AMQP library's, which reads
@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 /// messages and confirms are taken from the AMQP library. Batches wait longer for company anyway.
 pub const COALESCE_FOR: Duration = Duration::from_millis(1);
 
-/// What lines to the broker are made by: tokio, but for its streams.
+/// The runtime of connections to the broker: tokio with coalescing streams.
 pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, CoalescingReactor>> {
     let tokio = Tokio::current();
     async_rs::Runtime::new(RuntimeParts::new(tokio.clone(), CoalescingReactor(tokio)))

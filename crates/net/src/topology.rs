@@ -1,4 +1,4 @@
-//! The broker: exchanges and queues, and how it is asked.
+//! Exchanges and queues: declaration and requests.
 
 use std::time::Duration;
 
@@ -236,7 +236,7 @@ fn refused(error: &anyhow::Error, as_what: &AMQPSoftError) -> bool {
         if matches!(error.kind(), AMQPErrorKind::Soft(kind) if kind == as_what))
 }
 
-/// Keeps what the core tells: a broker counts what no queue takes as lost. A stream costs little,
+/// Keeps messages of the outbox: a broker counts a message that no queue takes as lost. A stream costs little,
 /// forgets by age without calling that a loss, and is read from any point by any number of readers.
 async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;

@@ -1,4 +1,4 @@
-//! Looks at everything the worker needs and says what to do.
+//! Checks everything that the worker needs and names the repair.
 
 mod archive;
 mod broker;

@@ -1,4 +1,4 @@
-//! Marts that failing rules block, and people who decide otherwise.
+//! Gates: marts that failing rules block, and openings by operators.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ pub async fn list(
 }
 
 /// Lets marts be refreshed although rules fail: for a time, or until the rules give other results.
-/// Without a name the role of the database stands for who does it.
+/// Without an actor the audit log names the role of the database.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

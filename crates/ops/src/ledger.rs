@@ -41,7 +41,7 @@ pub async fn lost(
 }
 
 /// Gives up rows that were removed from staging before their promotion, of all batches when `None`. The
-/// database decides which ones are missing. Without a name the role of the database stands for who does it.
+/// database decides which ones are missing. Without an actor the audit log names the role of the database.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

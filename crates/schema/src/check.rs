@@ -1,4 +1,4 @@
-//! Whether a program may work on the schema that it finds.
+//! Checks at start that the program and the schema fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

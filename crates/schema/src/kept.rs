@@ -1,5 +1,5 @@
-//! What others have made of our views: views of their own, indexes on materialized marts, grants.
-//! It is written down before a migration and made again where the migration took it.
+//! Objects that others made on our views: their own views, indexes on materialized marts, grants.
+//! They are recorded before a migration and made again where the migration dropped them.
 
 use std::collections::BTreeSet;
 
@@ -104,7 +104,7 @@ with recursive ours as (
 select object, was, kind, name, statement from items order by position, name, statement";
 
 impl Kept {
-    /// What there is now, and what a migration that failed has left.
+    /// Current objects, and those that a failed migration left to be made again.
     pub async fn find(
         connection: &mut PgConnection,
         schemas: &[&str],

@@ -60,7 +60,7 @@ from found f
 join pg_proc p on f.class = 'pg_proc'::regclass and p.oid = f.oid
 join pg_namespace n on n.oid = p.pronamespace";
 
-/// A dependent object: what and whose it is.
+/// A dependent object with its kind and owner.
 #[derive(sqlx::FromRow)]
 struct Dependent {
     /// The file that makes it; none for an object of somebody else.

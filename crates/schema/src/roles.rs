@@ -1,4 +1,4 @@
-//! What belongs to the server, not to the database: passwords and limits of the roles.
+//! Passwords and limits of the roles: settings of the server, not of the database.
 
 use acequia_net::SecretUrl;
 use acequia_store::db;

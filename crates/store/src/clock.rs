@@ -1,4 +1,4 @@
-//! The time that dates are judged by: the database's, which all workers share. The clock of one machine
+//! The clock for validating dates: the database's, which all workers share. The clock of one machine
 //! may be wrong by days, and may jump while it runs.
 
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! One place that says what to do about an error.
+//! Classes of database errors, and the reaction to each.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use sqlx::error::DatabaseError;
 
-/// What went wrong, by what has to happen next.
+/// Class of an error, by the reaction that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// PostgreSQL refuses a value: the row goes to quarantine, the rest goes on.
@@ -15,7 +15,7 @@ pub enum Failure {
     Transient,
     /// Database or broker is not there: consuming pauses, messages stay in the queue.
     Down,
-    /// Schema, rights or program do not fit: consuming pauses until somebody mends it.
+    /// Schema, rights or program do not fit: consuming pauses until an operator repairs it.
     Broken,
 }
 
@@ -126,7 +126,7 @@ impl From<Unfit> for sqlx::Error {
     }
 }
 
-/// What an operator can do about an error: what its class says, unless more is known of it.
+/// The operator's action for an error: that of its class, unless more is known.
 #[must_use]
 pub fn remedy(error: &sqlx::Error) -> &'static str {
     let code = error.as_database_error().and_then(DatabaseError::code);

@@ -1,4 +1,4 @@
-//! A pooler between worker and PostgreSQL, as pgbouncer. One that gives each transaction another
+//! Detects a pooler such as pgbouncer between worker and PostgreSQL. One that gives each transaction another
 //! server connection cannot be worked through: locks and settings of a session end up in somebody
 //! else's, prepared statements too.
 

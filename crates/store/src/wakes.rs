@@ -1,4 +1,4 @@
-//! Announcements of work (ADR 44).
+//! Notifications about new work (ADR 44).
 
 /// The channel.
 pub const CHANNEL: &str = "acequia";

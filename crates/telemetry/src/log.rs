@@ -1,4 +1,4 @@
-//! The log of every program: its form, its filter, and what becomes of errors and panics in it.
+//! The log of every program: format, filter, errors and panics.
 //!
 //! A log that cannot be written never ends or delays a program: lines are dropped and counted.
 
@@ -128,7 +128,7 @@ macro_rules! note {
     }};
 }
 
-/// A writer that drops what it cannot write, and counts it.
+/// A writer that drops and counts lines that it cannot write.
 struct Unfailing<W>(W);
 
 impl<W: Write> Write for Unfailing<W> {

@@ -3,7 +3,6 @@
 -- It looks at the 24 last records of a client, the judged one among them, by their count and not by their
 -- age. So a reading that comes late changes the verdict of the 23 after it: all of these are judged again.
 
-drop function if exists consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]);
 create or replace function consumo.evaluate_original(
     p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[]
 ) returns void

@@ -1,5 +1,5 @@
 -- How far each message type has come, kept beside the ledger: whoever accounts for merged rows
--- moves the marks, and nobody has to look at the rows themselves.
+-- moves the watermarks, and nobody has to look at the rows themselves.
 
 create or replace function core.note_merged() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -20,7 +20,7 @@ begin
     return null;
 end
 $$;
-comment on function core.note_merged() is 'Moves the marks of core.entity_state when a promotion accounts for merged rows';
+comment on function core.note_merged() is 'Moves the watermarks of core.entity_state when a promotion accounts for merged rows';
 
 create or replace trigger note_merged after update on core.batch_entities
 referencing old table as before new table as after

@@ -1,7 +1,8 @@
 -- Gates: a materialized mart is not refreshed while a rule of severity error fails on what it reads.
 
 create or replace view core.mart_rules as
-select m.mart, m.domain, m.kind, r.rule, r.schema_name || '.' || r.table_name <> m.mart as holds
+select m.mart, m.domain, m.kind, r.rule, r.schema_name || '.' || r.table_name <> m.mart as holds,
+       r.schema_name || '.' || r.table_name <> m.mart as blocks
 from core.marts m
 join core.dq_rules r on r.enabled and r.severity = 'error' and (
     r.schema_name || '.' || r.table_name = any (m.depends_on)
@@ -14,7 +15,8 @@ comment on column core.mart_rules.mart is 'Mart';
 comment on column core.mart_rules.domain is 'Domain of the mart';
 comment on column core.mart_rules.kind is 'view or materialized';
 comment on column core.mart_rules.rule is 'Rule';
-comment on column core.mart_rules.holds is 'Whether its failure holds the refresh; not for a rule on the mart itself, which only a refresh can mend';
+comment on column core.mart_rules.holds is 'The same as blocks, under the name of earlier releases';
+comment on column core.mart_rules.blocks is 'Whether its failure blocks the refresh; not for a rule on the mart itself, which only a refresh can mend';
 
 create or replace view core.gates as
 with failing as materialized (
@@ -28,7 +30,7 @@ with failing as materialized (
 select g.mart, g.domain, g.kind, g.rule, g.holds,
        case when not g.blocks or g.kind = 'view' then 'none' when o.opening_id is null then 'closed' else 'opened' end as gate,
        f.outcome, f.measured, f.threshold, f.failing_count, f.sample_keys, s.check_time as failing_since, f.check_time, f.details,
-       o.opened_at, o.until as opened_until, o.who as opened_by, o.reason, f.result_id
+       o.opened_at, o.until as opened_until, o.who as opened_by, o.reason, f.result_id, g.blocks
 from failing f
 join core.mart_rules g on g.rule = f.rule
 cross join lateral (
@@ -49,7 +51,8 @@ comment on column core.gates.mart is 'Mart';
 comment on column core.gates.domain is 'Domain of the mart';
 comment on column core.gates.kind is 'view or materialized';
 comment on column core.gates.rule is 'Rule';
-comment on column core.gates.holds is 'Whether the rule holds refreshes; not one on the mart itself';
+comment on column core.gates.holds is 'The same as blocks, under the name that queries of earlier releases read';
+comment on column core.gates.blocks is 'Whether the rule blocks refreshes; not one on the mart itself';
 comment on column core.gates.gate is 'closed: the mart is not refreshed; opened: it is, somebody decided so; none: nothing to block, as in a live view';
 comment on column core.gates.outcome is 'fail, or error when the rule could not run';
 comment on column core.gates.measured is 'Measured value';

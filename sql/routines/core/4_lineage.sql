@@ -11,7 +11,7 @@ with recursive reads as (
     join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = w.oid
         and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.relation
 ), sources as (
-    -- Who reads what a merge keeps beside a core table, reads what the core table says.
+    -- A mart that reads a derived table depends on the tables it was derived from.
     select distinct r.mart, coalesce(t.core_table, n.nspname || '.' || c.relname) as core_table
     from reads r
     join pg_catalog.pg_class c on c.oid = r.relation and c.relkind in ('r', 'p', 'f')

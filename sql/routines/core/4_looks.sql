@@ -111,7 +111,8 @@ comment on function core.note_looks(text, timestamptz, jsonb) is 'Keeps the look
 
 drop view if exists marts.freshness;
 drop view if exists core.mart_status;
-drop view if exists core.mart_shows;
+drop view if exists core.mart_refresh_state;
+drop view if exists core.mart_shows; -- its name before
 drop view if exists core.mart_progress;
 drop view if exists core.queue_progress;
 

@@ -71,7 +71,9 @@ select c.domain, c.entity, c.received, c.duplicates, c.staged,
        c.stale, coalesce(p.waiting, 0) as pending, c.quarantined,
        c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.stale
            - coalesce(p.waiting, 0) - c.quarantined - c.written_off as difference,
-       c.written_off
+       c.written_off,
+       c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.stale
+           - coalesce(p.waiting, 0) - c.quarantined - c.written_off as unaccounted
 from (
     select a.domain, a.entity, sum(a.received)::bigint as received, sum(a.duplicates)::bigint as duplicates,
            sum(a.staged)::bigint as staged, sum(a.inserted)::bigint as inserted, sum(a.updated)::bigint as updated,
@@ -94,7 +96,7 @@ left join (
     select w.entity, count(*) as waiting from core.pending w group by w.entity
 ) p on p.entity = c.domain || '.' || c.entity
 order by c.domain, c.entity;
-comment on view core.conservation is 'received = duplicates + staged + promoted + stale + pending + quarantined + written_off, per entity; difference is always 0';
+comment on view core.conservation is 'received = duplicates + staged + promoted + stale + pending + quarantined + written_off, per entity; unaccounted is always 0';
 comment on column core.conservation.domain is 'Domain';
 comment on column core.conservation.entity is 'Entity, (unknown) when none could be told';
 comment on column core.conservation.received is 'Messages taken from the queue';
@@ -107,8 +109,9 @@ comment on column core.conservation.unchanged is 'Newer rows with the same value
 comment on column core.conservation.stale is 'Rows superseded by a newer version';
 comment on column core.conservation.pending is 'Rows that wait for the row they refer to';
 comment on column core.conservation.quarantined is 'Messages put in quarantine';
-comment on column core.conservation.difference is 'Messages that are not accounted for: always 0';
+comment on column core.conservation.difference is 'The same as unaccounted, under the name that programs and queries of earlier releases read';
 comment on column core.conservation.written_off is 'Rows that were removed from staging before their promotion, and given up by worker ledger write-off';
+comment on column core.conservation.unaccounted is 'Messages that are not accounted for: always 0';
 
 create or replace function core.staged_rows(p_domain text) returns bigint
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$

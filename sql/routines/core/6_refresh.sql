@@ -2,6 +2,7 @@
 -- The refresh loop calls both in one transaction of isolation level repeatable read, so that the
 -- published rows are exactly the checked ones.
 
+drop view if exists core.mart_shows; -- its name before
 create or replace view core.mart_refresh_state as
 select m.mart, p.changed_at, d.promoted_at, p.newest_published_at, p.complete_through,
        array(select g.rule from core.gates g where g.mart = m.mart and g.blocks order by g.rule) as blocking_rules

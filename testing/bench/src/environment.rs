@@ -1,5 +1,5 @@
-//! What a scenario runs on: servers of its own, and for each run a new database and a new virtual
-//! host, which go again afterwards.
+//! The environment of a scenario: its own servers, and for each run a new database and a new virtual
+//! host, which are dropped afterwards.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl<'a> BenchEnv<'a> {
 /// A database and a virtual host.
 #[derive(Debug)]
 pub struct TestEnv<'a> {
-    /// What it is on.
+    /// The servers and data that it uses.
     pub bench: &'a BenchEnv<'a>,
     /// The database.
     pub database: TestDatabase,

@@ -1,4 +1,4 @@
-//! `bench`: plays scenarios and writes what they came to.
+//! `bench`: runs scenarios and writes their report.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What all runs came to, for people and for programs.
+//! The report over all runs, as Markdown and JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

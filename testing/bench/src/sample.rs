@@ -1,4 +1,4 @@
-//! What one run of one case came to.
+//! The figures of one run of one case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What PostgreSQL spends its time on, by statement, those inside functions too.
+//! Time that PostgreSQL spends per statement, including statements inside functions.
 
 use sqlx::Connection;
 

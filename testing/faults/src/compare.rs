@@ -1,4 +1,4 @@
-//! How the database differs from what must be in it.
+//! Compares the database with the expected result.
 
 mod derived;
 

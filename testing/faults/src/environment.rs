@@ -1,4 +1,4 @@
-//! What a scenario plays on: servers, a database, a virtual host.
+//! The test environment of a scenario: servers, a database, a virtual host.
 
 use std::path::PathBuf;
 use std::process::Stdio;

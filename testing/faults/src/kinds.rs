@@ -1,4 +1,4 @@
-//! What the runner knows of the messages it sends, written down by hand and not taken from the
+//! The message kinds that the runner sends, written down by hand and not taken from the
 //! catalog or the SQL: it is one half of a comparison.
 
 use chrono::{DateTime, Utc};

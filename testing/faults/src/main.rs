@@ -1,4 +1,4 @@
-//! `faults`: plays the scenarios and writes what they came to.
+//! `faults`: runs the scenarios and writes their report.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What must have become of the messages, told by plain loops over the list of those that were
+//! The expected result, computed by plain loops over the list of the messages that were
 //! sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

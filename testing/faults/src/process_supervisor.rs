@@ -48,7 +48,7 @@ pub struct Member {
     task: Option<JoinHandle<()>>,
 }
 
-/// All workers of a scenario.
+/// The worker processes of a scenario; starts each again when it ends.
 #[derive(Debug)]
 pub struct ProcessSupervisor {
     /// The workers.

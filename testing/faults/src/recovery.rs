@@ -1,4 +1,4 @@
-//! What `/readyz` must say before, during and after a fault, and the way back.
+//! The expected answers of `/readyz` before, during and after a fault, and the recovery.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

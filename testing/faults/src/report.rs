@@ -1,4 +1,4 @@
-//! What a scenario came to, for people and for programs.
+//! The report of a scenario, as Markdown and JSON.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! One scenario at work: servers, workers, load, watch; faults and recoveries.
+//! One run of a scenario: servers, workers, load, watch; faults and recoveries.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::watch::Watch;
 pub const PLATFORM_RULES_ONLY: &str =
     "update core.dq_rules set enabled = false where severity = 'warn' and schema_name <> 'core'";
 
-/// A scenario at work.
+/// A run of a scenario.
 #[derive(Debug)]
 pub struct ScenarioRun {
     /// Servers.

@@ -1,8 +1,8 @@
-//! How a scenario is played, and what it needs.
+//! Options of a run, and the setup that a scenario needs.
 
 use std::time::Duration;
 
-/// How a scenario is played.
+/// Options of a run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The published size, not the small one of the default tests.
@@ -28,7 +28,7 @@ impl RunOptions {
     }
 }
 
-/// What a scenario needs.
+/// Setup that a scenario needs.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// Servers that nobody else uses.

@@ -1,4 +1,4 @@
-//! Who gives a command.
+//! The actor of a command, for the audit log.
 
 /// The name that was given, else the user of the system; `None` where there is none, as in a
 /// container: then the role of the database stands for both.

@@ -21,7 +21,7 @@ pub struct ListArgs {
     /// Table, as schema.name; all when not given
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
-    /// Also what was superseded or given up
+    /// Also archives that were superseded or purged
     #[arg(long)]
     all: bool,
     /// Print a JSON list

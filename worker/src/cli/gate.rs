@@ -1,4 +1,4 @@
-//! `worker gate`: marts that failing rules block, and people who decide otherwise.
+//! `worker gate`: lists blocked marts, opens and closes their gates.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -76,7 +76,7 @@ struct ActionArgs {
     json: bool,
 }
 
-/// Runs a command and prints what it has to say.
+/// Runs a command and prints its result.
 ///
 /// # Errors
 /// When it is used wrongly, or the database does not answer.

@@ -1,4 +1,4 @@
-//! `worker ledger`: what the ledger has and the tables have not.
+//! `worker ledger`: rows that the ledger has and the tables have not.
 
 use std::process::ExitCode;
 
@@ -54,7 +54,7 @@ struct Report<'a> {
     lost: &'a [Lost],
 }
 
-/// Runs a command and prints what it has to say.
+/// Runs a command and prints its result.
 ///
 /// # Errors
 /// When it is used wrongly, or the database does not answer.

@@ -1,4 +1,4 @@
-//! The commands: their options, and what they print. What they do is in `acequia_ops`,
+//! The commands: their options and their output. Their actions are in `acequia_ops`,
 //! `acequia_archive` and the loops.
 
 mod actor;

@@ -1,4 +1,4 @@
-//! Text for people.
+//! Tables and escaped text for terminals.
 
 use std::process::ExitCode;
 

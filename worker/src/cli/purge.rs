@@ -1,4 +1,4 @@
-//! `worker purge`: archives that are given up for good.
+//! `worker purge`: deletes archives before or after their retention ends.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `worker trace`: what became of a message, or of everything that came under a key.
+//! `worker trace`: follows a message, or all messages of a key.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

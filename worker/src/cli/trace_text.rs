@@ -1,4 +1,4 @@
-//! Traces for people: a headline, then what happened, in its order.
+//! Traces as text: a headline, then the events in their order.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Where PostgreSQL is, and as which role: each duty has a login of its own.
+//! URLs of PostgreSQL, one login role per duty.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The way back to the broker, and what carries messages from it.
+//! Acknowledging batches, and forwarding deliveries from the AMQP library to the lane.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::metrics::Flow;
 /// Messages that are handed on together when they arrive together.
 const CHUNK: usize = 256;
 
-/// The way back to the broker: acknowledgements, and giving up.
+/// Acknowledges batches, or closes the connection so that the broker delivers them again.
 #[derive(Clone)]
 pub struct AckHandle {
     channel: Channel,
@@ -35,7 +35,7 @@ pub struct AckHandle {
     flow: Flow,
 }
 
-/// What a consumer was given, and what of it is not acknowledged.
+/// Deliveries to a consumer, and those not acknowledged yet.
 #[derive(Debug, Default)]
 struct Tally {
     counts: Mutex<Counts>,
@@ -47,7 +47,7 @@ struct Counts {
     arrived: u64,
     /// Messages that arrived together and are held, the oldest first.
     held: VecDeque<(usize, Instant)>,
-    /// Who waits until what has arrived is counted.
+    /// Tasks that wait until the arrived messages are counted.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -78,7 +78,7 @@ impl Tally {
 }
 
 impl AckHandle {
-    /// Of a channel that nothing was delivered by yet.
+    /// A handle for a channel without deliveries so far.
     #[must_use]
     pub fn new(channel: Channel, connected: Connected, flow: Flow) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl AckHandle {
     /// Returns when everything that has arrived by now is counted.
     ///
     /// # Errors
-    /// When nobody counts.
+    /// When the forwarder has ended.
     pub(super) async fn counted(&self) -> anyhow::Result<()> {
         let (done, counted) = oneshot::channel();
         self.tally.with(|counts| counts.waiting.push(done));
@@ -169,17 +169,17 @@ impl AckHandle {
     }
 }
 
-/// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
-/// bytes the lane holds.
+/// Forwards deliveries from lapin's stream, which has no bound, to the lane, and limits the
+/// bytes that the lane holds.
 pub struct DeliveryForwarder {
-    /// Cuts the line when too much comes.
+    /// Closes the connection when too many bytes arrive.
     pub acks: AckHandle,
     /// Most bytes that the lane may hold.
     pub limit: usize,
 }
 
 impl DeliveryForwarder {
-    /// Carries until the consumer ends or nobody takes what it carries.
+    /// Forwards until the consumer ends or the lane is gone.
     pub async fn run(
         self,
         consumer: Consumer,

@@ -1,4 +1,4 @@
-//! Looks at a queue: how fast does the broker answer, what waits there, what does the lane hold?
+//! Probes a queue: response time of the broker, ready messages, messages that the lane holds.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,18 +12,18 @@ use prometheus::Histogram;
 use super::ack_handle::AckHandle;
 use crate::look::{EVERY, Look, Looks};
 
-/// What looks at the queue of a lane for as long as its consumer lives.
+/// The probe of a lane's queue, for as long as its consumer lives.
 pub struct Watch {
     /// A channel of its own, so that no answer of the lane's waits behind the questions whose time
     /// is taken; on the lane's connection, so that they take the way of its messages.
     pub channel: Channel,
     /// The queue.
     pub queue: String,
-    /// Where the times go.
+    /// Histogram of the response times.
     pub took: Histogram,
-    /// The lane's way to the broker.
+    /// Deliveries and acknowledgements of the lane.
     pub acks: AckHandle,
-    /// Where looks go.
+    /// Observations of all lanes.
     pub looks: Arc<Looks>,
 }
 

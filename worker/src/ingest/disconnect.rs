@@ -1,15 +1,15 @@
-//! Why a lane stopped consuming, as a word for a metric: errors end in text, which no label holds.
+//! Reasons for a lane to stop consuming, as labels of a metric.
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
-/// What ends consuming although neither broker nor database said anything.
+/// Reasons to stop consuming that are neither an error of the broker nor of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisconnectReason {
     /// The queue was deleted, or its leader is gone.
     #[error("the broker cancelled the consumer")]
     Cancelled,
-    /// A dead consumer that nobody has told.
+    /// The consumer gets nothing although messages are ready.
     #[error("messages are ready in the queue, but none is delivered")]
     Starved,
     /// Bodies became much larger than those seen before.
@@ -53,7 +53,7 @@ impl DisconnectReason {
     }
 }
 
-/// What stands in front of an error that concerns a queue and nothing else: no other process would
+/// Context of an error that concerns one queue only: no other process would
 /// fare better, and the other queues are not concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("broker")]

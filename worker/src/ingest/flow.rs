@@ -1,4 +1,4 @@
-//! The two halves of a lane: one collects and decodes a batch while the other writes the one before.
+//! The two halves of a lane: one collects and decodes a batch while the other writes the previous one.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::spans;
 use super::stage::{Load, Writer};
 use super::window::Window;
 
-/// Whose turn it is to write: one batch at a time.
+/// The permit to write: one batch at a time.
 #[derive(Debug)]
 pub struct WritePermit {
     free: Semaphore,
@@ -46,8 +46,8 @@ impl WritePermit {
 /// A decoded batch, and the permit that goes back when it is acknowledged.
 pub type Handed<'a> = (Load, SemaphorePermit<'a>);
 
-/// Batch after batch, from the queue to whoever writes them, until told to stop. One is collected
-/// and decoded while the one before it is written.
+/// Collects batches and hands them over to the writer, until cancelled. One is collected
+/// and decoded while the previous one is written.
 pub async fn collect<'a>(
     writer: &Writer<'_>,
     window: &mut Window,
@@ -149,7 +149,7 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
     };
     while !stop.is_cancelled() {
         // The look itself is no success of a lane that has not done its messages yet.
-        let owes = writer.health.owes();
+        let expects_success = writer.health.expects_success();
         writer.health.working();
         let look = async |connection: &mut PgConnection| {
             sqlx::query_scalar(STAGED)
@@ -158,7 +158,7 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
                 .await
         };
         let staged: i64 = writer.ask(look).await.context("database")?;
-        if !owes {
+        if !expects_success {
             writer.health.succeeded();
         }
         context

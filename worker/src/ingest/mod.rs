@@ -31,8 +31,8 @@ use self::window::{Sizes, Window};
 use crate::context::WorkerContext;
 use crate::queue_consumer::QueueConsumer;
 
-/// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
-/// whose queue is empty has no other success to show.
+/// A consumer that ran for at least this long resets the backoff. A lane whose queue is empty has no
+/// other success to show.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// Runs a lane until `stop` is cancelled. Losing broker or database leads back to the start,
@@ -81,7 +81,7 @@ pub async fn run(lane: QueueConsumer, context: Arc<WorkerContext>, stop: Cancell
     }
 }
 
-/// Consumes until told to stop (`Ok`) or until broker or database is lost (`Err`).
+/// Consumes until cancelled (`Ok`) or until broker or database is lost (`Err`).
 async fn consume(
     writer: &Writer<'_>,
     window: &mut Window,
@@ -130,7 +130,7 @@ async fn consume(
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
     }
-    // Unlearned, the window would grow past it again, and again be cut.
+    // Otherwise the window would grow past this size again, and overflow again.
     if acks.overflow() > 0 {
         window.saw(Sizes::of([acks.overflow()]));
     }

@@ -1,4 +1,4 @@
-//! Log lines about refused messages: a publisher that sends nothing else must not fill the log.
+//! Rate-limited log lines about refused messages: a faulty publisher must not fill the log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The way of messages out of a queue that does not count deliveries.
+//! Moves redelivered messages out of a queue that does not count deliveries.
 //!
 //! A message that kills the worker is delivered again as often as the queue has it. The domain's
 //! own queue counts that and gives it up in the end; a classic queue, which the publishers of a

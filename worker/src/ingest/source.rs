@@ -1,5 +1,5 @@
-//! What a lane takes its messages from: connection, topology, consumer, as one unit that is made
-//! anew after any loss.
+//! The source of a lane: connection, topology and consumer as one unit, which is reopened
+//! after any loss.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -243,7 +243,7 @@ impl Source {
         let stop = writer.stop;
         let stall_after = writer.context.settings.stall_after;
         // A lane that was lost is known to work again as soon as nothing happens to it for a while.
-        let mut look_after = if writer.health.owes() {
+        let mut look_after = if writer.health.expects_success() {
             STEADY.min(stall_after / 3)
         } else {
             stall_after / 3
@@ -334,8 +334,7 @@ fn consumable(lane: &QueueConsumer, others: &[Mismatch]) -> anyhow::Result<()> {
     ))))
 }
 
-/// How long a batch that begins with `first` waits for more messages; `before` is the size of the
-/// batch before.
+/// Linger time of a batch, given its first message and the size of the previous batch.
 fn linger(first: &Delivery, before: u32, longest: Duration) -> Duration {
     let now = Utc::now();
     let age = published_at(&first.properties, now)

@@ -1,4 +1,4 @@
-//! Writing a batch, for as long as it takes.
+//! Writes a batch, and retries until it is written or the lane stops.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -35,16 +35,16 @@ const ATTEMPT_WITHIN: Duration = Duration::from_secs(180);
 /// is given twice as long the next time.
 const BYTES_A_SECOND: u64 = 1_000_000;
 
-/// How long a question may take that a server which is well answers at once.
+/// Time limit of a statement that a healthy server answers at once.
 const QUESTION_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a new connection may take to be set up, and to say what time it is.
+/// Time limit for setting up a new connection and reading its clock.
 const SET_UP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Messages decoded before whoever else runs on this thread has a turn.
+/// Messages decoded before the task yields its thread.
 const DECODED_AT_ONCE: usize = 128;
 
-/// What a lane writes with.
+/// The writer of a lane.
 pub struct Writer<'a> {
     /// The lane.
     pub lane: &'a QueueConsumer,
@@ -56,7 +56,7 @@ pub struct Writer<'a> {
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
-    /// The connection that it writes by, when it is its turn.
+    /// The slot of its write connection.
     pub slot: &'a Slot,
     /// Hears why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
@@ -246,7 +246,7 @@ impl Writer<'_> {
         Ok(session)
     }
 
-    /// Attention to a question of the lane's, one that is answered at once by a server that is well.
+    /// Watches a short statement of the lane, one that a healthy server answers at once.
     pub fn attention(&self, session: &Session) -> Attention<'_> {
         Attention {
             database: &self.context.database,

@@ -1,4 +1,4 @@
-//! How many messages the broker may have in flight to a lane.
+//! The prefetch window of a lane.
 //!
 //! A message in flight costs memory, and each loss of the connection brings it one delivery
 //! nearer to the limit at which the broker gives it up. So a consumer begins with one message
@@ -133,7 +133,7 @@ impl Window {
     }
 }
 
-/// Whether a message was delivered in vain so often that it may be what crashes workers. Of one that
+/// Whether a message was delivered in vain so often that it may be the one that crashes workers. Of one that
 /// comes for the first time the count is its publisher's, not the queue's.
 #[must_use]
 pub fn is_poison_candidate(delivery: &Delivery) -> bool {

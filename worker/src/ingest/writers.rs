@@ -1,4 +1,4 @@
-//! The connections that lanes write by: one for each domain, whatever the number of its queues (ADR 44).
+//! The write connections of the lanes: one per domain, whatever the number of its queues (ADR 44).
 
 use acequia_contracts::Domain;
 use acequia_store::db::Session;
@@ -7,9 +7,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::metrics::Open;
 use crate::queue_consumer::QueueConsumer;
 
-/// A place for a connection; empty until a lane needs it, and after it was lost.
+/// A slot for a connection; empty until a lane needs it, and after a loss.
 pub type Slot = Mutex<Option<(Session, Open)>>;
-/// The right to write by a connection.
+/// Exclusive use of a slot's connection.
 pub type SlotGuard<'a> = MutexGuard<'a, Option<(Session, Open)>>;
 
 /// The connections of the lanes of a process.

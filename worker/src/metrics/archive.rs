@@ -1,4 +1,4 @@
-//! The life cycle of data.
+//! Metrics of the archive.
 
 use acequia_archive::session::Interrupted;
 use acequia_contracts::Domain;

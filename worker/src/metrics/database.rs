@@ -32,7 +32,7 @@ pub struct DatabaseGauges {
     pub outbox_oldest: GaugeVec,
     /// Last refresh, Unix seconds, per mart.
     pub mart_refreshed: GaugeVec,
-    /// Newest publish time of what the mart shows, Unix seconds.
+    /// Newest publish time of the rows in the mart, Unix seconds.
     pub mart_data_as_of: GaugeVec,
     /// Everything published up to then is in it, Unix seconds.
     pub mart_complete_through: GaugeVec,
@@ -44,7 +44,7 @@ pub struct DatabaseGauges {
     pub mart_objective: GaugeVec,
     /// 1 while a failed rule blocks the refresh of the mart.
     pub mart_gate_closed: GaugeVec,
-    /// 0 while a rule fails on what it shows.
+    /// 0 while a rule fails on the rows that it shows.
     pub mart_trusted: GaugeVec,
     /// Failing rows at the last run, per rule and severity.
     pub dq_failing: GaugeVec,
@@ -162,7 +162,7 @@ impl DatabaseGauges {
             )?,
             mart_gate_closed: registrar.gauges(
                 "acequia_mart_gate_closed",
-                "1 while a failed rule of severity error holds the refresh of the mart.",
+                "1 while a failed rule of severity error blocks the refresh of the mart.",
                 &["mart"],
             )?,
             mart_trusted: registrar.gauges(

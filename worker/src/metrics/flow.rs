@@ -1,4 +1,4 @@
-//! What a lane holds.
+//! Metrics of the messages in flight on a lane.
 
 use prometheus::IntGauge;
 

@@ -1,4 +1,4 @@
-//! From the queue to staging.
+//! Metrics of ingest, from the queue to staging.
 
 mod series;
 

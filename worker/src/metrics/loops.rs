@@ -1,4 +1,4 @@
-//! The loops and their connections.
+//! Metrics of the loops and their connections.
 
 use acequia_contracts::Domain;
 use acequia_store::failure::{Failure, describe, remedy};
@@ -52,7 +52,7 @@ impl Loops {
         let metrics = Self {
             ready: registrar.int_gauges(
                 "acequia_ready",
-                "1 while the loop gets on, as /readyz says.",
+                "1 while the loop makes progress, as /readyz says.",
                 &["loop", "subject"],
             )?,
             failures: registrar.counters(

@@ -1,4 +1,4 @@
-//! Refreshes of marts. How fresh they are is a gauge of the database.
+//! Metrics of mart refreshes. Freshness itself is a gauge of the database.
 
 use std::time::Duration;
 

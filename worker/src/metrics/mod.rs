@@ -1,4 +1,4 @@
-//! Metrics of the worker. What each is stands in `prometheus/metrics.yml`. Every label value is
+//! Metrics of the worker, defined in `prometheus/metrics.yml`. Every label value is
 //! from the catalog or from a closed list, and every series exists from the start, so that rates
 //! begin at zero.
 //!

@@ -1,4 +1,4 @@
-//! What the core tells.
+//! Metrics of the outbox relay.
 
 use acequia_contracts::Domain;
 use acequia_telemetry::metrics::Registrar;

@@ -1,4 +1,4 @@
-//! From staging to the core.
+//! Metrics of promotion, from staging to the domain tables.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! A filled database is saved and restored, as docs/operations/backup.md says: by a dump, and by a base
-//! backup with the log since then. Ledger and marts are what they were, and a worker goes on with it.
+//! backup with the log since then. Ledger and marts are unchanged, and a worker continues with it.
 
 use acequia_testkit::{Services, free_port, wait_for};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};

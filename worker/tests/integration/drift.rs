@@ -1,4 +1,4 @@
-//! One list, many places: the catalog and its pieces, compared in both directions.
+//! Compares the catalog with tables, functions, fixtures, rules and dashboards, in both directions.
 
 mod database;
 mod files;

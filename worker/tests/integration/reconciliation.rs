@@ -1,4 +1,4 @@
-//! The demonstration of each domain, to the message: what was planned is what the ledger says.
+//! The demonstration of each domain, to the message: the ledger equals the plan.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! `worker quarantine replay`: once, through the front door, and never in a circle.
+//! `worker quarantine replay`: each message is published again once, and never in a loop.
 
 use acequia_testkit::wait_for;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};

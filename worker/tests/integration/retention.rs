@@ -1,4 +1,4 @@
-//! What has served its time goes, and the ledger still balances.
+//! Rows are removed when their retention ends, and the ledger still balances.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The ledger of batches becomes running totals: right at every moment, and as cheap after many batches as after few.
+//! Ledger rows are settled into running totals: right at every moment, and as cheap after many batches as after few.
 
 use acequia_worker::promote;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Staged rows that somebody removed: a command names them, and goes on without them.
+//! Staged rows that somebody removed: a command lists them and writes them off.
 
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};

@@ -1,4 +1,4 @@
-//! What chance decides.
+//! Streams of the random generator, one per purpose.
 
 /// The purposes of chance; each has a stream of its own.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Method and content header frames: what of them the AMQP library could not read, taken out.
+//! Removes from method and content header frames the parts that the AMQP library could not read.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What the guard has to say of deliveries, beside the stream: nobody can forge it by a header.
+//! Notes of the guard about deliveries, kept beside the stream so that no header can forge them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Whether what policies want to archive has a place to go to.
+//! Checks that archive policies have a reachable object store.
 
 use acequia_archive::store::Store;
 use sqlx::PgConnection;

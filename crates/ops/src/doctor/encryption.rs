@@ -1,4 +1,4 @@
-//! Whether what passes between worker and servers can be read or forged on its way.
+//! Checks that traffic between worker and servers is encrypted and authenticated.
 
 use acequia_net::{SecretUrl, is_loopback};
 use acequia_store::db;

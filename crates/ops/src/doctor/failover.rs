@@ -1,4 +1,4 @@
-//! What a failover could take, and what one took.
+//! Checks which commits a failover could lose, and which ones were lost.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ struct LostBatches {
     noticed: Option<DateTime<Utc>>,
 }
 
-/// Looks at what workers missed in the last seven days.
+/// Lost batches that workers noted in the last seven days.
 pub(super) async fn of_lost_batches(
     connection: &mut PgConnection,
     findings: &mut Findings,

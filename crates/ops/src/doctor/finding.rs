@@ -1,4 +1,4 @@
-//! What checks find.
+//! Findings of the checks.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Whether every row that waits by the ledger is in staging.
+//! Checks that every row waiting by the ledger is in staging.
 
 use acequia_contracts::catalog;
 use sqlx::PgConnection;

@@ -1,4 +1,4 @@
-//! Whether promotion gets its work done, and what it could not take.
+//! Checks that promotion makes progress, and lists rows that it refused.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::PgConnection;

@@ -1,4 +1,4 @@
-//! Whether queues were declared as they should be.
+//! Checks the arguments of the queues.
 
 use acequia_net::topology::{self, DEAD_QUEUE, Mismatch, NO_LIMIT};
 use lapin::Connection;

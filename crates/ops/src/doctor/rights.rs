@@ -1,4 +1,4 @@
-//! Whether each role may do what its duty needs and no more, and what the server lets anybody do.
+//! Checks that each role has the rights of its duty and no others, and the rights of everybody.
 
 use acequia_net::SecretUrl;
 use acequia_store::pooler::{self, Way};

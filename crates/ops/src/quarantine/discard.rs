@@ -1,4 +1,4 @@
-//! Messages that are given up.
+//! Discards quarantined messages.
 
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};

@@ -1,4 +1,4 @@
-//! Which rows of the quarantine are meant.
+//! Filters that select quarantine rows.
 
 use acequia_contracts::envelope::{Identity, UNKNOWN};
 use chrono::{DateTime, Utc};

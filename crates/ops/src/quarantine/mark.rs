@@ -1,4 +1,4 @@
-//! Marks rows and writes down who did it, in one statement.
+//! Changes the status of rows and writes the audit log, in one statement.
 
 use serde_json::Value;
 use sqlx::types::Json;

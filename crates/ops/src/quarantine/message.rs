@@ -1,4 +1,4 @@
-//! A quarantined message as a message again: where it goes, under which identity, with which
+//! Turns a quarantine row back into a message: exchange, routing key, identity, and
 //! properties.
 
 use acequia_contracts::Code;

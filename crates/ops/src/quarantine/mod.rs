@@ -1,4 +1,4 @@
-//! Messages that could not be promoted, and what people do about them.
+//! Quarantined messages and the actions of operators on them.
 
 mod discard;
 mod filters;
@@ -54,7 +54,7 @@ pub struct Would {
     pub rows: i64,
 }
 
-/// Counts what an action would be done to.
+/// Counts the rows that an action would change.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

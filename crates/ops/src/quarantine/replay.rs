@@ -1,4 +1,4 @@
-//! Messages sent again: locks some rows, sends them, marks what the broker confirmed,
+//! Replays quarantined messages: locks some rows, publishes them, marks the confirmed ones,
 //! commits. A crash on the way leaves rows open whose messages have arrived; sent again they are
 //! copies of themselves and have no second effect.
 
@@ -43,9 +43,9 @@ pub struct Job {
 /// What was done.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Rows whose message a queue has again.
+    /// Rows whose message was published again and confirmed.
     pub replayed: usize,
-    /// Rows whose message no queue took.
+    /// Rows whose message the broker refused or could not route.
     pub failed: usize,
     /// The first of those that failed.
     pub failures: Vec<Failed>,

@@ -1,4 +1,4 @@
-//! Sends messages and learns of each what the broker made of it.
+//! Publishes messages and returns the broker's answer to each.
 
 use acequia_net::SecretUrl;
 use acequia_net::topology::{answer, close, connect};

@@ -1,4 +1,4 @@
-//! Rows of the quarantine whole.
+//! Quarantine rows with all their columns.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! How many rows there are of each cause.
+//! Counts quarantine rows by cause.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct Group {
     pub field_path: Option<String>,
     /// The same for the same domain, entity, code and field.
     pub fingerprint: String,
-    /// Rows that nobody has dealt with.
+    /// Open rows.
     pub open: i64,
     /// Rows sent again.
     pub replayed: i64,

@@ -1,4 +1,4 @@
-//! Whether the range of a key is archived, so that the core cannot have its row.
+//! Tells whether the range of a key is archived, so that the domain table cannot have its row.
 
 use acequia_contracts::Entity;
 use serde::Serialize;

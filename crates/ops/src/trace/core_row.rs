@@ -1,4 +1,4 @@
-//! The core's row of a key, and the marts that show it.
+//! The row of a key in its domain table, and the marts that show it.
 
 use acequia_contracts::{Entity, catalog};
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! The trace of a key: everything that came for it.
+//! The trace of a key: all its messages.
 
 use acequia_contracts::Entity;
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! Whether something that is not there may have been lost in a failover.
+//! Tells whether a message that is not found may have been lost in a failover.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

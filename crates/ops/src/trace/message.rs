@@ -39,7 +39,7 @@ pub struct MessageTrace {
     pub more_quarantine: Vec<Quarantined>,
 }
 
-/// A message in staging and what the core has for its key.
+/// A staged message and the row of its key in the domain table.
 #[derive(Debug, Serialize)]
 pub struct Merged {
     /// The message.

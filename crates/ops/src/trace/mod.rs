@@ -1,4 +1,4 @@
-//! What became of a message, or of everything that came under a key. It reads what the database holds
+//! Traces a message, or all messages of a key. It reads tables that exist
 //! anyway; nothing is written for it.
 
 mod away;

@@ -1,4 +1,4 @@
-//! The rows of a message in quarantine, and what people did about it.
+//! The quarantine rows of a message, with the actions of operators.
 
 use acequia_contracts::envelope::Identity;
 use chrono::{DateTime, Utc};

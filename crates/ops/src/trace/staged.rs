@@ -1,4 +1,4 @@
-//! Messages in staging, with their batch and what they wait for.
+//! Staged messages, with their batch and the parent that they wait for.
 
 use acequia_contracts::Entity;
 use acequia_contracts::envelope::Identity;

@@ -1,9 +1,9 @@
-//! Questions whose answer takes long: is the server at it, or is the connection dead?
+//! Long-running statements: tells a busy server from a dead connection.
 //!
 //! A connection can go silent while the server is well: a switch forgets it, a packet filter drops
 //! its packets, a failover leaves it with a server that nobody talks to. TCP notices after minutes,
-//! and sqlx keeps its sockets to itself. So whoever waits looks, by a new connection, what the server
-//! says of the old one. A deadline could not tell a long merge from a dead line.
+//! and sqlx keeps its sockets to itself. So the waiting task asks the server, by a new connection,
+//! about the old one. A deadline could not tell a long merge from a dead line.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Backend, connect, no_answer};
 use crate::failure::describe;
 
-/// How long a question may go without an answer before somebody looks.
+/// How long a statement may run before the server is asked about it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Longest time between two looks: they come at growing distances, since each costs a connection.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -37,11 +37,11 @@ pub struct Attention<'a> {
     pub under_way: Duration,
     /// Longest time for the answer, whatever the server says.
     pub within: Duration,
-    /// Hears what the server is at when the answer takes long.
+    /// Receives the server's state while the answer takes long.
     pub tell: &'a (dyn Fn(String) + Sync),
 }
 
-/// What the server says of a process.
+/// State of a server process.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     /// It works on the question; what it waits for, if it waits.
@@ -53,7 +53,7 @@ enum Found {
 }
 
 /// The answer to a question. While it takes long the server is asked, by another connection, about
-/// the process that owes it. When that process is not there, or has nothing to do, the answer will
+/// the process that is to give it. When that process is not there, or has nothing to do, the answer will
 /// never come: the process is ended, so that it keeps no lock, and the error says so. The caller
 /// must not use the connection after an error of the kind [`sqlx::Error::Io`].
 ///

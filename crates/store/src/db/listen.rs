@@ -1,4 +1,4 @@
-//! A connection that hears announcements.
+//! A connection that listens for notifications.
 
 use std::time::Duration;
 

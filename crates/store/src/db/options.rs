@@ -1,4 +1,4 @@
-//! What a URL says about a connection, made safe.
+//! Connection options from a URL, with safe defaults.
 
 use std::borrow::Cow;
 use std::str::FromStr;

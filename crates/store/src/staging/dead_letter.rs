@@ -1,4 +1,4 @@
-//! Why the broker gave a message up.
+//! The broker's reason for dead-lettering a message.
 
 use acequia_contracts::{Code, Violation};
 use lapin::BasicProperties;

@@ -75,7 +75,7 @@ pub struct Rejected {
     pub sqlstate: Option<String>,
 }
 
-/// Position of the entity and what came beside its fields; or why not.
+/// Position of the entity with the envelope; or the violations.
 type Decoded = Result<(usize, Envelope), (Option<usize>, Vec<Violation>)>;
 
 /// A batch of deliveries of one domain, decoded.

@@ -1,4 +1,4 @@
-//! Inserts the rows of an entity into staging, at once or by halves.
+//! Inserts the rows of an entity into staging, in one statement or by bisection.
 
 use std::ops::Range;
 

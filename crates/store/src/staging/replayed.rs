@@ -1,4 +1,4 @@
-//! The headers by which a replay is known.
+//! The headers that identify a replay.
 
 use acequia_contracts::envelope::{ATTEMPT, ORIGIN, REBUILT};
 use lapin::BasicProperties;

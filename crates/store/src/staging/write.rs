@@ -45,17 +45,17 @@ pub struct Written {
     pub codes: Vec<(Code, u64)>,
 }
 
-/// Whether a batch is to stay.
+/// Whether a batch is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     /// It is committed.
     Commit,
-    /// It is rolled back: only whether it could be written is of interest.
+    /// It is rolled back: a test whether it can be written.
     DryRun,
 }
 
-/// How the rows of a batch are inserted. Each way costs more than the one before it, and is taken
-/// when that was refused.
+/// How the rows of a batch are inserted. Each mode costs more than the one before it, and is used
+/// when that one was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InsertMode {
     /// As if all messages were new, which spares PostgreSQL a look-up and a lock for each row.
@@ -95,7 +95,7 @@ impl Store {
 
     /// Writes a batch in one transaction.
     ///
-    /// A batch that was refused is written again with more [`InsertMode`]; rows that PostgreSQL refuses
+    /// A batch that was refused is written again with the next [`InsertMode`]; rows that PostgreSQL refuses
     /// go to quarantine in the end.
     ///
     /// # Errors

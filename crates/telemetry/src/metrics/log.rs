@@ -43,7 +43,7 @@ impl Counters {
         })
     }
 
-    /// Takes over what the log's queue has dropped since the last look.
+    /// Adds the lines that the log's queue has dropped since the last call.
     pub(crate) fn look(&self) {
         /// Dropped lines that the counter holds already.
         static SEEN: AtomicU64 = AtomicU64::new(0);

@@ -6,7 +6,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, Result,
 };
 
-/// Makes metrics of one registry. Every method fails when the name is taken.
+/// Creates metrics in one registry. Every method fails when the name is taken.
 #[derive(Debug)]
 pub struct Registrar<'a>(&'a Registry);
 

@@ -1,4 +1,4 @@
-//! What bounds a drain: each of its parts alone, on the same messages.
+//! Upper bounds of a drain: each of its parts alone, on the same messages.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What merges keep beside the core rows: it must say what these say, whatever happened in between.
+//! Derived tables: they must equal a recomputation from the domain tables.
 
 use sqlx::{Acquire as _, PgConnection};
 

@@ -1,4 +1,4 @@
-//! What Prometheus sees of a fault: a real one, with the project's settings and rules, over the
+//! Observes a fault with a real Prometheus, with the project's settings and rules, over the
 //! workers, the broker and the database of a test environment, on a shortened time scale.
 
 mod detection_signals;

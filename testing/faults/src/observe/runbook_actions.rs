@@ -1,6 +1,6 @@
-//! What a person does about each fault, and the runbooks that say how.
+//! The operator's action for each fault, and the runbooks that describe it.
 
-/// What is known of a fault before it happens.
+/// The expected action of an operator on a fault.
 #[derive(Debug)]
 pub struct RunbookAction {
     /// The scenario.

@@ -19,7 +19,7 @@ struct ActionArgs {
     /// Every row of the status, without a filter
     #[arg(long)]
     all: bool,
-    /// Count what would be done, and do nothing
+    /// Count the rows, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Why; kept with the rows and in core.audit_log

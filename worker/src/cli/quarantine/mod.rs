@@ -1,4 +1,4 @@
-//! `worker quarantine`: messages that could not be promoted, and what operators do about them.
+//! `worker quarantine`: lists, shows, replays and discards quarantined messages.
 
 mod change;
 mod filters;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use acequia_contracts::{Domain, Entity, Kind};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Everything that is problems.
+/// Every problem of the database.
 pub(super) async fn problems(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> {
     let mut problems = Vec::new();
     for entity in domains.iter().flat_map(|domain| &domain.entities) {

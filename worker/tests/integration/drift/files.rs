@@ -30,7 +30,7 @@ pub(super) const PLACES: [&str; 7] = [
     "worker/tests",
 ];
 
-/// Everything that is problems.
+/// Every problem of the folder.
 pub(super) fn problems(root: &Path, domains: &[&Domain]) -> Vec<String> {
     let mut problems = Vec::new();
     for domain in domains {

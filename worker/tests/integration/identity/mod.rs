@@ -1,4 +1,4 @@
-//! Who a message is: copies, reused ids, ids that name nothing, corrections.
+//! Identity of messages: copies, reused ids, ids that name nothing, corrections.
 
 mod corrections;
 mod orders;

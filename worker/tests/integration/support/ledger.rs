@@ -1,4 +1,4 @@
-//! What the platform keeps: ledger, quarantine, core.
+//! Reads the ledger, the quarantine and the domain tables.
 
 use std::time::Duration;
 
