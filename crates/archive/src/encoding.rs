@@ -161,16 +161,16 @@ impl Column {
         };
         match (self.encoding, &mut self.values) {
             (ValueEncoding::Bool, ColumnValues::Bool(values)) => {
-                values.push(fixed::<1>(field)? != [0])
+                values.push(fixed::<1>(field)? != [0]);
             }
             (ValueEncoding::Int2, ColumnValues::Int(values)) => {
                 values.push(i16::from_be_bytes(fixed(field)?).into());
             }
             (ValueEncoding::Int4, ColumnValues::Int(values)) => {
-                values.push(i32::from_be_bytes(fixed(field)?))
+                values.push(i32::from_be_bytes(fixed(field)?));
             }
             (ValueEncoding::Int8, ColumnValues::Long(values)) => {
-                values.push(i64::from_be_bytes(fixed(field)?))
+                values.push(i64::from_be_bytes(fixed(field)?));
             }
             // To PostgreSQL all NaN are one value, whatever their bits are.
             (ValueEncoding::Float4, ColumnValues::Float(values)) => {
@@ -202,7 +202,7 @@ impl Column {
                     ColumnValues::Int(values) => values.push(unscaled.try_into()?),
                     ColumnValues::Long(values) => values.push(unscaled.try_into()?),
                     ColumnValues::Fixed(values) => {
-                        values.push(unscaled.to_be_bytes().to_vec().into())
+                        values.push(unscaled.to_be_bytes().to_vec().into());
                     }
                     _ => bail!("a decimal in the wrong column"),
                 }
@@ -269,7 +269,7 @@ impl Column {
                 hex(values[index].data(), out)?;
             }
             (ColumnValues::Bytes(values), _) => {
-                escape(std::str::from_utf8(values[index].data())?, out)
+                escape(std::str::from_utf8(values[index].data())?, out);
             }
         }
         Ok(())

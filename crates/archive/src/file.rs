@@ -229,10 +229,10 @@ fn read_column(reader: ColumnReader, column: &mut Column, rows: usize) -> anyhow
         (ColumnReader::FloatColumnReader(mut r), ColumnValues::Float(values)) => all!(r, values),
         (ColumnReader::DoubleColumnReader(mut r), ColumnValues::Double(values)) => all!(r, values),
         (ColumnReader::ByteArrayColumnReader(mut r), ColumnValues::Bytes(values)) => {
-            all!(r, values)
+            all!(r, values);
         }
         (ColumnReader::FixedLenByteArrayColumnReader(mut r), ColumnValues::Fixed(values)) => {
-            all!(r, values)
+            all!(r, values);
         }
         _ => bail!("values and encoding of a column do not fit"),
     }
