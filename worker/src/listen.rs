@@ -67,7 +67,7 @@ pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
 async fn hear(listener: &mut PgListener, context: &WorkerContext) -> sqlx::Result<()> {
     loop {
         match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
-            Ok(Ok(Some(heard))) => context.wakes.heard(heard.payload(), &context.worker),
+            Ok(Ok(Some(heard))) => context.wakes.heard(heard.payload()),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
             // Nobody speaks, or nobody can be heard.

@@ -199,6 +199,7 @@ impl PeriodicTask for Promote {
         if promoted.is_empty() {
             return Ok(Poll::Idle(context.settings.poll_every));
         }
+        context.wakes.wake("merged", domain.name);
         log.in_scope(|| {
             let metrics = &context.metrics.promotion;
             metrics.promoted(domain.name, &promoted, begun.elapsed());

@@ -1,22 +1,17 @@
 //! Wakes loops that have work: in this process at once, in every other one through PostgreSQL (ADR 44).
 //!
-//! Statements that make work announce it on a channel, once per transaction: `staged`, `merged`, `told` or `gates`, the
-//! domain, and, where this process wakes its own loops, its name. An announcement saves a wait and nothing else: each
-//! loop also looks by itself from time to time.
+//! The process that staged or merged rows wakes its own loops. Transactions that tell other processes something, which are few,
+//! notify them: PostgreSQL commits such transactions one after the other. Either saves a wait and nothing else: each loop
+//! also polls.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use acequia_contracts::Domain;
 use tokio::sync::Notify;
 
-/// A process promotes the rows that it staged. Every other one checks after this delay whether it did.
-const LEFT_TO_ITS_PROCESS: Duration = Duration::from_millis(20);
-const PROMOTE: &str = "promote";
-
 /// The loops that each announcement wakes.
 static LISTENERS: [(&str, &[&str]); 4] = [
-    ("staged", &[PROMOTE]),
+    ("staged", &["promote"]),
     ("merged", &["refresh", "archive"]),
     ("told", &["outbox_relay"]),
     ("gates", &["refresh"]),
@@ -26,8 +21,6 @@ static LISTENERS: [(&str, &[&str]); 4] = [
 #[derive(Debug)]
 pub struct Wakes {
     loops: HashMap<(&'static str, &'static str), Notify>,
-    /// Rows of a domain that another process staged.
-    elsewhere: HashMap<&'static str, Notify>,
 }
 
 impl Wakes {
@@ -38,9 +31,6 @@ impl Wakes {
         let loops = names.flat_map(|name| domains.iter().map(move |domain| (*name, domain.name)));
         Self {
             loops: loops.map(|key| (key, Notify::new())).collect(),
-            elsewhere: (domains.iter())
-                .map(|domain| (domain.name, Notify::new()))
-                .collect(),
         }
     }
 
@@ -56,20 +46,9 @@ impl Wakes {
 
     /// Returns when a loop is woken, or was woken since its last call. Loops without notifications wait forever.
     pub async fn woken(&self, name: &str, domain: &str) {
-        let Some(notify) = self.loops.get(&(name, domain)) else {
-            return std::future::pending().await;
-        };
-        let elsewhere = async {
-            match self.elsewhere.get(domain).filter(|_| name == PROMOTE) {
-                Some(notify) => notify.notified().await,
-                None => std::future::pending().await,
-            }
-            tokio::time::sleep(LEFT_TO_ITS_PROCESS).await;
-        };
-        // Whichever comes first, the look that follows sees what the other was about.
-        tokio::select! {
-            () = notify.notified() => {}
-            () = elsewhere => {}
+        match self.loops.get(&(name, domain)) {
+            Some(notify) => notify.notified().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -78,20 +57,10 @@ impl Wakes {
         self.loops.values().for_each(Notify::notify_one);
     }
 
-    /// Handles a notification, except those of this process, which have been acted upon.
-    pub fn heard(&self, text: &str, worker: &str) {
-        let mut words = text.splitn(3, ' ');
-        let (Some(what), Some(domain)) = (words.next(), words.next()) else {
-            return;
-        };
-        match words.next() {
-            None => self.wake(what, domain),
-            Some(process) if process == worker => {}
-            Some(_) => {
-                if let Some(notify) = self.elsewhere.get(domain) {
-                    notify.notify_one();
-                }
-            }
+    /// Handles a notification: what happened, and the domain.
+    pub fn heard(&self, text: &str) {
+        if let Some((what, domain)) = text.split_once(' ') {
+            self.wake(what, domain);
         }
     }
 }
@@ -99,7 +68,8 @@ impl Wakes {
 #[cfg(test)]
 mod tests {
     use acequia_contracts::catalog;
-    use acequia_store::wakes::staged;
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -115,35 +85,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_another_process_staged_is_looked_at_a_little_later() {
-        let (wakes, a, _) = wakes();
-        wakes.heard(&staged(a, "other:1"), "this:1");
-        // Without an announcement this would wait for good.
-        wakes.woken("promote", a).await;
-        assert!(!woken(&wakes, "promote", a).await);
-    }
-
-    #[tokio::test]
     async fn an_announcement_wakes_the_loops_it_concerns_once() {
         let (wakes, a, b) = wakes();
-        wakes.heard(&format!("staged {a}"), "this:1");
-        wakes.heard(&format!("staged {a}"), "this:1");
+        wakes.heard(&format!("staged {a}"));
+        wakes.heard(&format!("staged {a}"));
         assert!(woken(&wakes, "promote", a).await);
         assert!(!woken(&wakes, "promote", a).await);
         assert!(!woken(&wakes, "promote", b).await);
-        wakes.heard(&format!("merged {b}"), "this:1");
+        wakes.heard(&format!("merged {b}"));
         assert!(woken(&wakes, "refresh", b).await);
         assert!(woken(&wakes, "archive", b).await);
         assert!(!woken(&wakes, "outbox_relay", b).await);
     }
 
     #[tokio::test]
-    async fn own_announcements_and_strangers_wake_nobody() {
+    async fn strangers_wake_nobody() {
         let (wakes, a, b) = wakes();
-        wakes.heard(&staged(a, "this:1"), "this:1");
-        wakes.heard("staged nothing", "this:1");
-        wakes.heard("nonsense", "this:1");
-        wakes.heard("", "this:1");
+        for text in ["staged nothing", "nonsense", "", "staged"] {
+            wakes.heard(text);
+        }
+        wakes.heard(&format!("staged {a} other:1"));
         assert!(!woken(&wakes, "promote", a).await);
         wakes.wake_all();
         assert!(woken(&wakes, "promote", a).await);

@@ -68,7 +68,6 @@ begin
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count, detail)
     values ('promote', p_domain, p_started, clock_timestamp(), 'ok', p_rows, greatest(p_left, 0), p_detail);
 
-    perform pg_notify('acequia', 'merged ' || p_domain);
     -- Left to the next promotion: rows that became ready behind the merge of their entity.
     if exists (
         select from core.pending p

@@ -163,7 +163,7 @@ async fn stage_elsewhere(platform: &Platform, domain: &'static Domain) {
 
 /// No poll helps: it would come after an hour.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_process_staged_is_promoted_at_once() {
+async fn messages_that_others_leave_in_the_outbox_are_sent_at_once() {
     let platform = Platform::new().await;
     let worker = platform.worker(&["--poll-every", "1h"]);
     worker.ready().await;
@@ -173,13 +173,9 @@ async fn what_another_process_staged_is_promoted_at_once() {
     })
     .await
     .unwrap();
-    for (staged, domain) in (1..).zip(catalog()) {
-        stage_elsewhere(&platform, domain).await;
-        wait_for("a promotion of what another process staged", async || {
-            Ok(all_merged(&platform, staged).await)
-        })
-        .await
-        .unwrap();
+    for number in 1..=3 {
+        outbox(&platform).await;
+        sent(&platform, number).await;
     }
     worker.stop().await;
 }
@@ -243,7 +239,7 @@ async fn without_announcements_everything_goes_on() {
     worker.stop().await;
 }
 
-/// The worker listens, and nobody says anything.
+/// The worker listens, and nobody says anything: what another process staged, and a message in the outbox.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_nobody_announces_is_found() {
     let platform = Platform::new().await;
@@ -259,15 +255,33 @@ async fn work_that_nobody_announces_is_found() {
         .execute("alter table core.outbox disable trigger announce_outbox")
         .await;
     for number in 1..=3 {
-        platform
-            .execute("insert into core.outbox (domain, routing_key, body) select domain, 'told', '{}'::jsonb from core.entities limit 1")
-            .await;
-        wait_for("delivery of what nobody announced", async || {
-            let told = "select count(*) from core.outbox where published_at is not null";
-            Ok(platform.number(told).await == number)
+        outbox(&platform).await;
+        sent(&platform, number).await;
+    }
+    for (staged, domain) in (1..).zip(catalog()) {
+        stage_elsewhere(&platform, domain).await;
+        wait_for("a promotion of what another process staged", async || {
+            Ok(all_merged(&platform, staged).await)
         })
         .await
         .unwrap();
     }
     worker.stop().await;
+}
+
+/// Leaves a message in the outbox.
+async fn outbox(platform: &Platform) {
+    platform
+        .execute("insert into core.outbox (domain, routing_key, body) select domain, 'told', '{}'::jsonb from core.entities limit 1")
+        .await;
+}
+
+/// Waits until that number of messages of the outbox was sent.
+async fn sent(platform: &Platform, number: i64) {
+    wait_for("a message of the outbox that was sent", async || {
+        let sent = "select count(*) from core.outbox where published_at is not null";
+        Ok(platform.number(sent).await == number)
+    })
+    .await
+    .unwrap();
 }

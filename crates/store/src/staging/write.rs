@@ -17,7 +17,6 @@ use super::copies;
 use super::decode::{DecodedBatch, EntityRows, Rejected};
 use super::insert::{Insert, insert_only, insert_skipping_duplicates, isolate_rejects};
 use super::quarantine::quarantine;
-use crate::wakes::{CHANNEL, staged};
 
 /// What became of the messages of one entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,7 +157,7 @@ impl Store {
         deliveries: &[Delivery],
         insert_mode: InsertMode,
     ) -> sqlx::Result<Written> {
-        let (batch_id, mut unsettled) = begin(transaction, decoded, &self.worker).await?;
+        let (batch_id, mut unsettled) = begin(transaction, decoded).await?;
         let mut counts: Vec<Counts> = vec![Counts::default(); decoded.good.len() + 1];
         let mut refused = Vec::new();
         for (position, rows) in decoded.good.iter().enumerate() {
@@ -273,23 +272,19 @@ const BEGIN: &str = "
 select nextval('core.batch_id'), array(
     select e from unnest($2::text[]) e
     where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
-       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null)),
-    pg_notify($3, $4)";
+       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
 
 /// The number of a new batch, and which of its entities have open rows in quarantine: those an
-/// accepted message may settle. When it is committed other processes hear of it.
+/// accepted message may settle.
 async fn begin(
     transaction: &mut PgConnection,
     decoded: &DecodedBatch,
-    worker: &str,
 ) -> sqlx::Result<(i64, Vec<&'static str>)> {
     let good = decoded.good.iter().filter(|rows| !rows.ids.is_empty());
     let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
-    let (batch_id, open, ()): (i64, Vec<String>, ()) = sqlx::query_as(BEGIN)
+    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
         .bind(decoded.domain.name)
         .bind(&names)
-        .bind(CHANNEL)
-        .bind(staged(decoded.domain.name, worker))
         .fetch_one(transaction)
         .await?;
     let unsettled = names
