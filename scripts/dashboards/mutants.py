@@ -33,7 +33,7 @@ def variable(dashboard, kind="query"):
 
 
 def spoil(kind, key, pattern, replacement, panel_type=None):
-    """A fault planted into the first query of a kind that has the pattern."""
+    """A mutant of the first query of a kind that has the pattern."""
 
     def plant(dashboard):
         for query in queries_of(dashboard):

@@ -212,9 +212,9 @@ impl Drop for Observer {
 
 async fn look(prometheus: &Prometheus, state: &Mutex<State>) {
     let mut now = BTreeMap::new();
-    for (panel, sign, expression) in PANELS {
+    for (panel, signal, expression) in PANELS {
         if let Ok(value) = prometheus.value(expression).await {
-            now.insert(format!("{panel}: {sign}"), value.unwrap_or(0.0));
+            now.insert(format!("{panel}: {signal}"), value.unwrap_or(0.0));
         }
     }
     let pending = prometheus.alerts("pending").await.unwrap_or_default();
