@@ -348,7 +348,10 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
     worker.ready().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
-    assert_eq!(platform.settled_unique(i64::from(LOAD)).await.difference, 0);
+    assert_eq!(
+        platform.settled_unique(i64::from(LOAD)).await.unaccounted,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,7 +398,7 @@ async fn a_worker_stopped_in_mid_load_leaves_the_rest_to_the_next() {
         between.received < i64::from(LOAD),
         "the load was too small to be stopped in it"
     );
-    assert_eq!(between.difference, 0);
+    assert_eq!(between.unaccounted, 0);
 
     let second = platform.worker(&[]);
     platform.settled(i64::from(LOAD)).await;

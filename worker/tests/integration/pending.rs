@@ -357,5 +357,5 @@ async fn the_migration_takes_expired_rows_out_of_staging() {
             .await,
         1
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }

@@ -198,7 +198,7 @@ async fn an_orphan_is_merged_when_its_parent_came_and_opens_again_when_not() {
     assert_eq!(status(&platform, &orphan).await, "replayed");
     let staged = "select count(*) from stg.grupos_upsert where event_at = '2024-06-11T10:30:00.123456-06:00'";
     assert_eq!(platform.number(staged).await, 1);
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     auditor.finish().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
@@ -241,7 +241,7 @@ async fn another_body_that_expires_under_the_same_id_is_kept_and_sent() {
             .await,
         1
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     worker.stop().await;
 }
 

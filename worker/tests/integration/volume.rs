@@ -119,7 +119,7 @@ async fn ids_without_a_day_leave_as_fast_as_they_come() {
         removed.contains(&("stg.alumnos_upsert_undated".to_owned(), 10)),
         "{removed:?}"
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }
 
 /// A new day does not read the rows that have none, nor wait for who reads for long.

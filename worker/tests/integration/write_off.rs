@@ -96,7 +96,7 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         // The same messages may come again: they are new.
         platform.publish_all(&messages[..20]).await;
         platform.settled(41).await;
-        assert_eq!(platform.total().await.difference, 0);
+        assert_eq!(platform.total().await.unaccounted, 0);
         assert_eq!(
             platform.number("select count(*) from academico.alumnos").await,
             20

@@ -201,7 +201,7 @@ async fn a_refused_version_leaves_the_one_before() {
         platform.quarantined(&messages[1]).await.code,
         "merge_refused"
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     worker.ready().await;
     worker.stop().await;
 }
