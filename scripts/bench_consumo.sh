@@ -137,7 +137,7 @@ fill() {
     where u.v is not null;
     -- As full as an index that has grown.
     alter table consumo.lecturas add primary key (instante, propietario_id) with (fillfactor = 70)"
-  sql "$database" "select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias where fecha = date '$DAY' - 1" >/dev/null
+  sql "$database" "select consumo.evaluate_seasonal(array_agg(propietario_id), array_agg(fecha)) from consumo.dias where fecha = date '$DAY' - 1" >/dev/null
   sql "$database" 'drop table public.patron, public.patron_near'
   sql "$database" 'vacuum (analyze, freeze) consumo.clientes, consumo.lecturas, consumo.dias, consumo.bases'
 }

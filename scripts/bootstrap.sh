@@ -230,7 +230,7 @@ fail() {
 # Totals over all domains: received staged difference
 conservation_totals() {
   sql --tuples-only --no-align --field-separator ' ' --command \
-    'select coalesce(sum(received), 0), coalesce(sum(staged), 0), coalesce(sum(difference), 0) from core.conservation' </dev/null
+    'select coalesce(sum(received), 0), coalesce(sum(staged), 0), coalesce(sum(unaccounted), 0) from core.conservation' </dev/null
 }
 
 demo_data() {
@@ -266,7 +266,7 @@ demo_data() {
   result="$sent messages confirmed by RabbitMQ, all promoted"
 }
 
-# What the marts say goes to the log; the screen has the account of all messages, and rules that did not pass.
+# What the marts say goes to the log; the screen has the ledger of all messages, and rules that did not pass.
 demo_results() {
   local file
   for file in "$ROOT"/sql/demo/*.sql; do
@@ -279,9 +279,9 @@ demo_results() {
 }
 
 show_account() {
-  printf '\nEvery message accounted for (core.conservation; the difference must be 0):\n'
+  printf '\nEvery message accounted for (core.conservation; unaccounted must be 0):\n'
   sql --command "select domain, sum(received) as received, sum(duplicates) as duplicates, sum(promoted) as promoted, sum(stale) as stale,
-      sum(pending) as pending, sum(quarantined) as quarantined, sum(difference) as difference from core.conservation group by domain order by domain" </dev/null
+      sum(pending) as pending, sum(quarantined) as quarantined, sum(unaccounted) as unaccounted from core.conservation group by domain order by domain" </dev/null
 }
 
 examine() {

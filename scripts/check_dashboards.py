@@ -51,7 +51,7 @@ def arguments():
     parser.add_argument(
         "--self-test",
         action="store_true",
-        help="plant faults into a copy and prove that each is found; with servers, those that need them too",
+        help="check mutants of a copy and prove that each is found; with servers, those that need them too",
     )
     parser.add_argument("--verbose", action="store_true", help="with --self-test: say how each fault was found")
     parser.add_argument("--preview", metavar="DIR", help="draw each dashboard from live results, as SVG")
@@ -105,8 +105,8 @@ def main():
         f"{len(dashboards)} dashboards, {panels} panels, {count} queries run: {len(faults)} faults, {len(empty)} empty"
     )
     if options.self_test and not faults:
-        missed, planted = self_test(prometheus, postgres, options.verbose)
-        print(f"self-test: {planted} faults planted, {len(missed)} missed")
+        missed, mutants = self_test(prometheus, postgres, options.verbose)
+        print(f"self-test: {mutants} mutants, {len(missed)} missed")
         faults = missed
     return 1 if faults else 0
 

@@ -4,7 +4,7 @@
 # dashboards.sh [--preview [--minutes N]]
 #     Starts private servers and a worker, sends demo data, waits until Prometheus has seen it, then runs
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
-#     has), and with faults planted for each thing it checks. An empty result is a fault where the source of the
+#     has), and with a mutant for each thing it checks. An empty result is a fault where the source of the
 #     dashboard does not say why it may be.
 #     --preview     draws docs/dashboards/*.svg from live results instead, after N minutes (3) of traffic
 #

@@ -160,7 +160,7 @@ wait "$worker_pid" 2>/dev/null || true
 worker_pid=
 psql -Xq "${ADMIN_DATABASE_URL%/*}/${DATABASE_URL##*/}" -c "vacuum" >&2
 after=$(size)
-difference=$(sql "select coalesce(sum(abs(difference)), 0) from core.conservation")
+unaccounted=$(sql "select coalesce(sum(abs(unaccounted)), 0) from core.conservation")
 
 echo "| $batches batches of one message, $rows rows without a day | figure | limit | |"
 echo "|---|---|---|---|"
@@ -172,5 +172,5 @@ row "bytes for a row, with indexes" "$row_bytes" "v < 500" "< 500"
 row "rows that leave in a second" "$leaving" "v > $rate" "> $rate"
 row "database before retention, MB" "$((whole / 1000000))" "v > 0" ""
 row "after it and a vacuum, MB" "$((after / 1000000))" "v < $((whole / 1000000))" "less"
-row "messages unaccounted for" "$difference" "v == 0" "0"
+row "messages unaccounted for" "$unaccounted" "v == 0" "0"
 exit "$missed"

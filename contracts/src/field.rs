@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::exact::Exact;
+use crate::exact_decimal::ExactDecimal;
 use crate::time::{Date, Instant};
 
 /// The type of a staging column.
@@ -160,7 +160,7 @@ plain_field! {
     i64 => BigInt, "0", std::convert::identity;
     f64 => Float, "0", std::convert::identity;
     bool => Bool, "false", std::convert::identity;
-    Exact => Decimal, "0", |exact: Exact| exact.0;
+    ExactDecimal => Decimal, "0", |exact: ExactDecimal| exact.0;
     Date => Date, "\"2000-01-01\"", |date: Date| date.0;
     Instant => Timestamp, "\"2000-01-01T00:00:00Z\"", Instant::utc;
 }
@@ -194,7 +194,7 @@ pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// Declares a closed list of texts as a field type. Spaces around and lower case are accepted.
 #[macro_export]
-macro_rules! choice {
+macro_rules! closed_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, ::serde::Serialize)]

@@ -10,7 +10,7 @@ mod catalog;
 pub mod consumo;
 mod decode;
 pub mod envelope;
-mod exact;
+mod exact_decimal;
 mod field;
 pub mod fixtures;
 #[cfg(feature = "generate")]
@@ -25,14 +25,14 @@ mod violation;
 
 pub use catalog::{Domain, Entity};
 pub use decode::{Envelope, decode, entity_of};
-pub use exact::Exact;
+pub use exact_decimal::ExactDecimal;
 pub use field::{Field, Kind, Values};
 pub use message::{Column, Message};
 pub use report::nameless;
 pub use rules::Context;
 pub use schema::schema;
 pub use time::{Date, Instant};
-pub use violation::{Code, Stage, Violation, broken, flatten};
+pub use violation::{Code, Stage, Violation, flatten, violation};
 
 /// The largest body that is taken, in bytes. Larger ones go to quarantine unread.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;

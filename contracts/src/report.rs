@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::decode::field_of;
-use crate::exact::Exact;
+use crate::exact_decimal::ExactDecimal;
 use crate::field::Kind;
 use crate::json::shape;
 use crate::message::{Column, Message};
@@ -184,7 +184,7 @@ fn misfit(column: &Column, value: Option<&str>) -> Option<Violation> {
             violation(Code::OutOfRange, "does not fit an integer")
         }
         Kind::Float if is_number => violation(Code::OutOfRange, "is too large"),
-        Kind::Decimal if is_number => match Exact::read(json) {
+        Kind::Decimal if is_number => match ExactDecimal::read(json) {
             Err(Code::TooPrecise) => violation(Code::TooPrecise, "has more decimals than are kept"),
             _ => violation(Code::OutOfRange, "is too large"),
         },

@@ -5,9 +5,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
 use validator::ValidationError;
 
-use crate::exact::Exact;
+use crate::exact_decimal::ExactDecimal;
 use crate::time::{Date, Instant, tomorrow};
-use crate::violation::{Code, broken};
+use crate::violation::{Code, violation};
 
 /// What a rule may know beyond the message: the time. Tests choose it.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +49,17 @@ pub fn any_date(date: &Option<Date>) -> Result<(), ValidationError> {
 fn check_date(date: NaiveDate, context: &Context) -> Result<(), ValidationError> {
     not_before_the_first(date)?;
     if date > tomorrow(context.now.date_naive()) {
-        return Err(broken(Code::FutureDate, "must not be in the future"));
+        return Err(violation(Code::FutureDate, "must not be in the future"));
     }
     Ok(())
 }
 
 fn not_before_the_first(date: NaiveDate) -> Result<(), ValidationError> {
     if date < FIRST_DATE {
-        return Err(broken(Code::InvalidDate, "must not be before 1900-01-01"));
+        return Err(violation(
+            Code::InvalidDate,
+            "must not be before 1900-01-01",
+        ));
     }
     Ok(())
 }
@@ -69,7 +72,7 @@ fn not_before_the_first(date: NaiveDate) -> Result<(), ValidationError> {
 pub fn event_time(instant: &Instant, context: &Context) -> Result<(), ValidationError> {
     let utc = instant.utc();
     if utc > context.now + Days::new(1) {
-        return Err(broken(
+        return Err(violation(
             Code::FutureDate,
             "must not be more than a day in the future",
         ));
@@ -93,7 +96,7 @@ pub fn optional_event_time(
 /// # Errors
 /// `out_of_range` or `too_precise`.
 pub fn decimal(
-    number: Exact,
+    number: ExactDecimal,
     min: Decimal,
     max: Decimal,
     scale: u32,
@@ -101,9 +104,9 @@ pub fn decimal(
     decimals: &'static str,
 ) -> Result<(), ValidationError> {
     if number.0 < min || number.0 > max {
-        Err(broken(Code::OutOfRange, limits))
+        Err(violation(Code::OutOfRange, limits))
     } else if number.0.scale() > scale {
-        Err(broken(Code::TooPrecise, decimals))
+        Err(violation(Code::TooPrecise, decimals))
     } else {
         Ok(())
     }

@@ -267,7 +267,7 @@ impl fmt::Display for Violation {
 
 /// The error of a custom rule: `validator` carries our code and sentence through its own type.
 #[must_use]
-pub fn broken(code: Code, message: &'static str) -> ValidationError {
+pub fn violation(code: Code, message: &'static str) -> ValidationError {
     ValidationError::new(code.as_str()).with_message(Cow::Borrowed(message))
 }
 

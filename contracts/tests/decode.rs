@@ -3,8 +3,8 @@
 
 use acequia_contracts::rules::{decimal, trimmed};
 use acequia_contracts::{
-    Code, Context, Envelope, Exact, MAX_DEPTH, Message, Values, Violation, decode, entity_of,
-    message, nameless,
+    Code, Context, Envelope, ExactDecimal, MAX_DEPTH, Message, Values, Violation, decode,
+    entity_of, message, nameless,
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -25,11 +25,11 @@ message! {
         pub name: String,
         /// How wide it is open, in metres.
         #[validate(custom(function = "opening"))]
-        pub opening: Exact,
+        pub opening: ExactDecimal,
     }
 }
 
-fn opening(metres: &Exact) -> Result<(), ValidationError> {
+fn opening(metres: &ExactDecimal) -> Result<(), ValidationError> {
     let (limits, decimals) = ("must be between 0 and 10", "at most two decimals");
     decimal(*metres, Decimal::ZERO, Decimal::TEN, 2, limits, decimals)
 }

@@ -2,9 +2,9 @@
 //! refused; what was taken can be summed, written as text and as a file.
 #![no_main]
 
-use acequia_archive::block::{Block, Checksum, Rows};
-use acequia_archive::file::{Writer, forms};
-use acequia_archive::form::ColumnSpec;
+use acequia_archive::row_group::{RowGroup, Checksum, Rows};
+use acequia_archive::file::{Writer, encodings};
+use acequia_archive::encoding::ColumnSpec;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
@@ -25,30 +25,30 @@ fuzz_target!(|input: &[u8]| {
     let columns: Vec<ColumnSpec> = chosen
         .iter()
         .enumerate()
-        .map(|(place, form)| ColumnSpec {
+        .map(|(place, encoding)| ColumnSpec {
             name: format!("c{place}"),
             sql: "text".to_owned(),
-            form: FORMS[usize::from(*form) % FORMS.len()].to_owned(),
+            encoding: FORMS[usize::from(*encoding) % FORMS.len()].to_owned(),
         })
         .collect();
-    let Ok(forms) = forms(&columns) else {
+    let Ok(encodings) = encodings(&columns) else {
         return;
     };
     let stream = [SIGNATURE, stream].concat();
-    let (mut rows, mut block) = (Rows::default(), Block::new(&forms));
+    let (mut rows, mut row_group) = (Rows::default(), RowGroup::new(&encodings));
     for piece in stream.chunks(usize::from(*chunk) + 1) {
-        if rows.take(Bytes::copy_from_slice(piece), &mut block).is_err() {
+        if rows.take(Bytes::copy_from_slice(piece), &mut row_group).is_err() {
             return;
         }
     }
     let _ = rows.finish();
-    let _ = block.copy_text();
+    let _ = row_group.copy_text();
     let mut sum = Checksum::new(&columns);
-    sum.add(&block);
+    sum.add(&row_group);
     let _ = sum.finish();
-    if block.rows() > 0 {
-        let mut writer = Writer::new(&columns, &[]).expect("a file of known forms");
-        writer.write(&block).expect("a block that was taken");
+    if row_group.rows() > 0 {
+        let mut writer = Writer::new(&columns, &[]).expect("a file of known encodings");
+        writer.write(&row_group).expect("a row_group that was taken");
         writer.finish().expect("the end of a file");
     }
 });

@@ -4,7 +4,7 @@
 
 use acequia_contracts::{Context, catalog};
 use acequia_net::properties::{read, readable, write};
-use acequia_store::staging::{Sorted, published_at};
+use acequia_store::staging::{DecodedBatch, published_at};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use libfuzzer_sys::fuzz_target;
@@ -42,9 +42,9 @@ fuzz_target!(|input: &[u8]| {
     let mut delivery = Delivery::mock(1, "acequia".into(), key, false, body.to_vec());
     delivery.properties = properties;
     for domain in catalog() {
-        let mut sorted = Sorted::new(domain);
-        sorted.add(0, &delivery, "queue", &context);
-        sorted.add_dead(1, &delivery, "queue");
-        assert!(!sorted.is_empty());
+        let mut decoded = DecodedBatch::new(domain);
+        decoded.add(0, &delivery, "queue", &context);
+        decoded.add_dead(1, &delivery, "queue");
+        assert!(!decoded.is_empty());
     }
 });

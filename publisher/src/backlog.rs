@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, channel, error::TryRecvError};
 use tokio::time::Instant;
 
-use crate::ledger::Flight;
+use crate::confirm_tracker::InFlight;
 use crate::outgoing::Outgoing;
 use crate::publisher::Settings;
 
@@ -34,7 +34,7 @@ where
 /// What to publish.
 pub(crate) enum Next {
     New(Outgoing),
-    Again(Flight),
+    Again(InFlight),
 }
 
 pub(crate) struct Backlog {
@@ -47,12 +47,12 @@ pub(crate) struct Backlog {
     /// Time between two new messages, with a limited rate, and when the next one is due.
     gap: Option<Duration>,
     due: Instant,
-    /// To be published again at once: the connection broke before their fate was known.
-    again: VecDeque<Flight>,
+    /// To be published again at once: the connection broke before their result was known.
+    again: VecDeque<InFlight>,
     /// How many of them are published one by one.
-    suspects: usize,
+    one_by_one: usize,
     /// To be published again at their time: the broker refused them or had no queue for them.
-    later: BTreeMap<(Instant, u64), Flight>,
+    later: BTreeMap<(Instant, u64), InFlight>,
     /// How many there have been, to tell apart those of the same instant.
     retries: u64,
 }
@@ -69,7 +69,7 @@ impl Backlog {
                 .map(|rate| Duration::from_secs_f64(1.0 / rate)),
             due: Instant::now(),
             again: VecDeque::new(),
-            suspects: 0,
+            one_by_one: 0,
             later: BTreeMap::new(),
             retries: 0,
         }
@@ -81,9 +81,9 @@ impl Backlog {
         if open >= self.window() {
             return None;
         }
-        if let Some(flight) = self.again.pop_front() {
-            self.suspects = self.suspects.saturating_sub(1);
-            return Some(Next::Again(flight));
+        if let Some(in_flight) = self.again.pop_front() {
+            self.one_by_one = self.one_by_one.saturating_sub(1);
+            return Some(Next::Again(in_flight));
         }
         if let Some(entry) = self.later.first_entry()
             && entry.key().0 <= Instant::now()
@@ -151,37 +151,37 @@ impl Backlog {
     }
 
     /// Publishes it again as soon as there is room.
-    pub(crate) fn at_once(&mut self, flight: Flight) {
-        self.again.push_back(flight);
+    pub(crate) fn at_once(&mut self, in_flight: InFlight) {
+        self.again.push_back(in_flight);
     }
 
     /// Publishes it again after a pause that grows with its attempts.
-    pub(crate) fn after_pause(&mut self, flight: Flight) {
-        let doublings = flight.attempts.saturating_sub(1).min(10);
+    pub(crate) fn after_pause(&mut self, in_flight: InFlight) {
+        let doublings = in_flight.attempts.saturating_sub(1).min(10);
         let time = Instant::now() + FIRST_PAUSE * 2_u32.pow(doublings);
         self.retries += 1;
-        self.later.insert((time, self.retries), flight);
+        self.later.insert((time, self.retries), in_flight);
     }
 
     /// One of the messages that are to be published at once made the broker close the channel.
     /// When it can only be one, it is given back; else all are published one by one to find it.
-    pub(crate) fn convict(&mut self, alone: bool) -> Option<Flight> {
+    pub(crate) fn convict(&mut self, alone: bool) -> Option<InFlight> {
         if alone {
             return self.again.pop_back();
         }
-        self.suspects = self.again.len();
+        self.one_by_one = self.again.len();
         None
     }
 
-    /// Everything that was published and has no certain fate.
-    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = Flight> + use<> {
+    /// Everything that was published and has no certain result.
+    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = InFlight> + use<> {
         let again = std::mem::take(&mut self.again);
         let later = std::mem::take(&mut self.later);
         again.into_iter().chain(later.into_values())
     }
 
     fn window(&self) -> usize {
-        if self.suspects > 0 { 1 } else { self.window }
+        if self.one_by_one > 0 { 1 } else { self.window }
     }
 
     fn taken(&mut self, message: Outgoing) -> Outgoing {

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::cli::{Broker, Input, Output, Report};
 use crate::ids::Ids;
-use crate::metrics::{Meter, Metrics, serve};
+use crate::metrics::{Metrics, OptionalMetrics, serve};
 use crate::ndjson::{BadLine, Lines, write_lines};
 use crate::outgoing::Outgoing;
 use crate::plan::{Messages, Mix, plan};
@@ -171,7 +171,7 @@ fn transmit(
     let traces = Traces::from_env("acequia-publisher", |collector| {
         allow_http(collector, url.may_be_plaintext())
     })?;
-    let meter = Meter(match report.http_addr {
+    let metrics = OptionalMetrics(match report.http_addr {
         Some(_) => Some(Arc::new(Metrics::new().context("metrics")?)),
         None => None,
     });
@@ -181,16 +181,16 @@ fn transmit(
         what.bad_lines,
         messages_given_up,
         what.rejects,
-        meter.clone(),
+        metrics.clone(),
     );
     let summary = runtime.block_on(async {
-        if let (Some(address), Some(metrics)) = (report.http_addr, &meter.0) {
+        if let (Some(address), Some(metrics)) = (report.http_addr, &metrics.0) {
             serve(address, metrics.clone()).await?;
         }
         let settings = broker.settings(what.exchange);
-        let connected = Publisher::connect_observed(url, settings, &meter).await?;
+        let connected = Publisher::connect_observed(url, settings, &metrics).await?;
         let mut publisher = connected.with_traces(traces.clone()).rejecting(given_up);
-        if let Some(metrics) = &meter.0 {
+        if let Some(metrics) = &metrics.0 {
             publisher = publisher.observed(metrics.clone());
         }
         let signals = signals(&interrupted)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
-use acequia_telemetry::metrics::{CONTENT_TYPE, Maker, Process};
+use acequia_telemetry::metrics::{CONTENT_TYPE, Process, Registrar};
 use anyhow::Context as _;
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -51,54 +51,54 @@ impl Metrics {
     /// When a metric is registered twice.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let make = Maker::new(&registry);
+        let registrar = Registrar::new(&registry);
         let metrics = Self {
             process: Process::new(&registry, "publisher", env!("CARGO_PKG_VERSION"))?,
-            messages: make.counters(
+            messages: registrar.counters(
                 "acequia_publisher_messages_total",
                 "Messages by what became of them in the end.",
                 &["domain", "entity", "outcome"],
             )?,
-            bytes: make.counter(
+            bytes: registrar.counter(
                 "acequia_publisher_bytes_total",
                 "Body bytes of the confirmed messages.",
             )?,
-            refusals: make.counters(
+            refusals: registrar.counters(
                 "acequia_publisher_refusals_total",
                 "Publishes that came back because no queue takes them (returned) or that the broker refused (nacked).",
                 &["reason"],
             )?,
-            retries: make.counter(
+            retries: registrar.counter(
                 "acequia_publisher_retries_total",
                 "Publishes beyond the first of a message.",
             )?,
-            bad_lines: make.counter(
+            bad_lines: registrar.counter(
                 "acequia_publisher_bad_lines_total",
                 "Lines of the input that cannot be sent.",
             )?,
-            confirm_seconds: make.histogram(
+            confirm_seconds: registrar.histogram(
                 "acequia_publisher_confirm_duration_seconds",
                 "From a publish to its confirm.",
                 CONFIRM,
             )?,
-            unconfirmed: make.int_gauge(
+            unconfirmed: registrar.int_gauge(
                 "acequia_publisher_unconfirmed_messages",
                 "Publishes that wait for their confirm.",
             )?,
-            connected: make.int_gauge(
+            connected: registrar.int_gauge(
                 "acequia_publisher_connection_up",
                 "1 while the publisher is connected.",
             )?,
-            blocked: make.int_gauge(
+            blocked: registrar.int_gauge(
                 "acequia_publisher_blocked",
                 "1 while the broker takes no messages.",
             )?,
-            attempts: make.counters(
+            attempts: registrar.counters(
                 "acequia_publisher_connection_attempts_total",
                 "Attempts to connect to the broker.",
                 &["outcome"],
             )?,
-            disconnects: make.counters(
+            disconnects: registrar.counters(
                 "acequia_publisher_disconnects_total",
                 "Lost connections and channels, by reason.",
                 &["reason"],
@@ -204,9 +204,9 @@ fn known(label: &str) -> (&'static str, &'static str) {
 
 /// Metrics, if somebody wants them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Meter(pub(crate) Option<Arc<Metrics>>);
+pub(crate) struct OptionalMetrics(pub(crate) Option<Arc<Metrics>>);
 
-impl Meter {
+impl OptionalMetrics {
     pub(crate) fn with(&self, act: impl FnOnce(&Metrics)) {
         if let Some(metrics) = &self.0 {
             act(metrics);

@@ -91,7 +91,7 @@ pub fn plan(
     if bad.is_empty() && all > count {
         return Err(refuse(format!("{} has no invalid samples", domain.name)));
     }
-    let mixed = mix_in(good, count, bad, all, dice(mix.seed, 1));
+    let mixed = mix_in(good, count, bad, all, rng(mix.seed, 1));
 
     let mut series = Series::new(ids);
     let legacy = mix.legacy;
@@ -103,11 +103,11 @@ pub fn plan(
             body,
         })
     });
-    let copied = Copies::new(named, all, copies, dice(mix.seed, 2));
+    let copied = Copies::new(named, all, copies, rng(mix.seed, 2));
     let total = (all + copies) as usize;
     if mix.shuffle {
         let mut messages: Vec<Outgoing> = copied.collect();
-        messages.shuffle(&mut dice(mix.seed, 3));
+        messages.shuffle(&mut rng(mix.seed, 3));
         Ok(Box::new(messages.into_iter()))
     } else {
         Ok(Box::new(Sized(copied, total)))
@@ -115,7 +115,7 @@ pub fn plan(
 }
 
 /// Chance for one purpose, independent of the others.
-fn dice(seed: u64, purpose: u64) -> ChaCha8Rng {
+fn rng(seed: u64, purpose: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(purpose);
     rng
@@ -168,14 +168,14 @@ fn mix_in(
     count: u64,
     bad: Vec<(&'static str, &'static [u8])>,
     all: u64,
-    mut dice: ChaCha8Rng,
+    mut rng: ChaCha8Rng,
 ) -> impl Iterator<Item = (&'static str, Vec<u8>)> + Send {
     let mut bad_left = all - count;
     (0..all).filter_map(move |place| {
         // Each place that is left is as likely as any other to be one of the bad ones.
-        if bad_left > 0 && dice.random_range(0..all - place) < bad_left {
+        if bad_left > 0 && rng.random_range(0..all - place) < bad_left {
             bad_left -= 1;
-            let (entity, body) = bad.choose(&mut dice)?;
+            let (entity, body) = bad.choose(&mut rng)?;
             Some((*entity, body.to_vec()))
         } else {
             good.next().map(|message| (message.entity, message.body))
@@ -186,7 +186,7 @@ fn mix_in(
 /// Messages with copies of some of them behind. A copy waits in memory until its turn comes.
 struct Copies<I> {
     messages: I,
-    dice: ChaCha8Rng,
+    rng: ChaCha8Rng,
     all: u64,
     taken: u64,
     copies_left: u64,
@@ -195,10 +195,10 @@ struct Copies<I> {
 }
 
 impl<I: Iterator<Item = Outgoing>> Copies<I> {
-    fn new(messages: I, all: u64, copies: u64, dice: ChaCha8Rng) -> Self {
+    fn new(messages: I, all: u64, copies: u64, rng: ChaCha8Rng) -> Self {
         Self {
             messages,
-            dice,
+            rng,
             all,
             taken: 0,
             copies_left: copies,
@@ -210,7 +210,7 @@ impl<I: Iterator<Item = Outgoing>> Copies<I> {
     fn copies_of_next(&mut self) -> u64 {
         let left = self.all - self.taken;
         let (each, rest) = (self.copies_left / left, self.copies_left % left);
-        each + u64::from(rest > 0 && self.dice.random_range(0..left) < rest)
+        each + u64::from(rest > 0 && self.rng.random_range(0..left) < rest)
     }
 }
 
@@ -227,7 +227,7 @@ impl<I: Iterator<Item = Outgoing>> Iterator for Copies<I> {
         let place = self.taken;
         if self.copies_left > 0 {
             for _ in 0..self.copies_of_next() {
-                let behind = self.dice.random_range(place..self.all);
+                let behind = self.rng.random_range(place..self.all);
                 self.waiting
                     .insert((behind, self.copies_left), message.clone());
                 self.copies_left -= 1;

@@ -12,7 +12,7 @@ use tracing::info;
 
 use crate::backlog::feed;
 use crate::link::{ConnectError, Link, broker_url};
-use crate::metrics::{Meter, Metrics};
+use crate::metrics::{Metrics, OptionalMetrics};
 use crate::outgoing::Outgoing;
 use crate::run::{Pauses, Run};
 use crate::summary::Summary;
@@ -58,7 +58,7 @@ pub struct Publisher {
     traces: Option<Traces>,
     /// None after a run that ended without connection.
     link: Option<Link>,
-    meter: Meter,
+    metrics: OptionalMetrics,
     rejects: Option<Sender<Arc<Outgoing>>>,
 }
 
@@ -76,18 +76,18 @@ impl Publisher {
     /// # Errors
     /// When the broker cannot be reached for so long, or refuses.
     pub async fn connect_with(url: SecretUrl, settings: Settings) -> Result<Self, ConnectError> {
-        Self::connect_observed(url, settings, &Meter::default()).await
+        Self::connect_observed(url, settings, &OptionalMetrics::default()).await
     }
 
     pub(crate) async fn connect_observed(
         url: SecretUrl,
         settings: Settings,
-        meter: &Meter,
+        metrics: &OptionalMetrics,
     ) -> Result<Self, ConnectError> {
         let (begun, mut pauses) = (Instant::now(), Pauses::default());
         let link = loop {
             let attempt = Link::open(&url, settings.exchange).await;
-            meter.with(|metrics| metrics.attempted(attempt.is_ok()));
+            metrics.with(|metrics| metrics.attempted(attempt.is_ok()));
             match attempt {
                 Ok(link) => break link,
                 Err(error)
@@ -107,7 +107,7 @@ impl Publisher {
             settings,
             traces: None,
             link: Some(link),
-            meter: Meter::default(),
+            metrics: OptionalMetrics::default(),
             rejects: None,
         })
     }
@@ -122,7 +122,7 @@ impl Publisher {
     /// Counts in these metrics from now on.
     #[must_use]
     pub fn observed(mut self, metrics: Arc<Metrics>) -> Self {
-        self.meter = Meter(Some(metrics));
+        self.metrics = OptionalMetrics(Some(metrics));
         self
     }
 
@@ -133,7 +133,7 @@ impl Publisher {
         self
     }
 
-    /// Sends all messages and tells what became of them. It ends when the fate of each is
+    /// Sends all messages and tells what became of them. It ends when the result of each is
     /// certain: no message is lost without being counted as failed.
     ///
     /// The iterator runs on a thread of its own and may block.
@@ -159,13 +159,13 @@ impl Publisher {
         I::IntoIter: Send + 'static,
     {
         let source = feed(messages.into_iter(), self.settings.window);
-        let meter = self.meter.clone();
+        let metrics = self.metrics.clone();
         let run = Run::new(
             &self.url,
             &self.settings,
             self.traces.as_ref(),
             source,
-            meter,
+            metrics,
             self.rejects.clone(),
         );
         let (summary, link) = run.finish(self.link.take(), shutdown, progress).await;

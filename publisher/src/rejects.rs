@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use anyhow::Context as _;
 use tracing::warn;
 
-use crate::metrics::{Meter, Metrics};
+use crate::metrics::{Metrics, OptionalMetrics};
 use crate::ndjson::BadLine;
 use crate::outgoing::Outgoing;
 
@@ -54,7 +54,7 @@ pub(crate) struct BadLines {
     pub(crate) count: usize,
     /// Number and reason of the first of them.
     pub(crate) first: Vec<(u64, String)>,
-    meter: Meter,
+    metrics: OptionalMetrics,
 }
 
 impl BadLines {
@@ -62,7 +62,7 @@ impl BadLines {
         lines: Option<Receiver<BadLine>>,
         given_up: Receiver<Arc<Outgoing>>,
         rejects: Option<Rejects>,
-        meter: Meter,
+        metrics: OptionalMetrics,
     ) -> Self {
         Self {
             lines,
@@ -71,7 +71,7 @@ impl BadLines {
             error: None,
             count: 0,
             first: Vec::new(),
-            meter,
+            metrics,
         }
     }
 
@@ -80,7 +80,7 @@ impl BadLines {
         let lines: Vec<_> = self.lines.iter().flat_map(Receiver::try_iter).collect();
         for line in lines {
             self.count += 1;
-            self.meter.with(Metrics::bad_line);
+            self.metrics.with(Metrics::bad_line);
             match self.count {
                 ..=REPORTED_LINES => {
                     warn!(event = "publisher.bad_line", line = line.number, "{line}");

@@ -1,4 +1,4 @@
-//! One run: publishes messages, a window of them at a time, until the fate of each is certain.
+//! One run: publishes messages, a window of them at a time, until the result of each is certain.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use acequia_net::{GATHER, SecretUrl};
+use acequia_net::{COALESCE_FOR, SecretUrl};
 use acequia_telemetry::Traces;
 use chrono::Utc;
 use futures_util::FutureExt as _;
@@ -18,12 +18,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backlog::{Backlog, Next};
-use crate::lane::Lane;
-use crate::ledger::{Fate, Flight};
+use crate::confirm_tracker::{InFlight, PublishResult};
 use crate::link::Link;
 use crate::loss::Loss;
-use crate::metrics::Meter;
+use crate::metrics::OptionalMetrics;
 use crate::outgoing::Outgoing;
+use crate::publish_window::PublishWindow;
 use crate::publisher::Settings;
 use crate::summary::Summary;
 
@@ -84,7 +84,7 @@ pub(crate) struct Run<'a> {
     summary: Summary,
     /// The summary as the metrics have it.
     counted: Summary,
-    meter: Meter,
+    metrics: OptionalMetrics,
     /// Who is given the messages that are given up.
     rejects: Option<Sender<Arc<Outgoing>>>,
 }
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         settings: &'a Settings,
         traces: Option<&'a Traces>,
         source: Receiver<Outgoing>,
-        meter: Meter,
+        metrics: OptionalMetrics,
         rejects: Option<Sender<Arc<Outgoing>>>,
     ) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
             reported: HashSet::new(),
             summary: Summary::default(),
             counted: Summary::default(),
-            meter,
+            metrics,
             rejects,
         }
     }
@@ -133,14 +133,15 @@ impl<'a> Run<'a> {
         };
 
         let traces = self.traces.cloned();
-        let mut lane = link.map(|link| Lane::new(link, self.meter.clone(), traces.clone()));
+        let mut window =
+            link.map(|link| PublishWindow::new(link, self.metrics.clone(), traces.clone()));
         let stopped = loop {
-            let Some(open) = &mut lane else {
+            let Some(open) = &mut window else {
                 select! {
                     biased;
                     () = &mut shutdown => break Some(INTERRUPTED.to_owned()),
                     connected = self.connect() => match connected {
-                        Ok(link) => lane = Some(Lane::new(link, self.meter.clone(), traces.clone())),
+                        Ok(link) => window = Some(PublishWindow::new(link, self.metrics.clone(), traces.clone())),
                         Err(why) => break Some(why),
                     },
                 }
@@ -169,7 +170,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 () = open.ready() => if open.open() > CROWD {
-                    sleep(GATHER).await;
+                    sleep(COALESCE_FOR).await;
                 },
                 message = self.backlog.wait(), if self.backlog.may_take(open.open()) => {
                     if let Some(message) = message {
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
                 () = sleep_until(time.unwrap_or_else(Instant::now)), if time.is_some() => {}
             }
             let overdue = self.blocked.is_none() && open.is_overdue(Instant::now());
-            let loss = match open.take(|flight, fate| self.settle(flight, fate)) {
+            let loss = match open.take(|in_flight, result| self.settle(in_flight, result)) {
                 Err(error) => Loss::from(&error),
                 Ok(()) if overdue => Loss::Silence,
                 Ok(())
@@ -191,13 +192,13 @@ impl<'a> Run<'a> {
                 }
                 Ok(()) => continue,
             };
-            if let Some(broken) = lane.take()
+            if let Some(broken) = window.take()
                 && let Err(why) = self.lose(broken, loss).await
             {
                 break Some(why);
             }
         };
-        let link = self.end(lane, stopped);
+        let link = self.end(window, stopped);
         self.measure(link.as_ref().map(|_| 0));
         show(&mut self.summary);
         (self.summary, link)
@@ -207,60 +208,60 @@ impl<'a> Run<'a> {
     /// connection, if there is one.
     fn measure(&mut self, open: Option<usize>) {
         let blocked = self.blocked.is_some();
-        self.meter.with(|metrics| {
+        self.metrics.with(|metrics| {
             metrics.look(open.unwrap_or(0), open.is_some(), blocked);
             metrics.count(&self.summary, &self.counted);
             self.counted.clone_from(&self.summary);
         });
     }
 
-    fn publish(&mut self, lane: &mut Lane, next: Next) {
-        let flight = match next {
+    fn publish(&mut self, window: &mut PublishWindow, next: Next) {
+        let in_flight = match next {
             Next::New(message) => {
                 self.summary.last_line = message.line.or(self.summary.last_line);
-                Flight {
+                InFlight {
                     message: Arc::new(message),
                     published_at: Utc::now().timestamp_micros(),
                     attempts: 0,
                 }
             }
-            Next::Again(flight) => {
+            Next::Again(in_flight) => {
                 self.summary.retried += 1;
-                flight
+                in_flight
             }
         };
-        lane.publish(flight, self.settings.confirm_timeout);
+        window.publish(in_flight, self.settings.confirm_timeout);
     }
 
     /// Acts on what became of a publish.
-    fn settle(&mut self, mut flight: Flight, fate: Fate) {
-        let reason = match fate {
-            Fate::Unknown => return self.backlog.at_once(flight),
-            Fate::Confirmed => {
+    fn settle(&mut self, mut in_flight: InFlight, result: PublishResult) {
+        let reason = match result {
+            PublishResult::Unknown => return self.backlog.at_once(in_flight),
+            PublishResult::Confirmed => {
                 self.refused = None;
                 self.answered();
-                let message = &flight.message;
+                let message = &in_flight.message;
                 return self
                     .summary
                     .confirm(&message.route.label, message.body.len());
             }
-            Fate::Returned => {
+            PublishResult::Returned => {
                 self.summary.returned += 1;
-                self.report_unroutable(flight.message.route.routing_key());
+                self.report_unroutable(in_flight.message.route.routing_key());
                 UNROUTABLE
             }
-            Fate::Nacked => {
+            PublishResult::Nacked => {
                 self.summary.nacked += 1;
                 self.refused.get_or_insert_with(Instant::now);
                 "the broker refused it"
             }
         };
         self.answered();
-        flight.attempts += 1;
-        if flight.attempts < self.settings.attempts {
-            self.backlog.after_pause(flight);
+        in_flight.attempts += 1;
+        if in_flight.attempts < self.settings.attempts {
+            self.backlog.after_pause(in_flight);
         } else {
-            self.fail(&flight, reason);
+            self.fail(&in_flight, reason);
         }
     }
 
@@ -270,11 +271,11 @@ impl<'a> Run<'a> {
         self.pauses = Pauses::default();
     }
 
-    fn fail(&mut self, flight: &Flight, reason: &str) {
-        self.summary.fail(&flight.message, reason);
+    fn fail(&mut self, in_flight: &InFlight, reason: &str) {
+        self.summary.fail(&in_flight.message, reason);
         if let Some(rejects) = &self.rejects {
             // Nobody listens any more when the program ends.
-            let _ = rejects.send(Arc::clone(&flight.message));
+            let _ = rejects.send(Arc::clone(&in_flight.message));
         }
     }
 
@@ -298,8 +299,8 @@ impl<'a> Run<'a> {
     }
 
     /// Hears whether the broker takes messages.
-    fn listen(&mut self, lane: &mut Lane) {
-        match lane.news() {
+    fn listen(&mut self, window: &mut PublishWindow) {
+        match window.news() {
             Some(Some(reason)) => {
                 warn!(
                     event = "publisher.blocked",
@@ -315,7 +316,7 @@ impl<'a> Run<'a> {
                 );
                 self.stalled = None;
                 self.blocked = None;
-                lane.extend(Instant::now() + self.settings.confirm_timeout);
+                window.extend(Instant::now() + self.settings.confirm_timeout);
             }
             None => {}
         }
@@ -342,16 +343,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes a broken lane apart and decides whether to go on.
-    async fn lose(&mut self, lane: Lane, loss: Loss) -> Result<(), String> {
+    /// Takes a broken window apart and decides whether to go on.
+    async fn lose(&mut self, window: PublishWindow, loss: Loss) -> Result<(), String> {
         warn!(event = "publisher.interrupted", "{loss}");
-        self.meter.with(|metrics| metrics.lost(&loss));
+        self.metrics.with(|metrics| metrics.lost(&loss));
         self.stalled.get_or_insert_with(Instant::now);
         self.blocked = None;
         let mut unknown = 0;
-        let link = lane.interrupt(|flight, fate| {
-            unknown += u32::from(fate == Fate::Unknown);
-            self.settle(flight, fate);
+        let link = window.interrupt(|in_flight, result| {
+            unknown += u32::from(result == PublishResult::Unknown);
+            self.settle(in_flight, result);
         });
         link.close().await;
         self.measure(None);
@@ -360,8 +361,8 @@ impl<'a> Run<'a> {
             Loss::Connection(_) | Loss::Silence | Loss::Refusal => Ok(()),
             Loss::Forbidden(why) => Err(why),
             Loss::Channel(why) => {
-                if let Some(flight) = self.backlog.convict(unknown == 1) {
-                    self.fail(&flight, &why);
+                if let Some(in_flight) = self.backlog.convict(unknown == 1) {
+                    self.fail(&in_flight, &why);
                 }
                 Ok(())
             }
@@ -374,7 +375,7 @@ impl<'a> Run<'a> {
         loop {
             sleep(self.pauses.next()).await;
             let attempt = Link::open(self.url, self.settings.exchange).await;
-            self.meter
+            self.metrics
                 .with(|metrics| metrics.attempted(attempt.is_ok()));
             match attempt {
                 Ok(link) => {
@@ -389,11 +390,12 @@ impl<'a> Run<'a> {
     }
 
     /// Gives up the remaining messages.
-    fn end(&mut self, lane: Option<Lane>, stopped: Option<String>) -> Option<Link> {
-        let link = lane.map(|lane| lane.interrupt(|flight, fate| self.settle(flight, fate)));
+    fn end(&mut self, window: Option<PublishWindow>, stopped: Option<String>) -> Option<Link> {
+        let link = window
+            .map(|window| window.interrupt(|in_flight, result| self.settle(in_flight, result)));
         let reason = stopped.as_deref().unwrap_or(INTERRUPTED);
-        for flight in self.backlog.give_up() {
-            self.fail(&flight, reason);
+        for in_flight in self.backlog.give_up() {
+            self.fail(&in_flight, reason);
         }
         // Publishes without an answer may still get one: that connection is not used again.
         let clean = stopped.is_none();

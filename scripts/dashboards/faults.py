@@ -1,4 +1,4 @@
-"""The check of the checker: faults planted into copies of the files, each of which must be found."""
+"""The check of the checker: mutants of the files, each of which must be found."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ from .build import canonical
 from .lint import lint
 from .live import run_queries
 from .model import Project
-from .plants import LIVE, STATIC
+from .mutants import LIVE, STATIC
 from .sources import ROOT
 
 
@@ -92,7 +92,7 @@ def messages(*modules):
 
 
 def self_test(prometheus, postgres, verbose=False):
-    """Plants faults into a copy; returns those that were not found, and how many were planted."""
+    """Checks mutants of a copy; returns those that were not found, and the number of mutants."""
     missed, count, seen = [], 0, []
 
     def judge(title, found):
@@ -121,10 +121,10 @@ def self_test(prometheus, postgres, verbose=False):
             return faults + [f"{query.where}: empty result" for query, reason in empty if not reason]
 
         before = set(statically(None))
-        plants = [(*plant, statically) for plant in STATIC]
+        mutants = [(*plant, statically) for plant in STATIC]
         if prometheus and postgres:
-            plants += [(*plant, live) for plant in LIVE]
-        for title, plant, expected, search in plants:
+            mutants += [(*plant, live) for plant in LIVE]
+        for title, plant, expected, search in mutants:
             # In the first dashboard that has the place to plant it.
             for file in files:
                 original = file.read_text()
@@ -151,5 +151,5 @@ def self_test(prometheus, postgres, verbose=False):
     modules = ["lint.py", "lint_queries.py"] + (["live.py"] if prometheus and postgres else [])
     for place, text in messages(*modules):
         if not any(text in fault for fault in seen):
-            judge(f"no planted fault makes {place} say {text!r}", [])
+            judge(f"no mutant makes {place} say {text!r}", [])
     return missed, count

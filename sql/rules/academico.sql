@@ -101,7 +101,7 @@ insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity
 ('conservation', 'academico', 'core', 'batch_entities', 'row_count', 'error',
  'Every received message is a duplicate, staged, promoted, stale, pending or in quarantine',
  'Stop trusting the domain and compare core.batch_entities with core.pending and raw.quarantine.',
- $$select entity as key from core.conservation where domain = 'academico' and difference <> 0$$, null, 0),
+ $$select entity as key from core.conservation where domain = 'academico' and unaccounted <> 0$$, null, 0),
 ('pending_is_short', 'academico', 'core', 'pending', 'recency', 'warn',
  'No row waits for its parent longer than an hour',
  'Look at core.pending for the missing parents and ask their publisher.',

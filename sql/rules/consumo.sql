@@ -99,10 +99,10 @@ insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity
 ('consumo_conservation', 'consumo', 'core', 'batch_entities', 'row_count', 'error',
  'Every received message is a duplicate, staged, promoted, stale, pending or in quarantine',
  'Stop trusting the domain and compare core.batch_entities with core.pending and raw.quarantine.',
- $$select entity as key from core.conservation where domain = 'consumo' and difference <> 0$$, null, 0),
+ $$select entity as key from core.conservation where domain = 'consumo' and unaccounted <> 0$$, null, 0),
 ('consumo_alerts_leave', 'consumo', 'core', 'outbox', 'recency', 'warn',
  'No alert waits longer than ten minutes for the broker',
- 'Look at loop deliver in /readyz and at the broker.',
+ 'Look at loop outbox_relay in /readyz and at the broker.',
  $$select id as key from core.outbox where domain = 'consumo' and published_at is null and created_at < now() - interval '10 minutes'$$, null, 0)
 on conflict (rule) do update set domain = excluded.domain, schema_name = excluded.schema_name, table_name = excluded.table_name,
     test = excluded.test, severity = excluded.severity, description = excluded.description, remedy = excluded.remedy,

@@ -2,7 +2,7 @@
 //!
 //! A message is acknowledged when its batch is committed. A server that takes over without the last
 //! commits of the one before (an asynchronous standby, a primary that was not fenced) loses what nobody
-//! sends again: the broker has forgotten it, and in the database nothing is missing from any account.
+//! sends again: the broker has forgotten it, and in the database nothing is missing from any ledger.
 //! Only those who acknowledged it know. So they remember, and look whenever they meet a server.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};

@@ -16,8 +16,8 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Shortest time between two looks for late rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -113,13 +113,13 @@ impl Archiver {
     }
 
     /// Until the next look: when something is merged, when the next run is due, or after a while.
-    fn rest(&self) -> Step {
+    fn rest(&self) -> Poll {
         let next = self
             .schedule
             .as_ref()
             .and_then(|schedule| schedule.find_next_occurrence(&Utc::now(), false).ok());
         let until = next.and_then(|next| (next - Utc::now()).to_std().ok());
-        Step::Rest {
+        Poll::Rest {
             at_least: LOOK_EVERY.min(until.unwrap_or(LOOK_EVERY)),
             at_most: LOOK_AT_LEAST_EVERY.min(until.unwrap_or(LOOK_AT_LEAST_EVERY)),
         }
@@ -156,7 +156,7 @@ impl Archiver {
         domain: &'static Domain,
         wanted: &[i64],
         due: Option<DateTime<Utc>>,
-        shared: &Shared,
+        context: &WorkerContext,
     ) -> anyhow::Result<()> {
         let who = Some(NAME_OF_SCHEDULE.to_owned());
         let Some(mut session) = Session::open(login, store.clone(), who, self.stop.clone()).await?
@@ -167,9 +167,9 @@ impl Archiver {
             session.begin("restore", Some(domain.name), None).await?;
             let mut totals = Totals::default();
             let outcome = async {
-                session.sweep().await?;
+                session.collect_garbage().await?;
                 for archive in wanted {
-                    let hold = shared.settings.archive_hold;
+                    let hold = context.settings.archive_hold;
                     let (archive, late_rows) =
                         restore::restore(&mut session, *archive, hold).await?;
                     totals.add(&archive);
@@ -184,7 +184,7 @@ impl Archiver {
             };
             let outcome = outcome.await;
             session.end(totals, &outcome).await;
-            shared
+            context
                 .metrics
                 .archive
                 .ended(domain.name, "restore", &outcome);
@@ -211,7 +211,7 @@ impl Archiver {
                 ok = outcome.is_ok(),
                 "run of the schedule ended"
             );
-            shared
+            context
                 .metrics
                 .archive
                 .ended(domain.name, "archive", &outcome);
@@ -221,18 +221,18 @@ impl Archiver {
     }
 }
 
-impl Work for Archiver {
+impl PeriodicTask for Archiver {
     const NAME: &'static str = "archive";
     const SHORT: bool = false;
     // A table takes as long as it takes; what it waits for meanwhile is limited piece by piece.
     const WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        _shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        _context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let wanted: Vec<i64> = sqlx::query_scalar("select core.archive_wanted($1)")
             .bind(domain.name)
             .fetch_all(&mut *connection)
@@ -248,23 +248,23 @@ impl Work for Archiver {
                 archives = wanted.len(),
                 "rows wait for archives, but ARCHIVE_URL or ARCHIVE_DATABASE_URL is not set"
             );
-            return Ok(Step::Idle(LOOK_EVERY * 12));
+            return Ok(Poll::Idle(LOOK_EVERY * 12));
         }
         if let Some(error) = self.still_failed() {
             return Err(error);
         }
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = (wanted, due);
-        Ok(Step::Apart)
+        Ok(Poll::Apart)
     }
 
     /// The run, by a connection of the archive's own login.
-    async fn apart(&self, domain: &'static Domain, shared: &Shared) -> sqlx::Result<Step> {
+    async fn apart(&self, domain: &'static Domain, context: &WorkerContext) -> sqlx::Result<Poll> {
         let (wanted, due) =
             std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         let (Some(store), Some(login)) = (&self.store, &self.login) else {
             return Ok(self.rest());
         };
-        let worked = self.work(store, login, domain, &wanted, due, shared).await;
+        let worked = self.work(store, login, domain, &wanted, due, context).await;
         self.remember(
             worked
                 .as_ref()
@@ -272,8 +272,8 @@ impl Work for Archiver {
                 .filter(|error| !error.is::<Interrupted>()),
         );
         match worked {
-            Ok(()) => Ok(Step::Idle(LOOK_EVERY)),
-            Err(error) if error.is::<Interrupted>() => Ok(Step::Idle(LOOK_EVERY)),
+            Ok(()) => Ok(Poll::Idle(LOOK_EVERY)),
+            Err(error) if error.is::<Interrupted>() => Ok(Poll::Idle(LOOK_EVERY)),
             // For this loop the object store is a dependency as the database is.
             Err(error) => Err(match error.downcast::<sqlx::Error>() {
                 Ok(error) => error,

@@ -10,8 +10,8 @@ use chrono::Utc;
 use sqlx::postgres::types::PgInterval;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Runs every rule of a domain once, each for at most `rule_max`.
 ///
@@ -140,17 +140,17 @@ const LOOKS: u32 = 10;
 /// The check loop.
 pub struct Check;
 
-impl Work for Check {
+impl PeriodicTask for Check {
     const NAME: &'static str = "check";
     const SHORT: bool = false;
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
-        let every = shared.settings.check_every;
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
+        let every = context.settings.check_every;
         let mut transaction = connection.begin().await?;
         let rules: Option<Vec<String>> = sqlx::query_scalar("select core.due_rules($1, $2)")
             .bind(domain.name)
@@ -158,11 +158,11 @@ impl Work for Check {
             .fetch_one(&mut *transaction)
             .await?;
         if let Some(rules) = rules {
-            let rule_max = shared.settings.rules.rule_max;
+            let rule_max = context.settings.rules.rule_max;
             let results = run(&mut transaction, domain.name, &rules, rule_max).await?;
             transaction.commit().await?;
-            shared.metrics.quality.checked(domain.name, &results);
-            return Ok(Step::Idle(every));
+            context.metrics.quality.checked(domain.name, &results);
+            return Ok(Poll::Idle(every));
         }
         transaction.rollback().await?;
         // Another worker did it, or is at it.
@@ -173,6 +173,6 @@ impl Work for Check {
             .await?;
         let due_in = due_in.map_or(0, |due_in| due_in.microseconds);
         let due_in = Duration::from_micros(u64::try_from(due_in).unwrap_or(0));
-        Ok(Step::Idle(due_in.max(every / LOOKS)))
+        Ok(Poll::Idle(due_in.max(every / LOOKS)))
     }
 }

@@ -17,7 +17,7 @@ use crate::wakes::Wakes;
 
 /// What the loops of a process share. They meet in the database only: who is woken would find the work by itself a
 /// little later.
-pub struct Shared {
+pub struct WorkerContext {
     /// Name of the process in `core.batches`.
     pub worker: String,
     /// PostgreSQL.
@@ -46,7 +46,7 @@ pub struct Shared {
     pub wakes: Wakes,
 }
 
-impl Shared {
+impl WorkerContext {
     /// Returns when the loop is woken, which some never are.
     pub async fn woken(&self, name: &str, domain: &str) {
         if name == OBSERVE {

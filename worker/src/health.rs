@@ -35,7 +35,7 @@ pub struct LoopHealth {
 /// What /readyz says of a loop.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoopReport {
-    /// ingest, promote, check, refresh, maintain, deliver or archive.
+    /// ingest, promote, check, refresh, maintain, outbox_relay or archive.
     #[serde(rename = "loop")]
     pub name: String,
     /// Queue or domain it works for.

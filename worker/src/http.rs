@@ -12,14 +12,14 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::context::Shared;
+use crate::context::WorkerContext;
+use crate::database_metrics::DatabaseMetrics;
 use crate::health::is_ready;
-use crate::lane::Lane;
-use crate::status::Status;
+use crate::queue_consumer::QueueConsumer;
 
 struct Server {
-    shared: Arc<Shared>,
-    status: Status,
+    context: Arc<WorkerContext>,
+    status: DatabaseMetrics,
 }
 
 /// Takes the port.
@@ -36,10 +36,10 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 ///
 /// # Errors
 /// When it cannot.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, context: Arc<WorkerContext>) -> anyhow::Result<()> {
     let server = Arc::new(Server {
-        shared,
-        status: Status::default(),
+        context,
+        status: DatabaseMetrics::default(),
     });
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -48,7 +48,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result
         .with_state(server.clone());
     // The first reading opens the session and plans its queries, so it is slow: nobody waits for it.
     let first = async {
-        server.status.update(&server.shared).await;
+        server.status.update(&server.context).await;
         failpoint::http();
     };
     let (served, ()) = tokio::join!(axum::serve(listener, router).into_future(), first);
@@ -56,12 +56,12 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result
 }
 
 async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
-    let shared = &server.shared;
-    let reports = shared.health.report(shared.settings.stall_after);
-    shared.metrics.loops.ready(&reports);
-    shared.metrics.loops.clock(shared.clock.ahead());
-    server.status.update(shared).await;
-    match server.status.page(&shared.metrics) {
+    let context = &server.context;
+    let reports = context.health.report(context.settings.stall_after);
+    context.metrics.loops.ready(&reports);
+    context.metrics.loops.clock(context.clock.ahead());
+    server.status.update(context).await;
+    match server.status.page(&context.metrics) {
         Ok(page) => (
             StatusCode::OK,
             [(
@@ -81,9 +81,9 @@ async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
 /// 200 while every loop makes progress, 503 otherwise; see [`is_ready`] for the one exception. The
 /// body names each loop and what keeps it, or what the start waits for before there are loops.
 async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
-    let shared = &server.shared;
-    let reports = shared.health.report(shared.settings.stall_after);
-    let lanes = Lane::of(&shared.domains).into_iter();
+    let context = &server.context;
+    let reports = context.health.report(context.settings.stall_after);
+    let lanes = QueueConsumer::of(&context.domains).into_iter();
     let queues: Vec<String> = lanes
         .filter_map(|lane| lane.domain.map(|_| lane.queue))
         .collect();
@@ -95,11 +95,11 @@ async fn readyz(State(server): State<Arc<Server>>) -> impl IntoResponse {
     };
     let mut body = serde_json::json!({ "ready": ready, "loops": reports });
     // No reason not to be ready: no date is judged by it.
-    let ahead = shared.clock.ahead();
+    let ahead = context.clock.ahead();
     if clock::is_off(ahead) {
         body["clock_ahead_s"] = ahead.as_seconds_f64().into();
     }
-    if let Some(cause) = shared.health.waiting_for() {
+    if let Some(cause) = context.health.waiting_for() {
         body["waiting_for"] = cause.into();
     }
     (

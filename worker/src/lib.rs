@@ -1,4 +1,4 @@
-//! How messages move: ingest, promote, check, refresh, deliver. No domain is named here; what a message
+//! How messages move: ingest, promote, check, refresh, outbox relay. No domain is named here; what a message
 //! is comes from the catalog of `acequia_contracts`, what becomes of it from SQL.
 
 #![warn(clippy::print_stderr)]
@@ -9,21 +9,21 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod context;
-mod deliver;
+pub mod database_metrics;
 pub mod health;
 pub mod http;
 pub mod ingest;
-pub mod lane;
 mod listen;
 pub mod look;
 pub mod looks;
 pub mod maintain;
 pub mod metrics;
+mod outbox_relay;
 mod pool;
 pub mod promote;
+pub mod queue_consumer;
 pub mod refresh;
 pub mod run;
 pub mod settings;
-pub mod status;
 mod wakes;
 mod worker_loop;

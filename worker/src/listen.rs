@@ -10,7 +10,7 @@ use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::context::Shared;
+use crate::context::WorkerContext;
 
 /// Time between two questions that show whether the listening connection lives.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
@@ -18,15 +18,15 @@ const PROBE_EVERY: Duration = Duration::from_secs(30);
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Listens until told to stop. While nobody listens, loops look for work by themselves.
-pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut was_lost = false;
     while !stop.is_cancelled() {
         let attempt = tokio::select! {
             () = stop.cancelled() => return,
-            attempt = db::listen(&shared.database, CHANNEL) => attempt,
+            attempt = db::listen(&context.database, CHANNEL) => attempt,
         };
-        match shared.metrics.loops.connected("listen", attempt) {
+        match context.metrics.loops.connected("listen", attempt) {
             Ok((mut listener, _open)) => {
                 if std::mem::take(&mut was_lost) {
                     info!(
@@ -35,10 +35,10 @@ pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
                     );
                 }
                 backoff.reset();
-                shared.wakes.wake_all();
+                context.wakes.wake_all();
                 let ended = tokio::select! {
                     () = stop.cancelled() => return,
-                    ended = hear(&mut listener, &shared) => ended,
+                    ended = hear(&mut listener, &context) => ended,
                 };
                 was_lost = true;
                 let error = ended.err().map(|error| describe(&error));
@@ -58,10 +58,10 @@ pub async fn listen(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// Hears announcements until the connection is lost.
-async fn hear(listener: &mut PgListener, shared: &Shared) -> sqlx::Result<()> {
+async fn hear(listener: &mut PgListener, context: &WorkerContext) -> sqlx::Result<()> {
     loop {
         match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
-            Ok(Ok(Some(heard))) => shared.wakes.heard(heard.payload(), &shared.worker),
+            Ok(Ok(Some(heard))) => context.wakes.heard(heard.payload(), &context.worker),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
             // Nobody speaks, or nobody can be heard.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::lane::Lane;
+use crate::queue_consumer::QueueConsumer;
 
 /// Name of the loop that writes it down.
 pub const OBSERVE: &str = "observe";
@@ -45,7 +45,7 @@ pub struct Looks {
 impl Looks {
     /// No lane has looked yet.
     #[must_use]
-    pub fn new(lanes: &[Lane]) -> Self {
+    pub fn new(lanes: &[QueueConsumer]) -> Self {
         let lanes = lanes.iter().map(|lane| {
             let domain = lane.domain.map(|domain| domain.name);
             (lane.queue.clone(), (domain, None))

@@ -12,9 +12,9 @@ use acequia_contracts::Domain;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::context::Shared;
+use crate::context::WorkerContext;
 use crate::look::{EVERY, OBSERVE};
-use crate::worker_loop::{Step, Work};
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// The observe loop: one for the process, whatever its domains.
 #[derive(Debug, Default)]
@@ -31,19 +31,19 @@ impl Observe {
     }
 }
 
-impl Work for Observe {
+impl PeriodicTask for Observe {
     const NAME: &'static str = OBSERVE;
 
     fn subject(_domain: &'static Domain) -> &'static str {
         "queues"
     }
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         _domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         // The clocks of workers may differ, so times are those of the database. One that is
         // reckoned from an earlier answer is never too late.
         let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,15 +56,15 @@ impl Work for Observe {
             ),
         };
         let now = sqlx::query_scalar("select core.note_looks($1, $2, $3)")
-            .bind(&shared.worker)
+            .bind(&context.worker)
             .bind(clock)
-            .bind(shared.looks.since(instant))
+            .bind(context.looks.since(instant))
             .fetch_one(&mut *connection)
             .await
             .inspect_err(|_| {
                 *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = None;
             })?;
         self.keep(now);
-        Ok(Step::Idle(EVERY))
+        Ok(Poll::Idle(EVERY))
     }
 }

@@ -46,19 +46,19 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
     Check(rules::CheckArgs),
-    /// Refresh the marts whose core has changed, once; exit 1 when a rule holds one of them
+    /// Refresh the marts whose core has changed, once; exit 1 when a rule blocks one of them
     Refresh(rules::RefreshArgs),
     /// Look at messages in quarantine, send them again, give them up
     Quarantine {
         #[command(subcommand)]
         command: quarantine::Command,
     },
-    /// See which marts are held by failing rules, let them be refreshed all the same
+    /// List marts that failing rules block; open and close their gates
     Gate {
         #[command(subcommand)]
         command: gate::Command,
     },
-    /// Settle accounts of messages whose rows somebody removed
+    /// List messages whose staged rows somebody removed, and write them off
     Ledger {
         #[command(subcommand)]
         command: ledger::Command,

@@ -1,4 +1,4 @@
-//! Housekeeping: partitions for the days to come, rows whose parent never came, accounts, retention.
+//! Housekeeping: partitions for the days to come, rows whose parent never came, ledger, retention.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use sqlx::PgConnection;
 use tracing::{debug, info};
 
 use crate::config::LoopArgs;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Makes missing partitions; returns how many. One that somebody keeps it from is made later.
 ///
@@ -160,23 +160,23 @@ fn is_locked(error: &sqlx::Error) -> bool {
 /// The housekeeping loop.
 pub struct Maintain;
 
-impl Work for Maintain {
+impl PeriodicTask for Maintain {
     const NAME: &'static str = "maintain";
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
-        let time_to_live = shared.settings.orphan_ttl;
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
+        let time_to_live = context.settings.orphan_ttl;
         // Work that belongs to no domain is done by one loop only.
-        let is_first = shared
+        let is_first = context
             .domains
             .first()
             .is_some_and(|first| first.name == domain.name);
         if is_first {
-            shared.clock.read(connection).await?;
+            context.clock.read(connection).await?;
             let made = ensure_partitions(connection).await?;
             if made > 0 {
                 info!(
@@ -187,7 +187,7 @@ impl Work for Maintain {
             }
         }
         for (entity, code, rows) in expire_pending(connection, domain.name, time_to_live).await? {
-            shared
+            context
                 .metrics
                 .ingest
                 .expired(domain.name, &entity, &code, rows);
@@ -202,20 +202,20 @@ impl Work for Maintain {
             );
         }
         settle(connection, domain.name).await?;
-        if is_first && remove_old(connection, shared).await? {
-            return Ok(Step::Again);
+        if is_first && remove_old(connection, context).await? {
+            return Ok(Poll::Again);
         }
         // Often enough that a short time to live means what it says.
-        Ok(Step::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
+        Ok(Poll::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
     }
 }
 
 /// A round of retention; whether time was up before everything had gone.
-async fn remove_old(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result<bool> {
+async fn remove_old(connection: &mut PgConnection, context: &WorkerContext) -> sqlx::Result<bool> {
     let at = sqlx::query_scalar("select now()")
         .fetch_one(&mut *connection)
         .await?;
-    let retained = retain(connection, &shared.settings, at, RETAIN_WITHIN).await?;
+    let retained = retain(connection, &context.settings, at, RETAIN_WITHIN).await?;
     for (what, removed) in retained.removed {
         info!(
             event = "retention.removed",
@@ -225,7 +225,7 @@ async fn remove_old(connection: &mut PgConnection, shared: &Shared) -> sqlx::Res
     Ok(retained.more)
 }
 
-/// Settles the accounts that promotion left open because it fails.
+/// Settles the ledger rows that promotion left open because it fails.
 async fn settle(connection: &mut PgConnection, domain: &str) -> sqlx::Result<()> {
     loop {
         let settled: i32 = sqlx::query_scalar("select core.settle_alone($1)")

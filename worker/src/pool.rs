@@ -1,6 +1,6 @@
 //! The connections of the loops over the database (ADR 44).
 //!
-//! A loop takes a connection for a step and gives it back. One whose step failed or was given up does not come back:
+//! A loop takes a connection for a poll and gives it back. One whose poll failed or was given up does not come back:
 //! nobody meets the rest of its transaction, which the server rolls back.
 
 use std::collections::HashMap;
@@ -16,14 +16,14 @@ use crate::metrics::{Loops, Open};
 
 /// Most connections that the loops of a process share.
 pub const SHARED: usize = 4;
-/// Most of them that long steps have: one is always left to the short ones.
+/// Most of them that long polls have: one is always left to the short ones.
 const LONG: usize = SHARED - 1;
 /// Most of them that loops of one kind have, whatever the number of domains.
 const OF_A_KIND: usize = 2;
 /// How long the server may take to answer nothing before a connection counts as dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Connections for the steps of loops, opened when they are needed.
+/// Connections for the polls of loops, opened when they are needed.
 #[derive(Debug)]
 pub struct Pool {
     name: &'static str,
@@ -46,7 +46,7 @@ pub struct Permits {
     _held: Vec<OwnedSemaphorePermit>,
 }
 
-/// A connection for one step.
+/// A connection for one poll.
 pub struct Lease<'a> {
     pool: &'a Pool,
     session: Session,
@@ -103,7 +103,7 @@ impl Pool {
         }
     }
 
-    /// A connection for a step of a loop, whose kind is the loop's name; `tell` hears it when all are in use. May be
+    /// A connection for a poll of a loop, whose kind is the loop's name; `tell` hears it when all are in use. May be
     /// cancelled.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl Lease<'_> {
         self.is_new
     }
 
-    /// Leaves the connection to the next step.
+    /// Leaves the connection to the next poll.
     pub async fn give_back(mut self) {
         use sqlx::Connection as _;
         // What a dropped transaction left to be rolled back is sent with the next question, for which a connection of
@@ -227,7 +227,7 @@ mod tests {
         assert!(now(&pool, "check", true).await.is_none());
         let refresh = now(&pool, "refresh", true).await.unwrap();
         assert!(now(&pool, "refresh", true).await.is_none());
-        let short = now(&pool, "deliver", false).await.unwrap();
+        let short = now(&pool, "outbox_relay", false).await.unwrap();
         assert!(now(&pool, "observe", false).await.is_none());
         drop(short);
         assert!(now(&pool, "archive", true).await.is_none());

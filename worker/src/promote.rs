@@ -11,8 +11,8 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
 use crate::acknowledged::look;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Whether a promotion of at most `most` rows may have left some of those it found. Rows that came
 /// later were announced.
@@ -165,12 +165,12 @@ pub async fn check_references_per_statement(connection: &mut PgConnection) -> sq
 /// The promote loop.
 pub struct Promote;
 
-impl Work for Promote {
+impl PeriodicTask for Promote {
     const NAME: &'static str = "promote";
 
-    async fn prepare(&self, connection: &mut Session, shared: &Shared) -> sqlx::Result<()> {
+    async fn prepare(&self, connection: &mut Session, context: &WorkerContext) -> sqlx::Result<()> {
         // A lane meets a new server when it has something to write; this loop meets it at once.
-        look(connection, &shared.process()).await?;
+        look(connection, &context.process()).await?;
         if !check_references_per_statement(connection).await? {
             warn!(
                 event = "promote.slow",
@@ -181,15 +181,15 @@ impl Work for Promote {
         Ok(())
     }
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let begun = Instant::now();
-        let most = shared.settings.promote_max;
-        let (promoted, log) = match &shared.traces {
+        let most = context.settings.promote_max;
+        let (promoted, log) = match &context.traces {
             None => (
                 promote(connection, domain.name, most).await?,
                 tracing::Span::none(),
@@ -197,25 +197,25 @@ impl Work for Promote {
             Some(traces) => traced(traces, connection, domain.name, most).await?,
         };
         if promoted.is_empty() {
-            return Ok(Step::Idle(shared.settings.poll_every));
+            return Ok(Poll::Idle(context.settings.poll_every));
         }
         log.in_scope(|| {
-            let metrics = &shared.metrics.promotion;
+            let metrics = &context.metrics.promotion;
             metrics.promoted(domain.name, &promoted, begun.elapsed());
             for entity in promoted.iter().filter(|entity| entity.refused > 0) {
-                let metrics = &shared.metrics.ingest;
+                let metrics = &context.metrics.ingest;
                 metrics.refused(domain.name, &entity.entity, entity.refused);
             }
         });
         if left_some(&promoted, most) {
-            return Ok(Step::Again);
+            return Ok(Poll::Again);
         }
         // What comes meanwhile goes with the next.
         let rows: i64 = promoted.iter().map(Promoted::rows).sum();
         let rest = REST.saturating_mul(u32::try_from(rows).unwrap_or_default());
-        Ok(Step::Rest {
+        Ok(Poll::Rest {
             at_least: rest.clamp(SHORTEST_REST, LONGEST_REST),
-            at_most: shared.settings.poll_every,
+            at_most: context.settings.poll_every,
         })
     }
 }

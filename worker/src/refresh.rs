@@ -12,8 +12,8 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::warn;
 
 use crate::check::run_rules;
-use crate::context::Shared;
-use crate::worker_loop::{Step, Work};
+use crate::context::WorkerContext;
+use crate::worker_loop::{PeriodicTask, Poll};
 
 /// The loop rests this many times as long as it checked rules: they take at most a fifth of its
 /// time.
@@ -25,13 +25,13 @@ pub enum Refreshed {
     /// It was refreshed and has this number of rows.
     Rows(i64),
     /// These rules fail on what it would show: it stays as it is.
-    Held(Vec<String>),
+    Blocked(Vec<String>),
     /// Another process is at it.
     Busy,
 }
 
 /// The materialized marts of a domain that show an older core than there is, in their order, with
-/// the rules that hold them. While more than `backlog` rows wait for promotion, a mart is left out
+/// the rules that block them. While more than `backlog` rows wait for promotion, a mart is left out
 /// until it has lacked something for a quarter of its objective: what it showed would be old in a
 /// moment, and reading the core again and again would keep the backlog from getting smaller.
 ///
@@ -118,9 +118,9 @@ async fn audit_and_publish(
             .await
             .map(|rows: Option<i64>| rows.map_or(Refreshed::Busy, Refreshed::Rows))?
     } else {
-        Refreshed::Held(blocking)
+        Refreshed::Blocked(blocking)
     };
-    // Of a mart that is held the results are kept.
+    // Of a mart that is blocked the results are kept.
     transaction.commit().await?;
     Ok(refreshed)
 }
@@ -155,7 +155,7 @@ async fn begin(traces: &Traces, connection: &mut PgConnection, mart: &str) -> sq
 fn end(span: &mut Span, refreshed: &sqlx::Result<Refreshed>) {
     match refreshed {
         Ok(Refreshed::Rows(rows)) => span.set([KeyValue::new("acequia.rows", *rows)]),
-        Ok(Refreshed::Held(rules)) => {
+        Ok(Refreshed::Blocked(rules)) => {
             span.set([KeyValue::new("acequia.blocking_rules", rules.join(" "))]);
         }
         Ok(Refreshed::Busy) => {}
@@ -166,56 +166,56 @@ fn end(span: &mut Span, refreshed: &sqlx::Result<Refreshed>) {
 /// The refresh loop.
 #[derive(Default)]
 pub struct Refresh {
-    /// Marts that are held, by which rules: told once, not every time that they are passed over.
-    held: Mutex<HashMap<String, Vec<String>>>,
+    /// Marts that are blocked, by which rules: told once, not every time that they are passed over.
+    blocked: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Refresh {
-    fn hold(&self, mart: &str, rules: Vec<String>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.get(mart) != Some(&rules) {
+    fn block(&self, mart: &str, rules: Vec<String>) {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if blocked.get(mart) != Some(&rules) {
             warn!(
-                event = "mart.held",
+                event = "mart.blocked",
                 mart,
                 rules = rules.join(" "),
                 "not refreshed while rules fail on what it reads; worker gate list says more"
             );
-            held.insert(mart.to_owned(), rules);
+            blocked.insert(mart.to_owned(), rules);
         }
     }
 
     fn release(&self, mart: &str) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(mart);
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        blocked.remove(mart);
     }
 }
 
-impl Work for Refresh {
+impl PeriodicTask for Refresh {
     const NAME: &'static str = "refresh";
     const SHORT: bool = false;
 
-    async fn step(
+    async fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> sqlx::Result<Step> {
+        context: &WorkerContext,
+    ) -> sqlx::Result<Poll> {
         let mut audited = Duration::ZERO;
-        let backlog = Some(shared.settings.promote_max);
+        let backlog = Some(context.settings.promote_max);
         for (mart, held_by) in due(connection, domain.name, backlog).await? {
             // The check loop finds out when its rules pass again; checking here as well, for as
-            // long as it is held, would cost and change nothing.
+            // long as it is blocked, would cost and change nothing.
             if let Some(rules) = held_by {
-                self.hold(&mart, rules);
+                self.block(&mart, rules);
                 continue;
             }
             let (begun, started) = (Instant::now(), Utc::now());
-            let mut span = match &shared.traces {
+            let mut span = match &context.traces {
                 Some(traces) => Some(begin(traces, connection, &mart).await?),
                 None => None,
             };
             let log = span.as_ref().map_or_else(tracing::Span::none, Span::of_log);
-            let rule_max = shared.settings.rules.rule_max;
+            let rule_max = context.settings.rules.rule_max;
             let refreshed = audit_and_publish(connection, &mart, rule_max, &mut audited).await;
             // One broken mart must not keep the others old.
             let refreshed = keep_failure(connection, &mart, started, refreshed).await;
@@ -226,16 +226,19 @@ impl Work for Refresh {
             match refreshed {
                 Ok(Refreshed::Rows(rows)) => {
                     self.release(&mart);
-                    shared.metrics.marts.refreshed(&mart, rows, begun.elapsed());
+                    context
+                        .metrics
+                        .marts
+                        .refreshed(&mart, rows, begun.elapsed());
                 }
-                Ok(Refreshed::Held(rules)) => self.hold(&mart, rules),
+                Ok(Refreshed::Blocked(rules)) => self.block(&mart, rules),
                 Ok(Refreshed::Busy) => {}
-                Err(failed) => shared.metrics.marts.failed(&mart, &failed),
+                Err(failed) => context.metrics.marts.failed(&mart, &failed),
             }
         }
-        Ok(Step::Rest {
-            at_least: shared.settings.refresh_every.max(audited * REST),
-            at_most: shared.settings.poll_every,
+        Ok(Poll::Rest {
+            at_least: context.settings.refresh_every.max(audited * REST),
+            at_most: context.settings.poll_every,
         })
     }
 }

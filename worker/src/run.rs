@@ -19,23 +19,23 @@ use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
 use crate::config::LoopArgs;
-use crate::context::Shared;
-use crate::deliver::Deliver;
+use crate::context::WorkerContext;
 use crate::health::Health;
 use crate::http;
 use crate::ingest;
 use crate::ingest::writers::Writers;
-use crate::lane::Lane;
 use crate::listen::listen;
 use crate::look::Looks;
 use crate::looks::Observe;
 use crate::maintain::Maintain;
 use crate::metrics::Metrics;
+use crate::outbox_relay::OutboxRelay;
 use crate::pool::Pool;
 use crate::promote::Promote;
+use crate::queue_consumer::QueueConsumer;
 use crate::refresh::Refresh;
 use crate::wakes::Wakes;
-use crate::worker_loop::{self, Work};
+use crate::worker_loop::{self, PeriodicTask};
 
 /// How long the loops may take to finish what they have begun.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -59,13 +59,13 @@ pub async fn run(
             Archiver::new(url, login, &settings.archive_schedule, stop.clone())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let shared = Arc::new(Shared {
+    let context = Arc::new(WorkerContext {
         worker: format!("{}:{}", acequia_net::hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
         clock: Clock::default(),
         acknowledged: Memory::default(),
-        looks: Arc::new(Looks::new(&Lane::of(&domains))),
+        looks: Arc::new(Looks::new(&QueueConsumer::of(&domains))),
         traces: Traces::from_env("acequia-worker", |collector| {
             acequia_net::allow_http(collector, database.may_be_plaintext())
         })?,
@@ -76,21 +76,21 @@ pub async fn run(
         settings,
         domains: domains.clone(),
     });
-    let listener = http::bind(shared.settings.http_addr).await?;
-    info!(event = "worker.started", version = env!("CARGO_PKG_VERSION"), worker = shared.worker,
-        http = %listener.local_addr()?, database = %shared.database, broker = %shared.broker,
+    let listener = http::bind(context.settings.http_addr).await?;
+    info!(event = "worker.started", version = env!("CARGO_PKG_VERSION"), worker = context.worker,
+        http = %listener.local_addr()?, database = %context.database, broker = %context.broker,
         "worker runs");
     // Served from the first moment: /livez says that the process lives while it waits.
-    let mut server = AbortOnDropHandle::new(tokio::spawn(http::serve(listener, shared.clone())));
+    let mut server = AbortOnDropHandle::new(tokio::spawn(http::serve(listener, context.clone())));
     tokio::select! {
-        waited = wait_for_schema(&shared, &stop) => waited?,
+        waited = wait_for_schema(&context, &stop) => waited?,
         ended = &mut server => return Err(unserved(ended)),
     }
 
     let mut loops = Loops {
         running: JoinSet::new(),
-        pool: Arc::new(Pool::shared(&shared.database)),
-        shared: shared.clone(),
+        pool: Arc::new(Pool::shared(&context.database)),
+        context: context.clone(),
         stop: stop.clone(),
     };
     // Housekeeping first: today's partitions should be there before the first row.
@@ -99,20 +99,20 @@ pub async fn run(
         loops.start_with(
             Promote,
             domain,
-            Pool::own(Promote::NAME, domain.name, &shared.database),
+            Pool::own(Promote::NAME, domain.name, &context.database),
         );
         loops.start(Check, domain);
         loops.start(Refresh::default(), domain);
-        loops.start(Deliver::default(), domain);
+        loops.start(OutboxRelay::default(), domain);
         loops.start(archiver, domain);
     }
     if let Some(domain) = domains.first() {
         loops.start(Observe::default(), domain);
     }
     let mut loops = loops.running;
-    loops.spawn(listen(shared.clone(), stop.clone()));
-    for lane in Lane::of(&domains) {
-        loops.spawn(ingest::run(lane, shared.clone(), stop.clone()));
+    loops.spawn(listen(context.clone(), stop.clone()));
+    for lane in QueueConsumer::of(&domains) {
+        loops.spawn(ingest::run(lane, context.clone(), stop.clone()));
     }
     while !stop.is_cancelled() {
         tokio::select! {
@@ -138,7 +138,7 @@ pub async fn run(
         );
     }
     drop(server);
-    if let Some(traces) = shared.traces.clone() {
+    if let Some(traces) = context.traces.clone() {
         tokio::task::spawn_blocking(move || traces.finish()).await?;
     }
     info!(event = "worker.stopped", "worker stopped");
@@ -149,25 +149,35 @@ pub async fn run(
 struct Loops {
     running: JoinSet<()>,
     pool: Arc<Pool>,
-    shared: Arc<Shared>,
+    context: Arc<WorkerContext>,
     stop: CancellationToken,
 }
 
 impl Loops {
     /// Starts one that shares the pool.
-    fn start<W: Work + 'static>(&mut self, work: W, domain: &'static Domain) {
-        self.spawn(work, domain, self.pool.clone());
+    fn start<W: PeriodicTask + 'static>(&mut self, task: W, domain: &'static Domain) {
+        self.spawn(task, domain, self.pool.clone());
     }
 
     /// Starts one that has a connection of its own.
-    fn start_with<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Pool) {
-        self.spawn(work, domain, Arc::new(pool));
+    fn start_with<W: PeriodicTask + 'static>(
+        &mut self,
+        task: W,
+        domain: &'static Domain,
+        pool: Pool,
+    ) {
+        self.spawn(task, domain, Arc::new(pool));
     }
 
-    fn spawn<W: Work + 'static>(&mut self, work: W, domain: &'static Domain, pool: Arc<Pool>) {
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+    fn spawn<W: PeriodicTask + 'static>(
+        &mut self,
+        task: W,
+        domain: &'static Domain,
+        pool: Arc<Pool>,
+    ) {
+        let (context, stop) = (self.context.clone(), self.stop.clone());
         self.running
-            .spawn(worker_loop::run(work, domain, pool, shared, stop));
+            .spawn(worker_loop::run(task, domain, pool, context, stop));
     }
 }
 
@@ -218,10 +228,10 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
 }
 
 /// Waits until the database answers, then insists that its schema is this program's.
-async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn wait_for_schema(context: &WorkerContext, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut backoff = acequia_store::failure::Backoff::default();
     while !stop.is_cancelled() {
-        let Err(error) = check_schema(&shared.database).await else {
+        let Err(error) = check_schema(&context.database).await else {
             break;
         };
         // An answer that waiting does not change is the operator's; a lost connection is not.
@@ -234,7 +244,7 @@ async fn wait_for_schema(shared: &Shared, stop: &CancellationToken) -> anyhow::R
             event = "worker.waiting",
             error, "database does not answer yet"
         );
-        shared.health.waits_for(error);
+        context.health.waits_for(error);
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(backoff.next_delay()) => {}

@@ -18,7 +18,7 @@ const PROMOTE: &str = "promote";
 static LISTENERS: [(&str, &[&str]); 4] = [
     ("staged", &[PROMOTE]),
     ("merged", &["refresh", "archive"]),
-    ("told", &["deliver"]),
+    ("told", &["outbox_relay"]),
     ("gates", &["refresh"]),
 ];
 
@@ -134,7 +134,7 @@ mod tests {
         wakes.heard(&format!("merged {b}"), "this:1");
         assert!(woken(&wakes, "refresh", b).await);
         assert!(woken(&wakes, "archive", b).await);
-        assert!(!woken(&wakes, "deliver", b).await);
+        assert!(!woken(&wakes, "outbox_relay", b).await);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What the loops over the database have in common: a connection for a step, a pause, a way back after a failure.
+//! What the loops over the database have in common: a connection for a poll, a pause, a way back after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use acequia_store::failure::{Backoff, Failure, describe};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Shared;
+use crate::context::WorkerContext;
 use crate::pool::{Lease, Pool};
 
-/// What a step found.
+/// What a poll found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum Poll {
     /// There was work: look again at once.
     Again,
     /// There is none left: look again after this time, or when woken.
@@ -26,24 +26,24 @@ pub enum Step {
         /// After this time it looks again by itself.
         at_most: Duration,
     },
-    /// There is work that takes long and does without the connection, see [`Work::apart`].
+    /// There is work that takes long and does without the connection, see [`PeriodicTask::apart`].
     Apart,
 }
 
 /// A loop over the database: what it does each time.
-pub trait Work: Send + Sync {
+pub trait PeriodicTask: Send + Sync {
     /// Name for logs, metrics and /readyz.
     const NAME: &'static str;
-    /// Whether a step is short by design, so that one that goes on for long makes no progress.
+    /// Whether a poll is short by design, so that one that goes on for long makes no progress.
     const SHORT: bool = true;
-    /// How long a step may take.
+    /// How long a poll may take.
     const WITHIN: Duration = if Self::SHORT {
         SHORT_WITHIN
     } else {
         LONG_WITHIN
     };
 
-    /// Whether a step does nothing but ask the database, so that a connection which the server finds
+    /// Whether a poll does nothing but ask the database, so that a connection which the server finds
     /// idle is a dead one.
     const ATTENDED: bool = true;
     /// What it works for, as logs and /readyz name it.
@@ -58,54 +58,54 @@ pub trait Work: Send + Sync {
     fn prepare(
         &self,
         _connection: &mut Session,
-        _shared: &Shared,
+        _context: &WorkerContext,
     ) -> impl Future<Output = sqlx::Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Does what there is to do for a domain. The next step may have another connection: nothing is left in its session.
+    /// Does what there is to do for a domain. The next poll may have another connection: nothing is left in its session.
     ///
     /// # Errors
     /// Whatever PostgreSQL answers.
-    fn step(
+    fn poll(
         &self,
         connection: &mut PgConnection,
         domain: &'static Domain,
-        shared: &Shared,
-    ) -> impl Future<Output = sqlx::Result<Step>> + Send;
+        context: &WorkerContext,
+    ) -> impl Future<Output = sqlx::Result<Poll>> + Send;
 
-    /// Goes on where a step ended with [`Step::Apart`], without its connection.
+    /// Goes on where a poll ended with [`Poll::Apart`], without its connection.
     ///
     /// # Errors
     /// Of whatever it needs, as errors of sqlx.
     fn apart(
         &self,
         _domain: &'static Domain,
-        _shared: &Shared,
-    ) -> impl Future<Output = sqlx::Result<Step>> + Send {
-        std::future::ready(Ok(Step::Again))
+        _context: &WorkerContext,
+    ) -> impl Future<Output = sqlx::Result<Poll>> + Send {
+        std::future::ready(Ok(Poll::Again))
     }
 }
 
-/// How long a step may take. The server's own limits end a statement earlier; this is for a
+/// How long a poll may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
 /// How long a new connection may take to be set up.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
-/// The same for steps of several long statements.
+/// The same for polls of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
 
-/// Repeats a step until told to stop. A failed step is repeated on a new connection after a
+/// Repeats a poll until told to stop. A failed poll is repeated on a new connection after a
 /// growing pause; it never ends the loop.
-pub async fn run<W: Work>(
-    work: W,
+pub async fn run<W: PeriodicTask>(
+    task: W,
     domain: &'static Domain,
     pool: Arc<Pool>,
-    shared: Arc<Shared>,
+    context: Arc<WorkerContext>,
     stop: CancellationToken,
 ) {
     let (name, subject) = (W::NAME, W::subject(domain));
-    let health = shared.health.of(name, subject);
+    let health = context.health.of(name, subject);
     let mut backoff = Backoff::default();
     let tell = |note| health.waits(note);
     while !stop.is_cancelled() {
@@ -114,20 +114,20 @@ pub async fn run<W: Work>(
         }
         let lease = tokio::select! {
             () = stop.cancelled() => return,
-            lease = pool.take(name, !W::SHORT, &shared.metrics.loops, &tell) => lease,
+            lease = pool.take(name, !W::SHORT, &context.metrics.loops, &tell) => lease,
         };
         let outcome = match lease {
-            Ok(lease) => attempt(&work, lease, domain, &shared, &tell).await,
+            Ok(lease) => attempt(&task, lease, domain, &context, &tell).await,
             Err(error) => Err(error),
         };
         let (at_least, at_most) = match outcome {
-            Ok(step) => {
+            Ok(poll) => {
                 backoff.reset();
                 health.succeeded();
-                match step {
-                    Step::Again | Step::Apart => continue,
-                    Step::Idle(at_most) => (Duration::ZERO, at_most),
-                    Step::Rest { at_least, at_most } => (at_least, at_most.max(at_least)),
+                match poll {
+                    Poll::Again | Poll::Apart => continue,
+                    Poll::Idle(at_most) => (Duration::ZERO, at_most),
+                    Poll::Rest { at_least, at_most } => (at_least, at_most.max(at_least)),
                 }
             }
             Err(failed) => {
@@ -135,14 +135,14 @@ pub async fn run<W: Work>(
                     pool.drop_idle();
                 }
                 health.failed(describe(&failed));
-                shared.metrics.loops.failed(name, subject, &failed);
+                context.metrics.loops.failed(name, subject, &failed);
                 let delay = backoff.next_delay();
                 (delay, delay)
             }
         };
         let woken = async {
             tokio::time::sleep(at_least).await;
-            shared.woken(name, subject).await;
+            context.woken(name, subject).await;
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -152,48 +152,48 @@ pub async fn run<W: Work>(
     }
 }
 
-/// Whether a step failed by its connection to PostgreSQL. Other servers that a step needs say so in words of ours.
+/// Whether a poll failed by its connection to PostgreSQL. Other servers that a poll needs say so in words of ours.
 fn lost_the_server(failed: &sqlx::Error) -> bool {
     let ours =
         matches!(failed, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::Other);
     Failure::of(failed) == Failure::Down && !ours
 }
 
-/// A step. One that fails or is given up takes its connection with it.
-async fn attempt<W: Work>(
-    work: &W,
+/// A poll. One that fails or is given up takes its connection with it.
+async fn attempt<W: PeriodicTask>(
+    task: &W,
     mut lease: Lease<'_>,
     domain: &'static Domain,
-    shared: &Shared,
+    context: &WorkerContext,
     tell: &(dyn Fn(String) + Sync),
-) -> sqlx::Result<Step> {
+) -> sqlx::Result<Poll> {
     if lease.is_new() {
-        tokio::time::timeout(PREPARED_WITHIN, work.prepare(&mut lease, shared))
+        tokio::time::timeout(PREPARED_WITHIN, task.prepare(&mut lease, context))
             .await
             .unwrap_or_else(|_| Err(db::no_answer(PREPARED_WITHIN)))?;
     }
     let attention = Attention {
-        database: &shared.database,
+        database: &context.database,
         backend: lease.backend,
         under_way: Duration::ZERO,
         within: W::WITHIN,
         tell,
     };
-    let step = work.step(&mut lease, domain, shared);
-    let step = if W::ATTENDED {
-        attended(&attention, step).await?
+    let poll = task.poll(&mut lease, domain, context);
+    let poll = if W::ATTENDED {
+        attended(&attention, poll).await?
     } else {
-        tokio::time::timeout(W::WITHIN, step)
+        tokio::time::timeout(W::WITHIN, poll)
             .await
             .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))?
     };
-    if step != Step::Apart {
+    if poll != Poll::Apart {
         lease.give_back().await;
-        return Ok(step);
+        return Ok(poll);
     }
     // Its place in the pool is kept: what it opens in its stead is not one connection more.
     let _permits = lease.close();
-    tokio::time::timeout(W::WITHIN, work.apart(domain, shared))
+    tokio::time::timeout(W::WITHIN, task.apart(domain, context))
         .await
         .unwrap_or_else(|_| Err(db::no_answer(W::WITHIN)))
 }

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use validator::ValidationError;
 
 use crate::rules::{any_date, decimal, past_date, trimmed};
-use crate::{Code, Date, Domain, Exact, broken, choice, message};
+use crate::{Code, Date, Domain, ExactDecimal, closed_enum, message, violation};
 
 /// The domain, its entities parents first.
 #[must_use]
@@ -25,7 +25,7 @@ pub fn domain() -> Domain {
     domain
 }
 
-choice! {
+closed_enum! {
     /// Sex as recorded by the school.
     pub enum Genero {
         /// Masculino.
@@ -151,7 +151,7 @@ message! {
         pub id_grupo: i32,
         /// Mark from 0 to 10, two decimals.
         #[validate(custom(function = "mark"))]
-        pub calificacion: Exact,
+        pub calificacion: ExactDecimal,
         /// Day of the record; the day of the event when absent.
         #[validate(custom(function = "past_date", use_context))]
         pub fecha_registro: Option<Date>,
@@ -164,14 +164,14 @@ fn periodo(periodo: &str) -> Result<(), ValidationError> {
         [year @ .., b'A' | b'B'] if year.len() == 4 && year.iter().all(u8::is_ascii_digit) => {
             Ok(())
         }
-        _ => Err(broken(
+        _ => Err(violation(
             Code::InvalidFormat,
             "must be a half year as 2024A or 2024B",
         )),
     }
 }
 
-fn mark(mark: &Exact) -> Result<(), ValidationError> {
+fn mark(mark: &ExactDecimal) -> Result<(), ValidationError> {
     decimal(
         *mark,
         Decimal::ZERO,

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use validator::ValidationError;
 
 use crate::rules::{decimal, event_time, optional_event_time, trimmed};
-use crate::{Code, Context, Domain, Exact, Instant, broken, choice, message};
+use crate::{Code, Context, Domain, ExactDecimal, Instant, closed_enum, message, violation};
 
 /// The domain. A reading does not wait for its client: the client's data stand beside
 /// it as soon as it comes.
@@ -21,7 +21,7 @@ pub fn domain() -> Domain {
     domain
 }
 
-choice! {
+closed_enum! {
     /// What a publisher that knows the truth says of a reading.
     pub enum TipoAnomalia {
         /// Sustained load at night.
@@ -35,7 +35,7 @@ choice! {
     }
 }
 
-choice! {
+closed_enum! {
     /// The clock on a client's wall. Their offsets are whole hours, so that an hour of the meter is an
     /// hour of the clock.
     pub enum Zona {
@@ -56,7 +56,7 @@ choice! {
     }
 }
 
-choice! {
+closed_enum! {
     /// Tariff of the contract.
     pub enum Tarifa {
         /// Homes and small shops.
@@ -108,7 +108,7 @@ message! {
         pub hora: i32,
         /// Consumption in the hour, kWh, three decimals.
         #[validate(custom(function = "kwh"))]
-        pub consumo_kwh: Exact,
+        pub consumo_kwh: ExactDecimal,
         /// Whether the publisher suspects the client.
         pub es_sospechoso: Option<bool>,
         /// Ground truth: whether an anomaly is to be found.
@@ -129,7 +129,7 @@ fn propietario(code: &str) -> Result<(), ValidationError> {
         {
             Ok(())
         }
-        _ => Err(broken(
+        _ => Err(violation(
             Code::InvalidFormat,
             "must be CLI_ and at least five digits",
         )),
@@ -143,10 +143,13 @@ fn propietario(code: &str) -> Result<(), ValidationError> {
 /// does. A reading of half an hour would take the place of the whole hour, and half of the energy were lost.
 fn measured_at(instant: &Instant, context: &Context) -> Result<(), ValidationError> {
     if instant.utc().timestamp() < 946_684_800 {
-        return Err(broken(Code::InvalidDate, "must not be before 2000-01-01"));
+        return Err(violation(
+            Code::InvalidDate,
+            "must not be before 2000-01-01",
+        ));
     }
     if !instant.begins_hour() {
-        return Err(broken(
+        return Err(violation(
             Code::InvalidDate,
             "must be the beginning of an hour: the sum of the hour is taken, shorter intervals are not",
         ));
@@ -154,7 +157,7 @@ fn measured_at(instant: &Instant, context: &Context) -> Result<(), ValidationErr
     event_time(instant, context)
 }
 
-fn kwh(kwh: &Exact) -> Result<(), ValidationError> {
+fn kwh(kwh: &ExactDecimal) -> Result<(), ValidationError> {
     decimal(
         *kwh,
         Decimal::ZERO,

@@ -1,12 +1,12 @@
 //! Synthetic data: what a domain offers so that the publisher can make messages for it.
 
-mod dice;
+mod seeded_rng;
 
 use chrono::{DateTime, Utc};
 use clap::{ArgMatches, Command};
 use std::fmt;
 
-pub use dice::Dice;
+pub use seeded_rng::SeededRng;
 
 /// One synthetic message.
 #[derive(Debug, Clone, PartialEq)]

@@ -96,7 +96,7 @@ pub async fn archive(
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
-        let mut first = session.sweep().await.err();
+        let mut first = session.collect_garbage().await.err();
         for candidate in candidates(&mut session.connection, wanted).await? {
             if candidate.is_held() {
                 continue;

@@ -19,8 +19,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type};
 use tokio::runtime::Handle;
 
-use super::block::{BLOCK_ROWS, Block};
-use super::form::{Cells, Column, ColumnSpec, Form};
+use super::encoding::{Column, ColumnSpec, ColumnValues, ValueEncoding};
+use super::row_group::{ROW_GROUP_ROWS, RowGroup};
 use super::store::Store;
 
 /// Archives are read seldom and kept long.
@@ -32,31 +32,31 @@ const WINDOW: u64 = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// When a later version wrote one.
-pub fn forms(columns: &[ColumnSpec]) -> anyhow::Result<Vec<Form>> {
+pub fn encodings(columns: &[ColumnSpec]) -> anyhow::Result<Vec<ValueEncoding>> {
     columns
         .iter()
-        .map(|column| Form::parse(&column.form))
+        .map(|column| ValueEncoding::parse(&column.encoding))
         .collect()
 }
 
 fn schema(columns: &[ColumnSpec]) -> anyhow::Result<Type> {
     let mut fields = Vec::new();
     for column in columns {
-        let form = Form::parse(&column.form)?;
+        let encoding = ValueEncoding::parse(&column.encoding)?;
         let micros = |utc| LogicalType::timestamp(utc, TimeUnit::MICROS);
-        let (physical, logical) = match form {
-            Form::Bool => (Physical::BOOLEAN, None),
-            Form::Int2 => (Physical::INT32, Some(LogicalType::integer(16, true))),
-            Form::Int4 => (Physical::INT32, None),
-            Form::Int8 => (Physical::INT64, None),
-            Form::Float4 => (Physical::FLOAT, None),
-            Form::Float8 => (Physical::DOUBLE, None),
-            Form::Uuid => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
-            Form::Bytea => (Physical::BYTE_ARRAY, None),
-            Form::Date => (Physical::INT32, Some(LogicalType::Date)),
-            Form::Timestamp => (Physical::INT64, Some(micros(false))),
-            Form::TimestampTz => (Physical::INT64, Some(micros(true))),
-            Form::Decimal(digits, scale) => (
+        let (physical, logical) = match encoding {
+            ValueEncoding::Bool => (Physical::BOOLEAN, None),
+            ValueEncoding::Int2 => (Physical::INT32, Some(LogicalType::integer(16, true))),
+            ValueEncoding::Int4 => (Physical::INT32, None),
+            ValueEncoding::Int8 => (Physical::INT64, None),
+            ValueEncoding::Float4 => (Physical::FLOAT, None),
+            ValueEncoding::Float8 => (Physical::DOUBLE, None),
+            ValueEncoding::Uuid => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
+            ValueEncoding::Bytea => (Physical::BYTE_ARRAY, None),
+            ValueEncoding::Date => (Physical::INT32, Some(LogicalType::Date)),
+            ValueEncoding::Timestamp => (Physical::INT64, Some(micros(false))),
+            ValueEncoding::TimestampTz => (Physical::INT64, Some(micros(true))),
+            ValueEncoding::Decimal(digits, scale) => (
                 match digits {
                     ..=9 => Physical::INT32,
                     10..=18 => Physical::INT64,
@@ -64,7 +64,7 @@ fn schema(columns: &[ColumnSpec]) -> anyhow::Result<Type> {
                 },
                 Some(LogicalType::decimal(scale.into(), digits.into())),
             ),
-            Form::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            ValueEncoding::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         };
         let mut field = Type::primitive_type_builder(&column.name, physical)
             .with_repetition(Repetition::OPTIONAL)
@@ -72,7 +72,7 @@ fn schema(columns: &[ColumnSpec]) -> anyhow::Result<Type> {
         if physical == Physical::FIXED_LEN_BYTE_ARRAY {
             field = field.with_length(16);
         }
-        if let Form::Decimal(digits, scale) = form {
+        if let ValueEncoding::Decimal(digits, scale) = encoding {
             field = field.with_precision(digits.into()).with_scale(scale.into());
         }
         fields.push(Arc::new(field.build()?));
@@ -100,16 +100,18 @@ impl Writer {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD)?))
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_max_row_group_row_count(Some(2 * BLOCK_ROWS))
+            .set_max_row_group_row_count(Some(2 * ROW_GROUP_ROWS))
             .set_created_by(concat!("acequia ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(about));
         for column in columns {
             let path = ColumnPath::new(vec![column.name.clone()]);
             // Instants follow each other; identities do not repeat. Byte-stream splitting would save a
             // little on the latter, but duckdb does not read it there.
-            let encoding = match Form::parse(&column.form)? {
-                Form::Int8 | Form::Timestamp | Form::TimestampTz => Encoding::DELTA_BINARY_PACKED,
-                Form::Uuid => Encoding::PLAIN,
+            let encoding = match ValueEncoding::parse(&column.encoding)? {
+                ValueEncoding::Int8 | ValueEncoding::Timestamp | ValueEncoding::TimestampTz => {
+                    Encoding::DELTA_BINARY_PACKED
+                }
+                ValueEncoding::Uuid => Encoding::PLAIN,
                 _ => continue,
             };
             properties = properties
@@ -125,9 +127,9 @@ impl Writer {
     ///
     /// # Errors
     /// Those of the format.
-    pub fn write(&mut self, block: &Block) -> anyhow::Result<Vec<u8>> {
+    pub fn write(&mut self, row_group: &RowGroup) -> anyhow::Result<Vec<u8>> {
         let mut group = self.file.next_row_group()?;
-        for column in &block.columns {
+        for column in &row_group.columns {
             let mut writer = group.next_column()?.context("a column too many")?;
             write_column(writer.untyped(), column)?;
             writer.close()?;
@@ -148,29 +150,29 @@ impl Writer {
 
 fn write_column(writer: &mut ColumnWriter<'_>, column: &Column) -> anyhow::Result<()> {
     let levels = Some(&column.levels[..]);
-    match (writer, &column.cells) {
-        (ColumnWriter::BoolColumnWriter(w), Cells::Bool(cells)) => {
-            w.write_batch(cells, levels, None)?
+    match (writer, &column.values) {
+        (ColumnWriter::BoolColumnWriter(w), ColumnValues::Bool(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::Int32ColumnWriter(w), Cells::Int(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::Int32ColumnWriter(w), ColumnValues::Int(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::Int64ColumnWriter(w), Cells::Long(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::Int64ColumnWriter(w), ColumnValues::Long(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::FloatColumnWriter(w), Cells::Float(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::FloatColumnWriter(w), ColumnValues::Float(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::DoubleColumnWriter(w), Cells::Double(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::DoubleColumnWriter(w), ColumnValues::Double(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::ByteArrayColumnWriter(w), Cells::Bytes(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::ByteArrayColumnWriter(w), ColumnValues::Bytes(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        (ColumnWriter::FixedLenByteArrayColumnWriter(w), Cells::Fixed(cells)) => {
-            w.write_batch(cells, levels, None)?
+        (ColumnWriter::FixedLenByteArrayColumnWriter(w), ColumnValues::Fixed(values)) => {
+            w.write_batch(values, levels, None)?
         }
-        _ => bail!("values and form of a column do not fit"),
+        _ => bail!("values and encoding of a column do not fit"),
     };
     Ok(())
 }
@@ -183,9 +185,9 @@ fn write_column(writer: &mut ColumnWriter<'_>, column: &Column) -> anyhow::Resul
 pub fn read(
     object: Object,
     columns: &[ColumnSpec],
-    mut each: impl FnMut(Block) -> anyhow::Result<()>,
+    mut each: impl FnMut(RowGroup) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let forms = forms(columns)?;
+    let encodings = encodings(columns)?;
     let file = SerializedFileReader::new(object)?;
     let found = file.metadata().file_metadata().schema();
     let wanted = schema(columns)?;
@@ -196,39 +198,43 @@ pub fn read(
     for index in 0..file.num_row_groups() {
         let group = file.get_row_group(index)?;
         let rows = usize::try_from(group.metadata().num_rows())?;
-        ensure!(rows <= 2 * BLOCK_ROWS, "a row group of {rows} rows");
-        let mut block = Block::new(&forms);
-        for (position, column) in block.columns.iter_mut().enumerate() {
+        ensure!(rows <= 2 * ROW_GROUP_ROWS, "a row group of {rows} rows");
+        let mut row_group = RowGroup::new(&encodings);
+        for (position, column) in row_group.columns.iter_mut().enumerate() {
             read_column(group.get_column_reader(position)?, column, rows)?;
             ensure!(column.rows() == rows, "a column is cut off");
         }
-        each(block)?;
+        each(row_group)?;
     }
     Ok(())
 }
 
 fn read_column(reader: ColumnReader, column: &mut Column, rows: usize) -> anyhow::Result<()> {
     macro_rules! all {
-        ($reader:expr, $cells:expr) => {
+        ($reader:expr, $values:expr) => {
             while column.levels.len() < rows {
                 let left = rows - column.levels.len();
                 let (records, ..) =
-                    $reader.read_records(left, Some(&mut column.levels), None, $cells)?;
+                    $reader.read_records(left, Some(&mut column.levels), None, $values)?;
                 if records == 0 {
                     break;
                 }
             }
         };
     }
-    match (reader, &mut column.cells) {
-        (ColumnReader::BoolColumnReader(mut r), Cells::Bool(cells)) => all!(r, cells),
-        (ColumnReader::Int32ColumnReader(mut r), Cells::Int(cells)) => all!(r, cells),
-        (ColumnReader::Int64ColumnReader(mut r), Cells::Long(cells)) => all!(r, cells),
-        (ColumnReader::FloatColumnReader(mut r), Cells::Float(cells)) => all!(r, cells),
-        (ColumnReader::DoubleColumnReader(mut r), Cells::Double(cells)) => all!(r, cells),
-        (ColumnReader::ByteArrayColumnReader(mut r), Cells::Bytes(cells)) => all!(r, cells),
-        (ColumnReader::FixedLenByteArrayColumnReader(mut r), Cells::Fixed(cells)) => all!(r, cells),
-        _ => bail!("values and form of a column do not fit"),
+    match (reader, &mut column.values) {
+        (ColumnReader::BoolColumnReader(mut r), ColumnValues::Bool(values)) => all!(r, values),
+        (ColumnReader::Int32ColumnReader(mut r), ColumnValues::Int(values)) => all!(r, values),
+        (ColumnReader::Int64ColumnReader(mut r), ColumnValues::Long(values)) => all!(r, values),
+        (ColumnReader::FloatColumnReader(mut r), ColumnValues::Float(values)) => all!(r, values),
+        (ColumnReader::DoubleColumnReader(mut r), ColumnValues::Double(values)) => all!(r, values),
+        (ColumnReader::ByteArrayColumnReader(mut r), ColumnValues::Bytes(values)) => {
+            all!(r, values)
+        }
+        (ColumnReader::FixedLenByteArrayColumnReader(mut r), ColumnValues::Fixed(values)) => {
+            all!(r, values)
+        }
+        _ => bail!("values and encoding of a column do not fit"),
     }
     Ok(())
 }

@@ -10,10 +10,10 @@ use sqlx::FromRow;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::block::Checksum;
+use super::encoding::ColumnSpec;
 use super::file::{self, Object, Writer};
-use super::form::ColumnSpec;
 use super::progress::Progress;
+use super::row_group::Checksum;
 use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
@@ -58,7 +58,7 @@ pub struct Manifest {
 }
 
 #[derive(FromRow)]
-struct Survey {
+struct PartitionProfile {
     row_count: i64,
     first_at: Option<DateTime<Utc>>,
     last_at: Option<DateTime<Utc>>,
@@ -121,7 +121,7 @@ pub async fn archive(
                         .bind(&session.who)
                         .execute(&mut session.connection)
                         .await?;
-                    session.sweep().await
+                    session.collect_garbage().await
                 };
                 let in_time = tokio::time::timeout(PUT_IN_ORDER_WITHIN, put_in_order).await;
                 if !matches!(in_time, Ok(Ok(()))) {
@@ -137,9 +137,9 @@ pub async fn archive(
     unreachable!("attempts are bounded")
 }
 
-/// A failed sweep of files that do not count takes nothing back from an archive.
+/// A failed collection of garbage takes nothing back from an archive.
 async fn sweep_or_leave(session: &mut Session) {
-    if let Err(error) = session.sweep().await {
+    if let Err(error) = session.collect_garbage().await {
         warn!(event = "archive.leftovers", error = %format!("{error:#}"), "left to the next run");
     }
 }
@@ -218,7 +218,7 @@ async fn copy(session: &mut Session, archive: &Archive) -> anyhow::Result<Manife
     sqlx::raw_sql("begin transaction isolation level repeatable read read only")
         .execute(&mut *connection)
         .await?;
-    let survey: Survey = sqlx::query_as("select * from core.archive_survey($1)")
+    let profile: PartitionProfile = sqlx::query_as("select * from core.archive_survey($1)")
         .bind(archive.archive_id)
         .fetch_one(connection)
         .await?;
@@ -226,13 +226,13 @@ async fn copy(session: &mut Session, archive: &Archive) -> anyhow::Result<Manife
         ("table", archive.table_name.as_str()),
         ("partition", archive.partition_name.as_str()),
     ];
-    let writer = Writer::new(&survey.columns, &about)?;
+    let writer = Writer::new(&profile.columns, &about)?;
     let mut sink = Sink::new(writer, session.store.writer(&archive.object_path)?);
-    let mut progress = Progress::new("archive", &archive.partition_name, survey.row_count);
+    let mut progress = Progress::new("archive", &archive.partition_name, profile.row_count);
     let (checksum, rows) = session
         .read_table(
-            &survey.query,
-            &survey.columns,
+            &profile.query,
+            &profile.columns,
             &mut progress,
             Some(&mut sink),
         )
@@ -243,9 +243,9 @@ async fn copy(session: &mut Session, archive: &Archive) -> anyhow::Result<Manife
         .await?;
     let (bytes, sha256) = sink.finish().await?;
     ensure!(
-        i64::try_from(rows)? == survey.row_count,
+        i64::try_from(rows)? == profile.row_count,
         "{rows} rows were read of {}",
-        survey.row_count
+        profile.row_count
     );
     let file = archive.object_path.rsplit('/').next().unwrap_or_default();
     Ok(Manifest {
@@ -258,11 +258,11 @@ async fn copy(session: &mut Session, archive: &Archive) -> anyhow::Result<Manife
         bytes,
         sha256,
         rows,
-        first: survey.first_at,
-        last: survey.last_at,
+        first: profile.first_at,
+        last: profile.last_at,
         checksum,
         schema_version,
-        columns: survey.columns,
+        columns: profile.columns,
     })
 }
 
@@ -309,8 +309,8 @@ pub async fn read_back(
     let columns = columns.to_vec();
     let (rows, checksum) = tokio::task::spawn_blocking(move || {
         let mut checksum = Checksum::new(&columns);
-        file::read(object, &columns, |block| {
-            checksum.add(&block);
+        file::read(object, &columns, |row_group| {
+            checksum.add(&row_group);
             Ok(())
         })?;
         anyhow::Ok((checksum.rows(), checksum.finish()))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::block::Block;
+use super::row_group::RowGroup;
 
 /// Time between two lines of the log about a long copy.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -36,9 +36,9 @@ impl Progress {
     }
 
     /// Rows were copied.
-    pub fn add(&mut self, block: &Block) {
-        self.rows += i64::try_from(block.rows()).unwrap_or_default();
-        self.bytes += block
+    pub fn add(&mut self, row_group: &RowGroup) {
+        self.rows += i64::try_from(row_group.rows()).unwrap_or_default();
+        self.bytes += row_group
             .columns
             .iter()
             .map(|column| column.bytes)

@@ -72,7 +72,7 @@ pub async fn purge(
             totals.add(archive);
         }
         acequia_store::failpoint::pass("purge.marked");
-        session.sweep().await
+        session.collect_garbage().await
     };
     let outcome = outcome.await;
     session.end(totals, &outcome).await;

@@ -10,10 +10,10 @@ use sqlx::FromRow;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::block::Block;
+use super::encoding::ColumnSpec;
 use super::file::{self, Object};
-use super::form::ColumnSpec;
 use super::progress::Progress;
+use super::row_group::RowGroup;
 use super::session::{Archive, Interrupted, Session, Totals};
 
 #[derive(FromRow)]
@@ -41,7 +41,7 @@ pub async fn restore(
         // The table that was begun goes; if it cannot now, the next run removes it.
         let put_in_order = async {
             session.renew().await?;
-            session.sweep().await
+            session.collect_garbage().await
         };
         if let Err(later) = put_in_order.await {
             tracing::warn!(event = "archive.leftovers", error = %format!("{later:#}"), "left to the next run");
@@ -72,7 +72,7 @@ pub async fn restore_range(
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
-        session.sweep().await?;
+        session.collect_garbage().await?;
         let wanted: Vec<i64> = sqlx::query_scalar(
             "select archive_id from core.archives
              where table_name = $1 and state = 'archived' and from_at < $3 and to_at > $2 order by from_at",
@@ -131,20 +131,22 @@ async fn fill_and_attach(
         runtime,
     );
     let columns = begun.columns.clone();
-    let (blocks, mut received) = mpsc::channel::<Block>(1);
+    let (row_groups, mut received) = mpsc::channel::<RowGroup>(1);
     let reader = tokio::task::spawn_blocking(move || {
-        file::read(object, &columns, |block| {
-            blocks.blocking_send(block).map_err(|_| Interrupted.into())
+        file::read(object, &columns, |row_group| {
+            row_groups
+                .blocking_send(row_group)
+                .map_err(|_| Interrupted.into())
         })
     });
     let mut copy = session.connection.copy_in_raw(&begun.copy_in).await?;
-    while let Some(block) = received.recv().await {
+    while let Some(row_group) = received.recv().await {
         if session.stop.is_cancelled() {
             copy.abort("interrupted").await?;
             return Err(Interrupted.into());
         }
-        progress.add(&block);
-        copy.send(block.copy_text()?.into_bytes()).await?;
+        progress.add(&row_group);
+        copy.send(row_group.copy_text()?.into_bytes()).await?;
     }
     // The channel also closes when reading failed.
     match reader.await? {

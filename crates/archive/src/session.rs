@@ -13,10 +13,10 @@ use sqlx::{FromRow, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::block::{Block, Checksum, Rows};
+use super::encoding::ColumnSpec;
 use super::file;
-use super::form::ColumnSpec;
 use super::progress::Progress;
+use super::row_group::{Checksum, RowGroup, Rows};
 use super::sink::Sink;
 use super::store::Store;
 
@@ -229,7 +229,7 @@ impl Session {
     ///
     /// # Errors
     /// When the database does not answer, or with the first file that the store did not delete.
-    pub async fn sweep(&mut self) -> anyhow::Result<()> {
+    pub async fn collect_garbage(&mut self) -> anyhow::Result<()> {
         let mut attempts = 0;
         let files: Vec<(i64, String, String)> = loop {
             let recovered = sqlx::query_as("select * from core.archive_recover($1, $2)")
@@ -312,9 +312,9 @@ impl Session {
         progress: &mut Progress,
         mut sink: Option<&mut Sink>,
     ) -> anyhow::Result<(String, u64)> {
-        let forms = file::forms(columns)?;
+        let encodings = file::encodings(columns)?;
         let mut checksum = Checksum::new(columns);
-        let (mut rows, mut block) = (Rows::default(), Block::new(&forms));
+        let (mut rows, mut row_group) = (Rows::default(), RowGroup::new(&encodings));
         let mut stream = self.connection.copy_out_raw(query).await?;
         loop {
             let chunk = tokio::select! {
@@ -324,23 +324,23 @@ impl Session {
             let Some(chunk) = chunk.map_err(|_| db::no_answer(SILENCE))? else {
                 break;
             };
-            let mut more = rows.take(chunk?, &mut block)?;
-            while more || block.is_full() {
-                let full = std::mem::replace(&mut block, Block::new(&forms));
+            let mut more = rows.take(chunk?, &mut row_group)?;
+            while more || row_group.is_full() {
+                let full = std::mem::replace(&mut row_group, RowGroup::new(&encodings));
                 checksum.add(&full);
                 progress.add(&full);
                 if let Some(sink) = &mut sink {
                     sink.write(full).await?;
                 }
-                more = rows.take(bytes::Bytes::new(), &mut block)?;
+                more = rows.take(bytes::Bytes::new(), &mut row_group)?;
             }
         }
         rows.finish()?;
-        if block.rows() > 0 {
-            checksum.add(&block);
-            progress.add(&block);
+        if row_group.rows() > 0 {
+            checksum.add(&row_group);
+            progress.add(&row_group);
             if let Some(sink) = &mut sink {
-                sink.write(block).await?;
+                sink.write(row_group).await?;
             }
         }
         let rows = checksum.rows();

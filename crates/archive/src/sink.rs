@@ -5,8 +5,8 @@ use object_store::buffered::BufWriter;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
-use super::block::{Block, hex};
 use super::file::Writer;
+use super::row_group::{RowGroup, hex};
 
 /// A file that goes to the object store while it is written.
 pub struct Sink {
@@ -32,11 +32,11 @@ impl Sink {
     ///
     /// # Errors
     /// Those of the format and of the store.
-    pub async fn write(&mut self, block: Block) -> anyhow::Result<()> {
+    pub async fn write(&mut self, row_group: RowGroup) -> anyhow::Result<()> {
         let mut writer = self.writer.take().context("the file has failed before")?;
         // Compressing takes a while: other tasks go on.
         let (writer, bytes) = tokio::task::spawn_blocking(move || {
-            let bytes = writer.write(&block);
+            let bytes = writer.write(&row_group);
             (writer, bytes)
         })
         .await?;

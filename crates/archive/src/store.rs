@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::block::hex;
+use super::row_group::hex;
 
 /// An object store and the place in it that archives lie below.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use crate::guard::{Guarded, Notes};
 use crate::tls::{self, connector};
-use crate::{SecretUrl, gather, line, refuse_plaintext};
+use crate::{SecretUrl, line, read_coalescing, refuse_plaintext};
 
 /// The schemes of a broker's URL.
 pub const SCHEMES: &[&str] = &["amqp", "amqps"];
@@ -218,7 +218,7 @@ async fn open(
     seen: Arc<Seen>,
     properties: ConnectionProperties,
 ) -> lapin::Result<Connection> {
-    let lines = gather::runtime();
+    let lines = read_coalescing::runtime();
     Connection::connector(
         uri,
         line::runtime(),

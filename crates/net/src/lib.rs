@@ -2,19 +2,19 @@
 //! over a network, and the AMQP connection with its exchanges and queues.
 
 pub mod broker;
-mod gather;
 pub mod guard;
 pub mod headers;
 mod hosts;
 mod line;
 mod plaintext;
 pub mod properties;
+mod read_coalescing;
 mod secret;
 pub mod tls;
 pub mod topology;
 
-pub use gather::GATHER;
 pub use plaintext::{AllowPlaintext, allow_http, refuse_plaintext};
+pub use read_coalescing::COALESCE_FOR;
 pub use secret::SecretUrl;
 pub use tls::BrokerTls;
 

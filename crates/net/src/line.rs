@@ -1,4 +1,4 @@
-//! The runtime of a connection: tokio, with streams that gather, speak TLS and are guarded.
+//! The runtime of a connection: tokio, with streams that coalesce reads, speak TLS and are guarded.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -12,25 +12,25 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::stream::Stream;
 use lapin::tcp::AsyncTcpStream;
 
-use crate::gather::{Gathered, Gathering};
 use crate::guard::{Guarded, Notes};
+use crate::read_coalescing::{CoalescedStream, CoalescingReactor};
 
 /// What the AMQP library reads from and writes to.
-type Line = Guarded<AsyncTcpStream<Gathered>>;
+type Line = Guarded<AsyncTcpStream<CoalescedStream>>;
 
 /// The runtime that the AMQP library is given.
 pub(crate) fn runtime() -> async_rs::Runtime<RuntimeParts<Tokio, Guarding>> {
-    let lines = Gathering::new(Tokio::current());
+    let lines = CoalescingReactor::new(Tokio::current());
     async_rs::Runtime::new(RuntimeParts::new(Tokio::current(), Guarding(lines)))
 }
 
 /// A reactor whose streams are guarded.
 #[derive(Clone, Debug)]
-pub(crate) struct Guarding(Gathering);
+pub(crate) struct Guarding(CoalescingReactor);
 
 impl Reactor for Guarding {
     type TcpStream = Line;
-    type Sleep = <Gathering as Reactor>::Sleep;
+    type Sleep = <CoalescingReactor as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
         &self,

@@ -212,14 +212,14 @@ async fn examine_database(
         },
         "Start the worker or run `worker migrate`: both make them.",
     );
-    let difference: Option<i64> =
-        sqlx::query_scalar("select sum(abs(difference))::bigint from core.conservation")
+    let unaccounted: Option<i64> =
+        sqlx::query_scalar("select sum(abs(unaccounted))::bigint from core.conservation")
             .fetch_one(&mut *connection)
             .await?;
     findings.require(
-        "conservation",
-        difference.unwrap_or(0) == 0,
-        format!("{} messages unaccounted for", difference.unwrap_or(0)),
+        "reconciliation",
+        unaccounted.unwrap_or(0) == 0,
+        format!("{} messages unaccounted for", unaccounted.unwrap_or(0)),
         "Compare core.batch_entities with core.pending and raw.quarantine.",
     );
     ledger::examine(connection, findings).await?;

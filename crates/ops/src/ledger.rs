@@ -1,11 +1,11 @@
-//! Rows that the accounts have and the tables have not.
+//! Rows that the ledger has and the tables have not.
 
 use acequia_contracts::Domain;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-/// Rows of a batch that wait by the accounts and are not in staging.
+/// Rows of a batch that wait by the ledger and are not in staging.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub struct Lost {
     /// Entity.
@@ -24,7 +24,7 @@ pub struct Lost {
     pub pending: i32,
 }
 
-/// Rows of a domain that wait by the accounts and are not in staging, of all batches when `None`.
+/// Rows of a domain that wait by the ledger and are not in staging, of all batches when `None`.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

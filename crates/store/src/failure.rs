@@ -43,7 +43,7 @@ impl Failure {
         match (code, constraint) {
             // A missing partition has the code of a broken check, and names none.
             ("23514", None) => Self::Broken,
-            // The checks on the platform's own books are no fault of the data.
+            // The checks on the platform's own ledger are no fault of the data.
             ("23514", Some("every_message_is_accounted_for" | "no_count_is_negative")) => {
                 Self::Broken
             }

@@ -1,4 +1,4 @@
-//! The state of the platform as the database shows it: backlogs, accounts, marts, rules, archives. Numbers
+//! The state of the platform as the database shows it: backlogs, ledger, marts, rules, archives. Numbers
 //! are those of gauges: times in seconds since 1970, spans in seconds, truth as 1 or 0.
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ const DOMAINS: &str = "
 select d.domain,
        coalesce(c.staged, 0)::float8 as staged, coalesce(s.age, 0)::float8 as staged_age,
        coalesce(p.rows, 0)::float8 as pending, coalesce(q.rows, 0)::float8 as quarantine,
-       coalesce(c.difference, 0)::float8 as difference, coalesce(c.written_off, 0)::float8 as written_off,
+       coalesce(c.unaccounted, 0)::float8 as unaccounted, coalesce(c.written_off, 0)::float8 as written_off,
        coalesce(o.rows, 0)::float8 as told, coalesce(o.age, 0)::float8 as told_age
 from (select domain from core.entities union select '(unknown)') d
 left join lateral (
@@ -22,7 +22,7 @@ left join (
     select domain, count(*) as rows from core.quarantine_open group by domain
 ) q using (domain)
 left join (
-    select domain, sum(abs(difference)) as difference, sum(staged) as staged, sum(written_off) as written_off
+    select domain, sum(abs(unaccounted)) as unaccounted, sum(staged) as staged, sum(written_off) as written_off
     from core.conservation group by domain
 ) c using (domain)
 left join (
@@ -34,14 +34,14 @@ const MARTS: &str = "
 select mart, kind = 'materialized' as materialized, extract(epoch from refreshed_at)::float8 as refreshed,
        extract(epoch from data_as_of)::float8 as data_as_of,
        extract(epoch from complete_through)::float8 as complete_through, missing::float8 as missing,
-       greatest(coalesce(extract(epoch from now() - behind_since), 0), 0)::float8 as behind,
+       greatest(coalesce(extract(epoch from now() - behind_since), 0), 0)::float8 as staleness,
        extract(epoch from objective)::float8 as objective,
        (gate = 'closed')::int::float8 as gate_closed, trusted::int::float8 as trusted
 from marts.freshness";
 
 const RULES: &str = "
 select r.rule, r.severity, coalesce(l.failing_count, 0)::float8 as failing, (l.outcome = 'pass')::int::float8 as passed,
-       (l.outcome = 'error')::int::float8 as broken, extract(epoch from l.check_time)::float8 as last_run,
+       (l.outcome = 'error')::int::float8 as rule_error, extract(epoch from l.check_time)::float8 as last_run,
        coalesce(l.duration_ms / 1000, 0)::float8 as seconds
 from core.dq_rules r
 cross join lateral (
@@ -88,7 +88,7 @@ pub struct DomainState {
     /// Open rows of the quarantine.
     pub quarantine: f64,
     /// Messages that are not accounted for.
-    pub difference: f64,
+    pub unaccounted: f64,
     /// Rows that were written off.
     pub written_off: f64,
     /// Messages of the core's own that wait for the broker.
@@ -113,7 +113,7 @@ pub struct MartState {
     /// Rows of the core that it does not show yet.
     pub missing: f64,
     /// How long it has lacked something.
-    pub behind: f64,
+    pub staleness: f64,
     /// How long it may.
     pub objective: f64,
     /// Whether rules block it.
@@ -134,7 +134,7 @@ pub struct RuleState {
     /// Whether it passed.
     pub passed: f64,
     /// Whether it could not run.
-    pub broken: f64,
+    pub rule_error: f64,
     /// When it ran.
     pub last_run: f64,
     /// How long.

@@ -73,12 +73,12 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_grupo
 ),
 -- Rows that waited for one of these may go on.
-woken as (
+released as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.grupo' and p.parent_key = n.id_grupo::text and not p.ready
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'academico.grupo', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
     from verdict n
@@ -86,7 +86,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'

@@ -76,7 +76,7 @@ changed as (
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'academico.inscripcion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
     from verdict n
@@ -84,7 +84,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'

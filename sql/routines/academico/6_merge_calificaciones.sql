@@ -83,7 +83,7 @@ audited as (
     from verdict n
     where n.outcome = 'updated' and n.calificacion <> n.calificacion_anterior
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'academico.calificacion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
     from verdict n
@@ -91,7 +91,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'

@@ -1,6 +1,6 @@
 -- Readings into the days of clients, consumo.dias.
 
-create or replace function consumo.guardar_dias(
+create or replace function consumo.upsert_days(
     p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[],
     out o_cliente text[], out o_desde timestamptz[], out o_hasta timestamptz[], out o_primera date[],
     out o_de text[], out o_fechas date[]
@@ -109,4 +109,4 @@ into o_cliente, o_desde, o_hasta, o_primera, o_de, o_fechas
 from spans s;
 end
 $$;
-comment on function consumo.guardar_dias(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour and the day of the first, and all changed days (o_de, o_fechas)';
+comment on function consumo.upsert_days(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days; returns each client with its first and last changed hour and the day of the first, and all changed days (o_de, o_fechas)';

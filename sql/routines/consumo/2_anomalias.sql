@@ -1,6 +1,6 @@
 -- The anomalies that a judge found replace those that were there; the difference is published.
 
-create or replace function consumo.anotar(
+create or replace function consumo.record_anomalies(
     p_modo text, p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_halladas consumo.anomalias[]
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -75,4 +75,4 @@ from (
 join consumo.modos m on m.modo = t.modo and m.avisa;
 end
 $$;
-comment on function consumo.anotar(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; differences go to core.outbox if the way of judging alerts, and removed anomalies to consumo.retiradas';
+comment on function consumo.record_anomalies(text, text[], timestamptz[], timestamptz[], consumo.anomalias[]) is 'Replaces the anomalies of a way of judging in the given spans of clients by those found; differences go to core.outbox if the way of judging alerts, and removed anomalies to consumo.retiradas';

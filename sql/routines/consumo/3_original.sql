@@ -4,7 +4,7 @@
 -- age. So a reading that comes late changes the verdict of the 23 after it: all of these are judged again.
 
 drop function if exists consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[], date[]);
-create or replace function consumo.juzgar_original(
+create or replace function consumo.evaluate_original(
     p_cliente text[], p_desde timestamptz[], p_hasta timestamptz[], p_primera date[]
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -105,7 +105,7 @@ select (select array_agg(j.cliente) from judged j), (select array_agg(j.desde) f
 into v_cliente, v_desde, v_hasta, v_halladas
 from scored s;
 
-perform consumo.anotar('original', v_cliente, v_desde, v_hasta, coalesce(v_halladas, '{}'));
+perform consumo.record_anomalies('original', v_cliente, v_desde, v_hasta, coalesce(v_halladas, '{}'));
 end
 $$;
-comment on function consumo.juzgar_original(text[], timestamptz[], timestamptz[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';
+comment on function consumo.evaluate_original(text[], timestamptz[], timestamptz[], date[]) is 'Judges the readings of clients from the first to the last changed hour, and the 23 after it, by the reference system''s rules';

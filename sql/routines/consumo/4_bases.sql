@@ -10,7 +10,7 @@ comment on column consumo.bases.mediana is 'Median of each hour of the week, Mon
 comment on column consumo.bases.escala is 'Spread of each hour of the day around its median: 1.4826 times the median absolute deviation, watt-hours. Empty until a day has to be looked at closely';
 comment on column consumo.bases.alto is 'What the client exceeds in one hour of fifty, watt-hours; while mediana is empty, a lower bound of it';
 
-create or replace function consumo.formar_bases(p_cliente text[], p_desde date[]) returns void
+create or replace function consumo.build_baselines(p_cliente text[], p_desde date[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
 insert into consumo.bases (propietario_id, desde, dias, mediana, escala, alto, noche, noche_escala, total, variacion)
@@ -51,9 +51,9 @@ using unnest(p_cliente, p_desde) as w (cliente, desde)
 where b.propietario_id = w.cliente and b.desde < w.desde - 63;
 end
 $$;
-comment on function consumo.formar_bases(text[], date[]) is 'Makes the baselines of clients for the weeks that begin on these days, where they are missing: what the sums of the days tell';
+comment on function consumo.build_baselines(text[], date[]) is 'Makes the baselines of clients for the weeks that begin on these days, where they are missing: what the sums of the days tell';
 
-create or replace function consumo.completar_bases(p_cliente text[], p_desde date[]) returns void
+create or replace function consumo.extend_baselines(p_cliente text[], p_desde date[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
 update consumo.bases b
@@ -96,4 +96,4 @@ from (
 where b.propietario_id = m.cliente and b.desde = m.desde;
 end
 $$;
-comment on function consumo.completar_bases(text[], date[]) is 'Adds to baselines what only the hours of the days tell, where it is missing';
+comment on function consumo.extend_baselines(text[], date[]) is 'Adds to baselines what only the hours of the days tell, where it is missing';

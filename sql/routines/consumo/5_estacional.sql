@@ -9,7 +9,7 @@
 -- A day is judged by the weeks before it, never by itself. So a reading that comes late changes the usual values
 -- in the weeks after it: the days for which it counts are judged again.
 
-create or replace function consumo.juzgar_estacional(p_cliente text[], p_fecha date[]) returns void
+create or replace function consumo.evaluate_seasonal(p_cliente text[], p_fecha date[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan as $$
 declare
@@ -61,12 +61,12 @@ loop
         left join consumo.bases b on b.propietario_id = d.propietario_id and b.desde = w.desde
     ) x;
     exit when v_nueva is null;
-    perform consumo.formar_bases(array_agg(m.cliente), array_agg(m.desde))
+    perform consumo.build_baselines(array_agg(m.cliente), array_agg(m.desde))
     from (select distinct n.cliente, n.desde from unnest(v_nueva, v_nueva_desde) as n (cliente, desde)) m;
 end loop;
 
 -- A peak and a drop are recognised by the hours of other days.
-perform consumo.completar_bases(array_agg(m.cliente), array_agg(m.desde))
+perform consumo.extend_baselines(array_agg(m.cliente), array_agg(m.desde))
 from (
     select distinct c.cliente, c.desde from unnest(v_cerca, v_cerca_desde, v_falta) as c (cliente, desde, falta) where c.falta
 ) m;
@@ -163,7 +163,7 @@ select array_agg(row(s.propietario_id, 'estacional', s.instante, s.ambito, s.fec
 into v_halladas
 from scored s;
 
-perform consumo.anotar('estacional', v_cliente, v_begin, v_end, coalesce(v_halladas, '{}'));
+perform consumo.record_anomalies('estacional', v_cliente, v_begin, v_end, coalesce(v_halladas, '{}'));
 end
 $$;
-comment on function consumo.juzgar_estacional(text[], date[]) is 'Judges the given days of clients, and the later days that they count for, against the usual values of the client';
+comment on function consumo.evaluate_seasonal(text[], date[]) is 'Judges the given days of clients, and the later days that they count for, against the usual values of the client';

@@ -55,14 +55,14 @@ select (select array_agg(c.outcome) from counted c),
         where n.outcome in ('inserted', 'updated') and n.zona <> n.zona_anterior)
 into v_outcomes, v_moved;
 if v_moved is not null then
-    perform consumo.mudar(v_moved);
+    perform consumo.rezone_client(v_moved);
 end if;
 return query select o.* from unnest(v_outcomes) o;
 end
 $$;
 comment on function consumo.merge_clientes(bigint[]) is 'Merges staged clients of the given batches, newer wins; days and verdicts follow a change of the clock';
 
-create or replace function consumo.mudar(p_cliente text[]) returns void
+create or replace function consumo.rezone_client(p_cliente text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_cliente text[];
@@ -83,7 +83,7 @@ delete from consumo.dias d where d.propietario_id = any (p_cliente);
 delete from consumo.bases b where b.propietario_id = any (p_cliente);
 -- Anomalies of days that do not begin any more when they did.
 delete from consumo.anomalias a where a.propietario_id = any (p_cliente) and a.ambito = 'dia';
-perform consumo.juzgar(v_cliente, v_instante, v_wh, v_marca);
+perform consumo.evaluate(v_cliente, v_instante, v_wh, v_marca);
 end
 $$;
-comment on function consumo.mudar(text[]) is 'Cuts the days of clients anew after a change of their clock, and judges them again';
+comment on function consumo.rezone_client(text[]) is 'Cuts the days of clients anew after a change of their clock, and judges them again';

@@ -1,20 +1,20 @@
 -- Merges staged readings into consumo.lecturas: the newest version of each client-hour wins. What changed
 -- goes into the days of the clients and is judged, in the same transaction.
 
-create or replace function consumo.juzgar(p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[])
+create or replace function consumo.evaluate(p_cliente text[], p_instante timestamptz[], p_wh integer[], p_marca smallint[])
 returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_changed record;
 begin
-    select * into v_changed from consumo.guardar_dias(p_cliente, p_instante, p_wh, p_marca);
-    perform consumo.juzgar_original(v_changed.o_cliente, v_changed.o_desde, v_changed.o_hasta, v_changed.o_primera);
-    perform consumo.juzgar_estacional(v_changed.o_de, v_changed.o_fechas);
+    select * into v_changed from consumo.upsert_days(p_cliente, p_instante, p_wh, p_marca);
+    perform consumo.evaluate_original(v_changed.o_cliente, v_changed.o_desde, v_changed.o_hasta, v_changed.o_primera);
+    perform consumo.evaluate_seasonal(v_changed.o_de, v_changed.o_fechas);
 end
 $$;
-comment on function consumo.juzgar(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days and judges what they change, in every way of judging';
+comment on function consumo.evaluate(text[], timestamptz[], integer[], smallint[]) is 'Puts readings in their days and judges what they change, in every way of judging';
 
-create or replace function consumo.meses(p_instante timestamptz[]) returns void
+create or replace function consumo.ensure_months(p_instante timestamptz[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_month date;
@@ -28,7 +28,7 @@ begin
     end loop;
 end
 $$;
-comment on function consumo.meses(timestamptz[]) is 'Makes the partitions of consumo.lecturas for the months of these instants';
+comment on function consumo.ensure_months(timestamptz[]) is 'Makes the partitions of consumo.lecturas for the months of these instants';
 
 create or replace function consumo.merge_lecturas(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -63,7 +63,7 @@ from (
     union
     select date_trunc('month', s.timestamp, 'UTC') from unnest(v_waited) s
 ) x;
-perform consumo.meses(v_meses);
+perform consumo.ensure_months(v_meses);
 
 -- The staged rows, and those that waited for a month that has come back.
 with candidate as (
@@ -123,7 +123,7 @@ rewritten as (
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.propietario_id = n.propietario_id and c.instante = n.instante
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'consumo.lectura', n.message_id, n.day, n.batch_id, 'core.archives', n.parent_key
     from verdict n
@@ -131,7 +131,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'
@@ -159,7 +159,7 @@ into v_outcomes, v_cliente, v_instante, v_wh, v_marca
 from changed g;
 
 if v_cliente is not null then
-    perform consumo.juzgar(v_cliente, v_instante, v_wh, v_marca);
+    perform consumo.evaluate(v_cliente, v_instante, v_wh, v_marca);
 end if;
 return query select o.* from unnest(v_outcomes) o;
 end

@@ -67,7 +67,7 @@ declare
     v_first integer;
     v_last integer;
     v_middle integer;
-    v_woken record;
+    v_released record;
     v_part record;
     v_sqlstate text;
     v_constraint text;
@@ -80,7 +80,7 @@ declare
     v_count bigint;
     v_rows bigint := 0;
     v_changed bigint := 0;
-    v_parked bigint := 0;
+    v_deferred bigint := 0;
     v_refused bigint := 0;
 begin
     perform core.take_lock('promote.' || p_domain);
@@ -117,22 +117,22 @@ begin
 
         loop
             -- So are the rows whose parent has come, before or meanwhile.
-            with woken as (
+            with released as (
                 update core.pending p set ready = false where p.entity = v_name and p.ready returning p.message_id, p.day
             )
             select array_agg(w.message_id order by w.message_id) filter (where w.taken is null) as ids,
                    array_agg(w.day order by w.message_id) filter (where w.taken is null) as days,
                    count(*) filter (where w.taken is null)::integer as rows,
                    array_agg(w.message_id) filter (where w.taken is not null) as again
-            into v_woken
-            from (select k.*, t.id as taken from woken k left join unnest(v_waited) t (id) on t.id = k.message_id) w;
-            v_again := v_again || v_woken.again;
-            if v_woken.rows > 0 then
-                v_waited := v_waited || v_woken.ids;
+            into v_released
+            from (select k.*, t.id as taken from released k left join unnest(v_waited) t (id) on t.id = k.message_id) w;
+            v_again := v_again || v_released.again;
+            if v_released.rows > 0 then
+                v_waited := v_waited || v_released.ids;
                 v_from := v_from || (cardinality(v_ids) + 1);
-                v_ids := v_ids || v_woken.ids;
-                v_days := v_days || v_woken.days;
-                v_of := v_of || array_fill(null::bigint, array[v_woken.rows]);
+                v_ids := v_ids || v_released.ids;
+                v_days := v_days || v_released.days;
+                v_of := v_of || array_fill(null::bigint, array[v_released.rows]);
                 v_to := v_to || cardinality(v_ids);
             end if;
             exit when cardinality(v_from) = 0;
@@ -208,13 +208,13 @@ begin
         update core.pending p set ready = true where p.entity = v_name and p.message_id = any (v_again);
         v_rows := v_rows + inserted + updated + unchanged + stale;
         v_changed := v_changed + inserted + updated;
-        v_parked := v_parked + pending;
+        v_deferred := v_deferred + pending;
         if cardinality(v_ids) > 0 then
             return next;
         end if;
     end loop;
 
-    perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, greatest(v_parked, 0) + v_refused,
+    perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, greatest(v_deferred, 0) + v_refused,
         v_refused || ' rows were refused and put in quarantine');
 end
 $$;

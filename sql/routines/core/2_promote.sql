@@ -95,7 +95,7 @@ declare
     v_staged bigint;
     v_changed bigint := 0;
     v_rows bigint := 0;
-    v_parked bigint := 0;
+    v_deferred bigint := 0;
 begin
     -- The lock is a write: it is not taken when there is nothing to do.
     if not exists (select from core.batches b where b.domain = p_domain and b.state = 'staged')
@@ -139,16 +139,16 @@ begin
         oldest_published_at := v_oldest;
         v_rows := v_rows + inserted + updated + unchanged + stale;
         v_changed := v_changed + inserted + updated;
-        v_parked := v_parked + pending;
+        v_deferred := v_deferred + pending;
         return next;
     end loop;
 
     -- What this promotion did not touch: copies, quarantined messages, batches that wait for the next one.
     perform core.settle(p_domain);
-    if v_batches is null and v_rows = 0 and v_parked = 0 then
+    if v_batches is null and v_rows = 0 and v_deferred = 0 then
         return;
     end if;
-    perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, v_parked, null);
+    perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, v_deferred, null);
 end
 $$;
 comment on function core.promote(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';

@@ -1,4 +1,4 @@
--- How far each message type has come, kept beside the accounts: whoever accounts for merged rows
+-- How far each message type has come, kept beside the ledger: whoever accounts for merged rows
 -- moves the marks, and nobody has to look at the rows themselves.
 
 create or replace function core.note_merged() returns trigger

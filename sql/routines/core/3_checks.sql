@@ -76,7 +76,7 @@ create or replace function core.checks_done(p_domain text, p_started timestamptz
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform core.end_openings();
-    -- What held a mart may have passed.
+    -- What blocked a mart may have passed.
     perform pg_notify('acequia', 'gates ' || p_domain);
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
     values ('check', p_domain, p_started, clock_timestamp(), 'ok', p_checked, p_failed);

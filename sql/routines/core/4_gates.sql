@@ -26,7 +26,7 @@ with failing as materialized (
     where r.enabled and r.severity = 'error' and l.outcome in ('fail', 'error')
 )
 select g.mart, g.domain, g.kind, g.rule, g.holds,
-       case when not g.holds or g.kind = 'view' then 'none' when o.opening_id is null then 'closed' else 'opened' end as gate,
+       case when not g.blocks or g.kind = 'view' then 'none' when o.opening_id is null then 'closed' else 'opened' end as gate,
        f.outcome, f.measured, f.threshold, f.failing_count, f.sample_keys, s.check_time as failing_since, f.check_time, f.details,
        o.opened_at, o.until as opened_until, o.who as opened_by, o.reason, f.result_id
 from failing f
@@ -50,7 +50,7 @@ comment on column core.gates.domain is 'Domain of the mart';
 comment on column core.gates.kind is 'view or materialized';
 comment on column core.gates.rule is 'Rule';
 comment on column core.gates.holds is 'Whether the rule holds refreshes; not one on the mart itself';
-comment on column core.gates.gate is 'closed: the mart is not refreshed; opened: it is, somebody decided so; none: nothing to hold, as in a live view';
+comment on column core.gates.gate is 'closed: the mart is not refreshed; opened: it is, somebody decided so; none: nothing to block, as in a live view';
 comment on column core.gates.outcome is 'fail, or error when the rule could not run';
 comment on column core.gates.measured is 'Measured value';
 comment on column core.gates.threshold is 'The rule passes when the measure is at most this';

@@ -51,7 +51,7 @@ begin
     return v_settled;
 end
 $$;
-comment on function core.settle(text, integer) is 'Settles accounts that are not in core.settled_totals yet; returns how many. To be called under the lock of promotion: the totals of a domain change in one transaction at a time';
+comment on function core.settle(text, integer) is 'Settles ledger rows that are not in core.settled_totals yet; returns how many. To be called under the lock of promotion: the totals of a domain change in one transaction at a time';
 
 create or replace function core.settle_alone(p_domain text) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -63,7 +63,7 @@ begin
     return core.settle(p_domain);
 end
 $$;
-comment on function core.settle_alone(text) is 'Settles accounts of a domain unless a promotion of it runs; returns how many';
+comment on function core.settle_alone(text) is 'Settles ledger rows of a domain unless a promotion of it runs; returns how many';
 
 create or replace view core.conservation as
 select c.domain, c.entity, c.received, c.duplicates, c.staged,

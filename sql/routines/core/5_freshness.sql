@@ -1,4 +1,4 @@
--- As of when, complete until when, to be trusted? From marks and accounts, never from the rows of a domain.
+-- As of when, complete until when, to be trusted? From watermarks and ledger, never from the rows of a domain.
 
 create or replace view core.mart_progress as
 with waiting as materialized (
@@ -7,7 +7,7 @@ with waiting as materialized (
     join core.batch_entities e on e.batch_id = b.batch_id
     where b.state = 'staged' and e.staged > 0
     group by e.domain, e.entity
-), parked as materialized (
+), deferred as materialized (
     select e.domain, e.entity, sum(e.pending) as rows, min(e.oldest_published_at) as published_at
     from core.batch_entities e
     where e.pending > 0
@@ -30,16 +30,16 @@ with waiting as materialized (
         select p.message_id from core.pending p
         where p.entity = e.domain || '.' || e.entity and not p.ready order by p.since limit 1
     ) as message_id
-    from parked e
+    from deferred e
 ), entity as materialized (
     select e.domain, e.core_table, s.changed_at, s.newest_published_at, r.published_at as reached,
            least(w.published_at, p.published_at) as lacks, w.received_at as waiting_since,
-           p.published_at as parked_at, h.message_id as parked_id,
+           p.published_at as deferred_at, h.message_id as deferred_id,
            coalesce(p.rows, 0) + coalesce(q.rows, 0) as missing, least(p.published_at, q.received_at) as missing_since
     from core.entities e
     left join core.entity_state s on s.domain = e.domain and s.entity = e.entity
     left join waiting w on w.domain = e.domain and w.entity = e.entity
-    left join parked p on p.domain = e.domain and p.entity = e.entity
+    left join deferred p on p.domain = e.domain and p.entity = e.entity
     left join refused q on q.domain = e.domain and q.entity = e.entity
     left join reached r on r.domain = e.domain
     left join held h on h.domain = e.domain and h.entity = e.entity
@@ -51,7 +51,7 @@ select m.mart, max(e.changed_at) as changed_at, max(e.newest_published_at) as ne
        coalesce(sum(e.missing), 0)::bigint + coalesce(max(u.rows), 0) + coalesce(max(q.dead), 0) as missing,
        least(min(e.missing_since), min(u.received_at), min(q.dead_since)) as missing_since,
        min(q.queued_since) as queued_since, min(q.observed_at) as observed_at,
-       (array_agg(e.parked_id order by e.parked_at) filter (where e.parked_id is not null and e.parked_at = e.lacks))[1] as held_by
+       (array_agg(e.deferred_id order by e.deferred_at) filter (where e.deferred_id is not null and e.deferred_at = e.lacks))[1] as held_by
 from core.marts m
 left join entity e on e.core_table = any (m.depends_on)
 left join refused u on u.domain = m.domain and u.entity is null
@@ -73,7 +73,7 @@ create or replace view core.mart_status as
 with gate as materialized (
     select g.mart, array_agg(g.rule order by g.rule) as rules,
            array_agg(g.rule order by g.rule) filter (where g.gate = 'closed') as closed,
-           array_agg(g.rule order by g.rule) filter (where not g.holds) as own
+           array_agg(g.rule order by g.rule) filter (where not g.blocks) as own
     from core.gates g
     group by g.mart
 ), checked as materialized (
@@ -156,10 +156,10 @@ comment on column core.mart_status.held_by is 'Message that complete_through wai
 
 create or replace view marts.freshness as
 select s.mart, s.domain, s.kind,
-       case when s.gate = 'closed' and s.data_as_of is null and s.needs_refresh then 'held'
+       case when s.gate = 'closed' and s.data_as_of is null and s.needs_refresh then 'blocked'
             when s.data_as_of is null then 'empty'
             when not s.trusted then 'untrusted'
-            when s.gate = 'closed' and s.needs_refresh then 'held'
+            when s.gate = 'closed' and s.needs_refresh then 'blocked'
             when now() - least(s.behind_since, s.queued_since) > s.objective then 'late'
             -- A clock that was set back makes old looks new.
             when coalesce(s.observed_at between now() - interval '30 seconds' and now() + interval '30 seconds', false) then 'fresh'
@@ -173,7 +173,7 @@ comment on view marts.freshness is 'Each mart, one row: as of when, complete unt
 comment on column marts.freshness.mart is 'Mart';
 comment on column marts.freshness.domain is 'Domain';
 comment on column marts.freshness.kind is 'view: always live; materialized: refreshed when the core has changed and its gate is not closed';
-comment on column marts.freshness.status is 'empty: shows no message yet; untrusted: shows data that fail a rule of severity error; held: shows older data that passed, newer ones fail a rule; late: has lacked something that arrived for longer than its objective; unknown: nothing of this, but its queues were not seen for 30 s (see observed_at), so messages may wait there; fresh: none of these. The first that applies';
+comment on column marts.freshness.status is 'empty: shows no message yet; untrusted: shows data that fail a rule of severity error; blocked: shows older data that passed, newer ones fail a rule; late: has lacked something that arrived for longer than its objective; unknown: nothing of this, but its queues were not seen for 30 s (see observed_at), so messages may wait there; fresh: none of these. The first that applies';
 comment on column marts.freshness.trusted is 'Whether no rule of severity error fails on what the mart shows; checked before each refresh, for a view every CHECK_EVERY';
 comment on column marts.freshness.data_as_of is 'As of when: publish time (arrival when a message says none) of the newest batch of messages in the mart';
 comment on column marts.freshness.complete_through is 'Complete until when: every message for its tables that was published up to then and could be promoted is in it: none of them waits in the queue, for promotion or for a row it refers to. It steps back when an older one turns up; null when the queues were never seen. See missing for those in quarantine, held_by for a message that keeps it back';
@@ -183,7 +183,7 @@ comment on column marts.freshness.refreshed_at is 'Last refresh; now for a view'
 comment on column marts.freshness.checked_at is 'Each of its rules has run since then; null when one has never run';
 comment on column marts.freshness.objective is 'How long it may lack what has arrived';
 comment on column marts.freshness.behind_since is 'Since when, at least, it has lacked something that has arrived, in the queue or later (other than the missing); null when it was seen to show everything';
-comment on column marts.freshness.gate is 'open; closed: not refreshed while the blocking rules fail; opened: refreshed all the same, somebody decided so; none: a view cannot be held';
+comment on column marts.freshness.gate is 'open; closed: not refreshed while the blocking rules fail; opened: refreshed all the same, somebody decided so; none: a view cannot be blocked';
 comment on column marts.freshness.blocking_rules is 'Rules of severity error that fail on what it reads, or failed on what it shows; core.dq_status says more';
 comment on column marts.freshness.observed_at is 'Last look at the queues that its messages come by, all of them, with every consumer saying what it holds; null when one was never seen. Older than 30 s: nobody knows what waits there';
 comment on column marts.freshness.held_by is 'Message that keeps complete_through back because it waits for a row it refers to; worker trace says which; null when none does';

@@ -1,4 +1,4 @@
--- Rows that the accounts have and staging has not: somebody truncated a table or dropped a partition.
+-- Rows that the ledger has and staging has not: somebody truncated a table or dropped a partition.
 
 create or replace function core.lost_rows(p_domain text, p_batches bigint[] default null)
 returns table (entity text, batch_id bigint, queue text, worker text, received_at timestamptz, staged integer, pending integer)
@@ -35,14 +35,14 @@ begin
     end loop;
 end
 $$;
-comment on function core.lost_rows(text, bigint[]) is 'Rows of a domain, of all batches when null, that wait by the accounts, for promotion (staged) or for the row they refer to (pending), and are not in staging';
+comment on function core.lost_rows(text, bigint[]) is 'Rows of a domain, of all batches when null, that wait by the ledger, for promotion (staged) or for the row they refer to (pending), and are not in staging';
 
 create or replace function core.say_lost(p_domain text, p_batches bigint[] default null) returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with lost as (
         select r.entity, r.batch_id, r.received_at, r.staged + r.pending as rows from core.lost_rows(p_domain, p_batches) r
     )
-    select format('%s rows of domain %s that wait by the accounts are not in staging: %s; batches %s to %s, received from %s to %s',
+    select format('%s rows of domain %s that wait by the ledger are not in staging: %s; batches %s to %s, received from %s to %s',
         sum(l.rows), p_domain,
         (select string_agg(format('%s %s', e.rows, e.entity), ', ' order by e.entity)
          from (select r.entity, sum(r.rows) as rows from lost r group by r.entity) e),
@@ -64,7 +64,7 @@ begin
     if coalesce(p_reason, '') !~ '\S' then
         raise exception 'a write-off needs a reason';
     end if;
-    -- Nobody promotes meanwhile. Rows found lost here are lost: rows are staged with their accounts.
+    -- Nobody promotes meanwhile. Rows found lost here are lost: rows are staged with their ledger rows.
     perform core.take_lock('promote.' || p_domain);
     select jsonb_agg(to_jsonb(l)) into v_lost from core.lost_rows(p_domain, p_batches) l;
     if v_lost is null then

@@ -1,21 +1,21 @@
--- Refresh of the materialized marts: first their rules, then, if none holds them back, the refresh.
+-- Refresh of the materialized marts: first their rules, then, if none blocks it, the refresh.
 -- The refresh loop calls both in one transaction of isolation level repeatable read, so that the
 -- published rows are exactly the checked ones.
 
-create or replace view core.mart_shows as
+create or replace view core.mart_refresh_state as
 select m.mart, p.changed_at, d.promoted_at, p.newest_published_at, p.complete_through,
-       array(select g.rule from core.gates g where g.mart = m.mart and g.holds order by g.rule) as blocking_rules
+       array(select g.rule from core.gates g where g.mart = m.mart and g.blocks order by g.rule) as blocking_rules
 from core.marts m
 join core.mart_progress p on p.mart = m.mart
 left join core.domain_state d on d.domain = m.domain
 where m.kind = 'materialized';
-comment on view core.mart_shows is 'What a refresh of each materialized mart would show now';
-comment on column core.mart_shows.mart is 'Mart';
-comment on column core.mart_shows.changed_at is 'Last change of the tables that it reads';
-comment on column core.mart_shows.promoted_at is 'Last promotion of its domain';
-comment on column core.mart_shows.newest_published_at is 'Newest publish time of what was merged into these tables';
-comment on column core.mart_shows.complete_through is 'Everything published up to then is in them';
-comment on column core.mart_shows.blocking_rules is 'Rules that fail on them';
+comment on view core.mart_refresh_state is 'What a refresh of each materialized mart would show now';
+comment on column core.mart_refresh_state.mart is 'Mart';
+comment on column core.mart_refresh_state.changed_at is 'Last change of the tables that it reads';
+comment on column core.mart_refresh_state.promoted_at is 'Last promotion of its domain';
+comment on column core.mart_refresh_state.newest_published_at is 'Newest publish time of what was merged into these tables';
+comment on column core.mart_refresh_state.complete_through is 'Everything published up to then is in them';
+comment on column core.mart_refresh_state.blocking_rules is 'Rules that fail on them';
 
 create or replace function core.due_audit(p_mart text) returns text[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -28,7 +28,7 @@ begin
     select p.changed_at into v_changed from core.mart_progress p where p.mart = p_mart;
     return array(
         select g.rule from core.mart_rules g
-        where g.mart = p_mart and g.holds and not coalesce((
+        where g.mart = p_mart and g.blocks and not coalesce((
             select d.saw_change_at >= v_changed from core.dq_results d where d.check_name = g.rule order by d.id desc limit 1
         ), false)
         order by g.rule);
@@ -51,13 +51,13 @@ begin
     return core.closed_gates(p_mart);
 end
 $$;
-comment on function core.audit_mart(text) is 'What programs before version 11 of the schema call: runs the rules of core.due_audit in one statement; returns those that hold the refresh, null when another process is refreshing it';
+comment on function core.audit_mart(text) is 'What programs before version 11 of the schema call: runs the rules of core.due_audit in one statement; returns those that block the refresh, null when another process is refreshing it';
 
 create or replace function core.closed_gates(p_mart text) returns text[]
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     select array(select g.rule from core.gates g where g.mart = p_mart and g.gate = 'closed' order by g.rule)
 $$;
-comment on function core.closed_gates(text) is 'The rules that hold the refresh of a mart';
+comment on function core.closed_gates(text) is 'The rules that block the refresh of a mart';
 
 create or replace function core.refresh_mart(p_mart text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -65,7 +65,7 @@ declare
     v_started timestamptz := clock_timestamp();
     v_name text := format('%I.%I', split_part(p_mart, '.', 1), split_part(p_mart, '.', 2));
     v_domain text;
-    v_shows record;
+    v_state record;
     v_rows bigint;
 begin
     select m.domain into v_domain from core.marts m where m.mart = p_mart and m.kind = 'materialized';
@@ -76,7 +76,7 @@ begin
         return null; -- another process is at it
     end if;
     -- Before the refresh looks: it shows this much at least.
-    select s.* into v_shows from core.mart_shows s where s.mart = p_mart;
+    select s.* into v_state from core.mart_refresh_state s where s.mart = p_mart;
     if (select relispopulated from pg_class where oid = v_name::regclass) then
         execute 'refresh materialized view concurrently ' || v_name;
     else
@@ -85,8 +85,8 @@ begin
     execute 'select count(*) from ' || v_name into v_rows;
     insert into core.mart_refresh_log (mart, started_at, finished_at, status, row_count, data_as_of, promoted_through,
         newest_published_at, complete_through, blocking_rules)
-    values (p_mart, v_started, clock_timestamp(), 'ok', v_rows, v_shows.changed_at, v_shows.promoted_at,
-        v_shows.newest_published_at, v_shows.complete_through, v_shows.blocking_rules);
+    values (p_mart, v_started, clock_timestamp(), 'ok', v_rows, v_state.changed_at, v_state.promoted_at,
+        v_state.newest_published_at, v_state.complete_through, v_state.blocking_rules);
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
     values ('refresh', v_domain, v_started, clock_timestamp(), 'ok', 1, 0);
     return v_rows;
@@ -100,7 +100,7 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
     insert into core.mart_refresh_log (mart, started_at, finished_at, status, data_as_of, promoted_through,
         newest_published_at, complete_through, blocking_rules)
     select s.mart, now(), clock_timestamp(), 'ok', s.changed_at, s.promoted_at, s.newest_published_at, s.complete_through, s.blocking_rules
-    from core.mart_shows s
+    from core.mart_refresh_state s
     where s.changed_at is not null and s.mart = any (p_marts)
 $$;
 comment on function core.marts_rebuilt(text[]) is 'Notes that worker migrate, which calls it in the same snapshot, has built materialized marts anew';

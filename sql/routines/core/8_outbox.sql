@@ -1,4 +1,4 @@
--- The outbox: what the core has to tell. Merges insert into core.outbox; the worker's deliver loop does the rest (ADR 32).
+-- The outbox: what the core has to tell. Merges insert into core.outbox; the worker's outbox relay does the rest (ADR 32).
 
 -- Numbers are given in the order of commit, so that a message is never published before one with a
 -- smaller number: who writes does so under the lock of the domain's promotion, which merges have.
@@ -27,7 +27,7 @@ comment on function core.announce_outbox() is 'Trigger: announces messages of th
 
 create or replace trigger announce_outbox after insert on core.outbox
 referencing new table as new_rows for each statement execute function core.announce_outbox();
-comment on trigger announce_outbox on core.outbox is 'Wakes the deliver loops';
+comment on trigger announce_outbox on core.outbox is 'Wakes the outbox relays';
 -- Promotion switches the ordinary triggers of its session off (0_references.sql).
 alter table core.outbox enable always trigger announce_outbox;
 

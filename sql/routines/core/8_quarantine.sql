@@ -10,7 +10,7 @@ begin
     return query execute format($sql$
         with refused as (
             select r.* from unnest($4) r
-        ), unparked as (
+        ), settled as (
             delete from core.pending p using refused r
             where p.entity = $1 || '.' || $2 and p.message_id = r.message_id and p.day = r.day
         ), unstaged as (

@@ -60,7 +60,7 @@ begin
         values
         -- The worker: one process, and so one login, for five duties.
         ('acequia_worker', 'ingest', 'table', '{insert}'::text[], '{core.batches,raw.quarantine}'::text[]),
-        -- The worker may not change the later fate of a message, nor settled accounts.
+        -- The worker may not change the later fate of a message, nor settled ledger rows.
         ('acequia_worker', 'ingest', 'column', '{insert}', array[
             'core.batch_entities.batch_id', 'core.batch_entities.domain', 'core.batch_entities.entity', 'core.batch_entities.received',
             'core.batch_entities.duplicates', 'core.batch_entities.staged', 'core.batch_entities.quarantined',
@@ -86,7 +86,7 @@ begin
             'core.retention_steps(interval, interval, timestamptz)',
             'core.retain_step(text, text, interval, interval, interval, timestamptz, bigint)',
             'core.settle_alone(text)', 'core.archive_wanted(text)', 'core.resolve_copies(text)']),
-        ('acequia_worker', 'deliver', 'function', '{execute}', array[
+        ('acequia_worker', 'outbox relay', 'function', '{execute}', array[
             'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
             'core.outbox_refused(bigint[], text[])']),
         -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.

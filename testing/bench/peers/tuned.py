@@ -104,17 +104,17 @@ class Stager:
 
     async def transact(self, batch_id, work, stage):
         async with self.connection.transaction():
-            accounts = []
+            entries = []
             for name, (rows, bad) in work.items():
                 new = await stage(name, rows) if rows else 0
                 kept = await self.quarantine(batch_id, name, bad) if bad else 0
                 received = len(rows) + len(bad)
                 times = [row[4] for row in rows if row[4]]
                 oldest, newest = min(times, default=None), max(times, default=None)
-                accounts.append(
+                entries.append(
                     (batch_id, DOMAIN, name, received, received - new - kept, new, kept, oldest, newest)
                 )
-            state = "staged" if any(account[5] for account in accounts) else "promoted"
+            state = "staged" if any(entry[5] for entry in entries) else "promoted"
             await self.connection.execute(
                 "insert into core.batches (batch_id, domain, queue, worker, state) values ($1, $2, $3, 'tuned', $4)",
                 batch_id, DOMAIN, QUEUE, state,
@@ -122,7 +122,7 @@ class Stager:
             await self.connection.executemany(
                 "insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined,"
                 " oldest_published_at, newest_published_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                accounts,
+                entries,
             )
 
     async def copy(self, name, rows):

@@ -6,7 +6,7 @@
 //! spread, and the ratios that are promised.
 
 pub mod cpu;
-pub mod ground;
+pub mod environment;
 pub mod guard;
 pub mod load;
 pub mod machine;
@@ -18,7 +18,7 @@ pub mod statements;
 pub mod targets;
 pub mod watch;
 
-pub use ground::{Ground, Size};
+pub use environment::{BenchEnv, Size};
 pub use report::Report;
 pub use sample::Sample;
 pub use scenarios::{Scenario, all, find};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use acequia_bench::guard::{self, Recorded};
 use acequia_bench::machine::Machine;
 use acequia_bench::report::replace_block;
-use acequia_bench::{Ground, Report, Sample, Scenario, Size, all, find};
+use acequia_bench::{BenchEnv, Report, Sample, Scenario, Size, all, find};
 use acequia_testkit::Services;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -180,7 +180,7 @@ impl Run {
             statements: self.statements,
             settings: self.set.clone(),
         };
-        let ground = Ground::new(services, size, folder);
+        let bench = BenchEnv::new(services, size, folder);
         let mut report = Report {
             begun: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
             command: self.command(scenarios),
@@ -189,7 +189,7 @@ impl Run {
         };
         for run in 1..=self.runs {
             eprintln!("run {run} of {}", self.runs);
-            report.samples.extend(play(&ground, scenarios, run).await?);
+            report.samples.extend(play(&bench, scenarios, run).await?);
             if let Some(file) = &self.output {
                 std::fs::write(file, report.json()? + "\n")
                     .with_context(|| file.display().to_string())?;
@@ -234,13 +234,13 @@ impl Run {
 
 /// Plays scenarios once.
 async fn play(
-    ground: &Ground<'_>,
+    bench: &BenchEnv<'_>,
     scenarios: &[&'static Scenario],
     run: u32,
 ) -> anyhow::Result<Vec<Sample>> {
     let mut all = Vec::new();
     for scenario in scenarios {
-        let samples = (scenario.play)(ground)
+        let samples = (scenario.play)(bench)
             .await
             .with_context(|| format!("run {run} of {}", scenario.name))?;
         for mut sample in samples {
@@ -268,10 +268,10 @@ async fn guard(file: &Path, record: bool) -> anyhow::Result<ExitCode> {
         settings: Vec::new(),
     };
     on_servers(false, async |services, folder| {
-        let ground = Ground::new(services, size, folder);
+        let bench = BenchEnv::new(services, size, folder);
         let mut samples = Vec::new();
         for run in 1..=guard::RUNS {
-            samples.extend(play(&ground, &scenarios, run).await?);
+            samples.extend(play(&bench, &scenarios, run).await?);
         }
         if record {
             recorded.write(file, &samples)?;

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::cpu;
-use crate::ground::Plot;
+use crate::environment::TestEnv;
 
 /// A program of this project: the one beside this program, built with the same profile.
 ///
@@ -66,26 +66,33 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `worker run` on a plot, with its default settings but for those that were given.
+    /// Starts `worker run` on a test environment, with its default settings but for those that were given.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn worker<S: AsRef<OsStr>>(plot: &Plot<'_>, options: &[S]) -> anyhow::Result<Self> {
+    pub fn worker<S: AsRef<OsStr>>(
+        environment: &TestEnv<'_>,
+        options: &[S],
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program("worker")?);
         command
             .arg("run")
             .args(options)
-            .envs(plot.ground.size.settings.iter().cloned())
+            .envs(environment.bench.size.settings.iter().cloned())
             .env("HTTP_ADDR", format!("127.0.0.1:{}", free_port()?));
-        Self::start(command, plot, "worker")
+        Self::start(command, environment, "worker")
     }
 
-    /// Starts a program with the plot's addresses in its environment and nothing else.
+    /// Starts a program with the environment's addresses in its environment and nothing else.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(mut command: Command, plot: &Plot<'_>, name: &str) -> anyhow::Result<Self> {
-        let log = plot.ground.folder.join(format!("{name}.log"));
+    pub fn start(
+        mut command: Command,
+        environment: &TestEnv<'_>,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let log = environment.bench.folder.join(format!("{name}.log"));
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -99,8 +106,8 @@ impl Process {
         let child = command
             .env_clear()
             .envs(given)
-            .env("DATABASE_URL", &plot.database.worker)
-            .env("AMQP_URL", &plot.broker.url)
+            .env("DATABASE_URL", &environment.database.worker)
+            .env("AMQP_URL", &environment.broker.url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

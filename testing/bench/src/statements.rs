@@ -2,7 +2,7 @@
 
 use sqlx::Connection;
 
-use crate::ground::Plot;
+use crate::environment::TestEnv;
 
 /// Most statements that are reported.
 const TOLD: i64 = 30;
@@ -11,8 +11,8 @@ const TOLD: i64 = 30;
 ///
 /// # Errors
 /// When the server refuses.
-pub async fn begin(plot: &Plot<'_>) -> sqlx::Result<()> {
-    let mut admin = plot.admin().await?;
+pub async fn begin(environment: &TestEnv<'_>) -> sqlx::Result<()> {
+    let mut admin = environment.admin().await?;
     for statement in [
         "alter system set pg_stat_statements.track = 'all'",
         "select pg_reload_conf()",
@@ -29,8 +29,8 @@ pub async fn begin(plot: &Plot<'_>) -> sqlx::Result<()> {
 ///
 /// # Errors
 /// When the server refuses.
-pub async fn tell(plot: &Plot<'_>, messages: usize) -> sqlx::Result<()> {
-    let mut admin = plot.admin().await?;
+pub async fn tell(environment: &TestEnv<'_>, messages: usize) -> sqlx::Result<()> {
+    let mut admin = environment.admin().await?;
     let rows: Vec<(f64, i64, i64, i64, String)> = sqlx::query_as(
         "select s.total_exec_time + s.total_plan_time, s.calls, s.rows, s.wal_bytes::bigint,
                 left(regexp_replace(s.query, '\\s+', ' ', 'g'), 150)

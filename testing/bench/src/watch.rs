@@ -10,7 +10,7 @@ use chrono::Utc;
 use sqlx::postgres::PgListener;
 use tokio::task::JoinHandle;
 
-use crate::ground::Plot;
+use crate::environment::TestEnv;
 
 /// Times at which batches became visible, in microseconds since 1970.
 #[derive(Debug, Default, Clone)]
@@ -51,10 +51,10 @@ impl Watch {
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn start(plot: &Plot<'_>) -> anyhow::Result<Self> {
-        let mut owner = plot.admin().await?;
+    pub async fn start(environment: &TestEnv<'_>) -> anyhow::Result<Self> {
+        let mut owner = environment.admin().await?;
         sqlx::raw_sql(TRIGGERS).execute(&mut owner).await?;
-        let mut listener = PgListener::connect(&plot.database.owner).await?;
+        let mut listener = PgListener::connect(&environment.database.owner).await?;
         listener.listen("bench").await?;
         let seen = Arc::<Mutex<Seen>>::default();
         let shared = seen.clone();

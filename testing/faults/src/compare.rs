@@ -65,7 +65,7 @@ pub async fn compare(database: &mut PgConnection, sent: &[Sent]) -> anyhow::Resu
             .chain(accepted.iter().map(|(id, row)| (*id, row))),
     );
     findings.core(database, &expected).await?;
-    findings.books(database, expected.core.len()).await?;
+    findings.reconcile(database, expected.core.len()).await?;
     findings.derived(database).await?;
     let marks: HashMap<Uuid, &Row> = good
         .filter(|(_, row)| row.kind.name == "calificacion")
@@ -231,20 +231,20 @@ impl Findings {
         Ok(())
     }
 
-    /// The accounts, as the database itself keeps them.
-    async fn books(&mut self, database: &mut PgConnection, rows: usize) -> anyhow::Result<()> {
-        let (received, duplicates, inserted, difference, staged): (i64, i64, i64, i64, i64) =
+    /// The ledger, as the database itself keeps them.
+    async fn reconcile(&mut self, database: &mut PgConnection, rows: usize) -> anyhow::Result<()> {
+        let (received, duplicates, inserted, unaccounted, staged): (i64, i64, i64, i64, i64) =
             sqlx::query_as(
                 "select coalesce(sum(received), 0)::bigint, coalesce(sum(duplicates), 0)::bigint, \
-                 coalesce(sum(inserted), 0)::bigint, coalesce(sum(abs(difference)), 0)::bigint, \
+                 coalesce(sum(inserted), 0)::bigint, coalesce(sum(abs(unaccounted)), 0)::bigint, \
                  coalesce(sum(staged), 0)::bigint from core.conservation",
             )
             .fetch_one(database)
             .await?;
         self.absorbed = duplicates.unsigned_abs();
-        if difference != 0 || staged != 0 {
+        if unaccounted != 0 || staged != 0 {
             self.say(format!(
-                "core.conservation: difference {difference}, staged {staged}"
+                "core.conservation: unaccounted {unaccounted}, staged {staged}"
             ));
         }
         let surplus = received - duplicates - i64::try_from(self.messages)?;

@@ -7,34 +7,34 @@
 
 pub mod cluster;
 pub mod compare;
-pub mod fleet;
+pub mod environment;
 pub mod kinds;
 pub mod load;
 pub mod observe;
 pub mod oracle;
+pub mod process_supervisor;
 mod recovery;
 pub mod report;
+pub mod scenario_run;
 pub mod scenarios;
 pub mod settle;
 pub mod setup;
 mod source;
-pub mod stage;
-pub mod trial;
 pub mod watch;
 
 use std::time::Duration;
 
 pub use report::{Outcome, markdown};
 pub use scenarios::{Scenario, all, find};
-pub use setup::Game;
+pub use setup::RunOptions;
 
 /// Longest time for one scenario.
 const WITHIN: Duration = Duration::from_secs(900);
 
 /// Plays a scenario. What goes wrong is in the outcome.
-pub async fn play(scenario: &Scenario, game: &Game) -> Outcome {
+pub async fn play(scenario: &Scenario, run_options: &RunOptions) -> Outcome {
     let begun = std::time::Instant::now();
-    let played = tokio::time::timeout(WITHIN, (scenario.play)(game.clone())).await;
+    let played = tokio::time::timeout(WITHIN, (scenario.play)(run_options.clone())).await;
     let mut outcome = match played {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => failure(format!("{error:#}")),
@@ -42,8 +42,8 @@ pub async fn play(scenario: &Scenario, game: &Game) -> Outcome {
     };
     scenario.name.clone_into(&mut outcome.name);
     scenario.fault.clone_into(&mut outcome.fault);
-    outcome.seed = game.seed;
-    outcome.long = game.long;
+    outcome.seed = run_options.seed;
+    outcome.long = run_options.long;
     if outcome.seconds == 0.0 {
         outcome.seconds = begun.elapsed().as_secs_f64();
     }

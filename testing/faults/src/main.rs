@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use acequia_faults::{Game, Outcome, Scenario, all, find, markdown, observe, play};
+use acequia_faults::{Outcome, RunOptions, Scenario, all, find, markdown, observe, play};
 use acequia_telemetry::LogArgs;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -111,7 +111,7 @@ impl Run {
             let some = all().iter().filter(|scenario| self.long || !scenario.slow);
             scenarios = some.collect();
         }
-        let game = Game {
+        let run_options = RunOptions {
             long: self.long,
             seed: self.seed,
             observe: self.observe.is_some(),
@@ -119,7 +119,7 @@ impl Run {
         let mut outcomes = Vec::new();
         for scenario in scenarios {
             eprintln!("        {} ...", scenario.name);
-            let outcome = play(scenario, &game).await;
+            let outcome = play(scenario, &run_options).await;
             eprintln!("{}", outcome.text());
             outcomes.push(outcome);
             // After each one: what was played is kept, whatever happens to the rest.

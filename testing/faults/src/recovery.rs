@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail};
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::sleep;
 
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
 
-impl Trial {
+impl ScenarioRun {
     /// Since the last recovery nothing but "ready" may have been said.
     pub(crate) fn stays_calm(&mut self) {
         let Some(since) = self.calm_since.take() else {
@@ -89,7 +89,7 @@ impl Trial {
     /// # Errors
     /// When that takes too long.
     pub async fn healed(&mut self) -> anyhow::Result<()> {
-        let within = self.game.recover_within();
+        let within = self.run_options.recover_within();
         let took = self.back(Instant::now(), within).await?;
         self.outcome.recovery.push(took.as_secs_f64());
         Ok(())
@@ -110,7 +110,7 @@ impl Trial {
             if arrived.is_none() {
                 let there = async {
                     if connection.is_none() {
-                        connection = Some(self.stage.owner().await?);
+                        connection = Some(self.environment.owner().await?);
                     }
                     let connection = connection.as_mut().context("a connection")?;
                     let count: i64 = sqlx::query_scalar(AssertSqlSafe(query.as_str()))

@@ -10,18 +10,18 @@ use crate::kinds::{DOMAIN, OTHER};
 use crate::observe::Seen;
 use crate::oracle::Sent;
 use crate::report::Outcome;
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
 
-impl Trial {
+impl ScenarioRun {
     /// Waits until at least that number of messages is staged beyond those of now.
     ///
     /// # Errors
     /// When nothing flows.
     pub async fn flows(&self, messages: i64) -> anyhow::Result<()> {
         const RECEIVED: &str = "select coalesce(sum(received), 0)::bigint from core.conservation";
-        let before = self.stage.number(RECEIVED).await?;
+        let before = self.environment.number(RECEIVED).await?;
         let begun = Instant::now();
-        while self.stage.number(RECEIVED).await? < before + messages {
+        while self.environment.number(RECEIVED).await? < before + messages {
             if begun.elapsed() > Duration::from_secs(60) {
                 bail!("no messages flow");
             }
@@ -36,7 +36,7 @@ impl Trial {
         let different: std::collections::HashSet<_> =
             sent.iter().map(|message| message.id).collect();
         let different = i64::try_from(different.len())?;
-        let mut connection = self.stage.owner().await?;
+        let mut connection = self.environment.owner().await?;
         let begun = Instant::now();
         let mut before = (0, 0, 0);
         let mut changed = Instant::now();
@@ -84,17 +84,17 @@ impl Trial {
             let seen = observer.seen().await;
             self.outcome.seen = Some(Seen { told, ..seen });
         }
-        self.fleet.stop().await?;
+        self.supervisor.stop().await?;
         let left = self.left_in_queues().await?;
         self.demand(left == 0, format!("{left} messages are left in the queues"));
 
-        let findings = compare(&mut self.stage.owner().await?, &sent).await?;
+        let findings = compare(&mut self.environment.owner().await?, &sent).await?;
         let mut outcome = std::mem::take(&mut self.outcome);
         outcome.take(findings);
         outcome.seconds = self.begun.elapsed().as_secs_f64();
         if !outcome.failures.is_empty() {
-            std::fs::write(self.stage.folder.join("keep"), "")?;
-            let folder = self.stage.folder.display();
+            std::fs::write(self.environment.folder.join("keep"), "")?;
+            let folder = self.environment.folder.display();
             outcome.failures.push(format!("logs: {folder}"));
         }
         Ok(outcome)
@@ -104,7 +104,7 @@ impl Trial {
     async fn left_in_queues(&self) -> anyhow::Result<u64> {
         let mut left = 0;
         for queue in [DOMAIN, OTHER, "dead"] {
-            left += queue_length(&self.stage.broker.url, &format!("acequia.{queue}")).await?;
+            left += queue_length(&self.environment.broker.url, &format!("acequia.{queue}")).await?;
         }
         Ok(left)
     }
@@ -112,12 +112,12 @@ impl Trial {
     /// Keeps the logs and says where they are.
     #[must_use]
     pub fn failed(self, error: &anyhow::Error) -> Outcome {
-        let _ = std::fs::write(self.stage.folder.join("keep"), "");
+        let _ = std::fs::write(self.environment.folder.join("keep"), "");
         let mut outcome = self.outcome;
         outcome.failures.push(format!("{error:#}"));
         outcome
             .failures
-            .push(format!("logs: {}", self.stage.folder.display()));
+            .push(format!("logs: {}", self.environment.folder.display()));
         outcome.seconds = self.begun.elapsed().as_secs_f64();
         outcome
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How a scenario is played.
 #[derive(Debug, Clone)]
-pub struct Game {
+pub struct RunOptions {
     /// The published size, not the small one of the default tests.
     pub long: bool,
     /// Seed of messages and of random choices.
@@ -13,7 +13,7 @@ pub struct Game {
     pub observe: bool,
 }
 
-impl Game {
+impl RunOptions {
     /// One number for the long run, another for the tests.
     #[must_use]
     pub fn pick<T>(&self, long: T, quick: T) -> T {

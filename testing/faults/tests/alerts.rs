@@ -8,16 +8,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use acequia_faults::fleet::{Fleet, Orders};
+use acequia_faults::environment::{TestEnv, signal};
 use acequia_faults::load::{Flow, Load};
-use acequia_faults::observe::{Hurry, Prometheus};
-use acequia_faults::stage::{Stage, signal};
-use acequia_faults::trial::PLATFORM_RULES_ONLY;
+use acequia_faults::observe::{Prometheus, TimeScale};
+use acequia_faults::process_supervisor::{Orders, ProcessSupervisor};
+use acequia_faults::scenario_run::PLATFORM_RULES_ONLY;
 use acequia_testkit::wait_within;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 
-const HURRY: Hurry = Hurry {
+const TIME_SCALE: TimeScale = TimeScale {
     pace: 60,
     every: 500,
     workers: 500,
@@ -27,8 +27,8 @@ const WITHIN: Duration = Duration::from_secs(75);
 
 /// Servers, a worker, a publisher, and who looks on.
 struct Scene {
-    stage: Stage,
-    fleet: Fleet,
+    environment: TestEnv,
+    supervisor: ProcessSupervisor,
     load: Load,
     prometheus: Prometheus,
     fired: BTreeSet<String>,
@@ -36,29 +36,32 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let stage = Stage::set(true).await.unwrap();
+        let environment = TestEnv::set(true).await.unwrap();
         // The alerts on what analysts were promised need not wait for a minute.
-        stage
+        environment
             .execute("update core.marts set objective = '2 seconds'")
             .await
             .unwrap();
-        stage.execute(PLATFORM_RULES_ONLY).await.unwrap();
+        environment.execute(PLATFORM_RULES_ONLY).await.unwrap();
         let options = "--stall-after 3s --check-every 1s --refresh-every 500ms";
         let orders = Orders {
-            database: stage.database.worker.clone(),
-            broker: stage.broker.url.clone(),
+            database: environment.database.worker.clone(),
+            broker: environment.broker.url.clone(),
             options: options.split(' ').map(ToOwned::to_owned).collect(),
-            folder: stage.folder.clone(),
+            folder: environment.folder.clone(),
         };
-        let fleet = Fleet::start(1, &orders, Some(&format!("panic:{PANIC}"))).unwrap();
-        let addresses = [fleet.members[0].http.clone()];
-        let load = Load::start(&stage.broker.url, Flow::new(1, 60.0))
+        let supervisor =
+            ProcessSupervisor::start(1, &orders, Some(&format!("panic:{PANIC}"))).unwrap();
+        let addresses = [supervisor.members[0].http.clone()];
+        let load = Load::start(&environment.broker.url, Flow::new(1, 60.0))
             .await
             .unwrap();
-        let prometheus = Prometheus::start(&stage, &addresses, HURRY).await.unwrap();
+        let prometheus = Prometheus::start(&environment, &addresses, TIME_SCALE)
+            .await
+            .unwrap();
         Self {
-            stage,
-            fleet,
+            environment,
+            supervisor,
             load,
             prometheus,
             fired: BTreeSet::new(),
@@ -108,7 +111,7 @@ impl Scene {
     /// Publishes bodies straight into a queue or by a routing key.
     async fn publish(&self, exchange: &str, key: &str, bodies: impl IntoIterator<Item = String>) {
         let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&self.stage.broker.url, properties)
+        let connection = Connection::connect(&self.environment.broker.url, properties)
             .await
             .unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -131,11 +134,18 @@ impl Scene {
     }
 
     async fn sql(&self, statements: &str) {
-        self.stage.execute(statements).await.expect(statements);
+        self.environment
+            .execute(statements)
+            .await
+            .expect(statements);
     }
 
     async fn rabbitmqctl(&self, arguments: &[&str]) {
-        self.stage.services().rabbitmqctl(arguments).await.unwrap();
+        self.environment
+            .services()
+            .rabbitmqctl(arguments)
+            .await
+            .unwrap();
     }
 }
 
@@ -157,7 +167,7 @@ async fn alerts_fire_and_clear() {
     worker(&mut scene).await;
     scene.clear().await;
     drop(scene.load);
-    scene.fleet.stop().await.unwrap();
+    scene.supervisor.stop().await.unwrap();
 }
 
 /// Messages that are refused, given up, without parents or without a queue; a decoder that
@@ -210,7 +220,7 @@ async fn messages_and_rules(scene: &mut Scene) {
             "AcequiaPanic",
             "RabbitmqUnroutable",
             "AcequiaDqErrorFailing",
-            "AcequiaDqRuleBroken",
+            "AcequiaDqRuleError",
             "AcequiaMartStale",
             "AcequiaMartVeryStale",
             "AcequiaMartGateClosed",
@@ -228,15 +238,15 @@ async fn messages_and_rules(scene: &mut Scene) {
         .await;
 }
 
-/// Accounts that are cooked, and mended; a table that is locked, so that promotion stands still.
+/// A ledger that is falsified, and mended; a table that is locked, so that promotion stands still.
 async fn accounts_and_locks(scene: &mut Scene) {
     scene.sql(COOK).await;
-    scene.fire(&["AcequiaConservationBroken"]).await;
+    scene.fire(&["AcequiaMessagesUnaccounted"]).await;
     scene
         .sql("insert into core.pending select * from cooked; drop table cooked")
         .await;
     scene.sql(GIVE_ORPHANS_UP).await;
-    let mut lock = scene.stage.admin().await.unwrap();
+    let mut lock = scene.environment.admin().await.unwrap();
     sqlx::raw_sql("begin; lock table academico.alumnos in access exclusive mode")
         .execute(&mut lock)
         .await
@@ -263,19 +273,27 @@ async fn broker(scene: &mut Scene) {
         .rabbitmqctl(&["set_vm_memory_high_watermark", "0.5"])
         .await;
     for _ in 0..5 {
-        scene.stage.broker.close_connections().await.unwrap();
+        scene.environment.broker.close_connections().await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     scene.fire(&["AcequiaConsumingInterrupted"]).await;
-    signal("KILL", scene.stage.services().pid("rabbitmq").unwrap()).unwrap();
+    signal(
+        "KILL",
+        scene.environment.services().pid("rabbitmq").unwrap(),
+    )
+    .unwrap();
     scene.fire(&["AcequiaTargetDown"]).await;
-    scene.stage.services().restart().await.unwrap();
+    scene.environment.services().restart().await.unwrap();
 }
 
 /// Away for so long that messages are late.
 async fn database(scene: &mut Scene) {
     scene.fired.clear();
-    signal("KILL", scene.stage.services().pid("postgresql").unwrap()).unwrap();
+    signal(
+        "KILL",
+        scene.environment.services().pid("postgresql").unwrap(),
+    )
+    .unwrap();
     let down = Instant::now();
     scene
         .fire(&[
@@ -286,7 +304,7 @@ async fn database(scene: &mut Scene) {
         ])
         .await;
     tokio::time::sleep(Duration::from_secs(35).saturating_sub(down.elapsed())).await;
-    scene.stage.services().restart().await.unwrap();
+    scene.environment.services().restart().await.unwrap();
     scene.fire(&["AcequiaLatencyBudgetBurnFast"]).await;
     // As a server has it that lacks the last batches: workers look on their next connections.
     scene.sql(LOSE).await;
@@ -297,23 +315,23 @@ async fn database(scene: &mut Scene) {
 async fn worker(scene: &mut Scene) {
     scene.fired.clear();
     for _ in 0..4 {
-        scene.fleet.members[0].signal("KILL").unwrap();
+        scene.supervisor.members[0].signal("KILL").unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     scene.fire(&["AcequiaWorkerRestarting"]).await;
-    scene.fleet.members[0].hold(true);
-    scene.fleet.members[0].signal("KILL").unwrap();
+    scene.supervisor.members[0].hold(true);
+    scene.supervisor.members[0].signal("KILL").unwrap();
     scene
         .fire(&["AcequiaWorkerAbsent", "AcequiaQueueWithoutConsumer"])
         .await;
-    scene.fleet.members[0].hold(false);
+    scene.supervisor.members[0].hold(false);
 }
 
 /// A message that holds this text makes the decoder panic.
 const PANIC: &str = "PANIC7c1f";
 
 const RULES: &str = "
-insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, threshold)
+insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, action, failing_rows, threshold)
 values
 ('planted_error', 'academico', 'academico', 'calificaciones', 'expression_is_true', 'error', 'd', 'r', 'select 1 as key', 0),
 ('planted_warn', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key', 0),

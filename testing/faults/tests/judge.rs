@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use acequia_faults::compare::{Findings, compare};
+use acequia_faults::environment::TestEnv;
 use acequia_faults::oracle::Sent;
-use acequia_faults::setup::{Game, Setup};
-use acequia_faults::stage::Stage;
-use acequia_faults::trial::Trial;
+use acequia_faults::scenario_run::ScenarioRun;
+use acequia_faults::setup::{RunOptions, Setup};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// What the judge says after some statements, which are taken back.
@@ -24,21 +24,23 @@ async fn after(database: &mut PgConnection, sent: &[Sent], statements: &str) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_doubled_or_wrong_is_found() {
-    let game = Game {
+    let run_options = RunOptions {
         long: false,
         seed: 7,
         observe: false,
     };
-    let stage = Stage::set(false).await.unwrap();
+    let environment = TestEnv::set(false).await.unwrap();
     let setup = Setup {
         rate: 2000.0,
         ..Setup::default()
     };
-    let mut trial = Trial::on(stage, &game, &setup).await.unwrap();
-    trial.flows(8000).await.unwrap();
-    let sent = trial.settle_all().await.unwrap();
-    trial.fleet.stop().await.unwrap();
-    let mut database = trial.stage.admin().await.unwrap();
+    let mut run = ScenarioRun::on(environment, &run_options, &setup)
+        .await
+        .unwrap();
+    run.flows(8000).await.unwrap();
+    let sent = run.settle_all().await.unwrap();
+    run.supervisor.stop().await.unwrap();
+    let mut database = run.environment.admin().await.unwrap();
 
     let well = after(&mut database, &sent, "select").await;
     assert_eq!((well.lost, well.doubled), (0, 0), "{well:?}");

@@ -2,19 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use acequia_faults::{Game, all, find, play};
+use acequia_faults::{RunOptions, all, find, play};
 use tokio::sync::Semaphore;
 
 static PLACES: Semaphore = Semaphore::const_new(2);
 
 async fn passes(name: &str) {
     let _place = PLACES.acquire().await.unwrap();
-    let game = Game {
+    let run_options = RunOptions {
         long: false,
         seed: 1,
         observe: false,
     };
-    let outcome = play(find(name).expect(name), &game).await;
+    let outcome = play(find(name).expect(name), &run_options).await;
     println!("{}", outcome.text());
     assert!(outcome.passed(), "{}", outcome.text());
 }

@@ -1,4 +1,4 @@
-//! `worker ledger`: what the accounts have and the tables have not.
+//! `worker ledger`: what the ledger has and the tables have not.
 
 use std::process::ExitCode;
 
@@ -94,7 +94,7 @@ async fn write_off(args: WriteOffArgs) -> anyhow::Result<ExitCode> {
         print_json(&report)?;
     } else if lost.is_empty() {
         acequia_telemetry::note!(
-            "nothing is missing: every row of {} that waits by the accounts is in staging",
+            "nothing is missing: every row of {} that waits by the ledger is in staging",
             args.domain
         );
     } else {

@@ -67,9 +67,9 @@ pub async fn refresh(args: RefreshArgs) -> anyhow::Result<ExitCode> {
             match refresh::refresh(&mut connection, &mart, args.rules.rule_max).await? {
                 Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
                 Refreshed::Busy => println!("{mart}: another process is refreshing it"),
-                Refreshed::Held(rules) => {
+                Refreshed::Blocked(rules) => {
                     all = false;
-                    println!("{mart}: held, see worker gate list: {}", rules.join(" "));
+                    println!("{mart}: blocked, see worker gate list: {}", rules.join(" "));
                 }
             }
         }

@@ -171,7 +171,7 @@ fn fate(staged: &Staged, core: Option<&CoreRow>) -> String {
 
 fn received(line: &mut Timeline, batch: &Batch, lag_s: Option<f64>) {
     let Some(queue) = &batch.queue else {
-        let text = format!("batch {}, whose accounts were summed up", batch.batch_id);
+        let text = format!("batch {}, whose ledger rows were settled", batch.batch_id);
         return line.add(None, "received", text);
     };
     let worker = batch.worker.as_deref().unwrap_or("?");

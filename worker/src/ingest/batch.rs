@@ -37,8 +37,8 @@ impl Ended {
 pub struct Batch {
     /// The messages, in the order of the queue; never empty.
     pub deliveries: Vec<Delivery>,
-    /// It consists of a suspect of crashing workers, or one comes next.
-    pub suspicious: bool,
+    /// It consists of a poison-message candidate, or one comes next.
+    pub poison_candidate: bool,
     /// They were delivered before, by a queue that does not count how often.
     pub again: bool,
     /// Why there are no more of them.

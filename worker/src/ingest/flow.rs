@@ -7,19 +7,19 @@ use anyhow::Context as _;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use super::outlet::Outlet;
+use super::ack_handle::AckHandle;
 use super::source::Source;
+use super::spans;
 use super::stage::{Load, Writer};
-use super::traced;
 use super::window::Window;
 
 /// Whose turn it is to write: one batch at a time.
 #[derive(Debug)]
-pub struct Turn {
+pub struct WritePermit {
     free: Semaphore,
 }
 
-impl Turn {
+impl WritePermit {
     /// Free, and nothing was written yet.
     #[must_use]
     pub const fn new() -> Self {
@@ -52,43 +52,43 @@ pub async fn collect<'a>(
     writer: &Writer<'_>,
     window: &mut Window,
     source: &mut Source,
-    turn: &'a Turn,
+    permit: &'a WritePermit,
     hand_over: mpsc::Sender<Handed<'a>>,
 ) -> anyhow::Result<()> {
     let lane = writer.lane;
-    let settings = &writer.shared.settings;
-    let mut before_was_suspicious = false;
+    let settings = &writer.context.settings;
+    let mut before_was_poison_candidate = false;
     loop {
         let most = usize::from(settings.batch_max.min(window.size()));
         let batch = tokio::select! {
-            batch = source.next_batch(writer, most, turn) => batch?,
+            batch = source.next_batch(writer, most, permit) => batch?,
             () = hand_over.closed() => return Ok(()), // the other side says why
         };
         let Some(batch) = batch else {
             return Ok(());
         };
         writer
-            .shared
+            .context
             .metrics
             .ingest
             .taken(&lane.queue, batch.ended.as_str());
         window.saw(batch.sizes());
-        let suspicious = batch.suspicious;
+        let poison_candidate = batch.poison_candidate;
         // A suspect is looked at when nothing else could suffer from it.
-        let alone = if suspicious {
-            Some(turn.take().await?)
+        let alone = if poison_candidate {
+            Some(permit.take().await?)
         } else {
             None
         };
-        let load = Load::decode(lane, &writer.shared.clock, batch).await;
+        let load = Load::decode(lane, &writer.context.clock, batch).await;
         let permit = match alone {
             Some(permit) => permit,
-            None => turn.take().await?,
+            None => permit.take().await?,
         };
-        if window.adapt(before_was_suspicious) {
+        if window.adapt(before_was_poison_candidate) {
             source.resize(window.size()).await?;
         }
-        before_was_suspicious = suspicious;
+        before_was_poison_candidate = poison_candidate;
         if hand_over.send((load, permit)).await.is_err() {
             return Ok(());
         }
@@ -99,7 +99,7 @@ pub async fn collect<'a>(
 /// one was acknowledged.
 pub async fn write(
     writer: &Writer<'_>,
-    outlet: &Outlet,
+    acks: &AckHandle,
     mut loads: mpsc::Receiver<Handed<'_>>,
 ) -> (anyhow::Result<()>, bool) {
     let mut acknowledged = false;
@@ -115,15 +115,15 @@ pub async fn write(
                 && let Some(domain) = lane.legacy_of()
             {
                 let queue = queue_of(domain.name);
-                outlet.pass_on(&load.batch, &lane.queue, &queue).await?;
-            } else if !traced::stage(writer, outlet, &mut load).await? {
+                acks.republish(&load.batch, &lane.queue, &queue).await?;
+            } else if !spans::stage(writer, acks, &mut load).await? {
                 return Ok(()); // told to stop while the database was away
             }
             acequia_store::failpoint::after_commit();
-            outlet.acknowledge(load.batch).await?;
+            acks.acknowledge(load.batch).await?;
             acknowledged = true;
             for batch in load.written {
-                writer.shared.acknowledged.add(batch);
+                writer.context.acknowledged.add(batch);
             }
             writer.health.succeeded();
             drop(permit);
@@ -139,7 +139,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
     const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
-        lane, shared, stop, ..
+        lane,
+        context,
+        stop,
+        ..
     } = writer;
     let Some(domain) = lane.domain else {
         return Ok(());
@@ -158,11 +161,11 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
         if !owes {
             writer.health.succeeded();
         }
-        shared
+        context
             .metrics
             .ingest
-            .paused(&lane.queue, staged > shared.settings.staged_max);
-        if staged <= shared.settings.staged_max {
+            .paused(&lane.queue, staged > context.settings.staged_max);
+        if staged <= context.settings.staged_max {
             break;
         }
         // Promotion is behind, not this lane; its own health says so.

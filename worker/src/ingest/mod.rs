@@ -1,15 +1,15 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
-mod answers;
+mod ack_handle;
 mod batch;
+mod broker_probe;
+mod disconnect;
 mod flow;
-mod lost;
-mod outlet;
-mod pass_on;
-mod rejects;
+mod rate_limited_log;
+mod republish;
 mod source;
+mod spans;
 mod stage;
-mod traced;
 mod window;
 pub mod writers;
 
@@ -23,13 +23,13 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::flow::{Turn, collect, write};
-use self::lost::Lost;
+use self::disconnect::DisconnectReason;
+use self::flow::{WritePermit, collect, write};
 use self::source::Source;
 use self::stage::Writer;
 use self::window::{Sizes, Window};
-use crate::context::Shared;
-use crate::lane::Lane;
+use crate::context::WorkerContext;
+use crate::queue_consumer::QueueConsumer;
 
 /// A consumer that lives so long was no failed attempt: the next one begins without delay. A lane
 /// whose queue is empty has no other success to show.
@@ -37,10 +37,10 @@ const STEADY: Duration = Duration::from_secs(1);
 
 /// Runs a lane until `stop` is cancelled. Losing broker or database leads back to the start,
 /// after a pause: nothing is consumed while one of them is away.
-pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
-    let store = Store::new(&shared.worker, &shared.domains);
-    let health = shared.health.of("ingest", &lane.queue);
-    let settings = &shared.settings;
+pub async fn run(lane: QueueConsumer, context: Arc<WorkerContext>, stop: CancellationToken) {
+    let store = Store::new(&context.worker, &context.domains);
+    let health = context.health.of("ingest", &lane.queue);
+    let settings = &context.settings;
     // Three batches: one is written while the next is decoded and another one is on its way.
     let mut window = Window::new(
         settings.batch_max.saturating_mul(3),
@@ -50,27 +50,29 @@ pub async fn run(lane: Lane, shared: Arc<Shared>, stop: CancellationToken) {
     let waits = |note| health.waits(note);
     let writer = Writer {
         lane: &lane,
-        shared: &shared,
+        context: &context,
         store: &store,
         stop: &stop,
         health: &health,
-        slot: shared.writers.of(&lane),
+        slot: context.writers.of(&lane),
         waits: &waits,
-        rejects: rejects::Rejects::default(),
+        reject_log: rate_limited_log::RateLimitedLog::default(),
     };
     while !stop.is_cancelled() {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
-            if error.is::<lost::Refused>() {
+            if error.is::<disconnect::Refused>() {
                 health.refused(format!("{error:#}"));
             } else {
                 health.failed(format!("{error:#}"));
             }
-            shared
-                .metrics
-                .ingest
-                .interrupted(&lane.queue, Lost::reason(&error), &error, delay);
+            context.metrics.ingest.interrupted(
+                &lane.queue,
+                DisconnectReason::reason(&error),
+                &error,
+                delay,
+            );
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -87,7 +89,7 @@ async fn consume(
 ) -> anyhow::Result<()> {
     let Writer {
         lane,
-        shared,
+        context,
         health,
         ..
     } = writer;
@@ -100,14 +102,16 @@ async fn consume(
         connection.ping().await
     };
     writer.ask(ready).await.context("database")?;
-    let opened = Source::open(shared, lane, window.size())
+    let opened = Source::open(context, lane, window.size())
         .await
-        .inspect_err(|_| shared.metrics.ingest.not_started(&lane.queue));
+        .inspect_err(|_| context.metrics.ingest.not_started(&lane.queue));
     let mut source = match opened {
-        Err(error) if lost::is_of_the_queue(&error) => return Err(error.context(lost::Refused)),
+        Err(error) if disconnect::is_of_the_queue(&error) => {
+            return Err(error.context(disconnect::Refused));
+        }
         opened => opened.context("broker")?,
     };
-    shared.metrics.ingest.started(&lane.queue);
+    context.metrics.ingest.started(&lane.queue);
     // A lane that consumes has done nothing yet where messages wait, or where it was lost before:
     // should it be lost again and again before the first of them is done, it stands still.
     if source.found() > 0 || backoff.attempts() > 0 {
@@ -116,23 +120,23 @@ async fn consume(
         health.succeeded();
     }
     let begun = Instant::now();
-    let turn = Turn::new();
+    let permit = WritePermit::new();
     let (hand_over, loads) = mpsc::channel(1);
-    let outlet = source.outlet().clone();
+    let acks = source.acks().clone();
     let (collected, (written, acknowledged)) = tokio::join!(
-        collect(writer, window, &mut source, &turn, hand_over),
-        write(writer, &outlet, loads)
+        collect(writer, window, &mut source, &permit, hand_over),
+        write(writer, &acks, loads)
     );
     if acknowledged || begun.elapsed() >= STEADY {
         backoff.reset();
     }
     // Unlearned, the window would grow past it again, and again be cut.
-    if outlet.overflow() > 0 {
-        window.saw(Sizes::of([outlet.overflow()]));
+    if acks.overflow() > 0 {
+        window.saw(Sizes::of([acks.overflow()]));
     }
     // However the lane ends, unacknowledged messages go back to the queue now, not when the
     // broker notices.
-    outlet.close().await;
+    acks.close().await;
     written.and(collected)
 }
 

@@ -18,17 +18,17 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::answers::{Watch, ready_messages};
+use super::ack_handle::{AckHandle, DeliveryForwarder};
 use super::batch::{Batch, Ended};
-use super::flow::Turn;
-use super::lost::OtherArguments;
-use super::outlet::{Outlet, Pump};
+use super::broker_probe::{Watch, ready_messages};
+use super::disconnect::OtherArguments;
+use super::flow::WritePermit;
 use super::stage::Writer;
-use super::window::is_suspect;
-use super::{Lost, STEADY};
-use crate::context::Shared;
-use crate::lane::{Lane, queues_of};
+use super::window::is_poison_candidate;
+use super::{DisconnectReason, STEADY};
+use crate::context::WorkerContext;
 use crate::look::Looks;
+use crate::queue_consumer::{QueueConsumer, queues_of};
 
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(4);
@@ -46,11 +46,11 @@ const LINGER_MORE: Duration = Duration::from_millis(40);
 pub struct Source {
     queue: String,
     looks: Arc<Looks>,
-    outlet: Outlet,
+    acks: AckHandle,
     tag: String,
     /// Ends with the source: it holds the connection, which would live on with its messages.
-    pump: Option<AbortOnDropHandle<()>>,
-    /// Ends with the source, as the pump does.
+    forwarder: Option<AbortOnDropHandle<()>>,
+    /// Ends with the source, as the forwarder does.
     watch: Option<AbortOnDropHandle<()>>,
     arrivals: mpsc::UnboundedReceiver<anyhow::Result<Vec<Delivery>>>,
     /// Messages that have arrived and belong to a later batch.
@@ -69,38 +69,42 @@ impl Source {
     ///
     /// # Errors
     /// When any of these fails or the broker does not answer.
-    pub async fn open(shared: &Shared, lane: &Lane, window: u16) -> anyhow::Result<Self> {
+    pub async fn open(
+        context: &WorkerContext,
+        lane: &QueueConsumer,
+        window: u16,
+    ) -> anyhow::Result<Self> {
         let name = format!("acequia-worker {}", lane.queue);
-        let connected = broker::connect(&shared.broker, &name).await?;
-        let others = declare(&connected.connection, &queues_of(&shared.domains)).await?;
+        let connected = broker::connect(&context.broker, &name).await?;
+        let others = declare(&connected.connection, &queues_of(&context.domains)).await?;
         consumable(lane, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;
-        let took = shared.metrics.ingest.broker_answers(&lane.queue);
-        let outlet = Outlet::new(channel, connected, shared.metrics.ingest.flow(&lane.queue));
+        let took = context.metrics.ingest.broker_pings(&lane.queue);
+        let acks = AckHandle::new(channel, connected, context.metrics.ingest.flow(&lane.queue));
         let mut source = Self {
             queue: lane.queue.clone(),
-            looks: shared.looks.clone(),
+            looks: context.looks.clone(),
             counted: lane.legacy_of().is_none(),
-            outlet: outlet.clone(),
+            acks: acks.clone(),
             tag: String::new(),
-            pump: None,
+            forwarder: None,
             watch: None,
             arrivals: mpsc::unbounded_channel().1,
             ahead: VecDeque::new(),
-            budget: shared.settings.in_flight_bytes,
+            budget: context.settings.in_flight_bytes,
             collected: 0,
             found: 0,
         };
-        source.outlet.flow().reset();
+        source.acks.flow().reset();
         source.found = source.waiting().await?;
         source.consume(window).await?;
         let watch = Watch {
             channel: watched,
             queue: lane.queue.clone(),
             took,
-            outlet,
-            looks: shared.looks.clone(),
+            acks,
+            looks: context.looks.clone(),
         };
         source.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch.run())));
         Ok(source)
@@ -109,7 +113,7 @@ impl Source {
     /// Starts a consumer that may have `window` messages in flight.
     async fn consume(&mut self, window: u16) -> anyhow::Result<()> {
         let qos = BasicQosOptions::default();
-        let channel = self.outlet.channel();
+        let channel = self.acks.channel();
         answer(channel.basic_qos(window, qos))
             .await
             .context("prefetch")?;
@@ -121,13 +125,13 @@ impl Source {
         self.tag = consumer.tag().to_string();
         let (arrive, arrivals) = mpsc::unbounded_channel();
         self.arrivals = arrivals;
-        self.outlet.flow().allowed(window);
-        let pump = Pump {
-            outlet: self.outlet.clone(),
+        self.acks.flow().allowed(window);
+        let forwarder = DeliveryForwarder {
+            acks: self.acks.clone(),
             limit: self.budget.saturating_mul(2),
         };
-        self.pump = Some(AbortOnDropHandle::new(tokio::spawn(
-            pump.run(consumer, arrive),
+        self.forwarder = Some(AbortOnDropHandle::new(tokio::spawn(
+            forwarder.run(consumer, arrive),
         )));
         Ok(())
     }
@@ -140,7 +144,7 @@ impl Source {
     pub async fn resize(&mut self, window: u16) -> anyhow::Result<()> {
         let options = BasicCancelOptions::default();
         let tag = self.tag.as_str();
-        answer(self.outlet.channel().basic_cancel(tag.into(), options))
+        answer(self.acks.channel().basic_cancel(tag.into(), options))
             .await
             .context("changing the prefetch")?;
         // The stream ends behind the last message that was delivered. Not one may be left out:
@@ -158,8 +162,8 @@ impl Source {
     }
 
     /// Collects a batch of at most `most` messages: up to the limits of count and bytes, until a
-    /// suspect comes, which is a batch of its own, or until the first message has waited long
-    /// enough and the batch before it is done (`turn`). `None` when told to stop.
+    /// poison-message candidate comes, which is a batch of its own, or until the first message has waited long
+    /// enough and the batch before it is done (`permit`). `None` when told to stop.
     ///
     /// # Errors
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
@@ -167,28 +171,27 @@ impl Source {
         &mut self,
         writer: &Writer<'_>,
         most: usize,
-        turn: &Turn,
+        permit: &WritePermit,
     ) -> anyhow::Result<Option<Batch>> {
-        let settings = &writer.shared.settings;
-        let Some(first) = self.first(writer, turn).await? else {
+        let settings = &writer.context.settings;
+        let Some(first) = self.first(writer, permit).await? else {
             return Ok(None);
         };
         let counted = self.counted;
-        let outlet = self.outlet.clone();
+        let acks = self.acks.clone();
         // What cannot be read is not looked at either: it goes to quarantine from here.
-        let again = |delivery: &Delivery| {
-            delivery.redelivered && !counted && !outlet.is_unreadable(delivery)
-        };
+        let again =
+            |delivery: &Delivery| delivery.redelivered && !counted && !acks.is_unreadable(delivery);
         let enough = Instant::now() + linger(&first, self.collected, settings.batch_wait);
         let mut batch = Batch {
-            suspicious: is_suspect(&first),
+            poison_candidate: is_poison_candidate(&first),
             again: again(&first),
             ended: Ended::Apart,
             deliveries: vec![first],
             notes: HashMap::new(),
         };
-        let mut bytes = self.outlet.size(&batch.deliveries[0]);
-        while !batch.suspicious {
+        let mut bytes = self.acks.size(&batch.deliveries[0]);
+        while !batch.poison_candidate {
             if batch.deliveries.len() >= most {
                 batch.ended = Ended::Full;
                 break;
@@ -199,13 +202,13 @@ impl Source {
             }
             let Some(delivery) = self.ahead.pop_front() else {
                 let patience = async {
-                    let _turn = turn.take().await;
+                    let _permit = permit.take().await;
                     tokio::time::sleep_until(enough).await;
                 };
                 tokio::select! {
                     biased;
                     arrival = self.arrivals.recv() => {
-                        self.ahead.extend(arrival.ok_or(Lost::Cancelled)??);
+                        self.ahead.extend(arrival.ok_or(DisconnectReason::Cancelled)??);
                         continue;
                     }
                     () = patience => {
@@ -214,17 +217,17 @@ impl Source {
                     }
                 }
             };
-            if is_suspect(&delivery) || again(&delivery) != batch.again {
-                batch.suspicious = is_suspect(&delivery);
+            if is_poison_candidate(&delivery) || again(&delivery) != batch.again {
+                batch.poison_candidate = is_poison_candidate(&delivery);
                 self.ahead.push_front(delivery);
                 break;
             }
-            bytes += self.outlet.size(&delivery);
+            bytes += self.acks.size(&delivery);
             batch.deliveries.push(delivery);
         }
         let noted = batch.deliveries.iter().enumerate();
         batch.notes = noted
-            .filter_map(|(position, delivery)| Some((position, self.outlet.take_note(delivery)?)))
+            .filter_map(|(position, delivery)| Some((position, self.acks.take_note(delivery)?)))
             .collect();
         self.collected = u32::try_from(batch.deliveries.len()).unwrap_or(u32::MAX);
         Ok(Some(batch))
@@ -235,10 +238,10 @@ impl Source {
     async fn first(
         &mut self,
         writer: &Writer<'_>,
-        turn: &Turn,
+        permit: &WritePermit,
     ) -> anyhow::Result<Option<Delivery>> {
         let stop = writer.stop;
-        let stall_after = writer.shared.settings.stall_after;
+        let stall_after = writer.context.settings.stall_after;
         // A lane that was lost is known to work again as soon as nothing happens to it for a while.
         let mut look_after = if writer.health.owes() {
             STEADY.min(stall_after / 3)
@@ -256,7 +259,7 @@ impl Source {
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
                 arrival = self.arrivals.recv() => {
-                    self.ahead.extend(arrival.ok_or(Lost::Cancelled)??);
+                    self.ahead.extend(arrival.ok_or(DisconnectReason::Cancelled)??);
                     continue;
                 }
                 () = tokio::time::sleep(look_after) => {}
@@ -264,7 +267,7 @@ impl Source {
             let early = look_after < stall_after / 3;
             look_after = stall_after / 3;
             let ready = self.waiting().await?;
-            if ready == 0 && turn.is_free() {
+            if ready == 0 && permit.is_free() {
                 writer.health.succeeded();
             }
             if early {
@@ -272,7 +275,7 @@ impl Source {
             }
             passed_over = if ready > 0 { passed_over + 1 } else { 0 };
             if passed_over == 2 {
-                return Err(Lost::Starved.into());
+                return Err(DisconnectReason::Starved.into());
             }
         }
     }
@@ -282,7 +285,7 @@ impl Source {
     /// # Errors
     /// When the broker does not answer.
     async fn waiting(&self) -> anyhow::Result<u32> {
-        ready_messages(self.outlet.channel(), &self.queue).await
+        ready_messages(self.acks.channel(), &self.queue).await
     }
 
     /// Messages that were ready in the queue when consuming began.
@@ -293,14 +296,14 @@ impl Source {
 
     /// The way back to the broker.
     #[must_use]
-    pub const fn outlet(&self) -> &Outlet {
-        &self.outlet
+    pub const fn acks(&self) -> &AckHandle {
+        &self.acks
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.outlet.flow().reset();
+        self.acks.flow().reset();
         // Aborted before the last look is taken back.
         self.watch = None;
         self.looks.lost(&self.queue);
@@ -310,7 +313,7 @@ impl Drop for Source {
 /// Whether a lane may consume although queues have other arguments than they should. Another lane's
 /// queue is none of its business. Its own may lack the dead-lettering that the promise rests on; dead
 /// letters are safer in quarantine than in a queue of whatever kind.
-fn consumable(lane: &Lane, others: &[Mismatch]) -> anyhow::Result<()> {
+fn consumable(lane: &QueueConsumer, others: &[Mismatch]) -> anyhow::Result<()> {
     let Some(other) = others.iter().find(|other| other.queue == lane.queue) else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use acequia_net::topology::queue_of;
 use acequia_store::clock::Clock;
 use acequia_store::db::{self, Attention, Session, attended};
 use acequia_store::failure::{Backoff, describe};
-use acequia_store::staging::{Counts, Purpose, Sorted, Store, Written, first_death_queue};
+use acequia_store::staging::{Counts, DecodedBatch, Store, WriteMode, Written, first_death_queue};
 use acequia_telemetry::Span;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -17,16 +17,16 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::ack_handle::AckHandle;
 use super::batch::Batch;
-use super::outlet::Outlet;
-use super::rejects::Rejects;
-use super::writers::{Slot, Turn};
-use super::{Lost, traced};
+use super::rate_limited_log::RateLimitedLog;
+use super::writers::{ConnectionGuard, Slot};
+use super::{DisconnectReason, spans};
 use crate::acknowledged::{Acknowledged, look};
-use crate::context::Shared;
+use crate::context::WorkerContext;
 use crate::health::LoopHealth;
-use crate::lane::Lane;
 use crate::metrics::Ingest;
+use crate::queue_consumer::QueueConsumer;
 
 /// How long one attempt may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
@@ -47,9 +47,9 @@ const DECODED_AT_ONCE: usize = 128;
 /// What a lane writes with.
 pub struct Writer<'a> {
     /// The lane.
-    pub lane: &'a Lane,
+    pub lane: &'a QueueConsumer,
     /// What the loops share.
-    pub shared: &'a Shared,
+    pub context: &'a WorkerContext,
     /// The statements.
     pub store: &'a Store,
     /// Told to stop.
@@ -61,7 +61,7 @@ pub struct Writer<'a> {
     /// Hears why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
     /// Log lines about refused messages.
-    pub rejects: Rejects,
+    pub reject_log: RateLimitedLog,
 }
 
 impl Writer<'_> {
@@ -70,23 +70,23 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// When the database refused for so long that the messages went back to the queue.
-    pub async fn stage(&self, outlet: &Outlet, load: &mut Load) -> anyhow::Result<bool> {
+    pub async fn stage(&self, acks: &AckHandle, load: &mut Load) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let batch = &load.batch.deliveries;
-        for sorted in &load.sorted {
-            let Some(written) = self.insist(outlet, batch, sorted, begun).await? else {
+        for decoded in &load.decoded {
+            let Some(written) = self.insist(acks, batch, decoded, begun).await? else {
                 return Ok(false);
             };
-            self.tell(sorted, &written, begun.elapsed());
+            self.tell(decoded, &written, begun.elapsed());
             if let Some(span) = &mut load.span {
-                span.set(traced::outcome(sorted.domain.name, &written));
+                span.set(spans::outcome(decoded.domain.name, &written));
             }
             load.written
-                .push(acknowledged(&self.lane.queue, sorted, &written));
+                .push(acknowledged(&self.lane.queue, decoded, &written));
             let whole = load.decoding + begun.elapsed();
             self.metrics()
-                .staged(&self.lane.queue, sorted, &written, whole);
-            self.shared.wakes.wake("staged", sorted.domain.name);
+                .staged(&self.lane.queue, decoded, &written, whole);
+            self.context.wakes.wake("staged", decoded.domain.name);
         }
         let whole = load.decoding + begun.elapsed();
         self.metrics()
@@ -96,13 +96,13 @@ impl Writer<'_> {
 
     /// One line for the batch, and one for each reason for which some of it was refused, if that
     /// reason was not told just now.
-    fn tell(&self, sorted: &Sorted, written: &Written, took: Duration) {
+    fn tell(&self, decoded: &DecodedBatch, written: &Written, took: Duration) {
         let sum = |pick: fn(&Counts) -> i32| -> i32 {
             written.counts.iter().map(|(_, counts)| pick(counts)).sum()
         };
         info!(
             event = "batch.staged",
-            domain = sorted.domain.name,
+            domain = decoded.domain.name,
             queue = self.lane.queue,
             batch_id = written.batch_id,
             messages = sum(|counts| counts.received),
@@ -112,10 +112,10 @@ impl Writer<'_> {
             duration_s = took.as_secs_f64(),
             "batch staged"
         );
-        for told in self.rejects.count(&written.codes, Instant::now()) {
+        for told in self.reject_log.count(&written.codes, Instant::now()) {
             warn!(
                 event = "messages.quarantined",
-                domain = sorted.domain.name,
+                domain = decoded.domain.name,
                 queue = self.lane.queue,
                 batch_id = written.batch_id,
                 stage = told.code.stage().as_str(),
@@ -130,21 +130,21 @@ impl Writer<'_> {
     /// Tries until the batch is written (`Some`) or the worker has to stop (`None`).
     async fn insist(
         &self,
-        outlet: &Outlet,
+        acks: &AckHandle,
         batch: &[Delivery],
-        sorted: &Sorted,
+        decoded: &DecodedBatch,
         begun: Instant,
     ) -> anyhow::Result<Option<Written>> {
         let mut backoff = Backoff::default();
-        let mut purpose = Purpose::Keep;
+        let mut write_mode = WriteMode::Commit;
         let bytes: u64 = batch.iter().map(|one| one.data.len() as u64).sum();
         let mut under_way = Duration::from_millis(bytes * 1000 / BYTES_A_SECOND);
         loop {
-            let mut turn = self.slot.lock().await;
-            let session = match self.connected(&mut turn).await {
+            let mut guard = self.slot.lock().await;
+            let session = match self.connected(&mut guard).await {
                 Ok(session) => session,
                 Err(error) => {
-                    drop(turn);
+                    drop(guard);
                     self.health
                         .failed(format!("database: {}", describe(&error)));
                     debug!(error = describe(&error), "database not back yet");
@@ -160,19 +160,19 @@ impl Writer<'_> {
                 ..self.attention(session)
             };
             let queue = &self.lane.queue;
-            let attempt = self.store.write(session, queue, sorted, batch, purpose);
+            let attempt = self.store.write(session, queue, decoded, batch, write_mode);
             // What becomes of an attempt that is given up is not known. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match attended(&attention, attempt).await {
-                Ok(written) if purpose == Purpose::Keep => return Ok(Some(written)),
-                Ok(_) => return Err(Lost::Held.into()),
+                Ok(written) if write_mode == WriteMode::Commit => return Ok(Some(written)),
+                Ok(_) => return Err(DisconnectReason::Held.into()),
                 Err(error) => error,
             };
-            *turn = None;
-            drop(turn);
+            *guard = None;
+            drop(guard);
             under_way = under_way.saturating_mul(2).min(ATTEMPT_WITHIN);
             self.report(&failed, batch.len());
-            if begun.elapsed() > self.shared.settings.hold_max && purpose == Purpose::Keep {
+            if begun.elapsed() > self.context.settings.hold_max && write_mode == WriteMode::Commit {
                 // However long the outage, it costs the messages one delivery: consuming starts
                 // again when this very batch could be written.
                 info!(
@@ -181,8 +181,8 @@ impl Writer<'_> {
                     messages = batch.len(),
                     "held for too long, its messages go back to the queue"
                 );
-                outlet.close().await;
-                purpose = Purpose::Rehearse;
+                acks.close().await;
+                write_mode = WriteMode::DryRun;
             }
             if !self.pause(&mut backoff).await {
                 return Ok(None);
@@ -196,19 +196,22 @@ impl Writer<'_> {
     }
 
     fn metrics(&self) -> &Ingest {
-        &self.shared.metrics.ingest
+        &self.context.metrics.ingest
     }
 
     /// The connection, opened if there is none. A new one looks whether the database has what was acknowledged.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
-    pub async fn connected<'t>(&self, turn: &'t mut Turn<'_>) -> sqlx::Result<&'t mut Session> {
-        let (session, _) = match turn.take() {
-            Some(open) => turn.insert(open),
+    pub async fn connected<'t>(
+        &self,
+        guard: &'t mut ConnectionGuard<'_>,
+    ) -> sqlx::Result<&'t mut Session> {
+        let (session, _) = match guard.take() {
+            Some(open) => guard.insert(open),
             None => {
                 let attempt = self.connect().await;
-                turn.insert(self.shared.metrics.loops.connected("ingest", attempt)?)
+                guard.insert(self.context.metrics.loops.connected("ingest", attempt)?)
             }
         };
         Ok(session)
@@ -217,25 +220,25 @@ impl Writer<'_> {
     async fn connect(&self) -> sqlx::Result<Session> {
         // Its batches are small and many, and to plan a statement costs more than to run it.
         const KEEP_PLANS: &str = "set plan_cache_mode = force_generic_plan";
-        let domain = self.lane.domain.or(self.shared.domains.first().copied());
+        let domain = self.lane.domain.or(self.context.domains.first().copied());
         let name = domain.map_or(self.lane.queue.as_str(), |domain| domain.name);
-        let mut session = db::open(&self.shared.database, &format!("ingest {name}")).await?;
+        let mut session = db::open(&self.context.database, &format!("ingest {name}")).await?;
         let set_up = async {
             sqlx::raw_sql(KEEP_PLANS).execute(&mut *session).await?;
             // Before the first message: its dates are judged by this clock.
-            self.shared.clock.read(&mut session).await
+            self.context.clock.read(&mut session).await
         };
         tokio::time::timeout(SET_UP_WITHIN, set_up)
             .await
             .unwrap_or_else(|_| Err(db::no_answer(SET_UP_WITHIN)))?;
-        look(&mut session, &self.shared.process()).await?;
+        look(&mut session, &self.context.process()).await?;
         Ok(session)
     }
 
     /// Attention to a question of the lane's, one that is answered at once by a server that is well.
     pub fn attention(&self, session: &Session) -> Attention<'_> {
         Attention {
-            database: &self.shared.database,
+            database: &self.context.database,
             backend: session.backend,
             under_way: Duration::ZERO,
             within: QUESTION_WITHIN,
@@ -251,12 +254,12 @@ impl Writer<'_> {
         &self,
         question: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
-        let mut turn = self.slot.lock().await;
-        let session = self.connected(&mut turn).await?;
+        let mut guard = self.slot.lock().await;
+        let session = self.connected(&mut guard).await?;
         let attention = self.attention(session);
         let answer = attended(&attention, question(session)).await;
         if answer.is_err() {
-            *turn = None;
+            *guard = None;
         }
         answer
     }
@@ -275,7 +278,7 @@ pub struct Load {
     /// The messages.
     pub batch: Batch,
     /// Their decoded rows; empty for messages that are passed on unseen.
-    pub sorted: Vec<Sorted>,
+    pub decoded: Vec<DecodedBatch>,
     /// What was committed of it.
     pub written: Vec<Acknowledged>,
     /// How long decoding took.
@@ -286,16 +289,16 @@ pub struct Load {
 
 impl Load {
     /// Decodes a batch. The domain of a dead letter is that of the queue that gave it up.
-    pub async fn decode(lane: &Lane, clock: &Clock, mut batch: Batch) -> Self {
+    pub async fn decode(lane: &QueueConsumer, clock: &Clock, mut batch: Batch) -> Self {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
-        let mut sorted: Vec<Sorted> = match lane.domain {
+        let mut decoded: Vec<DecodedBatch> = match lane.domain {
             Some(_) if batch.again => Vec::new(),
-            Some(domain) => vec![Sorted::new(domain)],
+            Some(domain) => vec![DecodedBatch::new(domain)],
             None => catalog()
                 .iter()
                 .chain([&*NOBODYS])
-                .map(Sorted::new)
+                .map(DecodedBatch::new)
                 .collect(),
         };
         let mut unreadable = batch.take_unreadable();
@@ -305,23 +308,23 @@ impl Load {
             }
             let index = match lane.domain {
                 Some(_) => 0,
-                None => origin_of(delivery, &sorted),
+                None => origin_of(delivery, &decoded),
             };
-            let Some(sorted) = sorted.get_mut(index) else {
+            let Some(decoded) = decoded.get_mut(index) else {
                 continue;
             };
             if let Some(note) = unreadable.remove(&position) {
-                sorted.add_unreadable(position, delivery, &lane.queue, note);
+                decoded.add_unreadable(position, delivery, &lane.queue, note);
             } else if lane.domain.is_none() {
-                sorted.add_dead(position, delivery, &lane.queue);
+                decoded.add_dead(position, delivery, &lane.queue);
             } else {
-                sorted.add(position, delivery, &lane.queue, &context);
+                decoded.add(position, delivery, &lane.queue, &context);
             }
         }
-        sorted.retain(|sorted| !sorted.is_empty());
+        decoded.retain(|decoded| !decoded.is_empty());
         Self {
             batch,
-            sorted,
+            decoded,
             written: Vec::new(),
             decoding: begun.elapsed(),
             span: None,
@@ -330,9 +333,9 @@ impl Load {
 }
 
 /// The record of a batch, for a look after a failover.
-fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged {
-    let oldest = sorted.good.iter().filter_map(|rows| rows.oldest).min();
-    let newest = sorted.good.iter().filter_map(|rows| rows.newest).max();
+fn acknowledged(queue: &str, decoded: &DecodedBatch, written: &Written) -> Acknowledged {
+    let oldest = decoded.good.iter().filter_map(|rows| rows.oldest).min();
+    let newest = decoded.good.iter().filter_map(|rows| rows.newest).max();
     let received = written
         .counts
         .iter()
@@ -340,7 +343,7 @@ fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged
     Acknowledged {
         batch_id: written.batch_id,
         identity: written.identity,
-        domain: sorted.domain.name,
+        domain: decoded.domain.name,
         queue: queue.to_owned(),
         messages: received.sum(),
         published: oldest.zip(newest),
@@ -351,13 +354,13 @@ fn acknowledged(queue: &str, sorted: &Sorted, written: &Written) -> Acknowledged
 /// Dead letters of which nobody can tell what queue gave them up.
 static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
 
-/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the books of
+/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the ledger of
 /// a domain they would be messages that it never had.
-fn origin_of(delivery: &Delivery, domains: &[Sorted]) -> usize {
+fn origin_of(delivery: &Delivery, domains: &[DecodedBatch]) -> usize {
     let key = delivery.routing_key.as_str();
     let origin = first_death_queue(&delivery.properties);
-    let index = domains.iter().position(|sorted| {
-        let name = sorted.domain.name;
+    let index = domains.iter().position(|decoded| {
+        let name = decoded.domain.name;
         origin.as_deref() == Some(queue_of(name).as_str())
             || key
                 .strip_prefix(name)

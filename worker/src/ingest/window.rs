@@ -10,7 +10,7 @@ use lapin::types::AMQPValue;
 
 /// From this many earlier deliveries on a message is suspected of crashing workers: it is taken
 /// alone, so that only itself is delivered in vain again.
-const SUSPECT_AFTER: i64 = 3;
+const POISON_AFTER: i64 = 3;
 /// The window grows by this factor.
 const GROWTH: u16 = 8;
 
@@ -112,10 +112,10 @@ impl Window {
     /// Chooses the size anew after a batch that went well; `true` when it changed. Small changes
     /// are not worth a question to the broker.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped before
-    pub fn adapt(&mut self, suspicious: bool) -> bool {
+    pub fn adapt(&mut self, poison_candidate: bool) -> bool {
         let fits = self.sizes.that_fit(self.budget).floor();
         let fits = fits.clamp(1.0, f64::from(self.most)) as u16;
-        let next = if suspicious {
+        let next = if poison_candidate {
             1
         } else if fits < self.size / 2 {
             fits
@@ -136,8 +136,8 @@ impl Window {
 /// Whether a message was delivered in vain so often that it may be what crashes workers. Of one that
 /// comes for the first time the count is its publisher's, not the queue's.
 #[must_use]
-pub fn is_suspect(delivery: &Delivery) -> bool {
-    delivery.redelivered && deliveries_before(delivery) >= SUSPECT_AFTER
+pub fn is_poison_candidate(delivery: &Delivery) -> bool {
+    delivery.redelivered && deliveries_before(delivery) >= POISON_AFTER
 }
 
 /// Earlier deliveries, as quorum queues count them; brokers differ in the integer type.

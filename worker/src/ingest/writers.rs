@@ -4,13 +4,13 @@ use acequia_contracts::Domain;
 use acequia_store::db::Session;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::lane::Lane;
 use crate::metrics::Open;
+use crate::queue_consumer::QueueConsumer;
 
 /// A place for a connection; empty until a lane needs it, and after it was lost.
 pub type Slot = Mutex<Option<(Session, Open)>>;
 /// The turn to write by a connection.
-pub type Turn<'a> = MutexGuard<'a, Option<(Session, Open)>>;
+pub type ConnectionGuard<'a> = MutexGuard<'a, Option<(Session, Open)>>;
 
 /// The connections of the lanes of a process.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Writers {
 
     /// The connection of a lane. Dead letters are few: they go by that of the first domain.
     #[must_use]
-    pub fn of(&self, lane: &Lane) -> &Slot {
+    pub fn of(&self, lane: &QueueConsumer) -> &Slot {
         let own = |(name, _): &&(&'static str, Slot)| {
             lane.domain.is_none_or(|domain| domain.name == *name)
         };

@@ -2,7 +2,7 @@
 
 use acequia_archive::session::Interrupted;
 use acequia_contracts::Domain;
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{IntCounterVec, Result};
 
 /// What a run may end with.
@@ -15,8 +15,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    pub(super) fn new(make: &Maker<'_>, domains: &[&'static Domain]) -> Result<Self> {
-        let runs = make.counters(
+    pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
+        let runs = registrar.counters(
             "acequia_archive_runs_total",
             "Runs of the archive loop: by schedule, and to bring back what late rows wait for.",
             &["domain", "kind", "outcome"],

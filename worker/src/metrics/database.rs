@@ -1,6 +1,6 @@
 //! Gauges that describe the database: the same from every worker, read when Prometheus asks.
 
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{Gauge, GaugeVec, Histogram};
 
 use super::ANSWER;
@@ -13,7 +13,7 @@ pub struct DatabaseGauges {
     /// How long it took, seconds.
     pub read_seconds: Gauge,
     /// How long it takes to answer a question that costs it nothing, seconds.
-    pub answers: Histogram,
+    pub pings: Histogram,
     /// Rows that wait for promotion, per domain.
     pub staged_rows: GaugeVec,
     /// Age of the oldest of them, seconds.
@@ -23,7 +23,7 @@ pub struct DatabaseGauges {
     /// Open rows of quarantine.
     pub quarantine_open: GaugeVec,
     /// Messages unaccounted for; must be 0.
-    pub conservation: GaugeVec,
+    pub unaccounted: GaugeVec,
     /// Messages whose rows somebody removed, given up by an operator.
     pub written_off: GaugeVec,
     /// Messages of the core's own that wait for the broker.
@@ -39,10 +39,10 @@ pub struct DatabaseGauges {
     /// Messages that it lacks, however old.
     pub mart_missing: GaugeVec,
     /// How long the mart has lacked something that has arrived, seconds.
-    pub mart_behind: GaugeVec,
+    pub mart_staleness: GaugeVec,
     /// How long it may, seconds.
     pub mart_objective: GaugeVec,
-    /// 1 while a failed rule holds the refresh of the mart.
+    /// 1 while a failed rule blocks the refresh of the mart.
     pub mart_gate_closed: GaugeVec,
     /// 0 while a rule fails on what it shows.
     pub mart_trusted: GaugeVec,
@@ -51,7 +51,7 @@ pub struct DatabaseGauges {
     /// 1 when the rule passed at its last run.
     pub dq_passed: GaugeVec,
     /// 1 when the rule could not run the last time.
-    pub dq_broken: GaugeVec,
+    pub dq_rule_errors: GaugeVec,
     /// Last run, Unix seconds, per rule.
     pub dq_last_run: GaugeVec,
     /// How long it took, seconds.
@@ -75,152 +75,152 @@ impl DatabaseGauges {
     ///
     /// # Errors
     /// When a name is taken.
-    pub fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
+    pub fn new(registrar: &Registrar<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            up: make.gauge(
+            up: registrar.gauge(
                 "acequia_database_readable",
                 "1 when the gauges that describe the database could be read.",
             )?,
-            read_seconds: make.gauge(
+            read_seconds: registrar.gauge(
                 "acequia_database_read_duration_seconds",
                 "How long the last reading of the gauges that describe the database took.",
             )?,
-            answers: make.histogram(
-                "acequia_database_answer_duration_seconds",
+            pings: registrar.histogram(
+                "acequia_database_ping_duration_seconds",
                 "From a question that costs nothing to PostgreSQL's answer, one before each reading of the gauges that describe it.",
                 ANSWER,
             )?,
-            staged_rows: make.gauges(
+            staged_rows: registrar.gauges(
                 "acequia_staged_rows",
                 "Rows that wait for promotion.",
                 &["domain"],
             )?,
-            oldest_staged: make.gauges(
+            oldest_staged: registrar.gauges(
                 "acequia_oldest_staged_age_seconds",
                 "Age of the oldest staged batch.",
                 &["domain"],
             )?,
-            pending_rows: make.gauges(
+            pending_rows: registrar.gauges(
                 "acequia_pending_rows",
                 "Rows that wait for the row they refer to.",
                 &["domain"],
             )?,
-            quarantine_open: make.gauges(
+            quarantine_open: registrar.gauges(
                 "acequia_quarantine_open_rows",
                 "Messages in quarantine with status open.",
                 &["domain"],
             )?,
-            conservation: make.gauges(
-                "acequia_conservation_difference",
+            unaccounted: registrar.gauges(
+                "acequia_unaccounted_messages",
                 "Messages that are not accounted for; must be 0.",
                 &["domain"],
             )?,
-            written_off: make.gauges(
+            written_off: registrar.gauges(
                 "acequia_written_off_messages",
                 "Messages whose rows were removed from staging before their promotion, given up by worker ledger write-off.",
                 &["domain"],
             )?,
-            outbox_waiting: make.gauges(
+            outbox_waiting: registrar.gauges(
                 "acequia_outbox_waiting_messages",
                 "Messages of the core's own that wait for the broker.",
                 &["domain"],
             )?,
-            outbox_oldest: make.gauges(
+            outbox_oldest: registrar.gauges(
                 "acequia_outbox_oldest_age_seconds",
                 "Age of the oldest message of the core's own that waits for the broker.",
                 &["domain"],
             )?,
-            mart_refreshed: make.gauges(
+            mart_refreshed: registrar.gauges(
                 "acequia_mart_refreshed_timestamp_seconds",
                 "Last refresh of the mart.",
                 &["mart"],
             )?,
-            mart_data_as_of: make.gauges(
+            mart_data_as_of: registrar.gauges(
                 "acequia_mart_data_as_of_timestamp_seconds",
                 "Newest publish time of what the mart shows.",
                 &["mart"],
             )?,
-            mart_complete_through: make.gauges(
+            mart_complete_through: registrar.gauges(
                 "acequia_mart_complete_through_timestamp_seconds",
                 "Everything that was published up to then is in the mart, but for what is missing.",
                 &["mart"],
             )?,
-            mart_missing: make.gauges(
+            mart_missing: registrar.gauges(
                 "acequia_mart_missing_messages",
                 "Messages that the mart lacks: they wait for a row they refer to, or are open in quarantine.",
                 &["mart"],
             )?,
-            mart_behind: make.gauges(
-                "acequia_mart_behind_seconds",
+            mart_staleness: registrar.gauges(
+                "acequia_mart_staleness_seconds",
                 "How long the mart has lacked something that has arrived; 0 when it shows everything.",
                 &["mart"],
             )?,
-            mart_objective: make.gauges(
+            mart_objective: registrar.gauges(
                 "acequia_mart_objective_seconds",
                 "How long the mart may lack what has arrived.",
                 &["mart"],
             )?,
-            mart_gate_closed: make.gauges(
+            mart_gate_closed: registrar.gauges(
                 "acequia_mart_gate_closed",
                 "1 while a failed rule of severity error holds the refresh of the mart.",
                 &["mart"],
             )?,
-            mart_trusted: make.gauges(
+            mart_trusted: registrar.gauges(
                 "acequia_mart_trusted",
                 "0 while a rule of severity error fails on what the mart shows.",
                 &["mart"],
             )?,
-            dq_failing: make.gauges(
+            dq_failing: registrar.gauges(
                 "acequia_dq_failing_rows",
                 "Failing rows at the last run of the rule.",
                 &["rule", "severity"],
             )?,
-            dq_passed: make.gauges(
+            dq_passed: registrar.gauges(
                 "acequia_dq_passed",
                 "1 when the rule passed at its last run.",
                 &["rule", "severity"],
             )?,
-            dq_last_run: make.gauges(
+            dq_last_run: registrar.gauges(
                 "acequia_dq_last_run_timestamp_seconds",
                 "Last run of the rule.",
                 &["rule"],
             )?,
-            dq_broken: make.gauges(
-                "acequia_dq_broken",
+            dq_rule_errors: registrar.gauges(
+                "acequia_dq_rule_errors",
                 "1 when the rule could not run the last time.",
                 &["rule", "severity"],
             )?,
-            dq_duration: make.gauges(
+            dq_duration: registrar.gauges(
                 "acequia_dq_last_duration_seconds",
                 "Duration of the last run of the rule.",
                 &["rule"],
             )?,
-            archived_rows: make.gauges(
+            archived_rows: registrar.gauges(
                 "acequia_archived_rows",
                 "Rows of the table that are in the object store only.",
                 &["table"],
             )?,
-            archived_hot: make.gauges(
+            archived_hot: registrar.gauges(
                 "acequia_archived_hot_bytes",
                 "What the archived rows took in the database, with indexes.",
                 &["table"],
             )?,
-            archived_bytes: make.gauges(
+            archived_bytes: registrar.gauges(
                 "acequia_archived_bytes",
                 "What the archived rows take in the object store.",
                 &["table"],
             )?,
-            archive_last_run: make.gauges(
+            archive_last_run: registrar.gauges(
                 "acequia_archive_last_success_timestamp_seconds",
                 "End of the last run of the archive schedule that ended well; 0 before the first.",
                 &["domain"],
             )?,
-            archive_failed: make.gauges(
+            archive_failed: registrar.gauges(
                 "acequia_archive_failed",
                 "1 while the last run that archived or restored for the domain is one that failed.",
                 &["domain"],
             )?,
-            archive_late: make.gauges(
+            archive_late: registrar.gauges(
                 "acequia_archive_late_rows",
                 "Rows that came late and wait until the range that they belong to is restored.",
                 &["domain"],
@@ -235,7 +235,7 @@ impl DatabaseGauges {
             &self.oldest_staged,
             &self.pending_rows,
             &self.quarantine_open,
-            &self.conservation,
+            &self.unaccounted,
             &self.written_off,
             &self.outbox_waiting,
             &self.outbox_oldest,
@@ -243,12 +243,12 @@ impl DatabaseGauges {
             &self.mart_data_as_of,
             &self.mart_complete_through,
             &self.mart_missing,
-            &self.mart_behind,
+            &self.mart_staleness,
             &self.mart_objective,
             &self.dq_failing,
             &self.dq_passed,
             &self.dq_last_run,
-            &self.dq_broken,
+            &self.dq_rule_errors,
             &self.dq_duration,
             &self.mart_gate_closed,
             &self.mart_trusted,

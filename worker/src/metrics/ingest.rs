@@ -7,15 +7,15 @@ use std::time::Duration;
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, Domain};
 use acequia_store::failure::{Failure, describe, remedy};
-use acequia_store::staging::{Sorted, Written};
-use acequia_telemetry::metrics::{Maker, observe};
+use acequia_store::staging::{DecodedBatch, Written};
+use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use tracing::{info, warn};
 
 use super::{Flow, positive};
-use crate::lane::Lane;
+use crate::queue_consumer::QueueConsumer;
 
 pub use series::{FLUSHED_BY, INTERRUPTED_BY};
 
@@ -44,16 +44,16 @@ pub struct Ingest {
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
     lost: IntCounterVec,
-    broker_answers: HistogramVec,
+    broker_pings: HistogramVec,
 }
 
 impl Ingest {
     pub(super) fn new(
-        make: &Maker<'_>,
+        registrar: &Registrar<'_>,
         domains: &[&'static Domain],
-        lanes: &[Lane],
+        lanes: &[QueueConsumer],
     ) -> Result<Self> {
-        let metrics = Self::register(make)?;
+        let metrics = Self::register(registrar)?;
         for lane in lanes {
             metrics.create_lane(&lane.queue);
         }
@@ -93,8 +93,8 @@ impl Ingest {
     }
 
     /// How long the broker takes to answer questions about a queue.
-    pub fn broker_answers(&self, queue: &str) -> Histogram {
-        self.broker_answers.with_label_values(&[queue])
+    pub fn broker_pings(&self, queue: &str) -> Histogram {
+        self.broker_pings.with_label_values(&[queue])
     }
 
     /// A lane consumes.
@@ -163,15 +163,15 @@ impl Ingest {
 
     /// The messages of one domain in a batch were staged and committed; `whole` is the time
     /// since the batch was there.
-    pub fn staged(&self, queue: &str, sorted: &Sorted, written: &Written, whole: Duration) {
-        let domain = sorted.domain.name;
+    pub fn staged(&self, queue: &str, decoded: &DecodedBatch, written: &Written, whole: Duration) {
+        let domain = decoded.domain.name;
         let received: u64 = written
             .counts
             .iter()
             .map(|(_, counts)| positive(counts.received))
             .sum();
         self.received.with_label_values(&[queue]).inc_by(received);
-        if let Some(published) = sorted.oldest {
+        if let Some(published) = decoded.oldest {
             let waited = (Utc::now() - published).as_seconds_f64() - whole.as_secs_f64();
             // A publisher whose clock is ahead must not make time run backwards.
             let histogram = self.in_queue.with_label_values(&[queue]);
@@ -187,14 +187,14 @@ impl Ingest {
                     .inc_by(positive(counts.staged));
             }
         }
-        for rows in sorted.good.iter().filter(|rows| rows.unknown_fields > 0) {
+        for rows in decoded.good.iter().filter(|rows| rows.unknown_fields > 0) {
             self.unknown_fields
                 .with_label_values(&[domain, rows.entity.name])
                 .inc_by(rows.unknown_fields);
         }
         self.implausible_times
             .with_label_values(&[queue])
-            .inc_by(sorted.implausible_times);
+            .inc_by(decoded.implausible_times);
         for (code, messages) in &written.codes {
             self.count_quarantined(domain, *code, *messages);
         }

@@ -2,18 +2,23 @@
 
 use acequia_contracts::Domain;
 use acequia_store::failure::{Failure, describe, remedy};
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use chrono::TimeDelta;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
 use crate::health::LoopReport;
-use crate::lane::Lane;
+use crate::queue_consumer::QueueConsumer;
 
 /// The loops over the database.
 const LOOPS: [&str; 6] = [
-    "promote", "check", "refresh", "maintain", "deliver", "archive",
+    "promote",
+    "check",
+    "refresh",
+    "maintain",
+    "outbox_relay",
+    "archive",
 ];
 /// Who connects to the database: loops with connections of their own, and the pool that the others share.
 const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];
@@ -40,32 +45,32 @@ impl Drop for Open {
 
 impl Loops {
     pub(super) fn new(
-        make: &Maker<'_>,
+        registrar: &Registrar<'_>,
         domains: &[&'static Domain],
-        lanes: &[Lane],
+        lanes: &[QueueConsumer],
     ) -> Result<Self> {
         let metrics = Self {
-            ready: make.int_gauges(
+            ready: registrar.int_gauges(
                 "acequia_ready",
                 "1 while the loop gets on, as /readyz says.",
                 &["loop", "subject"],
             )?,
-            failures: make.counters(
+            failures: registrar.counters(
                 "acequia_loop_failures_total",
                 "Failed steps of the loops over the database, by class of failure.",
                 &["loop", "failure"],
             )?,
-            connections: make.int_gauges(
+            connections: registrar.int_gauges(
                 "acequia_database_connections",
                 "Connections to PostgreSQL that the process holds, by who uses them.",
                 &["loop"],
             )?,
-            attempts: make.counters(
+            attempts: registrar.counters(
                 "acequia_database_connection_attempts_total",
                 "Attempts to connect to PostgreSQL, by who uses the connection.",
                 &["loop", "outcome"],
             )?,
-            clock_ahead: make.gauge(
+            clock_ahead: registrar.gauge(
                 "acequia_clock_ahead_seconds",
                 "How far this machine's clock is ahead of the database's; negative when it is behind.",
             )?,

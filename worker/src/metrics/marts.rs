@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_store::failure::describe;
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{error, info};
 
@@ -17,15 +17,15 @@ pub struct Marts {
 }
 
 impl Marts {
-    pub(super) fn new(make: &Maker<'_>) -> Result<Self> {
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self> {
         Ok(Self {
-            seconds: make.histograms(
+            seconds: registrar.histograms(
                 "acequia_refresh_duration_seconds",
                 "One refresh of a mart.",
                 &["mart"],
                 WORK,
             )?,
-            failures: make.counters(
+            failures: registrar.counters(
                 "acequia_refresh_failures_total",
                 "Refreshes that failed.",
                 &["mart"],

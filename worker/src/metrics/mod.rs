@@ -17,10 +17,10 @@ mod quality;
 
 use acequia_contracts::Domain;
 use acequia_store::failure::Failure;
-use acequia_telemetry::metrics::{Maker, Process};
+use acequia_telemetry::metrics::{Process, Registrar};
 use prometheus::{IntCounterVec, Registry};
 
-use crate::lane::Lane;
+use crate::queue_consumer::QueueConsumer;
 
 pub use archive::Archive;
 pub use database::DatabaseGauges;
@@ -76,18 +76,18 @@ impl Metrics {
     /// When a metric is registered twice.
     pub fn new(domains: &[&'static Domain]) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let make = Maker::new(&registry);
-        let lanes = Lane::of(domains);
+        let registrar = Registrar::new(&registry);
+        let lanes = QueueConsumer::of(domains);
         Ok(Self {
             process: Process::new(&registry, "worker", env!("CARGO_PKG_VERSION"))?,
-            ingest: Ingest::new(&make, domains, &lanes)?,
-            promotion: Promotion::new(&make, domains)?,
-            quality: Quality::new(&make, domains)?,
-            marts: Marts::new(&make)?,
-            outbox: Outbox::new(&make, domains)?,
-            archive: Archive::new(&make, domains)?,
-            loops: Loops::new(&make, domains, &lanes)?,
-            database: DatabaseGauges::new(&make)?,
+            ingest: Ingest::new(&registrar, domains, &lanes)?,
+            promotion: Promotion::new(&registrar, domains)?,
+            quality: Quality::new(&registrar, domains)?,
+            marts: Marts::new(&registrar)?,
+            outbox: Outbox::new(&registrar, domains)?,
+            archive: Archive::new(&registrar, domains)?,
+            loops: Loops::new(&registrar, domains, &lanes)?,
+            database: DatabaseGauges::new(&registrar)?,
             registry,
         })
     }

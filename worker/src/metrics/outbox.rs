@@ -1,22 +1,22 @@
 //! What the core tells.
 
 use acequia_contracts::Domain;
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{IntCounterVec, Result};
 use tracing::info;
 
 use super::positive;
 
-/// Metrics of the deliver loop.
+/// Metrics of the outbox relay.
 #[derive(Debug)]
 pub struct Outbox {
     published: IntCounterVec,
 }
 
 impl Outbox {
-    pub(super) fn new(make: &Maker<'_>, domains: &[&'static Domain]) -> Result<Self> {
+    pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
         let metrics = Self {
-            published: make.counters(
+            published: registrar.counters(
                 "acequia_outbox_published_messages_total",
                 "Messages of the core's own that the broker has confirmed.",
                 &["domain"],

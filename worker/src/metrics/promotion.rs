@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_store::promotion::Promoted;
-use acequia_telemetry::metrics::{Maker, observe};
+use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::info;
@@ -22,20 +22,20 @@ pub struct Promotion {
 }
 
 impl Promotion {
-    pub(super) fn new(make: &Maker<'_>, domains: &[&'static Domain]) -> Result<Self> {
+    pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
         let metrics = Self {
-            rows: make.counters(
+            rows: registrar.counters(
                 "acequia_promoted_rows_total",
                 "Rows promoted, by outcome.",
                 &["domain", "entity", "outcome"],
             )?,
-            seconds: make.histograms(
+            seconds: registrar.histograms(
                 "acequia_promote_duration_seconds",
                 "One promotion of staged batches.",
                 &["domain"],
                 WORK,
             )?,
-            end_to_end: make.histograms(
+            end_to_end: registrar.histograms(
                 "acequia_end_to_end_duration_seconds",
                 "From publishing to the core; each promoted message counts with the time of the oldest of its promotion.",
                 &["domain"],

@@ -2,7 +2,7 @@
 
 use acequia_contracts::Domain;
 use acequia_store::quality::Checked;
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::{HistogramVec, IntCounterVec, Result};
 use tracing::{info, warn};
 
@@ -19,15 +19,15 @@ pub struct Quality {
 }
 
 impl Quality {
-    pub(super) fn new(make: &Maker<'_>, domains: &[&'static Domain]) -> Result<Self> {
+    pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
         let metrics = Self {
-            seconds: make.histograms(
+            seconds: registrar.histograms(
                 "acequia_check_duration_seconds",
                 "One run of the rules of a domain.",
                 &["domain"],
                 WORK,
             )?,
-            results: make.counters(
+            results: registrar.counters(
                 "acequia_dq_results_total",
                 "Results of rules, by severity and outcome.",
                 &["domain", "severity", "outcome"],

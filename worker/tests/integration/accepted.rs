@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use acequia_contracts::{Context, Domain, Entity, Kind, catalog, fixtures};
-use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_worker::promote;
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use lapin::BasicProperties;
@@ -246,14 +246,20 @@ async fn refused(platform: &Platform, domain: &'static Domain) -> Vec<String> {
                 delivery
             })
             .collect();
-        let mut sorted = Sorted::new(domain);
+        let mut decoded = DecodedBatch::new(domain);
         for (position, delivery) in deliveries.iter().enumerate() {
-            sorted.add(position, delivery, &queue, &Context::now());
+            decoded.add(position, delivery, &queue, &Context::now());
         }
-        assert!(sorted.rejected.is_empty(), "{}", entity.name);
+        assert!(decoded.rejected.is_empty(), "{}", entity.name);
         sent += deliveries.len();
         store
-            .write(&mut connection, &queue, &sorted, &deliveries, Purpose::Keep)
+            .write(
+                &mut connection,
+                &queue,
+                &decoded,
+                &deliveries,
+                WriteMode::Commit,
+            )
             .await
             .unwrap();
     }
@@ -291,7 +297,7 @@ async fn what_the_contract_takes_the_tables_take() {
             why.len(),
             why[0]
         );
-        assert_eq!(platform.difference().await, 0);
+        assert_eq!(platform.unaccounted().await, 0);
     }
 }
 

@@ -1,5 +1,5 @@
 //! A filled database is saved and restored, as docs/operations/backup.md says: by a dump, and by a base
-//! backup with the log since then. Accounts and marts are what they were, and a worker goes on with it.
+//! backup with the log since then. Ledger and marts are what they were, and a worker goes on with it.
 
 use acequia_testkit::{Services, free_port, wait_for};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -8,7 +8,7 @@ use url::Url;
 use crate::support::school::{alumnos, calificacion, grupo, inscripcion, maestro, materia};
 use crate::support::{Message, Platform};
 
-/// Everything that the accounts and the marts say, and how many rows every table has.
+/// Everything that the ledger and the marts say, and how many rows every table has.
 const CONTENT: &str = "
     with said as (
         select unnest(array['core', 'raw', 'stg', 'academico']) as schema
@@ -84,7 +84,7 @@ async fn works(platform: &Platform, before: &[Message]) {
     .await
     .unwrap();
     platform.settled(2 * number(before) + 10).await;
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
 }
 

@@ -485,7 +485,7 @@ async fn bad_messages_end_in_quarantine_and_their_neighbours_in_the_core() {
     assert_eq!(in_core, count, "a good neighbour is missing");
     let total = platform.total().await;
     assert_eq!((total.quarantined, total.inserted), (count, count));
-    assert_eq!((total.duplicates, total.difference), (0, 0));
+    assert_eq!((total.duplicates, total.unaccounted), (0, 0));
 
     // It goes on as if nothing had been.
     worker.ready().await;
@@ -651,7 +651,7 @@ async fn odd_properties_do_no_harm_and_are_kept() {
     let others = (quarantine.iter()).filter(|row| row.reason().1 != "out_of_range");
     let others: Vec<_> = others.collect();
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (count, count, 0),
         "{others:#?}"
     );
@@ -747,16 +747,16 @@ async fn every_sample_of_every_entity_goes_where_its_contract_says() {
                 .filter(|(of, _, _)| std::ptr::eq(*of, entity));
             i64::try_from(of_entity.count()).unwrap()
         };
-        let account = platform.account(entity.domain, entity.name).await;
-        assert_eq!(account.quarantined, sent(&invalid), "{what}");
+        let entry = platform.ledger_entry(entity.domain, entity.name).await;
+        assert_eq!(entry.quarantined, sent(&invalid), "{what}");
         // The sample of a child need not have its parents among the samples.
         assert_eq!(
-            account.promoted() + account.stale + account.pending,
+            entry.promoted() + entry.stale + entry.pending,
             sent(&valid),
             "{what}"
         );
         assert_eq!(
-            (account.staged, account.duplicates, account.difference),
+            (entry.staged, entry.duplicates, entry.unaccounted),
             (0, 0, 0),
             "{what}"
         );

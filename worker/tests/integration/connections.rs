@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use acequia_contracts::{Context, Domain, Entity, catalog, fixtures};
 use acequia_store::db;
-use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_testkit::{wait_for, wait_within};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -54,8 +54,8 @@ async fn count(connection: &mut PgConnection, statement: &str) -> i64 {
 
 /// Whether that number of messages has come and none waits.
 async fn all_merged(platform: &Platform, messages: i64) -> bool {
-    let account = platform.total().await;
-    (account.received, account.staged) == (messages, 0)
+    let entry = platform.total().await;
+    (entry.received, entry.staged) == (messages, 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,11 +133,17 @@ async fn stage_elsewhere(platform: &Platform, domain: &'static Domain) {
     let mut delivery = Delivery::mock(1, "acequia".into(), key, false, message.body);
     delivery.properties =
         BasicProperties::default().with_message_id(Uuid::now_v7().to_string().into());
-    let mut sorted = Sorted::new(domain);
-    sorted.add(0, &delivery, &queue, &Context::now());
+    let mut decoded = DecodedBatch::new(domain);
+    decoded.add(0, &delivery, &queue, &Context::now());
     let mut connection = db::connect(&platform.database_url(), "test").await.unwrap();
     let written = Store::new("elsewhere:1", &[domain])
-        .write(&mut connection, &queue, &sorted, &[delivery], Purpose::Keep)
+        .write(
+            &mut connection,
+            &queue,
+            &decoded,
+            &[delivery],
+            WriteMode::Commit,
+        )
         .await
         .unwrap();
     assert!(written.counts.iter().all(|(_, counts)| counts.staged == 1));

@@ -55,7 +55,7 @@ async fn expired_and_rejected_messages_are_kept_under_their_reason_and_replayed(
     platform.settled(4).await;
     let promoted = platform.number("select count(*) from academico.alumnos");
     assert_eq!(promoted.await, 2);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
 }

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinHandle;
 
 use crate::support::school::{DOMAIN, alumno, alumnos, message};
-use crate::support::{Account, Message, Platform, school};
+use crate::support::{LedgerEntry, Message, Platform, school};
 
 /// Enough for many small batches, few enough for a second.
 const LOAD: i32 = 5_000;
@@ -141,7 +141,7 @@ async fn a_copy_in_the_same_batch_or_a_later_one_has_no_effect() {
     assert_eq!(
         (
             total.unchanged + total.updated + total.stale,
-            total.difference
+            total.unaccounted
         ),
         (0, 0)
     );
@@ -186,7 +186,7 @@ async fn the_same_id_by_another_way_is_a_copy_too() {
     platform.settled(count(&messages)).await;
     let total = platform.total().await;
     assert_eq!(
-        (total.duplicates, total.unique(), total.difference),
+        (total.duplicates, total.unique(), total.unaccounted),
         (3, 3, 0)
     );
     assert_eq!(total.inserted + total.unchanged + total.stale, 2);
@@ -226,7 +226,7 @@ async fn the_same_bytes_without_an_id_are_the_same_message() {
     assert!(total.unique() <= i64::try_from(different.len()).unwrap());
     let stored = "select (select count(*) from raw.quarantine) + (select sum(e.received - e.duplicates - e.quarantined) from core.batch_entities e)::bigint";
     assert_eq!(platform.number(stored).await, total.unique());
-    assert_eq!(total.difference, 0);
+    assert_eq!(total.unaccounted, 0);
     worker.stop().await;
 }
 
@@ -250,7 +250,7 @@ async fn two_workers_that_get_the_same_messages_at_once_take_them_once() {
         (i64::from(LOAD), i64::from(LOAD))
     );
     assert_eq!(
-        (total.quarantined, total.pending, total.difference),
+        (total.quarantined, total.pending, total.unaccounted),
         (0, 0, 0)
     );
     assert_core_has_the_load(&platform).await;
@@ -261,7 +261,7 @@ async fn two_workers_that_get_the_same_messages_at_once_take_them_once() {
 }
 
 /// Three times the connection breaks around a commit; what the worker then knows is not enough.
-async fn lose_commits(lost: Lost) -> Account {
+async fn lose_commits(lost: Lost) -> LedgerEntry {
     let platform = Platform::new().await;
     platform.declare().await;
     platform.publish_all(&alumnos(1..101)).await;
@@ -275,7 +275,7 @@ async fn lose_commits(lost: Lost) -> Account {
     platform.publish_all([&alumno(101)]).await;
     let total = platform.settled_unique(101).await;
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (101, 0, 0)
     );
     worker.ready().await;
@@ -315,7 +315,7 @@ async fn messages_whose_acknowledgement_is_lost_have_no_second_effect() {
     let total = platform.settled_unique(101).await;
     assert!(total.duplicates >= 3, "{total:?}");
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (101, 0, 0)
     );
     worker.ready().await;
@@ -348,7 +348,10 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
     worker.ready().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;
-    assert_eq!(platform.settled_unique(i64::from(LOAD)).await.difference, 0);
+    assert_eq!(
+        platform.settled_unique(i64::from(LOAD)).await.unaccounted,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,7 +398,7 @@ async fn a_worker_stopped_in_mid_load_leaves_the_rest_to_the_next() {
         between.received < i64::from(LOAD),
         "the load was too small to be stopped in it"
     );
-    assert_eq!(between.difference, 0);
+    assert_eq!(between.unaccounted, 0);
 
     let second = platform.worker(&[]);
     platform.settled(i64::from(LOAD)).await;
@@ -578,7 +581,7 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
             letters.push((Some(domain.name), Some(entity.name), letter));
         }
     }
-    // A letter of nobody is kept all the same, and in nobody's books.
+    // A letter of nobody is kept all the same, and in nobody's ledger.
     letters.push((
         Some(UNKNOWN),
         None,
@@ -617,7 +620,7 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
             assert_eq!(row.properties["headers"]["x-death"][0]["count"], 51);
         }
     }
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.ready().await;
     worker.stop().await;
     platform.nothing_is_left_in_the_queues().await;

@@ -2,7 +2,7 @@
 
 mod database;
 mod files;
-mod planted;
+mod mutants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ fn root() -> PathBuf {
 async fn the_database_has_every_piece_of_every_domain() {
     let platform = Platform::new().await;
     let domains: Vec<_> = catalog().iter().collect();
-    let amiss = database::amiss(&mut platform.connect().await, &domains).await;
-    assert!(amiss.is_empty(), "{amiss:#?}");
+    let problems = database::problems(&mut platform.connect().await, &domains).await;
+    assert!(problems.is_empty(), "{problems:#?}");
     // No two entities share what must be theirs.
     let entities = || catalog().iter().flat_map(|domain| &domain.entities);
     for pick in [
@@ -39,8 +39,8 @@ async fn the_database_has_every_piece_of_every_domain() {
 #[test]
 fn the_folder_has_every_piece_of_every_domain() {
     let domains: Vec<_> = catalog().iter().collect();
-    let amiss = files::amiss(&root(), &domains);
-    assert!(amiss.is_empty(), "{amiss:#?}");
+    let problems = files::problems(&root(), &domains);
+    assert!(problems.is_empty(), "{problems:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,7 +129,7 @@ async fn is_explained_and_mended(
 
     pair.bring(&worker, now, lost, kept + count).await;
     assert_eq!(platform.total().await.duplicates, 0);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     assert_eq!(
         platform
             .number("select count(*) from academico.alumnos")
@@ -328,7 +328,7 @@ async fn a_commit_that_waits_for_its_standby_is_named() {
         .await
         .unwrap();
     platform.settled(3).await;
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
 }
 

@@ -76,12 +76,12 @@ async fn a_failing_rule_holds_the_refresh_until_it_passes() {
         published(12, calificacion(2, 1, 2.0)),
     ];
     platform.publish_all(&news).await;
-    let held = platform
-        .mart("a held mart", |row| row.status == "held")
+    let blocked = platform
+        .mart("a blocked mart", |row| row.status == "blocked")
         .await;
-    assert_eq!(held.blocking_rules, [RULE]);
-    assert_eq!(held.data_as_of, before[MART].data_as_of);
-    assert!(held.behind_since.is_some());
+    assert_eq!(blocked.blocking_rules, [RULE]);
+    assert_eq!(blocked.data_as_of, before[MART].data_as_of);
+    assert!(blocked.behind_since.is_some());
     // However often it is looked at.
     platform.checked().await;
     assert_eq!(platform.shown().await, shown);
@@ -94,7 +94,7 @@ async fn a_failing_rule_holds_the_refresh_until_it_passes() {
     let released = rows.await;
     assert!(released.values().all(|row| row.trusted));
     assert_eq!(released[MART].gate, "open");
-    assert!(released[MART].data_as_of > held.data_as_of);
+    assert!(released[MART].data_as_of > blocked.data_as_of);
     assert_ne!(platform.shown().await, shown);
     worker.stop().await;
 }
@@ -122,19 +122,19 @@ async fn what_was_not_checked_is_not_published() {
         .publish_all([&published(10, calificacion(1, 1, 0.0))])
         .await;
     let rows = platform
-        .freshness("a held mart", |rows| rows[MART].status == "held")
+        .freshness("a blocked mart", |rows| rows[MART].status == "blocked")
         .await;
-    let held = &rows[MART];
+    let blocked = &rows[MART];
     assert_eq!(
-        (held.gate.as_str(), held.blocking_rules.as_slice()),
+        (blocked.gate.as_str(), blocked.blocking_rules.as_slice()),
         ("closed", ["no_zero".to_owned()].as_slice())
     );
     // What it shows has passed, what it lacks it says.
-    assert!(held.trusted && held.behind_since.is_some());
-    let through = held.complete_through.unwrap();
-    assert_eq!(held.data_as_of, Some(through));
+    assert!(blocked.trusted && blocked.behind_since.is_some());
+    let through = blocked.complete_through.unwrap();
+    assert_eq!(blocked.data_as_of, Some(through));
     assert_eq!(platform.shown().await, shown);
-    // Views show what there is; they cannot be held, only marked.
+    // Views show what there is; they cannot be blocked, only marked.
     for row in rows.values().filter(|row| row.kind == "view") {
         assert_eq!(
             (row.status.as_str(), row.trusted, row.gate.as_str()),
@@ -150,7 +150,7 @@ async fn what_was_not_checked_is_not_published() {
         .publish_all([&published(12, calificacion(1, 1, 6.0))])
         .await;
     platform.settled(8).await;
-    assert_eq!(platform.mart("the mart", |_| true).await.status, "held");
+    assert_eq!(platform.mart("the mart", |_| true).await.status, "blocked");
     let check = ["check", "--database-url", &platform.database.worker];
     assert!(finish(program(&check)).await.status.success());
     let rows = platform.freshness("fresh marts", |rows| all_are(rows, "fresh"));
@@ -189,7 +189,7 @@ async fn only_marts_that_read_the_table_are_concerned() {
         let rules = if row.trusted { &[][..] } else { &rules[..] };
         assert_eq!(row.blocking_rules, rules);
     }
-    // Of the platform's own books every mart depends.
+    // Of the platform's own ledger every mart depends.
     platform
         .execute("update academico.alumnos set nombre = 'Ana'; alter table core.batch_entities drop constraint every_message_is_accounted_for; alter table core.settled_totals drop constraint every_message_is_accounted_for; update core.batch_entities set received = received + 1")
         .await;
@@ -211,10 +211,10 @@ async fn a_mart_that_was_never_refreshed_is_held_too() {
     let worker = platform.worker(&LATER);
     worker.ready().await;
     platform.publish_all(&school()).await;
-    let held = platform
-        .mart("a held mart", |row| row.status == "held")
+    let blocked = platform
+        .mart("a blocked mart", |row| row.status == "blocked")
         .await;
-    assert_eq!((held.data_as_of, held.complete_through), (None, None));
+    assert_eq!((blocked.data_as_of, blocked.complete_through), (None, None));
     assert_eq!(platform.shown().await, Vec::<String>::new());
     // A rule that cannot run has not passed.
     platform
@@ -222,10 +222,10 @@ async fn a_mart_that_was_never_refreshed_is_held_too() {
         .await;
     let check = ["check", "--database-url", &platform.database.worker];
     assert_eq!(finish(program(&check)).await.status.code(), Some(1));
-    let held = platform.mart("the mart", |_| true).await;
+    let blocked = platform.mart("the mart", |_| true).await;
     assert_eq!(
-        (held.status.as_str(), held.blocking_rules),
-        ("held", vec!["calificaciones_unique".to_owned()])
+        (blocked.status.as_str(), blocked.blocking_rules),
+        ("blocked", vec!["calificaciones_unique".to_owned()])
     );
     worker.stop().await;
 }
@@ -253,8 +253,8 @@ async fn somebody_opens_a_gate() {
     platform
         .publish_all([&published(10, calificacion(2, 1, 5.5))])
         .await;
-    let held = platform
-        .mart("a held mart", |row| row.status == "held")
+    let blocked = platform
+        .mart("a blocked mart", |row| row.status == "blocked")
         .await;
     let shown = platform.shown().await;
     let listed = platform.gate(&["list", "--mart", MART, "--json"]).await;
@@ -293,7 +293,7 @@ async fn somebody_opens_a_gate() {
     );
     let row = platform
         .mart("a refreshed mart", |row| {
-            row.gate == "opened" && row.data_as_of > held.data_as_of
+            row.gate == "opened" && row.data_as_of > blocked.data_as_of
         })
         .await;
     assert_eq!(

@@ -48,7 +48,7 @@ async fn of_a_thousand_rows_only_the_refused_one_is_missing() {
 
     let total = platform.total().await;
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (999, 1, 0)
     );
     assert_refused(&platform, &messages[617], "23514").await;
@@ -122,7 +122,7 @@ async fn many_refused_rows_are_all_found_for_their_own_reasons() {
             total.quarantined,
             total.inserted,
             total.pending,
-            total.difference
+            total.unaccounted
         ),
         (bad, 303 - bad, 0, 0)
     );
@@ -143,13 +143,13 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     // Ingest goes on: what arrives now is staged and waits.
     platform.publish_all(&alumnos(101..201)).await;
     platform.received(200).await;
-    let account = platform.account(DOMAIN, "alumno").await;
+    let entry = platform.ledger_entry(DOMAIN, "alumno").await;
     assert_eq!(
         (
-            account.staged,
-            account.promoted(),
-            account.quarantined,
-            account.difference
+            entry.staged,
+            entry.promoted(),
+            entry.quarantined,
+            entry.unaccounted
         ),
         (200, 0, 0, 0)
     );
@@ -181,9 +181,9 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     // Mended, it goes on by itself.
     platform.execute(&original).await;
     platform.settled(200 + others).await;
-    let account = platform.account(DOMAIN, "alumno").await;
+    let entry = platform.ledger_entry(DOMAIN, "alumno").await;
     assert_eq!(
-        (account.inserted, account.quarantined, account.difference),
+        (entry.inserted, entry.quarantined, entry.unaccounted),
         (200, 0, 0)
     );
     worker.ready().await;

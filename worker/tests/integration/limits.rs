@@ -88,7 +88,7 @@ async fn gates_follow_each_rule_by_itself() {
     platform.publish_all(&[calificacion(1, 1, 9.5)]).await;
     platform.settled(7).await;
     let refreshed = refresh(&mut connection, MART, LIMIT).await.unwrap();
-    assert_eq!(refreshed, Refreshed::Held(vec!["c_endless".to_owned()]));
+    assert_eq!(refreshed, Refreshed::Blocked(vec!["c_endless".to_owned()]));
     let names = ["a_slow", "b_slow", "c_endless"];
     let wanted = ["a_slow pass", "b_slow pass", "c_endless error"];
     assert_eq!(platform.outcomes(&names).await, wanted);

@@ -217,8 +217,8 @@ async fn every_mart_is_explained_and_every_question_is_answered() {
             std::fs::write(folder().join(format!("{}.md", domain.name)), text).unwrap();
         }
         let found = page(domain.name);
-        let amiss = wrong(&mut owner, domain.name, &found).await;
-        assert!(amiss.is_empty(), "{}\n{REWRITE}", amiss.join("\n"));
+        let problems = wrong(&mut owner, domain.name, &found).await;
+        assert!(problems.is_empty(), "{}\n{REWRITE}", problems.join("\n"));
         for question in questions(&found) {
             answer(&mut analyst, question.sql).await.unwrap();
         }
@@ -249,14 +249,14 @@ async fn every_mart_is_explained_and_every_question_is_answered() {
                 "no **Grain:**".to_owned(),
             ),
         ] {
-            let planted = found.replacen(&place, &instead, 1);
-            assert_ne!(planted, found, "{place}");
-            let amiss = wrong(&mut owner, domain.name, &planted).await.join("\n");
-            assert!(amiss.contains(&sign), "{place}: {amiss}");
+            let mutant = found.replacen(&place, &instead, 1);
+            assert_ne!(mutant, found, "{place}");
+            let problems = wrong(&mut owner, domain.name, &mutant).await.join("\n");
+            assert!(problems.contains(&sign), "{place}: {problems}");
         }
         let answer = questions(&found)[0].answer.to_owned();
-        let planted = found.replacen(&answer, &answer.replacen(" |", "0 |", 3), 1);
-        let amiss = wrong(&mut owner, domain.name, &planted).await.join("\n");
-        assert!(amiss.contains("answers"), "{amiss}");
+        let mutant = found.replacen(&answer, &answer.replacen(" |", "0 |", 3), 1);
+        let problems = wrong(&mut owner, domain.name, &mutant).await.join("\n");
+        assert!(problems.contains("answers"), "{problems}");
     }
 }

@@ -7,7 +7,7 @@ use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog};
 use acequia_testkit::metrics::{Page, Series, Sources, Spec};
 use acequia_testkit::{Proxy, root, wait_for};
-use acequia_worker::lane::Lane;
+use acequia_worker::queue_consumer::QueueConsumer;
 use lapin::BasicProperties;
 use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt;
@@ -67,7 +67,7 @@ async fn the_page_is_what_the_specification_says() {
         &[("domain", DOMAIN)],
     );
     assert_eq!(observed.await, Some(0.0), "these have no publish time");
-    for lane in Lane::of(&catalog().iter().collect::<Vec<_>>()) {
+    for lane in QueueConsumer::of(&catalog().iter().collect::<Vec<_>>()) {
         let queue = [("queue", lane.queue.as_str())];
         wait_for("nothing in flight", async || {
             Ok(
@@ -216,8 +216,8 @@ async fn late_answers_of_the_servers_are_measured() {
     let database = Proxy::to(&platform.database.worker).await.unwrap();
     let broker = Proxy::to(&platform.broker.url).await.unwrap();
     let (of_broker, of_database) = (
-        "acequia_broker_answer_duration_seconds",
-        "acequia_database_answer_duration_seconds",
+        "acequia_broker_ping_duration_seconds",
+        "acequia_database_ping_duration_seconds",
     );
     for (proxy, slow, quick) in [
         (&broker, of_broker, of_database),
@@ -280,7 +280,7 @@ async fn names(worker: &RunningWorker) -> Vec<String> {
 /// What the labels may hold on this platform.
 async fn sources(connection: &mut PgConnection) -> Sources {
     let domains: Vec<_> = catalog().iter().collect();
-    let queues: Vec<String> = Lane::of(&domains)
+    let queues: Vec<String> = QueueConsumer::of(&domains)
         .into_iter()
         .map(|lane| lane.queue)
         .collect();

@@ -357,7 +357,7 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
         between.received < LOAD,
         "the load was too small to be stopped in it"
     );
-    assert_eq!((between.duplicates, between.difference), (0, 0));
+    assert_eq!((between.duplicates, between.unaccounted), (0, 0));
 
     let second = platform.program(&["--log", "trace", "--log-format", "json"]);
     ready(&second.http).await;
@@ -375,7 +375,7 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
             total.inserted,
             total.duplicates,
             total.quarantined,
-            total.difference
+            total.unaccounted
         ),
         (LOAD, 0, 0, 0)
     );

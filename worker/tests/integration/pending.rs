@@ -34,7 +34,7 @@ impl OneByOne {
         self.platform.settled(self.sent).await;
         let total = self.platform.total().await;
         assert_eq!(
-            (total.pending, total.difference),
+            (total.pending, total.unaccounted),
             (pending, 0),
             "after {}: {total:?}",
             message.routing_key
@@ -150,11 +150,8 @@ async fn a_newer_version_that_waits_does_not_hold_up_an_older_one() {
         .await;
     school.send(&materia(4), 0).await;
     assert_eq!(school.platform.number(subject_of_group).await, 3);
-    let account = school.platform.account(DOMAIN, "grupo").await;
-    assert_eq!(
-        (account.inserted, account.updated, account.stale),
-        (1, 2, 1)
-    );
+    let entry = school.platform.ledger_entry(DOMAIN, "grupo").await;
+    assert_eq!((entry.inserted, entry.updated, entry.stale), (1, 2, 1));
 
     // Two versions that wait for the same parent: the newer wins, whichever came first.
     school
@@ -187,7 +184,14 @@ async fn copies_of_a_waiting_row_do_not_wait_too() {
     school.send(&maestro(1), 1).await;
     school.send(&materia(1), 0).await;
     school.send(&child, 0).await;
-    assert_eq!(school.platform.account(DOMAIN, "grupo").await.duplicates, 3);
+    assert_eq!(
+        school
+            .platform
+            .ledger_entry(DOMAIN, "grupo")
+            .await
+            .duplicates,
+        3
+    );
     assert_eq!(school.rows("academico.grupos").await, 1);
     school.finish().await;
 }
@@ -219,7 +223,7 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
             total.received,
             total.inserted,
             total.pending,
-            total.difference
+            total.unaccounted
         ),
         (6, 3, 0, 0)
     );
@@ -281,7 +285,7 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
             total.inserted,
             total.quarantined,
             total.pending,
-            total.difference
+            total.unaccounted
         ),
         (6, 3, 0, 0)
     );
@@ -353,5 +357,5 @@ async fn the_migration_takes_expired_rows_out_of_staging() {
             .await,
         1
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }

@@ -8,7 +8,7 @@ use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Context, Domain};
 use acequia_net::{SecretUrl, topology};
 use acequia_store::db;
-use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_testkit::TestDatabase;
 use acequia_worker::promote;
 use acequia_worker::refresh::{self, Refreshed};
@@ -124,17 +124,17 @@ impl Feed {
 
     async fn stage_deliveries(&mut self, deliveries: &[Delivery]) {
         let context = Context::now();
-        let mut sorted = Sorted::new(self.domain);
+        let mut decoded = DecodedBatch::new(self.domain);
         for (position, delivery) in deliveries.iter().enumerate() {
-            sorted.add(position, delivery, QUEUE, &context);
+            decoded.add(position, delivery, QUEUE, &context);
         }
         self.store
             .write(
                 &mut self.connection,
                 QUEUE,
-                &sorted,
+                &decoded,
                 deliveries,
-                Purpose::Keep,
+                WriteMode::Commit,
             )
             .await
             .unwrap();
@@ -236,7 +236,7 @@ fn compare(found: &Outcome, oracle: &Oracle) -> Result<(), String> {
 
 /// What `core.batch_entities` or `core.conservation` says about an entity.
 #[derive(Debug, Default, PartialEq, sqlx::FromRow)]
-struct Account {
+struct LedgerEntry {
     received: i64,
     duplicates: i64,
     staged: i64,
@@ -251,13 +251,16 @@ struct Account {
 struct NamedAccount {
     entity: String,
     #[sqlx(flatten)]
-    account: Account,
+    entry: LedgerEntry,
 }
 
-async fn accounts(connection: &mut PgConnection, query: &'static str) -> BTreeMap<String, Account> {
+async fn ledger(
+    connection: &mut PgConnection,
+    query: &'static str,
+) -> BTreeMap<String, LedgerEntry> {
     let rows: Vec<NamedAccount> = sqlx::query_as(query).fetch_all(connection).await.unwrap();
     rows.into_iter()
-        .map(|row| (row.entity, row.account))
+        .map(|row| (row.entity, row.entry))
         .collect()
 }
 
@@ -269,14 +272,14 @@ from core.batch_entities group by entity";
 const CONSERVATION: &str = "
 select entity, received::bigint, duplicates::bigint, staged::bigint, inserted::bigint,
        (promoted - inserted + stale)::bigint otherwise, pending::bigint, quarantined::bigint
-from core.conservation where difference = 0";
+from core.conservation where unaccounted = 0";
 
 /// The accounts as they must be after these deliveries, the bad ones among them.
-fn expected_accounts(
+fn expected_ledger(
     deliveries: &[&Sent],
     bad: &[&Sent],
     oracle: &Oracle,
-) -> BTreeMap<String, Account> {
+) -> BTreeMap<String, LedgerEntry> {
     let Outcome { core, pending } = oracle.outcome();
     let rows = [
         core.maestros.len(),
@@ -298,7 +301,7 @@ fn expected_accounts(
         let (received, pending) = (number(received.count()), number(waiting.count()));
         let (good, inserted) = (number(oracle.count(entity)), number(inserted));
         let quarantined = number(bad.len());
-        let account = Account {
+        let entry = LedgerEntry {
             received,
             duplicates: received - good - quarantined,
             staged: 0,
@@ -307,13 +310,13 @@ fn expected_accounts(
             pending,
             quarantined,
         };
-        (entity.to_owned(), account)
+        (entity.to_owned(), entry)
     };
     ENTITIES
         .into_iter()
         .zip(rows)
         .map(of_entity)
-        .filter(|(_, account)| account.received > 0)
+        .filter(|(_, entry)| entry.received > 0)
         .collect()
 }
 
@@ -694,8 +697,8 @@ impl Bench {
             Found {
                 marts: compare_marts(owner, &outcome.core).await,
                 outcome,
-                batches: accounts(owner, BATCHES).await,
-                conservation: accounts(owner, CONSERVATION).await,
+                batches: ledger(owner, BATCHES).await,
+                conservation: ledger(owner, CONSERVATION).await,
                 quarantine: sqlx::query_scalar("select message_id from raw.quarantine order by 1")
                     .fetch_all(owner)
                     .await
@@ -709,8 +712,8 @@ struct Found {
     outcome: Outcome,
     /// What the marts show otherwise than the oracle would, given this core.
     marts: Result<(), String>,
-    batches: BTreeMap<String, Account>,
-    conservation: BTreeMap<String, Account>,
+    batches: BTreeMap<String, LedgerEntry>,
+    conservation: BTreeMap<String, LedgerEntry>,
     quarantine: Vec<Uuid>,
 }
 
@@ -764,9 +767,9 @@ fn random_messages_in_random_order_give_the_core_of_the_oracle() {
         compare(&found.outcome, &oracle).map_err(TestCaseError::fail)?;
         found.marts.map_err(TestCaseError::fail)?;
         let bad: Vec<_> = bad.values().collect();
-        let accounts = expected_accounts(&deliveries, &bad, &oracle);
-        prop_assert_eq!(&found.batches, &accounts);
-        prop_assert_eq!(&found.conservation, &accounts);
+        let ledger = expected_ledger(&deliveries, &bad, &oracle);
+        prop_assert_eq!(&found.batches, &ledger);
+        prop_assert_eq!(&found.conservation, &ledger);
         let mut quarantine: Vec<_> = bad.iter().map(|sent| sent.message_id()).collect();
         quarantine.sort();
         prop_assert_eq!(&found.quarantine, &quarantine);
@@ -862,11 +865,11 @@ async fn the_demo_in_three_orders_with_repetitions_gives_the_core_of_the_oracle(
         for worker in &workers {
             worker.ready().await;
         }
-        let mut dice = StdRng::seed_from_u64(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
         let mut deliveries: Vec<&Sent> = messages.iter().collect();
-        deliveries.shuffle(&mut dice);
+        deliveries.shuffle(&mut rng);
         deliveries.extend_from_within(..messages.len() / 10);
-        deliveries.shuffle(&mut dice);
+        deliveries.shuffle(&mut rng);
         publish(&platform, &deliveries).await;
         platform
             .settled(i64::try_from(deliveries.len()).unwrap())
@@ -877,9 +880,9 @@ async fn the_demo_in_three_orders_with_repetitions_gives_the_core_of_the_oracle(
 
         let mut connection = platform.connect().await;
         compare(&outcome_of(&mut connection).await, &oracle).unwrap();
-        let expected = expected_accounts(&deliveries, &[], &oracle);
-        assert_eq!(accounts(&mut connection, BATCHES).await, expected);
-        assert_eq!(accounts(&mut connection, CONSERVATION).await, expected);
+        let expected = expected_ledger(&deliveries, &[], &oracle);
+        assert_eq!(ledger(&mut connection, BATCHES).await, expected);
+        assert_eq!(ledger(&mut connection, CONSERVATION).await, expected);
     }
 }
 

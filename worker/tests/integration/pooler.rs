@@ -178,5 +178,5 @@ async fn a_pooler_that_keeps_sessions_apart_works() {
         .await;
     platform.settled(49).await;
     worker.stop().await;
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }

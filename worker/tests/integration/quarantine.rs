@@ -406,7 +406,7 @@ async fn what_is_discarded_stays_discarded() {
     assert_eq!((row.status.as_str(), row.occurrences), ("discarded", 3));
     let total = platform.total().await;
     assert_eq!(
-        (total.quarantined, total.duplicates, total.difference),
+        (total.quarantined, total.duplicates, total.unaccounted),
         (1, 2, 0)
     );
     // Discarding it again finds nothing.
@@ -430,11 +430,11 @@ async fn one_id_under_two_entities_is_two_messages() {
     platform.settled(4).await;
     let total = platform.total().await;
     assert_eq!(
-        (total.quarantined, total.duplicates, total.difference),
+        (total.quarantined, total.duplicates, total.unaccounted),
         (2, 2, 0)
     );
     assert_eq!(platform.quarantined(&message).await.occurrences, 2);
-    assert_eq!(platform.account(DOMAIN, "materia").await.duplicates, 1);
+    assert_eq!(platform.ledger_entry(DOMAIN, "materia").await.duplicates, 1);
     worker.ready().await;
     worker.stop().await;
     let rows = told(&platform, &["list", "--id", message.id()], 0).await;

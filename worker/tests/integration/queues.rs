@@ -130,7 +130,7 @@ async fn dead_letters_outlive_any_number_of_crashes() {
     platform.settled(3).await;
     let quarantined = "select count(*) from raw.quarantine";
     assert_eq!(platform.number(quarantined).await, 3);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     platform.nothing_is_left_in_the_queues().await;
     worker.stop().await;
 }

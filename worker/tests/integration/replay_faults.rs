@@ -133,7 +133,7 @@ async fn a_crash_between_confirm_and_commit_has_no_second_effect() {
             total.inserted,
             total.quarantined,
             total.duplicates,
-            total.difference
+            total.unaccounted
         ),
         (30, 40, 10 + open, 0)
     );
@@ -218,7 +218,7 @@ async fn what_no_queue_takes_stays_open() {
     worker.ready().await;
     told(&platform, &["replay", "--all"], 0).await;
     platform.settled(3).await;
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     worker.stop().await;
 }
 

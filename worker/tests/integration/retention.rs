@@ -1,4 +1,4 @@
-//! What has served its time goes, and the accounts still hold.
+//! What has served its time goes, and the ledger still balances.
 
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ async fn old_rows_go_and_the_accounts_stay() {
         "the batch of the mark"
     );
     assert_eq!(conservation(&mut owner).await, before);
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 
     // Yesterday's partition is dropped once it is older than the time to live, and made again.
     let yesterday = "select count(*) from pg_class where relname ~ '^alumnos_upsert_p[0-9]{8}$'
@@ -169,7 +169,7 @@ async fn old_rows_go_and_the_accounts_stay() {
         )
         .await;
     platform.settled(6).await;
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     worker.stop().await;
 }
 
@@ -257,5 +257,5 @@ async fn the_quarantine_does_not_grow_for_ever() {
         );
         assert_eq!(retain(&mut owner, &settings, today).await, Vec::new());
     }
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }

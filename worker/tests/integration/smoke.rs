@@ -19,6 +19,6 @@ async fn a_message_reaches_the_core() {
     }
     let messages = i64::try_from(acequia_contracts::catalog().len()).unwrap();
     platform.settled(messages).await;
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Values of every kind that a field can have come out of PostgreSQL as the message wrote them.
 
-use acequia_contracts::{Code, Context, Date, Domain, Exact, Instant, message};
-use acequia_store::staging::{Purpose, Sorted, Store, Written};
+use acequia_contracts::{Code, Context, Date, Domain, ExactDecimal, Instant, message};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode, Written};
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -35,7 +35,7 @@ message! {
         /// `text`
         pub words: Option<String>,
         /// `numeric`
-        pub exact: Option<Exact>,
+        pub exact: Option<ExactDecimal>,
         /// `date`
         pub date: Option<Date>,
         /// `timestamptz`
@@ -228,7 +228,7 @@ impl Bench {
 
     /// Decodes and writes bodies as one batch; their numbers are their positions.
     async fn write(&mut self, fields: &[&str]) -> Written {
-        let mut sorted = Sorted::new(self.domain);
+        let mut decoded = DecodedBatch::new(self.domain);
         let mut deliveries = Vec::new();
         for (position, fields) in fields.iter().enumerate() {
             let body = format!("{{\"number\":{position}{fields}}}");
@@ -236,16 +236,16 @@ impl Bench {
             let mut delivery = Delivery::mock(1, "acequia".into(), key, false, body.into());
             let id = Uuid::now_v7().to_string();
             delivery.properties = BasicProperties::default().with_message_id(id.into());
-            sorted.add(position, &delivery, "acequia.sample", &Context::now());
+            decoded.add(position, &delivery, "acequia.sample", &Context::now());
             deliveries.push(delivery);
         }
         Store::new("test", &[self.domain])
             .write(
                 &mut self.connection,
                 "acequia.sample",
-                &sorted,
+                &decoded,
                 &deliveries,
-                Purpose::Keep,
+                WriteMode::Commit,
             )
             .await
             .unwrap()

@@ -83,7 +83,7 @@ async fn publish_times_that_cannot_be_true_count_as_none() {
     platform.settled(sent + 1).await;
     let corrected = "select count(*) from academico.alumnos where id = 21 and nombre = 'Corregida'";
     assert_eq!(platform.number(corrected).await, 1);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Code, Context, Domain, Entity, Kind, Values, catalog, fixtures};
-use acequia_store::staging::{Purpose, Sorted, Store, named};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode, named};
 use lapin::message::Delivery;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -281,19 +281,25 @@ async fn a_text_is_stored_as_its_contract_promises() {
                 .new_tree(&mut runner)
                 .unwrap()
                 .current();
-            let mut sorted = Sorted::new(texts.domain);
+            let mut decoded = DecodedBatch::new(texts.domain);
             let mut deliveries = Vec::new();
             for (position, text) in sent.iter().enumerate() {
                 let message = texts.message(&texts.body(1, &[(name, raw_json(text))]));
                 let key = message.routing_key.as_str().into();
                 let mut delivery = Delivery::mock(1, "acequia".into(), key, false, message.body);
                 delivery.properties = message.properties;
-                sorted.add(position, &delivery, &queue, &Context::now());
+                decoded.add(position, &delivery, &queue, &Context::now());
                 deliveries.push(delivery);
             }
             let url = platform.database_url();
             let mut connection = acequia_store::db::connect(&url, "test").await.unwrap();
-            let written = store.write(&mut connection, &queue, &sorted, &deliveries, Purpose::Keep);
+            let written = store.write(
+                &mut connection,
+                &queue,
+                &decoded,
+                &deliveries,
+                WriteMode::Commit,
+            );
             written.await.unwrap();
 
             let stored = texts.stored(&platform, texts.entity.staging).await;

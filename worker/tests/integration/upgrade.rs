@@ -271,7 +271,7 @@ async fn released(platform: &Platform) -> TestDatabase {
     database
 }
 
-/// Accounts and rows of the tables that messages end in.
+/// Ledger and rows of the tables that messages end in.
 async fn contents(database: &TestDatabase) -> Vec<String> {
     let mut contents = texts(
         &database.owner,
@@ -399,7 +399,7 @@ async fn a_database_of_an_earlier_release_goes_on() {
     platform.publish_all(&messages).await;
     platform.settled(received + 60).await;
     let total = platform.total().await;
-    assert_eq!((total.staged, total.difference), (0, 0), "{total:?}");
+    assert_eq!((total.staged, total.unaccounted), (0, 0), "{total:?}");
     assert_eq!(
         platform
             .number("select count(*) from academico.alumnos where id between 700001 and 700020")

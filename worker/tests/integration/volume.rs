@@ -119,7 +119,7 @@ async fn ids_without_a_day_leave_as_fast_as_they_come() {
         removed.contains(&("stg.alumnos_upsert_undated".to_owned(), 10)),
         "{removed:?}"
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
 }
 
 /// A new day does not read the rows that have none, nor wait for who reads for long.
@@ -276,7 +276,7 @@ async fn a_day_with_rows_that_wait_is_not_dropped_whenever_they_come() {
     retain(&mut owner, &settings(&[]), today).await;
     assert_eq!(platform.number(rows).await, 1);
     let total = platform.total().await;
-    assert_eq!((total.duplicates, total.difference), (1, 0));
+    assert_eq!((total.duplicates, total.unaccounted), (1, 0));
     retain(
         &mut owner,
         &settings(&["--staging-keep", "1s"]),

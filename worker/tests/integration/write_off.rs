@@ -78,7 +78,7 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         let written_off = "select sum(written_off)::bigint from core.conservation";
         assert_eq!(platform.number(written_off).await, lost);
         let total = platform.total().await;
-        assert_eq!((total.inserted, total.difference), (21 - lost, 0), "{total:?}");
+        assert_eq!((total.inserted, total.unaccounted), (21 - lost, 0), "{total:?}");
         let audit = "select who || ' ' || (filters ->> 'domain') || ' ' || (filters ->> 'rows') || ' ' || reason from core.audit_log where action = 'write_off'";
         assert_eq!(
             platform.texts(audit).await,
@@ -96,7 +96,7 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         // The same messages may come again: they are new.
         platform.publish_all(&messages[..20]).await;
         platform.settled(41).await;
-        assert_eq!(platform.total().await.difference, 0);
+        assert_eq!(platform.total().await.unaccounted, 0);
         assert_eq!(
             platform.number("select count(*) from academico.alumnos").await,
             20
@@ -157,7 +157,7 @@ async fn rows_that_wait_for_their_parent_are_written_off_as_well() {
     let written = ledger(&platform, &["--reason", "gone"]).await;
     assert_eq!(written.status.code(), Some(0), "{written:?}");
     let total = platform.total().await;
-    assert_eq!((total.pending, total.difference), (0, 0));
+    assert_eq!((total.pending, total.unaccounted), (0, 0));
     let late = message(
         "maestro",
         &serde_json::json!({"id_maestro": 1, "nombre": "M"}),

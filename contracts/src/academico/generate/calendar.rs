@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 
 /// The half years that have groups.
 pub(super) const PERIODS: [Period; 4] = [
@@ -106,11 +106,11 @@ impl Span {
 
     /// The instant of event number `index` of `count`: later for every next index as long as
     /// there are no more events than milliseconds.
-    pub(super) fn instant(self, index: u64, count: u64, dice: &mut Dice) -> DateTime<Utc> {
+    pub(super) fn instant(self, index: u64, count: u64, rng: &mut SeededRng) -> DateTime<Utc> {
         let length = u64::from(self.days) * 86_400_000;
         let count = count.max(1);
         let step = u32::try_from(length / count).unwrap_or(u32::MAX);
-        let offset = length / count * index + u64::from(dice.below(step));
+        let offset = length / count * index + u64::from(rng.below(step));
         let start = self.from.and_time(chrono::NaiveTime::MIN).and_utc();
         start + chrono::TimeDelta::milliseconds(offset as i64)
     }

@@ -8,7 +8,7 @@ use super::calendar::PERIODS;
 use super::message;
 use super::purpose::Purpose;
 use super::school::School;
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 use crate::generate::Synthetic;
 
 /// The students of a period in random order. Each group takes the next ones, going round, so
@@ -30,9 +30,9 @@ struct Seat {
 
 impl Roll {
     fn new(school: &Arc<School>, period: usize) -> Arc<Self> {
-        let mut dice = Dice::new(school.seed, Purpose::Roll(period as u8));
+        let mut rng = SeededRng::new(school.seed, Purpose::Roll(period as u8));
         Arc::new(Self {
-            students: dice.order(school.present(period)),
+            students: rng.order(school.present(period)),
             school: Arc::clone(school),
             period,
         })
@@ -72,7 +72,7 @@ impl Roll {
 
 /// The enrolments, period by period.
 pub(super) fn enrolments(school: &Arc<School>) -> impl Iterator<Item = Synthetic> + Send + use<> {
-    let mut dice = Dice::new(school.seed, Purpose::Enrolments);
+    let mut rng = SeededRng::new(school.seed, Purpose::Enrolments);
     let school = Arc::clone(school);
     let seats = (0..PERIODS.len()).flat_map(move |period| {
         let count = school.enrolments_of(period);
@@ -84,7 +84,7 @@ pub(super) fn enrolments(school: &Arc<School>) -> impl Iterator<Item = Synthetic
     seats.map(move |(period, place, count, seat)| {
         let at = PERIODS[period]
             .enrolments()
-            .instant(place, count.into(), &mut dice);
+            .instant(place, count.into(), &mut rng);
         let (student, group, day) = (seat.student + 1, seat.group + 1, at.date_naive());
         message(
             "inscripcion",
@@ -111,7 +111,7 @@ fn marks_of_period(
     period: usize,
     enrolments: Range<u64>,
 ) -> impl Iterator<Item = Synthetic> + Send + use<> {
-    let mut dice = Dice::new(school.seed, Purpose::Marks(period as u8));
+    let mut rng = SeededRng::new(school.seed, Purpose::Marks(period as u8));
     let school = Arc::clone(school);
     let roll = Roll::new(&school, period);
 
@@ -139,13 +139,13 @@ fn marks_of_period(
     let mut latest = vec![0; (enrolments.end - enrolments.start) as usize];
     (0_u64..).zip(seats).map(move |(place, seat)| {
         let (at, mark) = if place < firsts {
-            let at = PERIODS[period].marks().instant(place, firsts, &mut dice);
-            (at, school.mark(seat.student, seat.group, &mut dice))
+            let at = PERIODS[period].marks().instant(place, firsts, &mut rng);
+            (at, school.mark(seat.student, seat.group, &mut rng))
         } else {
             let span = PERIODS[period].corrections();
-            let at = span.instant(place - firsts, corrections, &mut dice);
+            let at = span.instant(place - firsts, corrections, &mut rng);
             let before = seat.enrolment.map_or(0, |enrolment| latest[enrolment as usize]);
-            (at, corrected(before, &mut dice))
+            (at, corrected(before, &mut rng))
         };
         if let Some(enrolment) = seat.enrolment {
             latest[enrolment as usize] = mark;
@@ -159,9 +159,9 @@ fn marks_of_period(
 }
 
 /// A mark after its correction, mostly to the better, never the same.
-fn corrected(mark: u16, dice: &mut Dice) -> u16 {
-    let change = 10 + dice.below(90) as u16;
-    if dice.percent(85) && mark + change <= 1000 {
+fn corrected(mark: u16, rng: &mut SeededRng) -> u16 {
+    let change = 10 + rng.below(90) as u16;
+    if rng.percent(85) && mark + change <= 1000 {
         mark + change
     } else {
         mark.checked_sub(change).unwrap_or(mark + change)

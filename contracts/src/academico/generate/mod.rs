@@ -23,7 +23,7 @@ use self::calendar::PERIODS;
 use self::enrolments::{enrolments, marks};
 use self::purpose::Purpose;
 use self::school::{Counts, School, area_of_teacher};
-use crate::generate::{Dice, Generator, Synthetic};
+use crate::generate::{Generator, SeededRng, Synthetic};
 
 /// The domain's source of synthetic messages.
 #[derive(Debug)]
@@ -138,14 +138,14 @@ impl Iterator for Counted {
 }
 
 fn teachers(school: &School) -> impl Iterator<Item = Synthetic> + Send + use<> {
-    let mut dice = Dice::new(school.seed, Purpose::Teachers);
+    let mut rng = SeededRng::new(school.seed, Purpose::Teachers);
     let Counts {
         teachers, subjects, ..
     } = school.counts;
     (0..teachers).map(move |index| {
-        let at = calendar::hiring().instant(index.into(), teachers.into(), &mut dice);
-        let woman = dice.percent(45);
-        let name = names::person(woman, &mut dice);
+        let at = calendar::hiring().instant(index.into(), teachers.into(), &mut rng);
+        let woman = rng.percent(45);
+        let name = names::person(woman, &mut rng);
         let area = names::AREAS[area_of_teacher(index, subjects)];
         let id = index + 1;
         message(
@@ -157,12 +157,12 @@ fn teachers(school: &School) -> impl Iterator<Item = Synthetic> + Send + use<> {
 }
 
 fn subjects(school: &School) -> impl Iterator<Item = Synthetic> + Send + use<> {
-    let mut dice = Dice::new(school.seed, Purpose::Subjects);
+    let mut rng = SeededRng::new(school.seed, Purpose::Subjects);
     let subjects = school.counts.subjects;
     (0..subjects).map(move |index| {
-        let at = calendar::approval().instant(index.into(), subjects.into(), &mut dice);
+        let at = calendar::approval().instant(index.into(), subjects.into(), &mut rng);
         let name = names::subject(index as usize);
-        let (id, credits) = (index + 1, dice.pick(&[4, 5, 6, 6, 8, 8, 8, 10, 10, 12]));
+        let (id, credits) = (index + 1, rng.pick(&[4, 5, 6, 6, 8, 8, 8, 10, 10, 12]));
         message(
             "materia",
             at,
@@ -173,14 +173,14 @@ fn subjects(school: &School) -> impl Iterator<Item = Synthetic> + Send + use<> {
 
 fn groups(school: &Arc<School>) -> impl Iterator<Item = Synthetic> + Send + use<> {
     // Only instants are left to chance here.
-    let mut dice = Dice::new(school.seed, Purpose::Groups);
+    let mut rng = SeededRng::new(school.seed, Purpose::Groups);
     let school = Arc::clone(school);
     (0..school.groups.len()).map(move |index| {
         let group = &school.groups[index];
         let of_period = school.groups_of(group.period);
         let period = &PERIODS[group.period];
         let place = (index - of_period.start) as u64;
-        let at = period.announcements().instant(place, of_period.len() as u64, &mut dice);
+        let at = period.announcements().instant(place, of_period.len() as u64, &mut rng);
         let (id, subject, teacher) = (index + 1, group.subject + 1, group.teacher + 1);
         let (name, start) = (period.name, period.first_day());
         message("grupo", at, format_args!(
@@ -190,7 +190,7 @@ fn groups(school: &Arc<School>) -> impl Iterator<Item = Synthetic> + Send + use<
 }
 
 fn students(school: &Arc<School>) -> impl Iterator<Item = Synthetic> + Send + use<> {
-    let mut dice = Dice::new(school.seed, Purpose::Students);
+    let mut rng = SeededRng::new(school.seed, Purpose::Students);
     let school = Arc::clone(school);
     let cohorts = (0..PERIODS.len()).map({
         let school = Arc::clone(&school);
@@ -202,12 +202,10 @@ fn students(school: &Arc<School>) -> impl Iterator<Item = Synthetic> + Send + us
         beginners.map(move |index| (period, index, u64::from(index - first), count))
     });
     all.map(move |(period, index, place, count)| {
-        let at = PERIODS[period]
-            .admissions()
-            .instant(place, count, &mut dice);
-        let woman = dice.percent(50);
-        let name = names::person(woman, &mut dice);
-        let age = 18 + dice.below(13).min(dice.below(13)).min(dice.below(13));
+        let at = PERIODS[period].admissions().instant(place, count, &mut rng);
+        let woman = rng.percent(50);
+        let name = names::person(woman, &mut rng);
+        let age = 18 + rng.below(13).min(rng.below(13)).min(rng.below(13));
         let (id, sex) = (index + 1, if woman { 'F' } else { 'M' });
         message(
             "alumno",

@@ -1,6 +1,6 @@
 //! Names of people and subjects.
 
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 
 #[rustfmt::skip]
 const WOMEN: [&str; 48] = [
@@ -38,11 +38,11 @@ const SURNAMES: [&str; 96] = [
 ];
 
 /// A full name: one or two given names, two surnames.
-pub(super) fn person(woman: bool, dice: &mut Dice) -> String {
+pub(super) fn person(woman: bool, rng: &mut SeededRng) -> String {
     let given = if woman { &WOMEN } else { &MEN };
-    let mut name = dice.pick(given).to_owned();
-    if dice.percent(35) {
-        let second = dice.pick(given);
+    let mut name = rng.pick(given).to_owned();
+    if rng.percent(35) {
+        let second = rng.pick(given);
         if second != name {
             name.push(' ');
             name.push_str(second);
@@ -50,7 +50,7 @@ pub(super) fn person(woman: bool, dice: &mut Dice) -> String {
     }
     for _ in 0..2 {
         name.push(' ');
-        name.push_str(dice.pick(&SURNAMES));
+        name.push_str(rng.pick(&SURNAMES));
     }
     name
 }

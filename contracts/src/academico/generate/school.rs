@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::calendar::PERIODS;
 use super::names::{AREAS, area};
 use super::purpose::Purpose;
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 
 /// How many of each there are.
 #[derive(Clone, Copy, Debug)]
@@ -156,9 +156,9 @@ impl School {
     }
 
     /// The final mark of a student in a group, in hundredths.
-    pub(super) fn mark(&self, student: u32, group: usize, dice: &mut Dice) -> u16 {
+    pub(super) fn mark(&self, student: u32, group: usize, rng: &mut SeededRng) -> u16 {
         let ability = i32::from(self.abilities[student as usize]);
-        let mark = ability + self.groups[group].level + dice.bell(80);
+        let mark = ability + self.groups[group].level + rng.bell(80);
         mark.clamp(0, 1000) as u16
     }
 }
@@ -184,9 +184,9 @@ pub(super) fn area_of_teacher(teacher: u32, subjects: u32) -> usize {
 }
 
 fn plan_groups(counts: &Counts, seed: u64) -> Vec<Group> {
-    let mut dice = Dice::new(seed, Purpose::Groups);
-    let severity: Vec<i32> = (0..counts.teachers).map(|_| dice.bell(40)).collect();
-    let difficulty: Vec<i32> = (0..counts.subjects).map(|_| dice.bell(45)).collect();
+    let mut rng = SeededRng::new(seed, Purpose::Groups);
+    let severity: Vec<i32> = (0..counts.teachers).map(|_| rng.bell(40)).collect();
+    let difficulty: Vec<i32> = (0..counts.subjects).map(|_| rng.bell(45)).collect();
     let mut taught = [0_usize; AREAS.len()];
     let mut teachers = Vec::new();
     let mut groups = Vec::new();
@@ -195,7 +195,7 @@ fn plan_groups(counts: &Counts, seed: u64) -> Vec<Group> {
         let teacher = match teachers.pop() {
             Some(teacher) => teacher,
             None => {
-                teachers = dice.order(counts.teachers);
+                teachers = rng.order(counts.teachers);
                 teachers.pop().unwrap_or_default()
             }
         };
@@ -207,7 +207,7 @@ fn plan_groups(counts: &Counts, seed: u64) -> Vec<Group> {
             period: period as usize,
             subject,
             teacher,
-            level: difficulty[subject as usize] + severity[teacher as usize] + dice.bell(20),
+            level: difficulty[subject as usize] + severity[teacher as usize] + rng.bell(20),
             size: 0,
             strays: 0,
         });
@@ -225,8 +225,8 @@ fn nth_subject(of: usize, turn: usize, subjects: u32) -> u32 {
 }
 
 fn abilities(students: u32, seed: u64) -> Vec<i16> {
-    let mut dice = Dice::new(seed, Purpose::Abilities);
-    let ability = |_| (760 + dice.bell(120)) as i16;
+    let mut rng = SeededRng::new(seed, Purpose::Abilities);
+    let ability = |_| (760 + rng.bell(120)) as i16;
     (0..students).map(ability).collect()
 }
 

@@ -4,7 +4,7 @@
 use chrono::{Datelike as _, NaiveDate};
 
 use super::{Hour, Truth};
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 
 /// How the use of a day is spread over its hours, in thousandths of the client's own scale: on
 /// working days and at weekends.
@@ -52,24 +52,22 @@ pub(super) struct Household {
 
 impl Household {
     /// The client of a number; `suspicious` is its number among the suspicious ones.
-    pub(super) fn new(suspicious: Option<u32>, days: u32, dice: &mut Dice) -> Self {
-        let shape = dice.pick(&[0, 0, 1, 1, 2, 3, 4]);
-        let idle = 60 + i64::from(dice.below(120));
-        let scale = 350 + i64::from(dice.below(650));
-        let away = dice
-            .percent(35)
-            .then(|| (dice.below(days), 4 + dice.below(9)));
+    pub(super) fn new(suspicious: Option<u32>, days: u32, rng: &mut SeededRng) -> Self {
+        let shape = rng.pick(&[0, 0, 1, 1, 2, 3, 4]);
+        let idle = 60 + i64::from(rng.below(120));
+        let scale = 350 + i64::from(rng.below(650));
+        let away = rng.percent(35).then(|| (rng.below(days), 4 + rng.below(9)));
         let calm = if days > CALM_DAYS + 10 {
             CALM_DAYS
         } else {
             days / 2
         };
-        let begin = calm + dice.below(days.saturating_sub(calm + 9));
+        let begin = calm + rng.below(days.saturating_sub(calm + 9));
         let secret = suspicious.map(|number| match number % 4 {
-            0 => (Truth::Plantacion, begin, 1500 + i64::from(dice.below(2500))),
-            1 => (Truth::Constante, begin, 300 + i64::from(dice.below(500))),
-            2 => (Truth::Pico, begin, 4000 + i64::from(dice.below(4000))),
-            _ => (Truth::Caida, begin, 150 + i64::from(dice.below(200))),
+            0 => (Truth::Plantacion, begin, 1500 + i64::from(rng.below(2500))),
+            1 => (Truth::Constante, begin, 300 + i64::from(rng.below(500))),
+            2 => (Truth::Pico, begin, 4000 + i64::from(rng.below(4000))),
+            _ => (Truth::Caida, begin, 150 + i64::from(rng.below(200))),
         });
         Self {
             shape,
@@ -86,7 +84,7 @@ impl Household {
         day: u32,
         date: NaiveDate,
         hours: &[u32],
-        dice: &mut Dice,
+        rng: &mut SeededRng,
     ) -> Vec<Hour> {
         let away = self
             .away
@@ -94,19 +92,19 @@ impl Household {
         let weekend = date.weekday().num_days_from_monday() >= 5;
         let (working, free) = &SHAPES[self.shape];
         let shape = if weekend { free } else { working };
-        let mood = 1000 + i64::from(dice.bell(60));
+        let mood = 1000 + i64::from(rng.bell(60));
         let factor = season(date) * mood / 1000;
         let secret = self.secret.filter(|(_, begin, _)| day >= *begin);
         // Which hours of the day have a peak, if it has any.
-        let peak = dice.percent(30).then(|| dice.below(24));
-        let long = dice.percent(50);
+        let peak = rng.percent(30).then(|| rng.below(24));
+        let long = rng.percent(50);
         hours
             .iter()
             .map(|&hour| {
-                let noise = 1000 + i64::from(dice.bell(150));
-                let appliance = dice.percent(5) && (8..23).contains(&hour);
-                let extra = 300 + i64::from(dice.below(600));
-                let fridge = 1000 + i64::from(dice.bell(220));
+                let noise = 1000 + i64::from(rng.bell(150));
+                let appliance = rng.percent(5) && (8..23).contains(&hour);
+                let extra = 300 + i64::from(rng.below(600));
+                let fridge = 1000 + i64::from(rng.bell(220));
                 let wh = if away {
                     self.idle * 8 / 10 * fridge / 1000
                 } else {

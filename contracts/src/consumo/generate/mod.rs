@@ -16,7 +16,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use self::clock::Clock;
 use self::household::Household;
-use crate::generate::{Dice, Generator, Synthetic};
+use crate::generate::{Generator, SeededRng, Synthetic};
 
 /// The domain's source of synthetic messages.
 #[derive(Debug)]
@@ -224,8 +224,8 @@ impl Readings {
         let first = plan.clients - plan.suspicious;
         let households = (0..plan.clients)
             .map(|client| {
-                let mut dice = Dice::new(plan.seed, u64::from(client) + 1);
-                Household::new(client.checked_sub(first), plan.days, &mut dice)
+                let mut rng = SeededRng::new(plan.seed, u64::from(client) + 1);
+                Household::new(client.checked_sub(first), plan.days, &mut rng)
             })
             .collect();
         let days = plan.start.iter_days().take(plan.days as usize);
@@ -268,11 +268,11 @@ impl Readings {
             let clock = clock_of(client);
             let instants: Vec<_> = clock.hours(date).collect();
             let hours: Vec<_> = instants.iter().map(|at| clock.shows(*at).hour()).collect();
-            let mut dice = Dice::new(seed, (u64::from(self.day) + 1) << 32 | u64::from(client));
+            let mut rng = SeededRng::new(seed, (u64::from(self.day) + 1) << 32 | u64::from(client));
             let made = if self.plan.realistic {
-                household.day(self.day, date, &hours, &mut dice)
+                household.day(self.day, date, &hours, &mut rng)
             } else {
-                reference::day(client >= clients - suspicious, &hours, &mut dice)
+                reference::day(client >= clients - suspicious, &hours, &mut rng)
             };
             let made = instants.into_iter().zip(made);
             readings.extend(made.map(|(at, hour)| Reading { at, client, hour }));
@@ -314,14 +314,10 @@ impl Readings {
             "Ortiz", "Marín", "Vega",
         ];
         const DISTRICTS: [&str; 6] = ["Centro", "Norte", "Sur", "Este", "Oeste", "Puerto"];
-        let mut dice = Dice::new(self.plan.seed, 1 << 31 | u64::from(client));
-        let (name, first, second) = (
-            dice.pick(&NAMES),
-            dice.pick(&SURNAMES),
-            dice.pick(&SURNAMES),
-        );
-        let (district, code) = (dice.pick(&DISTRICTS), client + 1);
-        let tariff = if dice.percent(90) { "2.0TD" } else { "3.0TD" };
+        let mut rng = SeededRng::new(self.plan.seed, 1 << 31 | u64::from(client));
+        let (name, first, second) = (rng.pick(&NAMES), rng.pick(&SURNAMES), rng.pick(&SURNAMES));
+        let (district, code) = (rng.pick(&DISTRICTS), client + 1);
+        let tariff = if rng.percent(90) { "2.0TD" } else { "3.0TD" };
         let zone = clock_of(client).name();
         let at = self.plan.start.and_time(chrono::NaiveTime::MIN).and_utc() - TimeDelta::days(30);
         let ts = at.to_rfc3339_opts(SecondsFormat::Secs, true);

@@ -3,10 +3,10 @@
 
 use super::household::is_night;
 use super::{Hour, Truth};
-use crate::generate::Dice;
+use crate::generate::SeededRng;
 
 /// The hours of a day, by the hours of the clock.
-pub(super) fn day(suspicious: bool, hours: &[u32], dice: &mut Dice) -> Vec<Hour> {
+pub(super) fn day(suspicious: bool, hours: &[u32], rng: &mut SeededRng) -> Vec<Hour> {
     hours
         .iter()
         .map(|&hour| {
@@ -15,9 +15,9 @@ pub(super) fn day(suspicious: bool, hours: &[u32], dice: &mut Dice) -> Vec<Hour>
                 18..=22 => 2000,
                 _ => 500,
             };
-            let wh = base * (1000 + i64::from(dice.bell(200))).max(100) / 1000;
-            let draw = dice.below(1000);
-            let times = i64::from(dice.below(1000));
+            let wh = base * (1000 + i64::from(rng.bell(200))).max(100) / 1000;
+            let draw = rng.below(1000);
+            let times = i64::from(rng.below(1000));
             match draw {
                 _ if !suspicious => Hour::usual(wh),
                 0..300 if is_night(hour) => Hour {

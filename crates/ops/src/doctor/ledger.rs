@@ -1,4 +1,4 @@
-//! Whether every row that waits by the accounts is in staging.
+//! Whether every row that waits by the ledger is in staging.
 
 use acequia_contracts::catalog;
 use sqlx::PgConnection;

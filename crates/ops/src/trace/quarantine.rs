@@ -25,7 +25,7 @@ pub struct Quarantined {
     pub batch_id: i64,
     /// Queue.
     pub queue: String,
-    /// Process that took it; null when its accounts were summed up.
+    /// Process that took it; null when its ledger rows were settled.
     pub worker: Option<String>,
     /// `decode`, `contract`, `load`, `merge` or `broker`.
     pub stage: String,

@@ -50,7 +50,7 @@ pub enum Outcome {
 pub struct Batch {
     /// Its number.
     pub batch_id: i64,
-    /// Queue; null when its accounts were summed up, after `STAGING_KEEP`.
+    /// Queue; null when its ledger rows were settled, after `STAGING_KEEP`.
     pub queue: Option<String>,
     /// Process that took it.
     pub worker: Option<String>,

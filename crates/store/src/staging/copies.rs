@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::sort::{EntityRows, Rejected, Sorted};
+use super::decode::{DecodedBatch, EntityRows, Rejected};
 
 /// How the body of a message compares with that of the staged message of its id.
 #[derive(Clone, Copy)]
@@ -106,12 +106,12 @@ pub async fn reused(
 /// that gives up, or a table that has become stricter does not undo that.
 pub async fn accepted(
     connection: &mut PgConnection,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     rejected: &[&Rejected],
     deliveries: &[Delivery],
 ) -> sqlx::Result<Vec<bool>> {
     let mut accepted = vec![false; rejected.len()];
-    for (entity, rows) in sorted.good.iter().enumerate() {
+    for (entity, rows) in decoded.good.iter().enumerate() {
         let places: Vec<usize> = (0..rejected.len())
             .filter(|place| rejected[*place].entity == Some(entity))
             .collect();

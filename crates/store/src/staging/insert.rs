@@ -10,14 +10,14 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, Postgres, Row as _};
 use uuid::Uuid;
 
-use super::sort::{EntityRows, Rejected};
+use super::decode::{EntityRows, Rejected};
 
 /// The statements that stage rows of an entity.
 pub struct Insert {
     /// Refuses all rows when one is there already.
-    as_new: String,
+    insert_only: String,
     /// Passes over rows that are there already.
-    unless_known: String,
+    skip_duplicates: String,
 }
 
 impl Insert {
@@ -31,7 +31,7 @@ impl Insert {
             .map(|(index, column)| format!("${}::{}[]", index + 7, column.kind.sql()))
             .collect();
         let (fields, arrays) = (fields.join(", "), arrays.join(", "));
-        let as_new = format!(
+        let insert_only = format!(
             "insert into {table} (message_id, day, batch_id, event_at, published_at, body_hash, {fields}) \
          select t.message_id, t.day, $1, t.event_at, t.published_at, t.body_hash, {selected} \
          from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], {arrays}) \
@@ -45,8 +45,8 @@ impl Insert {
                 .join(", "),
         );
         Self {
-            unless_known: format!("{as_new} on conflict do nothing returning message_id"),
-            as_new,
+            skip_duplicates: format!("{insert_only} on conflict do nothing returning message_id"),
+            insert_only,
         }
     }
 }
@@ -55,13 +55,13 @@ impl Insert {
 ///
 /// # Errors
 /// A unique violation when one is there already; whatever else PostgreSQL answers.
-pub async fn insert_new(
+pub async fn insert_only(
     connection: &mut PgConnection,
     statement: &Insert,
     batch_id: i64,
     rows: &EntityRows,
 ) -> sqlx::Result<()> {
-    query(&statement.as_new, batch_id, rows, 0..rows.ids.len())
+    query(&statement.insert_only, batch_id, rows, 0..rows.ids.len())
         .execute(connection)
         .await?;
     Ok(())
@@ -71,7 +71,7 @@ pub async fn insert_new(
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn insert_unless_known(
+pub async fn insert_skipping_duplicates(
     connection: &mut PgConnection,
     statement: &Insert,
     batch_id: i64,
@@ -81,7 +81,7 @@ pub async fn insert_unless_known(
     use futures_util::TryStreamExt as _;
 
     let mut staged = Vec::with_capacity(range.len());
-    let mut answer = query(&statement.unless_known, batch_id, rows, range).fetch(connection);
+    let mut answer = query(&statement.skip_duplicates, batch_id, rows, range).fetch(connection);
     while let Some(row) = answer.try_next().await? {
         staged.push(row.try_get(0)?);
     }
@@ -127,7 +127,7 @@ fn bind<'q>(
 
 /// Stages all rows that PostgreSQL takes and files the others: halves until a single row is
 /// refused, about 2 log2(n) statements for each. Returns the ids of those that were not there already.
-pub async fn bisect(
+pub async fn isolate_rejects(
     connection: &mut PgConnection,
     statement: &Insert,
     batch_id: i64,
@@ -140,7 +140,9 @@ pub async fn bisect(
     let mut next = Some(0..rows.ids.len());
     while let Some(range) = next.take().or_else(|| ranges.pop()) {
         let mut savepoint = connection.begin().await?;
-        match insert_unless_known(&mut savepoint, statement, batch_id, rows, range.clone()).await {
+        match insert_skipping_duplicates(&mut savepoint, statement, batch_id, rows, range.clone())
+            .await
+        {
             Ok(new) => {
                 savepoint.commit().await?;
                 staged.extend(new);

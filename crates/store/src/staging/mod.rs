@@ -1,16 +1,16 @@
 //! Messages on their way into staging and quarantine: decoded into columns, and written in one
-//! transaction with the batch's accounts.
+//! transaction with the batch's ledger rows.
 
 mod copies;
 mod dead_letter;
+mod decode;
 mod insert;
 mod properties;
 mod quarantine;
 mod replayed;
-mod sort;
 mod unreadable;
 mod write;
 
+pub use decode::{DecodedBatch, EntityRows, Rejected};
 pub use properties::{CAME_BY, came_by, first_death_queue, named, published_at, sent};
-pub use sort::{EntityRows, Rejected, Sorted};
-pub use write::{Counts, Purpose, Store, Written};
+pub use write::{Counts, Store, WriteMode, Written};

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::sort::{Rejected, Sorted};
+use super::decode::{DecodedBatch, Rejected};
 use super::write::Counts;
 use super::{properties, replayed as replay};
 
@@ -76,17 +76,17 @@ pub async fn quarantine(
     connection: &mut PgConnection,
     batch_id: i64,
     queue: &str,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     rejected: &[&Rejected],
     deliveries: &[Delivery],
     counts: &mut [Counts],
 ) -> sqlx::Result<Vec<(Code, u64)>> {
     let mut codes: HashMap<Code, u64> = HashMap::new();
-    let mut rows = distinct(sorted, rejected, deliveries, counts);
+    let mut rows = distinct(decoded, rejected, deliveries, counts);
     // Mostly once; again for what shares its id with other messages, of this batch or of another worker.
     while !rows.is_empty() {
-        let (named, unnamed) = name(connection, sorted, rows).await?;
-        let kept = keep(connection, batch_id, queue, sorted, &named, deliveries).await?;
+        let (named, unnamed) = name(connection, decoded, rows).await?;
+        let kept = keep(connection, batch_id, queue, decoded, &named, deliveries).await?;
         let kept: HashMap<Identity, i32> = kept
             .into_iter()
             .map(|(id, day, occurrences)| (Identity { id, day }, occurrences))
@@ -94,7 +94,7 @@ pub async fn quarantine(
         // A row that was there before has more occurrences than this batch brought.
         let new = |row: &&Row<'_>| kept.get(&row.key) == Some(&row.occurrences);
         for row in named.iter().filter(new) {
-            let count = &mut counts[slot(row.reject, sorted)];
+            let count = &mut counts[slot(row.reject, decoded)];
             count.quarantined += 1;
             count.duplicates -= 1;
             if let Some(violation) = row.reject.violations.first() {
@@ -128,7 +128,7 @@ struct Row<'a> {
 /// One row per message, however many copies of it came. Everything is counted as received, and as a
 /// duplicate, which is taken back for what makes a new row.
 fn distinct<'a>(
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     rejected: &[&'a Rejected],
     deliveries: &[Delivery],
     counts: &mut [Counts],
@@ -136,7 +136,7 @@ fn distinct<'a>(
     let mut places: HashMap<(Identity, Option<usize>, Uuid), usize> = HashMap::new();
     let mut rows: Vec<Row<'_>> = Vec::new();
     for &reject in rejected {
-        let count = &mut counts[slot(reject, sorted)];
+        let count = &mut counts[slot(reject, decoded)];
         count.received += 1;
         count.duplicates += 1;
         let delivery = &deliveries[reject.delivery];
@@ -179,11 +179,11 @@ impl Row<'_> {
 /// the same row twice, and those that have to ask again.
 async fn name<'a>(
     connection: &mut PgConnection,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     rows: Vec<Row<'a>>,
 ) -> sqlx::Result<(Vec<Row<'a>>, Vec<Row<'a>>)> {
-    let domain = sorted.domain.name;
-    let entities = list(&rows, |row| entity(row.reject, sorted));
+    let domain = decoded.domain.name;
+    let entities = list(&rows, |row| entity(row.reject, decoded));
     let own = rows
         .iter()
         .zip(&entities)
@@ -231,7 +231,7 @@ async fn keep(
     connection: &mut PgConnection,
     batch_id: i64,
     queue: &str,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     rows: &[Row<'_>],
     deliveries: &[Delivery],
 ) -> sqlx::Result<Vec<(Uuid, NaiveDate, i32)>> {
@@ -243,11 +243,11 @@ async fn keep(
     };
     sqlx::query_as(QUARANTINE)
         .bind(batch_id)
-        .bind(sorted.domain.name)
+        .bind(decoded.domain.name)
         .bind(queue)
         .bind(list(rows, |row| row.key.id))
         .bind(list(rows, |row| row.key.day))
-        .bind(list(rows, |row| entity(row.reject, sorted)))
+        .bind(list(rows, |row| entity(row.reject, decoded)))
         .bind(column(|violation| {
             violation.code.stage().as_str().to_owned()
         }))
@@ -258,7 +258,7 @@ async fn keep(
         .bind(list(rows, |row| row.reject.sqlstate.as_deref()))
         .bind(list(rows, |row| delivery(row).data.as_slice()))
         .bind(list(rows, |row| {
-            let note = sorted.notes.get(&row.reject.delivery);
+            let note = decoded.notes.get(&row.reject.delivery);
             Json(properties::to_json(delivery(row), note))
         }))
         .bind(list(rows, |row| row.occurrences))
@@ -274,11 +274,11 @@ fn list<'a, T>(rows: &'a [Row<'a>], pick: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
     rows.iter().map(pick).collect()
 }
 
-fn entity(reject: &Rejected, sorted: &Sorted) -> Option<&'static str> {
-    reject.entity.map(|entity| sorted.good[entity].entity.name)
+fn entity(reject: &Rejected, decoded: &DecodedBatch) -> Option<&'static str> {
+    reject.entity.map(|entity| decoded.good[entity].entity.name)
 }
 
 /// Where a message is counted: copies of one message may name different entities.
-fn slot(reject: &Rejected, sorted: &Sorted) -> usize {
-    reject.entity.unwrap_or(sorted.good.len())
+fn slot(reject: &Rejected, decoded: &DecodedBatch) -> usize {
+    reject.entity.unwrap_or(decoded.good.len())
 }

@@ -7,10 +7,10 @@ use acequia_net::properties::{Fault, stable_parts};
 use lapin::message::Delivery;
 use sha2::{Digest, Sha256};
 
+use super::decode::{DecodedBatch, Rejected, named_outside};
 use super::properties::{came_by, clean, named};
-use super::sort::{Rejected, Sorted, named_outside};
 
-impl Sorted {
+impl DecodedBatch {
     /// Files a delivery of which the guard of the connection left something out.
     pub fn add_unreadable(
         &mut self,

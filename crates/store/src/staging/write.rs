@@ -1,4 +1,4 @@
-//! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's accounts.
+//! Writes a decoded batch in one transaction: staged rows, quarantine, the batch's ledger rows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,9 +14,9 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::copies;
-use super::insert::{Insert, bisect, insert_new, insert_unless_known};
+use super::decode::{DecodedBatch, EntityRows, Rejected};
+use super::insert::{Insert, insert_only, insert_skipping_duplicates, isolate_rejects};
 use super::quarantine::quarantine;
-use super::sort::{EntityRows, Rejected, Sorted};
 use crate::wakes::{CHANNEL, staged};
 
 /// What became of the messages of one entity.
@@ -47,26 +47,26 @@ pub struct Written {
 
 /// Whether a batch is to stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum WriteMode {
     /// It is committed.
-    Keep,
+    Commit,
     /// It is rolled back: only whether it could be written is of interest.
-    Rehearse,
+    DryRun,
 }
 
 /// How the rows of a batch are inserted. Each way costs more than the one before it, and is taken
 /// when that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
+enum InsertMode {
     /// As if all messages were new, which spares PostgreSQL a look-up and a lock for each row.
-    New,
+    InsertOnly,
     /// Messages that are there already are passed over.
-    Known,
+    SkipDuplicates,
     /// Rows that PostgreSQL refuses are found by bisection.
-    Bisect,
+    IsolateRejects,
 }
 
-/// Batches that are written with [`Care::Known`] after one that held a message seen before:
+/// Batches that are written with [`InsertMode::SkipDuplicates`] after one that held a message seen before:
 /// where one copy comes, others may follow.
 const COPIES_FOLLOW: u32 = 100;
 
@@ -95,7 +95,7 @@ impl Store {
 
     /// Writes a batch in one transaction.
     ///
-    /// A batch that was refused is written again with more [`Care`]; rows that PostgreSQL refuses
+    /// A batch that was refused is written again with more [`InsertMode`]; rows that PostgreSQL refuses
     /// go to quarantine in the end.
     ///
     /// # Errors
@@ -104,42 +104,45 @@ impl Store {
         &self,
         connection: &mut PgConnection,
         queue: &str,
-        sorted: &Sorted,
+        decoded: &DecodedBatch,
         deliveries: &[Delivery],
-        purpose: Purpose,
+        write_mode: WriteMode,
     ) -> sqlx::Result<Written> {
         let redelivered = deliveries.iter().any(|delivery| delivery.redelivered);
         let expected = self.copies_expected.load(Ordering::Relaxed);
         self.copies_expected
             .store(expected.saturating_sub(1), Ordering::Relaxed);
-        let mut care = if redelivered || expected > 0 {
-            Care::Known
+        let mut insert_mode = if redelivered || expected > 0 {
+            InsertMode::SkipDuplicates
         } else {
-            Care::New
+            InsertMode::InsertOnly
         };
         loop {
             let mut transaction = connection.begin().await?;
             match self
-                .fill(&mut transaction, queue, sorted, deliveries, care)
+                .fill(&mut transaction, queue, decoded, deliveries, insert_mode)
                 .await
             {
                 Ok(written) => {
-                    match purpose {
-                        Purpose::Keep => transaction.commit().await?,
-                        Purpose::Rehearse => transaction.rollback().await?,
+                    match write_mode {
+                        WriteMode::Commit => transaction.commit().await?,
+                        WriteMode::DryRun => transaction.rollback().await?,
                     }
                     return Ok(written);
                 }
-                Err(error) if care != Care::Bisect && Failure::of(&error) == Failure::BadData => {
+                Err(error)
+                    if insert_mode != InsertMode::IsolateRejects
+                        && Failure::of(&error) == Failure::BadData =>
+                {
                     transaction.rollback().await?;
                     let copy = error
                         .as_database_error()
                         .is_some_and(DatabaseError::is_unique_violation);
-                    care = if copy && care == Care::New {
+                    insert_mode = if copy && insert_mode == InsertMode::InsertOnly {
                         self.copies_expected.store(COPIES_FOLLOW, Ordering::Relaxed);
-                        Care::Known
+                        InsertMode::SkipDuplicates
                     } else {
-                        Care::Bisect
+                        InsertMode::IsolateRejects
                     };
                 }
                 Err(error) => return Err(error),
@@ -151,31 +154,37 @@ impl Store {
         &self,
         transaction: &mut PgConnection,
         queue: &str,
-        sorted: &Sorted,
+        decoded: &DecodedBatch,
         deliveries: &[Delivery],
-        care: Care,
+        insert_mode: InsertMode,
     ) -> sqlx::Result<Written> {
-        let (batch_id, mut unsettled) = begin(transaction, sorted, &self.worker).await?;
-        let mut counts: Vec<Counts> = vec![Counts::default(); sorted.good.len() + 1];
+        let (batch_id, mut unsettled) = begin(transaction, decoded, &self.worker).await?;
+        let mut counts: Vec<Counts> = vec![Counts::default(); decoded.good.len() + 1];
         let mut refused = Vec::new();
-        for (position, rows) in sorted.good.iter().enumerate() {
+        for (position, rows) in decoded.good.iter().enumerate() {
             let len = rows.ids.len();
             if len == 0 {
                 continue;
             }
             let statement = &self.inserts[rows.entity.staging];
             let first_refused = refused.len();
-            let staged = match care {
-                Care::New => {
-                    insert_new(&mut *transaction, statement, batch_id, rows).await?;
+            let staged = match insert_mode {
+                InsertMode::InsertOnly => {
+                    insert_only(&mut *transaction, statement, batch_id, rows).await?;
                     len
                 }
-                Care::Known | Care::Bisect => {
-                    let staged = if care == Care::Known {
-                        insert_unless_known(&mut *transaction, statement, batch_id, rows, 0..len)
-                            .await?
+                InsertMode::SkipDuplicates | InsertMode::IsolateRejects => {
+                    let staged = if insert_mode == InsertMode::SkipDuplicates {
+                        insert_skipping_duplicates(
+                            &mut *transaction,
+                            statement,
+                            batch_id,
+                            rows,
+                            0..len,
+                        )
+                        .await?
                     } else {
-                        bisect(
+                        isolate_rejects(
                             &mut *transaction,
                             statement,
                             batch_id,
@@ -205,12 +214,12 @@ impl Store {
             count.staged = count_of(staged);
             count.duplicates = accepted - count.staged;
         }
-        let all: Vec<&Rejected> = sorted.rejected.iter().chain(&refused).collect();
-        let copies = copies::accepted(&mut *transaction, sorted, &all, deliveries).await?;
+        let all: Vec<&Rejected> = decoded.rejected.iter().chain(&refused).collect();
+        let copies = copies::accepted(&mut *transaction, decoded, &all, deliveries).await?;
         let mut rejected: Vec<&Rejected> = Vec::new();
         for (reject, is_copy) in all.into_iter().zip(copies) {
             if is_copy {
-                let count = &mut counts[reject.entity.unwrap_or(sorted.good.len())];
+                let count = &mut counts[reject.entity.unwrap_or(decoded.good.len())];
                 count.received += 1;
                 count.duplicates += 1;
             } else {
@@ -223,7 +232,7 @@ impl Store {
                 &mut *transaction,
                 batch_id,
                 queue,
-                sorted,
+                decoded,
                 part,
                 deliveries,
                 &mut counts,
@@ -235,12 +244,12 @@ impl Store {
         }
         // A message that was refused and its correction may have come together.
         if !rejected.is_empty() {
-            unsettled = sorted.good.iter().map(|rows| rows.entity.name).collect();
+            unsettled = decoded.good.iter().map(|rows| rows.entity.name).collect();
         }
-        for (rows, count) in sorted.good.iter().zip(&counts) {
+        for (rows, count) in decoded.good.iter().zip(&counts) {
             if count.staged > 0 && unsettled.contains(&rows.entity.name) {
                 sqlx::query("select core.resolve_accepted($1, $2, $3, $4, $5)")
-                    .bind(sorted.domain.name)
+                    .bind(decoded.domain.name)
                     .bind(rows.entity.name)
                     .bind(batch_id)
                     .bind(&rows.ids)
@@ -252,10 +261,10 @@ impl Store {
         let written = Written {
             batch_id,
             identity: Uuid::now_v7(),
-            counts: named(sorted, &counts),
+            counts: named(decoded, &counts),
             codes: codes.into_iter().collect(),
         };
-        account(transaction, queue, &self.worker, sorted, &written).await?;
+        account(transaction, queue, &self.worker, decoded, &written).await?;
         Ok(written)
     }
 }
@@ -271,16 +280,16 @@ select nextval('core.batch_id'), array(
 /// accepted message may settle. When it is committed other processes hear of it.
 async fn begin(
     transaction: &mut PgConnection,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     worker: &str,
 ) -> sqlx::Result<(i64, Vec<&'static str>)> {
-    let good = sorted.good.iter().filter(|rows| !rows.ids.is_empty());
+    let good = decoded.good.iter().filter(|rows| !rows.ids.is_empty());
     let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
     let (batch_id, open, ()): (i64, Vec<String>, ()) = sqlx::query_as(BEGIN)
-        .bind(sorted.domain.name)
+        .bind(decoded.domain.name)
         .bind(&names)
         .bind(CHANNEL)
-        .bind(staged(sorted.domain.name, worker))
+        .bind(staged(decoded.domain.name, worker))
         .fetch_one(transaction)
         .await?;
     let unsettled = names
@@ -322,7 +331,7 @@ async fn account(
     connection: &mut PgConnection,
     queue: &str,
     worker: &str,
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     written: &Written,
 ) -> sqlx::Result<()> {
     let column = |pick: fn(&Counts) -> i32| -> Vec<i32> {
@@ -332,13 +341,13 @@ async fn account(
             .map(|(_, counts)| pick(counts))
             .collect()
     };
-    let days = || sorted.good.iter().flat_map(|rows| rows.days.iter());
+    let days = || decoded.good.iter().flat_map(|rows| rows.days.iter());
     sqlx::query(ACCOUNT)
         .bind(written.batch_id)
-        .bind(sorted.domain.name)
+        .bind(decoded.domain.name)
         .bind(queue)
         .bind(worker)
-        .bind(sorted.oldest)
+        .bind(decoded.oldest)
         .bind(
             written
                 .counts
@@ -350,9 +359,9 @@ async fn account(
         .bind(column(|counts| counts.duplicates))
         .bind(column(|counts| counts.staged))
         .bind(column(|counts| counts.quarantined))
-        .bind(span(sorted, written, |rows| rows.oldest))
-        .bind(span(sorted, written, |rows| rows.newest))
-        .bind(&sorted.trace)
+        .bind(span(decoded, written, |rows| rows.oldest))
+        .bind(span(decoded, written, |rows| rows.newest))
+        .bind(&decoded.trace)
         .bind(written.identity)
         .bind(days().min().copied())
         .bind(days().max().copied())
@@ -363,17 +372,17 @@ async fn account(
 
 /// Publish times per counted entity; none for those without a valid message.
 fn span(
-    sorted: &Sorted,
+    decoded: &DecodedBatch,
     written: &Written,
     pick: fn(&EntityRows) -> Option<DateTime<Utc>>,
 ) -> Vec<Option<DateTime<Utc>>> {
-    let of = |name| sorted.good.iter().find(|rows| rows.entity.name == name);
+    let of = |name| decoded.good.iter().find(|rows| rows.entity.name == name);
     let names = written.counts.iter().map(|(name, _)| *name);
     names.map(|name| of(name).and_then(pick)).collect()
 }
 
-fn named(sorted: &Sorted, counts: &[Counts]) -> Vec<(&'static str, Counts)> {
-    let names = sorted.good.iter().map(|rows| rows.entity.name);
+fn named(decoded: &DecodedBatch, counts: &[Counts]) -> Vec<(&'static str, Counts)> {
+    let names = decoded.good.iter().map(|rows| rows.entity.name);
     names
         .chain([UNKNOWN])
         .zip(counts.iter().copied())

@@ -2,12 +2,12 @@
 //! `prometheus/metrics.yml`; a test of each program compares its page with that file.
 
 mod log;
-mod maker;
 mod process;
+mod registrar;
 
 pub(crate) use log::{CountEvents, count_dropped_lines, dropped_line, panicked};
-pub use maker::{Maker, observe};
 pub use process::Process;
+pub use registrar::{Registrar, observe};
 
 use prometheus::{Registry, TextEncoder};
 

@@ -6,7 +6,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Counter, Gauge, Registry, Result};
 use tokio::runtime::Handle;
 
-use super::Maker;
+use super::Registrar;
 use super::log::Counters;
 
 /// What every program shows about itself.
@@ -24,31 +24,32 @@ impl Process {
     /// # Errors
     /// When a name is taken.
     pub fn new(registry: &Registry, component: &str, version: &str) -> Result<Self> {
-        let make = Maker::new(registry);
+        let registrar = Registrar::new(registry);
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        make.int_gauges(
-            "acequia_build_info",
-            "Constant 1; the version is in the label.",
-            &["component", "version"],
-        )?
-        .with_label_values(&[component, version])
-        .set(1);
+        registrar
+            .int_gauges(
+                "acequia_build_info",
+                "Constant 1; the version is in the label.",
+                &["component", "version"],
+            )?
+            .with_label_values(&[component, version])
+            .set(1);
         if let Some(counters) = Counters::of_process() {
-            make.register(counters.events.clone())?;
-            make.register(counters.panics.clone())?;
-            make.register(counters.dropped.clone())?;
+            registrar.register(counters.events.clone())?;
+            registrar.register(counters.panics.clone())?;
+            registrar.register(counters.dropped.clone())?;
         }
         Ok(Self {
-            workers: make.gauge(
+            workers: registrar.gauge(
                 "acequia_tokio_workers",
                 "Threads of the runtime that run tasks.",
             )?,
-            tasks: make.gauge("acequia_tokio_alive_tasks", "Tasks alive in the runtime.")?,
-            queued: make.gauge(
+            tasks: registrar.gauge("acequia_tokio_alive_tasks", "Tasks alive in the runtime.")?,
+            queued: registrar.gauge(
                 "acequia_tokio_global_queue_depth",
                 "Tasks that wait in the runtime's global queue.",
             )?,
-            busy: make.register(Counter::new(
+            busy: registrar.register(Counter::new(
                 "acequia_tokio_busy_seconds_total",
                 "Time that the runtime's threads were busy, all together.",
             )?)?,

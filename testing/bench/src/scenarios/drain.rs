@@ -8,13 +8,13 @@ use anyhow::{Context, ensure};
 use sqlx::PgConnection;
 
 use crate::cpu::{self, Cpu};
-use crate::ground::{Accounts, Ground, Plot, Size};
+use crate::environment::{BenchEnv, LedgerTotals, Size, TestEnv};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
 use crate::statements;
 
-/// How often the accounts are looked at: seldom enough to cost nothing, often enough to be no
+/// How often the ledger are looked at: seldom enough to cost nothing, often enough to be no
 /// error to speak of.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Longest time without any progress.
@@ -29,8 +29,8 @@ pub struct Drained {
     pub cpu: Cpu,
     /// The most memory that a program under test had, in megabytes.
     pub peak: f64,
-    /// The accounts at the end.
-    pub accounts: Accounts,
+    /// The ledger totals at the end.
+    pub totals: LedgerTotals,
 }
 
 impl Drained {
@@ -44,70 +44,74 @@ impl Drained {
     }
 }
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    all_of(ground, ground.messages().await?).await
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    all_of(bench, bench.messages().await?).await
 }
 
 /// In random order: most rows come before the rows they refer to, and wait for them.
-pub(super) async fn play_shuffled(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let Size { messages, seed, .. } = ground.size;
+pub(super) async fn play_shuffled(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let Size { messages, seed, .. } = bench.size;
     let messages = load::messages(messages, seed, &["--shuffle"])?;
-    all_of(ground, Arc::new(messages)).await
+    all_of(bench, Arc::new(messages)).await
 }
 
 /// Drains messages that all belong into the core.
-async fn all_of(ground: &Ground<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
-    let plot = ground.plot().await?;
+async fn all_of(bench: &BenchEnv<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<Vec<Sample>> {
+    let environment = bench.environment().await?;
     let count = messages.len();
-    plot.fill(messages).await?;
-    let drained = drain(&plot, 1, count).await?;
+    environment.fill(messages).await?;
+    let drained = drain(&environment, 1, count).await?;
     ensure!(
-        drained.accounts.pending == 0 && drained.accounts.quarantined == 0,
+        drained.totals.pending == 0 && drained.totals.quarantined == 0,
         "not all messages got into the core: {:?}",
-        drained.accounts
+        drained.totals
     );
-    plot.clear().await?;
+    environment.clear().await?;
     Ok(vec![drained.sample("acequia", count)])
 }
 
-/// Starts `workers` workers on a plot whose queue has `messages`, and stops them when everything is
+/// Starts `workers` workers on a test environment whose queue has `messages`, and stops them when everything is
 /// promoted that can be.
 ///
 /// # Errors
 /// When a worker ends, nothing makes progress, or messages are unaccounted for.
-pub async fn drain(plot: &Plot<'_>, workers: usize, messages: usize) -> anyhow::Result<Drained> {
-    let mut owner = plot.owner().await?;
-    let start = || Process::worker::<&str>(plot, &[]);
-    if plot.ground.size.statements {
-        statements::begin(plot).await?;
+pub async fn drain(
+    environment: &TestEnv<'_>,
+    workers: usize,
+    messages: usize,
+) -> anyhow::Result<Drained> {
+    let mut owner = environment.owner().await?;
+    let start = || Process::worker::<&str>(environment, &[]);
+    if environment.bench.size.statements {
+        statements::begin(environment).await?;
     }
     // CPU seconds of the programs begin at nought: they are not there yet.
-    let before = cpu::read(plot.ground.services, &[])?;
+    let before = cpu::read(environment.bench.services, &[])?;
     let mut workers = (0..workers)
         .map(|_| start())
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let accounts = until_promoted(&mut owner, messages, &mut workers).await?;
-    let drained = finish(plot, before, accounts, &workers)?;
+    let totals = until_promoted(&mut owner, messages, &mut workers).await?;
+    let drained = finish(environment, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }
-    if plot.ground.size.statements {
-        statements::tell(plot, messages).await?;
+    if environment.bench.size.statements {
+        statements::tell(environment, messages).await?;
     }
     Ok(drained)
 }
 
 /// Takes time, CPU and memory of programs that have just done their work.
 pub(super) fn finish(
-    plot: &Plot<'_>,
+    environment: &TestEnv<'_>,
     before: Cpu,
-    accounts: Accounts,
+    totals: LedgerTotals,
     workers: &[Process],
 ) -> anyhow::Result<Drained> {
     let started = workers.iter().map(|worker| worker.started).min();
     let took = started.context("no worker")?.elapsed();
     let pids: Vec<u32> = workers.iter().map(|worker| worker.pid).collect();
-    let cpu = cpu::read(plot.ground.services, &pids)? - before;
+    let cpu = cpu::read(environment.bench.services, &pids)? - before;
     let mut peak = 0.0_f64;
     for worker in workers {
         peak = peak.max(worker.peak_memory()?);
@@ -116,7 +120,7 @@ pub(super) fn finish(
         took,
         cpu,
         peak,
-        accounts,
+        totals,
     })
 }
 
@@ -125,8 +129,8 @@ pub(super) async fn until_promoted(
     owner: &mut PgConnection,
     messages: usize,
     workers: &mut [Process],
-) -> anyhow::Result<Accounts> {
-    let done = |accounts: &Accounts| accounts.staged == 0;
+) -> anyhow::Result<LedgerTotals> {
+    let done = |totals: &LedgerTotals| totals.staged == 0;
     until(owner, messages, workers, done).await
 }
 
@@ -135,30 +139,30 @@ pub(super) async fn until(
     owner: &mut PgConnection,
     messages: usize,
     workers: &mut [Process],
-    done: impl Fn(&Accounts) -> bool,
-) -> anyhow::Result<Accounts> {
+    done: impl Fn(&LedgerTotals) -> bool,
+) -> anyhow::Result<LedgerTotals> {
     let domain = load::domain()?;
     let messages = i64::try_from(messages)?;
     let mut last = None;
     let mut progress = tokio::time::Instant::now();
     loop {
-        let accounts = Accounts::read(owner, domain).await?;
-        if accounts.received >= messages && done(&accounts) {
+        let totals = LedgerTotals::read(owner, domain).await?;
+        if totals.received >= messages && done(&totals) {
             ensure!(
-                accounts.received == messages && accounts.difference == 0,
-                "the accounts are wrong, {messages} messages were sent: {accounts:?}"
+                totals.received == messages && totals.unaccounted == 0,
+                "the totals are wrong, {messages} messages were sent: {totals:?}"
             );
-            return Ok(accounts);
+            return Ok(totals);
         }
         for worker in &mut *workers {
             worker.check()?;
         }
-        if last != Some(accounts) {
-            (last, progress) = (Some(accounts), tokio::time::Instant::now());
+        if last != Some(totals) {
+            (last, progress) = (Some(totals), tokio::time::Instant::now());
         }
         ensure!(
             progress.elapsed() < STUCK_AFTER,
-            "no progress for {} s: {accounts:?}",
+            "no progress for {} s: {totals:?}",
             STUCK_AFTER.as_secs()
         );
         tokio::time::sleep(LOOK_EVERY).await;

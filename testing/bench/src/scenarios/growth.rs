@@ -7,24 +7,24 @@ use anyhow::ensure;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::drain::drain;
-use crate::ground::Ground;
+use crate::environment::BenchEnv;
 use crate::load;
 use crate::sample::Sample;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for rows in [0].iter().chain(&ground.size.rows) {
+    for rows in [0].iter().chain(&bench.size.rows) {
         let case = format!("{} million rows", *rows as f64 / 1e6);
         eprintln!("  filling: {case}");
-        let database = ground.database().await?;
-        fill(&database, ground.size.messages, *rows).await?;
-        let plot = ground.plot_on(database).await?;
-        let messages = ground.messages().await?;
+        let database = bench.database().await?;
+        fill(&database, bench.size.messages, *rows).await?;
+        let environment = bench.environment_on(database).await?;
+        let messages = bench.messages().await?;
         let count = messages.len();
-        plot.fill(messages).await?;
-        let drained = drain(&plot, 1, count).await?;
-        ensure!(drained.accounts.pending == 0, "{:?}", drained.accounts);
-        plot.clear().await?;
+        environment.fill(messages).await?;
+        let drained = drain(&environment, 1, count).await?;
+        ensure!(drained.totals.pending == 0, "{:?}", drained.totals);
+        environment.clear().await?;
         samples.push(drained.sample(case, count));
     }
     Ok(samples)

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
 use super::drain::drain;
-use crate::ground::Ground;
+use crate::environment::BenchEnv;
 use crate::load;
 use crate::sample::Sample;
 
@@ -24,42 +24,42 @@ const LARGEST: f64 = 65_536.0;
 /// Sizes are spread from here on: each doubling halves their number.
 const SMALLEST: f64 = 60.0;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let (messages, lonely) = messages(ground.size.messages, ground.size.seed)?;
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let (messages, lonely) = messages(bench.size.messages, bench.size.seed)?;
     let count = messages.len();
     let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-    let plot = ground.plot().await?;
-    plot.fill(Arc::new(messages)).await?;
-    let drained = drain(&plot, 1, count).await?;
-    let accounts = drained.accounts;
+    let environment = bench.environment().await?;
+    environment.fill(Arc::new(messages)).await?;
+    let drained = drain(&environment, 1, count).await?;
+    let totals = drained.totals;
     ensure!(
-        accounts.pending == lonely && accounts.quarantined > 0 && accounts.duplicates > 0,
-        "{lonely} orphans were sent and others that are no good: {accounts:?}"
+        totals.pending == lonely && totals.quarantined > 0 && totals.duplicates > 0,
+        "{lonely} orphans were sent and others that are no good: {totals:?}"
     );
-    plot.clear().await?;
+    environment.clear().await?;
     let hostile = drained
         .sample("hostile mix", count)
         .with("mean_bytes", bytes as f64 / count as f64);
 
-    let plot = ground.plot().await?;
-    let clean = ground.messages().await?;
+    let environment = bench.environment().await?;
+    let clean = bench.messages().await?;
     let count = clean.len();
-    plot.fill(clean).await?;
-    let drained = drain(&plot, 1, count).await?;
-    plot.clear().await?;
+    environment.fill(clean).await?;
+    let drained = drain(&environment, 1, count).await?;
+    environment.clear().await?;
     Ok(vec![hostile, drained.sample("clean", count)])
 }
 
 /// 5 % invalid, 5 % copies, 10 % orphans, from 60 bytes to 64 KB; with the number of orphans whose
 /// parents never come. Those of the others come at the very end.
 fn messages(count: usize, seed: u64) -> anyhow::Result<(Vec<Outgoing>, i64)> {
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut messages = load::messages(count * 10 / 11, seed, &["--invalid", "5"])?;
     let (mut late, mut lonely) = (BTreeSet::new(), 0);
     for message in messages.iter_mut().filter(|message| is_good(message)) {
         let mut body: Map<String, Value> = serde_json::from_slice(&message.body)?;
         if body.contains_key("id_grupo")
-            && dice.random_range(0.0..1.0) < ORPHANS
+            && rng.random_range(0.0..1.0) < ORPHANS
             && let Some(student) = body.get("id_alumno").and_then(Value::as_i64)
         {
             body.insert("id_alumno".to_owned(), (student + FAR).into());
@@ -69,7 +69,7 @@ fn messages(count: usize, seed: u64) -> anyhow::Result<(Vec<Outgoing>, i64)> {
                 lonely += 1;
             }
         }
-        let wanted = (SMALLEST / (1.0 - dice.random::<f64>())).min(LARGEST) as usize;
+        let wanted = (SMALLEST / (1.0 - rng.random::<f64>())).min(LARGEST) as usize;
         let padding = wanted.saturating_sub(message.body.len() + r#","pad":"""#.len());
         if padding > 0 {
             body.insert("pad".to_owned(), "x".repeat(padding).into());
@@ -80,8 +80,8 @@ fn messages(count: usize, seed: u64) -> anyhow::Result<(Vec<Outgoing>, i64)> {
     let all = messages.len();
     let mut places: Vec<(usize, usize)> = (0..all).map(|place| (place, place)).collect();
     for _ in 0..all / 20 {
-        let original = dice.random_range(0..all);
-        places.push((dice.random_range(original..all), original));
+        let original = rng.random_range(0..all);
+        places.push((rng.random_range(original..all), original));
     }
     places.sort_unstable();
     let mut messages: Vec<Outgoing> = places

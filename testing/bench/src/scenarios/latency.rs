@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::drain;
 use crate::cpu;
-use crate::ground::Ground;
+use crate::environment::BenchEnv;
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
@@ -25,10 +25,10 @@ use crate::watch::Watch;
 /// Students who are there before the load begins.
 const STUDENTS: usize = 10_000;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for &rate in &ground.size.rates {
-        samples.push(at(ground, rate, &case(rate)).await?);
+    for &rate in &bench.size.rates {
+        samples.push(at(bench, rate, &case(rate)).await?);
     }
     Ok(samples)
 }
@@ -43,15 +43,15 @@ fn case(rate: u32) -> String {
     }
 }
 
-async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample> {
-    let count = usize::try_from(ground.size.seconds)? * rate as usize;
-    let (parents, load) = load(count, ground.size.seed)?;
+async fn at(bench: &BenchEnv<'_>, rate: u32, case: &str) -> anyhow::Result<Sample> {
+    let count = usize::try_from(bench.size.seconds)? * rate as usize;
+    let (parents, load) = load(count, bench.size.seed)?;
     let (before_load, all) = (parents.len(), parents.len() + load.len());
-    let plot = ground.plot().await?;
-    plot.fill(Arc::new(parents)).await?;
-    let watch = Watch::start(&plot).await?;
-    let mut owner = plot.owner().await?;
-    let mut workers = [Process::worker::<&str>(&plot, &[])?];
+    let environment = bench.environment().await?;
+    environment.fill(Arc::new(parents)).await?;
+    let watch = Watch::start(&environment).await?;
+    let mut owner = environment.owner().await?;
+    let mut workers = [Process::worker::<&str>(&environment, &[])?];
     drain::until_promoted(&mut owner, before_load, &mut workers).await?;
 
     let count = load.len();
@@ -59,17 +59,17 @@ async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample
         .fetch_one(&mut owner)
         .await?;
     let pids = [workers[0].pid];
-    let before = cpu::read(ground.services, &pids)?;
-    if ground.size.statements {
-        statements::begin(&plot).await?;
+    let before = cpu::read(bench.services, &pids)?;
+    if bench.size.statements {
+        statements::begin(&environment).await?;
     }
     let begun = std::time::Instant::now();
-    load::send(&plot.amqp()?, Arc::new(load), Some(f64::from(rate))).await?;
+    load::send(&environment.amqp()?, Arc::new(load), Some(f64::from(rate))).await?;
     let took = begun.elapsed();
     drain::until_promoted(&mut owner, all, &mut workers).await?;
-    let cpu = cpu::read(ground.services, &pids)? - before;
-    if ground.size.statements {
-        statements::tell(&plot, count).await?;
+    let cpu = cpu::read(bench.services, &pids)? - before;
+    if bench.size.statements {
+        statements::tell(&environment, count).await?;
     }
     until_refreshed(&mut owner).await?;
 
@@ -96,7 +96,7 @@ async fn at(ground: &Ground<'_>, rate: u32, case: &str) -> anyhow::Result<Sample
         worker.stop().await?;
     }
     drop(watch);
-    plot.clear().await?;
+    environment.clear().await?;
     core.sort_by(f64::total_cmp);
     mart.sort_by(f64::total_cmp);
     staged.sort_by(f64::total_cmp);

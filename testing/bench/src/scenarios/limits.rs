@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, PgConnection};
 
 use super::drain;
 use crate::cpu;
-use crate::ground::{Ground, Plot};
+use crate::environment::{BenchEnv, TestEnv};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
@@ -24,30 +24,30 @@ const BATCH: usize = 5_000;
 /// Rows in a promotion, as the worker's default.
 const PROMOTE_MAX: i32 = 80_000;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let mut samples = vec![consume_only(ground).await?];
-    let plot = ground.plot().await?;
-    samples.push(stage_only(&plot).await?);
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let mut samples = vec![consume_only(bench).await?];
+    let environment = bench.environment().await?;
+    samples.push(stage_only(&environment).await?);
     // Only databases that nobody is connected to can be copied: the worker is gone by now.
-    let copy = plot.database.copy(ground.services).await?;
-    samples.push(merge_alone(&plot, &copy).await?);
+    let copy = environment.database.copy(bench.services).await?;
+    samples.push(merge_alone(&environment, &copy).await?);
     copy.drop().await?;
-    samples.push(promote_alone(&plot).await?);
-    samples.push(bare_copy(&plot).await?);
-    plot.clear().await?;
+    samples.push(promote_alone(&environment).await?);
+    samples.push(bare_copy(&environment).await?);
+    environment.clear().await?;
     Ok(samples)
 }
 
 /// Takes the messages from the queue and acknowledges them, nothing else: what the broker and the
 /// client allow.
-async fn consume_only(ground: &Ground<'_>) -> anyhow::Result<Sample> {
-    let plot = ground.plot().await?;
-    let messages = ground.messages().await?;
+async fn consume_only(bench: &BenchEnv<'_>) -> anyhow::Result<Sample> {
+    let environment = bench.environment().await?;
+    let messages = bench.messages().await?;
     let count = messages.len();
-    plot.fill(messages).await?;
-    let before = cpu::read(ground.services, &[])?;
+    environment.fill(messages).await?;
+    let before = cpu::read(bench.services, &[])?;
     let begun = Instant::now();
-    let connection = connect(&plot.amqp()?, "bench").await?;
+    let connection = connect(&environment.amqp()?, "bench").await?;
     let channel = connection.create_channel().await?;
     let window = u16::try_from(2 * BATCH)?;
     channel
@@ -72,31 +72,31 @@ async fn consume_only(ground: &Ground<'_>) -> anyhow::Result<Sample> {
         }
     }
     let took = begun.elapsed();
-    let mut cpu = cpu::read(ground.services, &[])? - before;
+    let mut cpu = cpu::read(bench.services, &[])? - before;
     (cpu.workers, cpu.bench) = (cpu.bench, 0.0);
     connection.close(200, "done".into()).await?;
-    plot.clear().await?;
+    environment.clear().await?;
     Ok(Sample::new("consume and ack")
         .throughput(count, took)
         .cpu(cpu))
 }
 
 /// The worker as it is, without the right to promote.
-async fn stage_only(plot: &Plot<'_>) -> anyhow::Result<Sample> {
-    let messages = plot.ground.messages().await?;
+async fn stage_only(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
+    let messages = environment.bench.messages().await?;
     let count = messages.len();
-    plot.fill(messages).await?;
-    plot.forbid_promotion().await?;
-    let mut owner = plot.owner().await?;
-    let before = cpu::read(plot.ground.services, &[])?;
+    environment.fill(messages).await?;
+    environment.forbid_promotion().await?;
+    let mut owner = environment.owner().await?;
+    let before = cpu::read(environment.bench.services, &[])?;
     // It would pause when too many rows wait for promotion.
     let all = count.to_string();
-    let mut workers = [Process::worker(plot, &["--staged-max", &all])?];
-    let accounts = drain::until(&mut owner, count, &mut workers, |_| true).await?;
-    let staged = drain::finish(plot, before, accounts, &workers)?;
+    let mut workers = [Process::worker(environment, &["--staged-max", &all])?];
+    let totals = drain::until(&mut owner, count, &mut workers, |_| true).await?;
+    let staged = drain::finish(environment, before, totals, &workers)?;
     ensure!(
-        accounts.staged == i64::try_from(count)?,
-        "staging alone was not alone: {accounts:?}"
+        totals.staged == i64::try_from(count)?,
+        "staging alone was not alone: {totals:?}"
     );
     for worker in workers {
         worker.stop().await?;
@@ -140,7 +140,7 @@ async fn chunks(connection: &mut PgConnection, domain: &str) -> anyhow::Result<V
 
 /// The merge functions on rows that are staged already: what PostgreSQL needs for the work that
 /// the pipeline is there for.
-async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<Sample> {
+async fn merge_alone(environment: &TestEnv<'_>, staged: &TestDatabase) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
     let mut owner = promoter(&staged.owner).await?;
     let chunks = chunks(&mut owner, domain.name).await?;
@@ -154,8 +154,8 @@ async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<S
             )
         })
         .collect();
-    plot.checkpoint().await?;
-    let before = cpu::read(plot.ground.services, &[])?;
+    environment.checkpoint().await?;
+    let before = cpu::read(environment.bench.services, &[])?;
     let begun = Instant::now();
     let mut rows = 0;
     for chunk in chunks {
@@ -170,8 +170,8 @@ async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<S
         transaction.commit().await?;
     }
     let took = begun.elapsed();
-    let cpu = cpu::read(plot.ground.services, &[])? - before;
-    let count = plot.ground.messages().await?.len();
+    let cpu = cpu::read(environment.bench.services, &[])? - before;
+    let count = environment.bench.messages().await?.len();
     ensure!(
         rows == i64::try_from(count)?,
         "{rows} rows were merged, not {count}"
@@ -179,13 +179,13 @@ async fn merge_alone(plot: &Plot<'_>, staged: &TestDatabase) -> anyhow::Result<S
     Ok(Sample::new("merges alone").throughput(count, took).cpu(cpu))
 }
 
-/// `core.promote` on the same rows: the merges and the accounts.
-async fn promote_alone(plot: &Plot<'_>) -> anyhow::Result<Sample> {
+/// `core.promote` on the same rows: the merges and the ledger.
+async fn promote_alone(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
-    let count = plot.ground.messages().await?.len();
-    let mut owner = promoter(&plot.database.owner).await?;
-    plot.checkpoint().await?;
-    let before = cpu::read(plot.ground.services, &[])?;
+    let count = environment.bench.messages().await?.len();
+    let mut owner = promoter(&environment.database.owner).await?;
+    environment.checkpoint().await?;
+    let before = cpu::read(environment.bench.services, &[])?;
     let begun = Instant::now();
     let mut rows = 0;
     loop {
@@ -202,7 +202,7 @@ async fn promote_alone(plot: &Plot<'_>) -> anyhow::Result<Sample> {
         rows += promoted;
     }
     let took = begun.elapsed();
-    let cpu = cpu::read(plot.ground.services, &[])? - before;
+    let cpu = cpu::read(environment.bench.services, &[])? - before;
     ensure!(
         rows == i64::try_from(count)?,
         "{rows} rows were promoted, not {count}"
@@ -214,13 +214,13 @@ async fn promote_alone(plot: &Plot<'_>) -> anyhow::Result<Sample> {
 
 /// `COPY` of the same rows into empty staging tables, a transaction for each batch: the fastest
 /// that PostgreSQL takes rows at all.
-async fn bare_copy(staged: &Plot<'_>) -> anyhow::Result<Sample> {
+async fn bare_copy(staged: &TestEnv<'_>) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
-    let plot = staged.ground.plot().await?;
+    let environment = staged.bench.environment().await?;
     let mut from = staged.owner().await?;
     // Over its socket: by TCP the end of each COPY would wait for a delayed acknowledgement.
-    let socket = staged.ground.services.var("POSTGRES_SOCKET_DIR")?;
-    let options: PgConnectOptions = plot.database.owner.parse()?;
+    let socket = staged.bench.services.var("POSTGRES_SOCKET_DIR")?;
+    let options: PgConnectOptions = environment.database.owner.parse()?;
     let mut to = options.socket(socket).connect().await?;
     let mut parts: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
     for entity in &domain.entities {
@@ -241,8 +241,8 @@ async fn bare_copy(staged: &Plot<'_>) -> anyhow::Result<Sample> {
         let pieces = lines.chunks(BATCH).map(<[&[u8]]>::concat).collect();
         parts.push((format!("copy {table} ({columns}) from stdin"), pieces));
     }
-    plot.checkpoint().await?;
-    let before = cpu::read(staged.ground.services, &[])?;
+    environment.checkpoint().await?;
+    let before = cpu::read(staged.bench.services, &[])?;
     let begun = Instant::now();
     let mut rows = 0;
     for (statement, pieces) in &parts {
@@ -253,9 +253,9 @@ async fn bare_copy(staged: &Plot<'_>) -> anyhow::Result<Sample> {
         }
     }
     let took: Duration = begun.elapsed();
-    let cpu = cpu::read(staged.ground.services, &[])? - before;
-    let count = staged.ground.messages().await?.len();
+    let cpu = cpu::read(staged.bench.services, &[])? - before;
+    let count = staged.bench.messages().await?.len();
     ensure!(rows == count as u64, "{rows} rows were copied, not {count}");
-    plot.clear().await?;
+    environment.clear().await?;
     Ok(Sample::new("bare COPY").throughput(count, took).cpu(cpu))
 }

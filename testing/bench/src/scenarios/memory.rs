@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::drain;
 use crate::cpu;
-use crate::ground::Ground;
+use crate::environment::BenchEnv;
 use crate::load;
 use crate::process::Process;
 use crate::sample::{Sample, Spread};
@@ -14,11 +14,11 @@ use crate::sample::{Sample, Spread};
 /// The messages of a run are sent this many times: ten million by default.
 const ROUNDS: u64 = 20;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let plot = ground.plot().await?;
-    let mut owner = plot.owner().await?;
-    let before = cpu::read(ground.services, &[])?;
-    let mut workers = [Process::worker::<&str>(&plot, &[])?];
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let environment = bench.environment().await?;
+    let mut owner = environment.owner().await?;
+    let before = cpu::read(bench.services, &[])?;
+    let mut workers = [Process::worker::<&str>(&environment, &[])?];
     let pid = workers[0].pid;
     let sampler = tokio::spawn(async move {
         let mut values = Vec::new();
@@ -28,22 +28,22 @@ pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
         }
         values
     });
-    let (mut sent, mut accounts) = (0, None);
+    let (mut sent, mut totals) = (0, None);
     for round in 1..=ROUNDS {
-        let messages = load::messages(ground.size.messages, ground.size.seed + round, &[])?;
+        let messages = load::messages(bench.size.messages, bench.size.seed + round, &[])?;
         sent += messages.len();
-        load::send(&plot.amqp()?, Arc::new(messages), None).await?;
-        accounts = Some(drain::until_promoted(&mut owner, sent, &mut workers).await?);
+        load::send(&environment.amqp()?, Arc::new(messages), None).await?;
+        totals = Some(drain::until_promoted(&mut owner, sent, &mut workers).await?);
         eprintln!("  {sent} messages, {:.0} MB", cpu::memory(pid)?.0);
     }
-    let Some(accounts) = accounts else {
+    let Some(totals) = totals else {
         anyhow::bail!("no rounds");
     };
-    let drained = drain::finish(&plot, before, accounts, &workers)?;
+    let drained = drain::finish(&environment, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }
-    plot.clear().await?;
+    environment.clear().await?;
     let values = sampler.await?;
     let tenth = values.len().div_ceil(10);
     let median = |values: &[f64]| Spread::of(values.to_vec()).map_or(f64::NAN, |all| all.median);

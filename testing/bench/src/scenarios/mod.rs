@@ -13,7 +13,7 @@ mod start;
 
 use std::pin::Pin;
 
-use crate::ground::Ground;
+use crate::environment::BenchEnv;
 use crate::sample::Sample;
 
 pub use drain::{Drained, drain};
@@ -33,7 +33,7 @@ pub struct Scenario {
     /// Figures that its table shows; see `report::COLUMNS`.
     pub columns: &'static [&'static str],
     /// Plays it.
-    pub play: for<'a> fn(&'a Ground<'a>) -> Played<'a>,
+    pub play: for<'a> fn(&'a BenchEnv<'a>) -> Played<'a>,
 }
 
 /// Columns of scenarios that are about throughput.
@@ -56,28 +56,28 @@ pub fn all() -> &'static [Scenario] {
             about: "a full queue, from the start of the worker until everything is promoted",
             long: false,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(drain::play(ground)),
+            play: |bench| Box::pin(drain::play(bench)),
         },
         Scenario {
             name: "limits",
             about: "what bounds it: consuming alone, consuming and staging, the merges alone, a bare COPY",
             long: false,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(limits::play(ground)),
+            play: |bench| Box::pin(limits::play(bench)),
         },
         Scenario {
             name: "peers",
             about: "the same drain by a tuned Python worker, and by FastStream as its documentation shows it",
             long: false,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(peers::play(ground)),
+            play: |bench| Box::pin(peers::play(bench)),
         },
         Scenario {
             name: "shuffled",
             about: "a drain of the same messages in random order: most rows wait for the rows they refer to",
             long: false,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(drain::play_shuffled(ground)),
+            play: |bench| Box::pin(drain::play_shuffled(bench)),
         },
         Scenario {
             name: "hostile",
@@ -92,28 +92,28 @@ pub fn all() -> &'static [Scenario] {
                 "rabbitmq_us",
                 "peak_mb",
             ],
-            play: |ground| Box::pin(hostile::play(ground)),
+            play: |bench| Box::pin(hostile::play(bench)),
         },
         Scenario {
             name: "scale",
             about: "a drain by several workers, and by several pipelines side by side on the same servers",
             long: false,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(scale::play(ground)),
+            play: |bench| Box::pin(scale::play(bench)),
         },
         Scenario {
             name: "publisher",
             about: "messages confirmed into a quorum queue, by the publisher and by a loop that does nothing else",
             long: false,
             columns: &["messages", "rate", "worker_us", "rabbitmq_us"],
-            play: |ground| Box::pin(publishing::play(ground)),
+            play: |bench| Box::pin(publishing::play(bench)),
         },
         Scenario {
             name: "start",
             about: "from the start of a worker to its first committed batch, while messages wait",
             long: false,
             columns: &["first_ms"],
-            play: |ground| Box::pin(start::play(ground)),
+            play: |bench| Box::pin(start::play(bench)),
         },
         Scenario {
             name: "latency",
@@ -129,14 +129,14 @@ pub fn all() -> &'static [Scenario] {
                 "mart_p99_ms",
                 "peak_mb",
             ],
-            play: |ground| Box::pin(latency::play(ground)),
+            play: |bench| Box::pin(latency::play(bench)),
         },
         Scenario {
             name: "growth",
             about: "a drain into a core with rows in it and a month of staging partitions",
             long: true,
             columns: THROUGHPUT,
-            play: |ground| Box::pin(growth::play(ground)),
+            play: |bench| Box::pin(growth::play(bench)),
         },
         Scenario {
             name: "memory",
@@ -150,7 +150,7 @@ pub fn all() -> &'static [Scenario] {
                 "late_mb",
                 "worker_us",
             ],
-            play: |ground| Box::pin(memory::play(ground)),
+            play: |bench| Box::pin(memory::play(bench)),
         },
     ]
 }

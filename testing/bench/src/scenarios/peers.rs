@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::drain::{self, Drained};
 use crate::cpu;
-use crate::ground::{Accounts, Ground, Plot};
+use crate::environment::{BenchEnv, LedgerTotals, TestEnv};
 use crate::load;
 use crate::process::{self, Process};
 use crate::sample::Sample;
@@ -19,45 +19,49 @@ const SHARE_OF_DOCUMENTED: usize = 25;
 /// But at least this number, so that its start does not count.
 const FEWEST: usize = 10_000;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let python = environment().await?;
-    let plot = ground.plot().await?;
-    let messages = ground.messages().await?;
+    let environment = bench.environment().await?;
+    let messages = bench.messages().await?;
     let count = messages.len();
-    plot.fill(messages).await?;
-    let mut owner = plot.owner().await?;
-    let before = cpu::read(ground.services, &[])?;
-    let mut peer = [start(&plot, &python, "tuned.py")?];
-    let accounts = drain::until_promoted(&mut owner, count, &mut peer).await?;
+    environment.fill(messages).await?;
+    let mut owner = environment.owner().await?;
+    let before = cpu::read(bench.services, &[])?;
+    let mut peer = [start(&environment, &python, "tuned.py")?];
+    let totals = drain::until_promoted(&mut owner, count, &mut peer).await?;
     ensure!(
-        accounts.pending == 0 && accounts.quarantined == 0,
-        "not all messages got into the core: {accounts:?}"
+        totals.pending == 0 && totals.quarantined == 0,
+        "not all messages got into the core: {totals:?}"
     );
-    let tuned = drain::finish(&plot, before, accounts, &peer)?;
+    let tuned = drain::finish(&environment, before, totals, &peer)?;
     stop(peer).await?;
-    plot.clear().await?;
+    environment.clear().await?;
 
-    let plot = ground.plot().await?;
+    let environment = bench.environment().await?;
     let fewer = (count / SHARE_OF_DOCUMENTED).max(FEWEST);
-    let messages = Arc::new(load::messages(fewer, ground.size.seed, &[])?);
-    plot.fill(messages).await?;
-    let documented = documented(&plot, &python, fewer).await?;
-    plot.clear().await?;
+    let messages = Arc::new(load::messages(fewer, bench.size.seed, &[])?);
+    environment.fill(messages).await?;
+    let documented = documented(&environment, &python, fewer).await?;
+    environment.clear().await?;
     Ok(vec![
         tuned.sample("tuned Python (aio-pika, Pydantic, asyncpg)", count),
         documented.sample("FastStream as documented, staging only", fewer),
     ])
 }
 
-async fn documented(plot: &Plot<'_>, python: &Path, count: usize) -> anyhow::Result<Drained> {
-    let mut owner = plot.owner().await?;
+async fn documented(
+    environment: &TestEnv<'_>,
+    python: &Path,
+    count: usize,
+) -> anyhow::Result<Drained> {
+    let mut owner = environment.owner().await?;
     let tables = load::domain()?.entities.iter();
     let tables: Vec<String> = tables
         .map(|entity| format!("(select count(*) from {})", entity.staging))
         .collect();
     let rows = format!("select {}", tables.join(" + "));
-    let before = cpu::read(plot.ground.services, &[])?;
-    let mut peer = [start(plot, python, "documented.py")?];
+    let before = cpu::read(environment.bench.services, &[])?;
+    let mut peer = [start(environment, python, "documented.py")?];
     let within = std::time::Duration::from_secs(600);
     acequia_testkit::wait_within(within, "the rows in staging", async || {
         peer[0].check()?;
@@ -67,16 +71,16 @@ async fn documented(plot: &Plot<'_>, python: &Path, count: usize) -> anyhow::Res
         Ok(there >= i64::try_from(count)?)
     })
     .await?;
-    let accounts = Accounts::read(&mut owner, load::domain()?).await?;
-    let drained = drain::finish(plot, before, accounts, &peer)?;
+    let totals = LedgerTotals::read(&mut owner, load::domain()?).await?;
+    let drained = drain::finish(environment, before, totals, &peer)?;
     stop(peer).await?;
     Ok(drained)
 }
 
-fn start(plot: &Plot<'_>, python: &Path, script: &str) -> anyhow::Result<Process> {
+fn start(environment: &TestEnv<'_>, python: &Path, script: &str) -> anyhow::Result<Process> {
     let mut command = Command::new(python);
     command.arg(folder().join(script));
-    Process::start(command, plot, script)
+    Process::start(command, environment, script)
 }
 
 async fn stop(peers: [Process; 1]) -> anyhow::Result<()> {

@@ -13,20 +13,20 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
 
 use crate::cpu;
-use crate::ground::{Ground, Plot};
+use crate::environment::{BenchEnv, TestEnv};
 use crate::load;
 use crate::sample::Sample;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
-    let messages = ground.messages().await?;
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let messages = bench.messages().await?;
     Ok(vec![
         timed(
-            ground,
+            bench,
             "publisher",
             messages.clone(),
-            async |plot, messages| {
+            async |environment, messages| {
                 let mut publisher =
-                    Publisher::connect_with(plot.amqp()?, Settings::default()).await?;
+                    Publisher::connect_with(environment.amqp()?, Settings::default()).await?;
                 let all = (0..messages.len()).map(move |index| messages[index].clone());
                 let summary = publisher.send_all(all).await;
                 publisher.close().await;
@@ -35,35 +35,35 @@ pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
             },
         )
         .await?,
-        timed(ground, "bare lapin loop", messages, bare).await?,
+        timed(bench, "bare lapin loop", messages, bare).await?,
     ])
 }
 
 async fn timed(
-    ground: &Ground<'_>,
+    bench: &BenchEnv<'_>,
     case: &str,
     messages: Arc<Vec<Outgoing>>,
-    send: impl AsyncFnOnce(&Plot<'_>, Arc<Vec<Outgoing>>) -> anyhow::Result<()>,
+    send: impl AsyncFnOnce(&TestEnv<'_>, Arc<Vec<Outgoing>>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Sample> {
-    let plot = ground.plot().await?;
+    let environment = bench.environment().await?;
     let count = messages.len();
-    let before = cpu::read(ground.services, &[])?;
+    let before = cpu::read(bench.services, &[])?;
     let begun = Instant::now();
-    send(&plot, messages).await?;
+    send(&environment, messages).await?;
     let took = begun.elapsed();
-    let mut cpu = cpu::read(ground.services, &[])? - before;
+    let mut cpu = cpu::read(bench.services, &[])? - before;
     (cpu.workers, cpu.bench) = (cpu.bench, 0.0);
-    let there = load::waiting(&plot.amqp()?, &queue_of(load::domain()?.name)).await?;
+    let there = load::waiting(&environment.amqp()?, &queue_of(load::domain()?.name)).await?;
     ensure!(there == count, "{there} messages are in the queue");
-    plot.clear().await?;
+    environment.clear().await?;
     Ok(Sample::new(case).throughput(count, took).cpu(cpu))
 }
 
 /// The same properties, the same number of messages that may wait for their confirm; no retries, no
 /// accounts, no reconnecting.
-async fn bare(plot: &Plot<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<()> {
+async fn bare(environment: &TestEnv<'_>, messages: Arc<Vec<Outgoing>>) -> anyhow::Result<()> {
     let window = Settings::default().window;
-    let connection = connect(&plot.amqp()?, "bench").await?;
+    let connection = connect(&environment.amqp()?, "bench").await?;
     let channel = connection.create_channel().await?;
     channel
         .confirm_select(ConfirmSelectOptions::default())

@@ -8,7 +8,7 @@ use anyhow::ensure;
 
 use super::drain::{self, drain};
 use crate::cpu;
-use crate::ground::{Ground, Plot};
+use crate::environment::{BenchEnv, TestEnv};
 use crate::load;
 use crate::process::Process;
 use crate::sample::Sample;
@@ -16,51 +16,51 @@ use crate::sample::Sample;
 const WORKERS: [(usize, &str); 3] = [(1, "1 worker"), (2, "2 workers"), (4, "4 workers")];
 const PIPELINES: usize = 4;
 
-pub(super) async fn play(ground: &Ground<'_>) -> anyhow::Result<Vec<Sample>> {
+pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for (workers, case) in WORKERS {
-        let plot = ground.plot().await?;
-        let messages = ground.messages().await?;
+        let environment = bench.environment().await?;
+        let messages = bench.messages().await?;
         let count = messages.len();
-        plot.fill(messages).await?;
-        let drained = drain(&plot, workers, count).await?;
-        ensure!(drained.accounts.pending == 0, "{:?}", drained.accounts);
-        plot.clear().await?;
+        environment.fill(messages).await?;
+        let drained = drain(&environment, workers, count).await?;
+        ensure!(drained.totals.pending == 0, "{:?}", drained.totals);
+        environment.clear().await?;
         samples.push(drained.sample(case, count));
     }
-    samples.push(side_by_side(ground).await?);
+    samples.push(side_by_side(bench).await?);
     Ok(samples)
 }
 
-async fn side_by_side(ground: &Ground<'_>) -> anyhow::Result<Sample> {
-    let count = (ground.size.messages / PIPELINES).max(load::LEAST);
-    let messages = Arc::new(load::messages(count, ground.size.seed, &[])?);
-    let mut plots = Vec::new();
+async fn side_by_side(bench: &BenchEnv<'_>) -> anyhow::Result<Sample> {
+    let count = (bench.size.messages / PIPELINES).max(load::LEAST);
+    let messages = Arc::new(load::messages(count, bench.size.seed, &[])?);
+    let mut environments = Vec::new();
     for _ in 0..PIPELINES {
-        let plot = ground.plot().await?;
-        plot.fill(messages.clone()).await?;
-        plots.push(plot);
+        let environment = bench.environment().await?;
+        environment.fill(messages.clone()).await?;
+        environments.push(environment);
     }
-    let before = cpu::read(ground.services, &[])?;
-    let mut workers: Vec<Process> = plots
+    let before = cpu::read(bench.services, &[])?;
+    let mut workers: Vec<Process> = environments
         .iter()
-        .map(|plot| Process::worker::<&str>(plot, &[]))
+        .map(|environment| Process::worker::<&str>(environment, &[]))
         .collect::<anyhow::Result<_>>()?;
-    let mut accounts = None;
-    for (plot, worker) in plots.iter().zip(&mut workers) {
-        let mut owner = plot.owner().await?;
+    let mut totals = None;
+    for (environment, worker) in environments.iter().zip(&mut workers) {
+        let mut owner = environment.owner().await?;
         let worker = std::slice::from_mut(worker);
-        accounts = Some(drain::until_promoted(&mut owner, count, worker).await?);
+        totals = Some(drain::until_promoted(&mut owner, count, worker).await?);
     }
-    let Some((first, accounts)) = plots.first().zip(accounts) else {
+    let Some((first, totals)) = environments.first().zip(totals) else {
         anyhow::bail!("no pipelines");
     };
-    let drained = drain::finish(first, before, accounts, &workers)?;
+    let drained = drain::finish(first, before, totals, &workers)?;
     for worker in workers {
         worker.stop().await?;
     }
-    for plot in plots {
-        Plot::clear(plot).await?;
+    for environment in environments {
+        TestEnv::clear(environment).await?;
     }
     Ok(drained.sample("4 pipelines, 1 worker each", count * PIPELINES))
 }

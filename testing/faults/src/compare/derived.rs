@@ -25,12 +25,12 @@ create temporary table judged as
     from consumo.anomalias;
 delete from consumo.anomalias;
 delete from consumo.bases;
-select consumo.juzgar_original(array_agg(d.propietario_id), array_agg(d.desde), array_agg(d.hasta), array_agg(d.primera))
+select consumo.evaluate_original(array_agg(d.propietario_id), array_agg(d.desde), array_agg(d.hasta), array_agg(d.primera))
 from (
     select propietario_id, min(inicio) as desde, max(inicio + (horas - 1) * interval '1 hour') as hasta, min(fecha) as primera
     from consumo.dias group by propietario_id
 ) d;
-select consumo.juzgar_estacional(array_agg(propietario_id), array_agg(fecha)) from consumo.dias";
+select consumo.evaluate_seasonal(array_agg(propietario_id), array_agg(fecha)) from consumo.dias";
 
 /// Where it differs from the anomalies found when all is judged at once.
 const JUDGED_OTHERWISE: &str = "

@@ -10,8 +10,8 @@ use anyhow::Context;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use super::settings::{Hurry, hurried, settings};
-use crate::stage::Stage;
+use super::settings::{TimeScale, scaled, settings};
+use crate::environment::TestEnv;
 
 /// How long it may take to start on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -24,15 +24,19 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it over the workers at some addresses and the servers of a stage.
+    /// Starts it over the workers at some addresses and the servers of a test environment.
     ///
     /// # Errors
     /// When a program is missing (`scripts/services.sh install --observability`) or does not
     /// start.
-    pub async fn start(stage: &Stage, workers: &[String], hurry: Hurry) -> anyhow::Result<Self> {
-        let folder = stage.folder.join("prometheus");
+    pub async fn start(
+        environment: &TestEnv,
+        workers: &[String],
+        scale: TimeScale,
+    ) -> anyhow::Result<Self> {
+        let folder = environment.folder.join("prometheus");
         std::fs::create_dir_all(folder.join("rules"))?;
-        let services = stage.services();
+        let services = environment.services();
         let exporter = format!("127.0.0.1:{}", free_port()?);
         let admin = services.var("ADMIN_DATABASE_URL")?;
         let exporting = spawn(
@@ -55,13 +59,13 @@ impl Prometheus {
         let write = |path: PathBuf, value: &Value| std::fs::write(path, value.to_string());
         write(
             folder.join("prometheus.yml"),
-            &settings(hurry, &targets, &stage.broker.name)?,
+            &settings(scale, &targets, &environment.broker.name)?,
         )?;
-        for (name, rules) in hurried(hurry)? {
+        for (name, rules) in scaled(scale)? {
             write(folder.join("rules").join(name), &rules)?;
         }
         let address = format!("127.0.0.1:{}", free_port()?);
-        let look_back = (2 * hurry.workers + 1000).max(5000);
+        let look_back = (2 * scale.workers + 1000).max(5000);
         let watching = spawn(
             Command::new("prometheus")
                 .arg(format!("--web.listen-address={address}"))

@@ -1,6 +1,6 @@
 //! The project's settings and rules of Prometheus for a test.
 //!
-//! Rules are hurried by one mechanical change: every length of time in them is divided by the same
+//! Rules are shortened by one mechanical change: every length of time in them is divided by the same
 //! number, be it `for`, `keep_firing_for`, a range as `[5m]`, or an `offset`. Thresholds are left
 //! alone, those in seconds too. With 60 an hour is a minute, and what holds for five minutes
 //! holds for five seconds.
@@ -14,7 +14,7 @@ use acequia_testkit::root;
 
 /// How much faster than in production.
 #[derive(Debug, Clone, Copy)]
-pub struct Hurry {
+pub struct TimeScale {
     /// Lengths of time in rules are divided by this.
     pub pace: u32,
     /// Milliseconds between scrapes and between evaluations.
@@ -27,22 +27,22 @@ pub struct Hurry {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn hurried(hurry: Hurry) -> anyhow::Result<BTreeMap<String, Value>> {
+pub fn scaled(scale: TimeScale) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(root().join("prometheus/rules"))? {
         let path = entry?.path();
         let name = path.file_name().context("a name")?.to_string_lossy();
         let mut rules: Value = read(&format!("rules/{name}"))?;
         for group in rules["groups"].as_array_mut().context("groups")? {
-            group["interval"] = json!(interval(hurry));
+            group["interval"] = json!(interval(scale));
             for rule in group["rules"].as_array_mut().context("rules")? {
                 for key in ["for", "keep_firing_for"] {
                     if let Some(length) = rule[key].as_str() {
-                        rule[key] = json!(divided(length, hurry.pace)?);
+                        rule[key] = json!(divided(length, scale.pace)?);
                     }
                 }
                 let expression = rule["expr"].as_str().context("expr")?;
-                rule["expr"] = json!(expression_divided(expression, hurry.pace)?);
+                rule["expr"] = json!(expression_divided(expression, scale.pace)?);
             }
         }
         files.insert(name.into_owned(), rules);
@@ -52,15 +52,15 @@ pub fn hurried(hurry: Hurry) -> anyhow::Result<BTreeMap<String, Value>> {
 
 /// The settings with these targets in place of those of the file; jobs without one are left out.
 pub(super) fn settings(
-    hurry: Hurry,
+    scale: TimeScale,
     targets: &BTreeMap<&str, Vec<String>>,
     vhost: &str,
 ) -> anyhow::Result<Value> {
     let mut settings = read("prometheus.yml")?;
     settings["global"] = json!({
-        "scrape_interval": interval(hurry),
-        "scrape_timeout": interval(hurry),
-        "evaluation_interval": interval(hurry),
+        "scrape_interval": interval(scale),
+        "scrape_timeout": interval(scale),
+        "evaluation_interval": interval(scale),
     });
     settings["rule_files"] = json!(["rules/*.yml"]);
     if let Some(settings) = settings.as_object_mut() {
@@ -77,8 +77,8 @@ pub(super) fn settings(
             job.remove("dns_sd_configs");
         }
         if job["job_name"] == "acequia-worker" {
-            job["scrape_interval"] = json!(format!("{}ms", hurry.workers));
-            job["scrape_timeout"] = json!(format!("{}ms", hurry.workers));
+            job["scrape_interval"] = json!(format!("{}ms", scale.workers));
+            job["scrape_timeout"] = json!(format!("{}ms", scale.workers));
         }
         // Its exporter thinks for a second before it says that the database is away.
         if job["job_name"] == "postgresql" {
@@ -100,8 +100,8 @@ fn read(name: &str) -> anyhow::Result<Value> {
     Ok(serde_saphyr::from_str(&text)?)
 }
 
-fn interval(hurry: Hurry) -> String {
-    format!("{}ms", hurry.every)
+fn interval(scale: TimeScale) -> String {
+    format!("{}ms", scale.every)
 }
 
 /// `[5m]`, `[28d:5m]` and `offset 1w` in an expression.
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_rule_file_can_be_hurried() {
-        let files = hurried(Hurry {
+        let files = scaled(TimeScale {
             pace: 60,
             every: 500,
             workers: 500,

@@ -5,32 +5,32 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use tokio::time::sleep;
 
-use super::trial;
+use super::run_scenario;
+use crate::environment::signal;
 use crate::kinds::DOMAIN;
 use crate::report::Outcome;
+use crate::scenario_run::ScenarioRun;
 use crate::settle::queue_length;
-use crate::setup::{Game, Setup};
-use crate::stage::signal;
-use crate::trial::Trial;
+use crate::setup::{RunOptions, Setup};
 
 /// Killed, and started again on its data.
-pub async fn kill(game: Game) -> anyhow::Result<Outcome> {
+pub async fn kill(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,
         ..Setup::default()
     };
-    let kills = game.pick(5, 1);
-    trial(&game, &setup, async |trial| {
+    let kills = run_options.pick(5, 1);
+    run_scenario(&run_options, &setup, async |run| {
         for _ in 0..kills {
-            trial.flows(100).await?;
-            let pid = trial.stage.services().pid("rabbitmq")?;
-            trial.strike();
+            run.flows(100).await?;
+            let pid = run.environment.services().pid("rabbitmq")?;
+            run.strike();
             signal("KILL", pid)?;
-            trial.tells(&["ingest"]).await?;
+            run.tells(&["ingest"]).await?;
             let gone = !std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists();
-            trial.proof(gone, format!("server process {pid} is gone"));
-            trial.stage.services().restart().await?;
-            trial.healed().await?;
+            run.proof(gone, format!("server process {pid} is gone"));
+            run.environment.services().restart().await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -38,15 +38,20 @@ pub async fn kill(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// The memory alarm.
-pub async fn memory_alarm(game: Game) -> anyhow::Result<Outcome> {
+pub async fn memory_alarm(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let raise = ["set_vm_memory_high_watermark", "0"];
-    alarm(game, &raise, &["set_vm_memory_high_watermark", "0.5"]).await
+    alarm(
+        run_options,
+        &raise,
+        &["set_vm_memory_high_watermark", "0.5"],
+    )
+    .await
 }
 
 /// The disk alarm.
-pub async fn disk_alarm(game: Game) -> anyhow::Result<Outcome> {
+pub async fn disk_alarm(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let raise = ["set_disk_free_limit", "900000GB"];
-    alarm(game, &raise, &["set_disk_free_limit", "50MB"]).await
+    alarm(run_options, &raise, &["set_disk_free_limit", "50MB"]).await
 }
 
 /// For how many seconds the oldest message of the core's own has waited for the broker; -1 when none does.
@@ -56,40 +61,40 @@ const UNTOLD: &str = "select coalesce(extract(epoch from now() - min(created_at)
 const SURELY: i64 = 6;
 
 /// Publishers are blocked, consumers are not: workers go on and say so, and say which loop publishes.
-async fn alarm(game: Game, raise: &[&str], clear: &[&str]) -> anyhow::Result<Outcome> {
+async fn alarm(run_options: RunOptions, raise: &[&str], clear: &[&str]) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,
         ..Setup::default()
     };
-    let times = game.pick(3, 1);
-    trial(&game, &setup, async |trial| {
+    let times = run_options.pick(3, 1);
+    run_scenario(&run_options, &setup, async |run| {
         for _ in 0..times {
-            trial.flows(100).await?;
-            trial.strike();
-            trial.stage.services().rabbitmqctl(raise).await?;
-            let blocked = blocked(trial).await?;
-            let confirmed = last_confirmed(trial).await;
-            sleep(Duration::from_secs(game.pick(20, 3))).await;
-            let held = trial.load.confirmed() == confirmed;
-            trial.proof(
+            run.flows(100).await?;
+            run.strike();
+            run.environment.services().rabbitmqctl(raise).await?;
+            let blocked = blocked(run).await?;
+            let confirmed = last_confirmed(run).await;
+            sleep(Duration::from_secs(run_options.pick(20, 3))).await;
+            let held = run.load.confirmed() == confirmed;
+            run.proof(
                 held,
                 format!("alarm in force, {blocked} connections blocked, nothing confirmed"),
             );
             // One loop of the worker publishes: it is kept back when, and only when, the core has
             // something to tell meanwhile.
-            let waits = trial.stage.number(UNTOLD).await?;
-            let kept_back = trial.kept_back();
-            let allowed = kept_back.iter().all(|name| name == "deliver" && waits >= 0);
-            trial.demand(
+            let waits = run.environment.number(UNTOLD).await?;
+            let kept_back = run.kept_back();
+            let allowed = kept_back.iter().all(|name| name == "outbox_relay" && waits >= 0);
+            run.demand(
                 allowed,
                 "an alarm stops what publishes, not the worker: it is ready, but for what it has to tell",
             );
-            trial.demand(
+            run.demand(
                 waits < SURELY || !kept_back.is_empty(),
                 "/readyz names the loop that cannot tell what waits",
             );
-            trial.stage.services().rabbitmqctl(clear).await?;
-            trial.healed().await?;
+            run.environment.services().rabbitmqctl(clear).await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -98,21 +103,21 @@ async fn alarm(game: Game, raise: &[&str], clear: &[&str]) -> anyhow::Result<Out
 
 /// What the broker took before the alarm is still confirmed: waits, for at most a while, until
 /// nothing more comes.
-async fn last_confirmed(trial: &Trial) -> u64 {
+async fn last_confirmed(run: &ScenarioRun) -> u64 {
     let begun = Instant::now();
-    let mut confirmed = (trial.load.confirmed(), Instant::now());
+    let mut confirmed = (run.load.confirmed(), Instant::now());
     while confirmed.1.elapsed() < Duration::from_secs(2) && begun.elapsed().as_secs() < 20 {
         sleep(Duration::from_millis(100)).await;
-        if trial.load.confirmed() != confirmed.0 {
-            confirmed = (trial.load.confirmed(), Instant::now());
+        if run.load.confirmed() != confirmed.0 {
+            confirmed = (run.load.confirmed(), Instant::now());
         }
     }
     confirmed.0
 }
 
 /// Waits for the alarm, and until the broker says that a connection is blocked.
-async fn blocked(trial: &Trial) -> anyhow::Result<usize> {
-    let broker = &trial.stage.broker;
+async fn blocked(run: &ScenarioRun) -> anyhow::Result<usize> {
+    let broker = &run.environment.broker;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(30) {
         let path = ["health", "checks", "local-alarms"];
@@ -135,19 +140,19 @@ async fn blocked(trial: &Trial) -> anyhow::Result<usize> {
 }
 
 /// All connections closed by the broker, the publisher's too.
-pub async fn close_connections(game: Game) -> anyhow::Result<Outcome> {
-    let times = game.pick(30, 8);
-    trial(&game, &Setup::default(), async |trial| {
+pub async fn close_connections(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let times = run_options.pick(30, 8);
+    run_scenario(&run_options, &Setup::default(), async |run| {
         let mut closed = 0;
         for _ in 0..times {
-            trial.flows(50).await?;
-            trial.strike();
-            let now = trial.stage.broker.close_connections().await?;
-            trial.demand(now > 0, "no connection was there to be closed");
+            run.flows(50).await?;
+            run.strike();
+            let now = run.environment.broker.close_connections().await?;
+            run.demand(now > 0, "no connection was there to be closed");
             closed += now;
-            trial.healed().await?;
+            run.healed().await?;
         }
-        trial.proof(closed >= times, format!("{closed} connections closed"));
+        run.proof(closed >= times, format!("{closed} connections closed"));
         Ok(())
     })
     .await
@@ -155,20 +160,20 @@ pub async fn close_connections(game: Game) -> anyhow::Result<Outcome> {
 
 /// The queue deleted and declared again by the worker. Messages in a deleted queue are gone with
 /// it, so it is empty at that moment; everything sent from then on counts.
-pub async fn delete_queue(game: Game) -> anyhow::Result<Outcome> {
-    let times = game.pick(10, 2);
+pub async fn delete_queue(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let times = run_options.pick(10, 2);
     let queue = format!("acequia.{DOMAIN}");
-    trial(&game, &Setup::default(), async |trial| {
+    run_scenario(&run_options, &Setup::default(), async |run| {
         for _ in 0..times {
-            trial.load.pause(true);
-            drained(trial, &queue).await?;
-            trial.strike();
-            trial.stage.broker.delete_queue(&queue).await?;
-            trial.load.pause(false);
-            trial.healed().await?;
+            run.load.pause(true);
+            drained(run, &queue).await?;
+            run.strike();
+            run.environment.broker.delete_queue(&queue).await?;
+            run.load.pause(false);
+            run.healed().await?;
         }
-        let cancelled = trial.logged("the broker cancelled the consumer")?;
-        trial.proof(
+        let cancelled = run.logged("the broker cancelled the consumer")?;
+        run.proof(
             cancelled >= times,
             format!("{cancelled} times the broker cancelled the worker's consumer"),
         );
@@ -178,15 +183,15 @@ pub async fn delete_queue(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// Waits until the queue is empty and everything that was in it is staged.
-async fn drained(trial: &Trial, queue: &str) -> anyhow::Result<()> {
+async fn drained(run: &ScenarioRun, queue: &str) -> anyhow::Result<()> {
     const UNIQUE: &str =
         "select coalesce(sum(received - duplicates), 0)::bigint from core.conservation";
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
-        let sent = i64::try_from(trial.load.different())?;
-        if trial.stage.number(UNIQUE).await? == sent
-            && trial.load.confirmed() == trial.load.taken()
-            && queue_length(&trial.stage.broker.url, queue).await? == 0
+        let sent = i64::try_from(run.load.different())?;
+        if run.environment.number(UNIQUE).await? == sent
+            && run.load.confirmed() == run.load.taken()
+            && queue_length(&run.environment.broker.url, queue).await? == 0
         {
             return Ok(());
         }

@@ -2,39 +2,39 @@
 
 use super::conclude;
 use crate::cluster::Cluster;
+use crate::environment::TestEnv;
 use crate::kinds::DOMAIN;
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::stage::Stage;
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 /// The node of the queue's leader is killed and brought back; the other two go on.
-pub async fn node_kill(game: Game) -> anyhow::Result<Outcome> {
-    let times = game.pick(6, 1);
+pub async fn node_kill(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let times = run_options.pick(6, 1);
     let queue = format!("acequia.{DOMAIN}");
     let mut cluster = Cluster::start().await?;
-    let mut stage = Stage::set(false).await?;
-    stage.broker.url.clone_from(&cluster.url);
-    let trial = Trial::on(stage, &game, &Setup::default()).await?;
-    conclude(trial, async |trial| {
+    let mut environment = TestEnv::set(false).await?;
+    environment.broker.url.clone_from(&cluster.url);
+    let run = ScenarioRun::on(environment, &run_options, &Setup::default()).await?;
+    conclude(run, async |run| {
         for _ in 0..times {
-            trial.flows(50).await?;
+            run.flows(50).await?;
             let (leader, members) = cluster.leader(&queue).await?;
-            trial.strike();
+            run.strike();
             cluster.kill_node(leader).await?;
             // Two of three are a majority: messages flow on.
-            if let Err(error) = trial.flows(200).await {
-                let publisher = trial.load.progress();
+            if let Err(error) = run.flows(200).await {
+                let publisher = run.load.progress();
                 let queues = cluster.queues().await?;
                 return Err(error.context(format!("publisher: {publisher}; queues: {queues}")));
             }
             let (new, _) = cluster.leader(&queue).await?;
-            trial.proof(
+            run.proof(
                 members == 3 && new != leader,
                 format!("{members} members; leader's node {leader} killed, node {new} leads, messages flow on"),
             );
             cluster.start_node(leader).await?;
-            trial.healed().await?;
+            run.healed().await?;
         }
         Ok(())
     })

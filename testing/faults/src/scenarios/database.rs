@@ -7,34 +7,34 @@ use anyhow::{Context as _, bail};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::sleep;
 
-use super::trial;
+use super::run_scenario;
+use crate::environment::signal;
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::stage::signal;
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 /// Stopped as by `pg_ctl stop -m immediate`, and started again: it recovers from its log.
-pub async fn crash(game: Game) -> anyhow::Result<Outcome> {
+pub async fn crash(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,
         ..Setup::default()
     };
-    let times = game.pick(5, 1);
-    trial(&game, &setup, async |trial| {
+    let times = run_options.pick(5, 1);
+    run_scenario(&run_options, &setup, async |run| {
         for _ in 0..times {
-            trial.flows(100).await?;
-            trial.strike();
-            signal("QUIT", trial.stage.services().pid("postgresql")?)?;
-            trial.tells(&["ingest"]).await?;
-            trial.stage.services().restart().await?;
-            trial.healed().await?;
+            run.flows(100).await?;
+            run.strike();
+            signal("QUIT", run.environment.services().pid("postgresql")?)?;
+            run.tells(&["ingest"]).await?;
+            run.environment.services().restart().await?;
+            run.healed().await?;
         }
-        let data = Path::new(trial.stage.services().var("POSTGRES_DATA_DIR")?);
+        let data = Path::new(run.environment.services().var("POSTGRES_DATA_DIR")?);
         let log = std::fs::read(data.with_file_name("server.log"))?;
         let log = String::from_utf8_lossy(&log);
         let stopped = log.matches("received immediate shutdown request").count();
         let recovered = log.matches("automatic recovery in progress").count();
-        trial.proof(
+        run.proof(
             stopped == times && recovered >= times,
             format!("server log: {stopped} immediate shutdowns, {recovered} recoveries"),
         );
@@ -44,37 +44,37 @@ pub async fn crash(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// All its processes stopped, and continued: connections stay, nobody answers.
-pub async fn freeze(game: Game) -> anyhow::Result<Outcome> {
+pub async fn freeze(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,
         ..Setup::default()
     };
-    let times = game.pick(2, 1);
-    trial(&game, &setup, async |trial| {
+    let times = run_options.pick(2, 1);
+    run_scenario(&run_options, &setup, async |run| {
         for _ in 0..times {
-            trial.flows(100).await?;
-            trial.strike();
+            run.flows(100).await?;
+            run.strike();
             // The first server process first: it can start no others then.
-            let main = trial.stage.services().pid("postgresql")?;
+            let main = run.environment.services().pid("postgresql")?;
             signal("STOP", main)?;
-            let all = trial.stage.database_processes()?;
+            let all = run.environment.database_processes()?;
             for pid in all.iter().filter(|pid| **pid != main) {
                 let _ = signal("STOP", *pid);
             }
-            let told = trial.tells(&["ingest", "promote"]).await;
+            let told = run.tells(&["ingest", "promote"]).await;
             if told.is_ok() {
-                sleep(Duration::from_secs(game.pick(50, 2))).await;
+                sleep(Duration::from_secs(run_options.pick(50, 2))).await;
             }
             let stopped = all.iter().filter(|pid| is_stopped(**pid)).count();
             for pid in &all {
                 let _ = signal("CONT", *pid);
             }
             told?;
-            trial.proof(
+            run.proof(
                 stopped > 3,
                 format!("{stopped} server processes in state T"),
             );
-            trial.healed().await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -91,22 +91,22 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 /// Every connection to the database ended, again and again.
-pub async fn terminate(game: Game) -> anyhow::Result<Outcome> {
+pub async fn terminate(run_options: RunOptions) -> anyhow::Result<Outcome> {
     const ALL: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
         where datname = current_database() and pid <> pg_backend_pid()";
-    let times = game.pick(20, 3);
-    trial(&game, &Setup::default(), async |trial| {
+    let times = run_options.pick(20, 3);
+    run_scenario(&run_options, &Setup::default(), async |run| {
         let mut ended = 0;
         for _ in 0..times {
-            trial.flows(50).await?;
-            trial.strike();
+            run.flows(50).await?;
+            run.strike();
             for _ in 0..5 {
-                ended += trial.stage.number(ALL).await?;
+                ended += run.environment.number(ALL).await?;
                 sleep(Duration::from_millis(150)).await;
             }
-            trial.healed().await?;
+            run.healed().await?;
         }
-        trial.proof(
+        run.proof(
             ended >= times * 5,
             format!("{ended} connections ended by the server"),
         );
@@ -116,34 +116,34 @@ pub async fn terminate(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// A lock on a core table held for longer than anybody waits for it.
-pub async fn lock(game: Game) -> anyhow::Result<Outcome> {
-    let times = game.pick(3, 1);
-    let held = Duration::from_secs(game.pick(20, 7));
-    trial(&game, &Setup::default(), async |trial| {
+pub async fn lock(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let times = run_options.pick(3, 1);
+    let held = Duration::from_secs(run_options.pick(20, 7));
+    run_scenario(&run_options, &Setup::default(), async |run| {
         for _ in 0..times {
-            trial.flows(50).await?;
-            trial.strike();
-            let mut holder = trial.stage.admin().await?;
+            run.flows(50).await?;
+            run.strike();
+            let mut holder = run.environment.admin().await?;
             let mut transaction = holder.begin().await?;
             sqlx::query("lock table academico.alumnos in access exclusive mode")
                 .execute(&mut *transaction)
                 .await?;
             let since = Instant::now();
-            trial.tells(&["promote"]).await?;
-            let waiting = trial
-                .stage
+            run.tells(&["promote"]).await?;
+            let waiting = run
+                .environment
                 .number("select count(*) from pg_locks where not granted and relation = 'academico.alumnos'::regclass")
                 .await?;
             // Staging goes on meanwhile.
-            trial.flows(50).await?;
+            run.flows(50).await?;
             sleep(held.saturating_sub(since.elapsed())).await;
             transaction.rollback().await?;
-            let given_up = trial.logged("canceling statement due to lock timeout")?;
-            trial.proof(
+            let given_up = run.logged("canceling statement due to lock timeout")?;
+            run.proof(
                 waiting > 0 || given_up > 0,
                 format!("{waiting} waited for the lock, {given_up} gave up waiting"),
             );
-            trial.healed().await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -151,7 +151,7 @@ pub async fn lock(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// No space left where staging's partitions of today lie.
-pub async fn full(game: Game) -> anyhow::Result<Outcome> {
+pub async fn full(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,
         ..Setup::default()
@@ -165,21 +165,21 @@ pub async fn full(game: Game) -> anyhow::Result<Outcome> {
             });
         }
     };
-    let times = game.pick(3, 1);
-    let outcome = trial(&game, &setup, async |trial| {
-        move_staging(trial, &small.folder).await?;
+    let times = run_options.pick(3, 1);
+    let outcome = run_scenario(&run_options, &setup, async |run| {
+        move_staging(run, &small.folder).await?;
         for _ in 0..times {
-            trial.flows(50).await?;
-            trial.strike();
-            let state = fill(trial).await?;
-            let reason = trial.tells(&["ingest"]).await?;
-            trial.proof(
+            run.flows(50).await?;
+            run.strike();
+            let state = fill(run).await?;
+            let reason = run.tells(&["ingest"]).await?;
+            run.proof(
                 state == "53100" && reason.contains("No space left on device"),
                 format!("SQLSTATE {state}; /readyz: {reason}"),
             );
-            sleep(Duration::from_secs(game.pick(20, 1))).await;
-            trial.stage.execute("drop table public.filler").await?;
-            trial.healed().await?;
+            sleep(Duration::from_secs(run_options.pick(20, 1))).await;
+            run.environment.execute("drop table public.filler").await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -189,8 +189,8 @@ pub async fn full(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// Puts today's staging partitions on the small disk.
-async fn move_staging(trial: &Trial, folder: &str) -> anyhow::Result<()> {
-    let mut admin = trial.stage.admin().await?;
+async fn move_staging(run: &ScenarioRun, folder: &str) -> anyhow::Result<()> {
+    let mut admin = run.environment.admin().await?;
     let statement = format!("create tablespace small location '{folder}'");
     sqlx::query(AssertSqlSafe(statement))
         .execute(&mut admin)
@@ -220,8 +220,8 @@ async fn move_staging(trial: &Trial, folder: &str) -> anyhow::Result<()> {
 }
 
 /// Fills the small disk up; returns the SQLSTATE that says it is full.
-async fn fill(trial: &Trial) -> anyhow::Result<String> {
-    let mut admin = trial.stage.admin().await?;
+async fn fill(run: &ScenarioRun) -> anyhow::Result<String> {
+    let mut admin = run.environment.admin().await?;
     sqlx::raw_sql(
         "create table public.filler (bytes text) tablespace small; \
          alter table public.filler alter column bytes set storage external",

@@ -15,12 +15,12 @@ use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::trial;
+use super::run_scenario;
 use crate::kinds::{DOMAIN, KINDS};
 use crate::oracle::{Sent, Verdict};
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 /// How long a neighbour may have waited.
 const WAITED: f64 = 10.0;
@@ -30,24 +30,24 @@ const AT_ONCE: usize = 20;
 const LARGEST: usize = 120 << 20;
 
 /// Many hostile deliveries among good ones, and several workers.
-pub async fn deliveries(game: Game) -> anyhow::Result<Outcome> {
-    let (hostile, neighbours, large) = game.pick((2000, 20_000, 8), (100, 1000, 2));
+pub async fn deliveries(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let (hostile, neighbours, large) = run_options.pick((2000, 20_000, 8), (100, 1000, 2));
     let setup = Setup {
-        workers: game.pick(4, 2),
-        rate: game.pick(400.0, 100.0),
+        workers: run_options.pick(4, 2),
+        rate: run_options.pick(400.0, 100.0),
         ..Setup::default()
     };
-    trial(&game, &setup, async |trial| {
-        trial.flows(50).await?;
-        trial.strike();
-        let mut maker = Maker(ChaCha8Rng::seed_from_u64(game.seed));
-        let mut raw = RawPublisher::connect(&trial.stage.broker.url).await?;
-        let begun = trial.load.different();
+    run_scenario(&run_options, &setup, async |run| {
+        run.flows(50).await?;
+        run.strike();
+        let mut maker = Maker(ChaCha8Rng::seed_from_u64(run_options.seed));
+        let mut raw = RawPublisher::connect(&run.environment.broker.url).await?;
+        let begun = run.load.different();
         let mut expected: HashMap<Key, usize> = HashMap::new();
         let mut number = 0;
         while number < hostile {
             // Spread over the whole load; the large ones, too. A confirm takes longer than the next is due.
-            let due = ((trial.load.different() - begun) * hostile / neighbours).min(hostile - 1);
+            let due = ((run.load.different() - begun) * hostile / neighbours).min(hostile - 1);
             if due < number {
                 sleep(Duration::from_millis(10)).await;
                 continue;
@@ -55,7 +55,7 @@ pub async fn deliveries(game: Game) -> anyhow::Result<Outcome> {
             let mut messages = Vec::new();
             while number <= due && messages.len() < AT_ONCE {
                 let size = match number % (hostile / large) {
-                    0 => game.pick(LARGEST, 1 << 20) >> (number * large / hostile % 4),
+                    0 => run_options.pick(LARGEST, 1 << 20) >> (number * large / hostile % 4),
                     _ => maker.size(),
                 };
                 let message = maker.next(size);
@@ -65,29 +65,29 @@ pub async fn deliveries(game: Game) -> anyhow::Result<Outcome> {
             }
             raw.publish(&messages).await?;
         }
-        while trial.load.different() - begun < neighbours {
+        while run.load.different() - begun < neighbours {
             sleep(Duration::from_millis(50)).await;
         }
-        let found = found(trial, hostile).await?;
+        let found = found(run, hostile).await?;
         let mut kept: HashMap<Key, usize> = HashMap::new();
         for (_, key) in &found {
             *kept.entry(key.clone()).or_default() += 1;
         }
         let whole = expected.iter().filter(|(key, _)| kept.contains_key(*key)).count();
-        trial.demand(
+        run.demand(
             whole == expected.len() && found.len() == expected.len(),
             format!("{whole} of {} are in quarantine with every byte, {} rows", expected.len(), found.len()),
         );
-        trial.also_sent(found.into_iter().map(|(id, _)| Sent { id, verdict: Verdict::Bad }));
-        trial.healed().await?;
-        let waited = waited(trial).await?;
-        trial.demand(
+        run.also_sent(found.into_iter().map(|(id, _)| Sent { id, verdict: Verdict::Bad }));
+        run.healed().await?;
+        let waited = waited(run).await?;
+        run.demand(
             waited < WAITED,
             format!("a neighbour waited {waited:.1} s until it was staged"),
         );
-        let crashed = trial.fleet.exits().len();
-        trial.demand(crashed == 0, format!("a worker ended {crashed} times"));
-        trial.proof(
+        let crashed = run.supervisor.exits().len();
+        run.demand(crashed == 0, format!("a worker ended {crashed} times"));
+        run.proof(
             whole > 0,
             format!(
                 "{hostile} hostile deliveries among {neighbours} good ones; body and property bytes of {whole} \
@@ -113,20 +113,20 @@ fn key_of(list: &[u8]) -> Vec<u8> {
 }
 
 /// The rows of messages with unreadable properties, once there are `hostile` of them.
-async fn found(trial: &Trial, hostile: usize) -> anyhow::Result<Vec<(Uuid, Key)>> {
+async fn found(run: &ScenarioRun, hostile: usize) -> anyhow::Result<Vec<(Uuid, Key)>> {
     const ROWS: &str = "select message_id, sha256(body), properties ->> 'raw' from raw.quarantine
         where code in ('property_not_utf8', 'headers_too_deep', 'property_malformed')";
     const COUNT: &str = "select count(*) from raw.quarantine
         where code in ('property_not_utf8', 'headers_too_deep', 'property_malformed')";
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(120) {
-        if usize::try_from(trial.stage.number(COUNT).await?)? >= hostile {
+        if usize::try_from(run.environment.number(COUNT).await?)? >= hostile {
             break;
         }
         sleep(Duration::from_millis(200)).await;
     }
     let rows: Vec<(Uuid, Vec<u8>, String)> = sqlx::query_as(ROWS)
-        .fetch_all(&mut trial.stage.owner().await?)
+        .fetch_all(&mut run.environment.owner().await?)
         .await?;
     rows.into_iter()
         .map(|(id, body, raw)| Ok((id, (body, key_of(&STANDARD.decode(raw)?)))))
@@ -134,7 +134,7 @@ async fn found(trial: &Trial, hostile: usize) -> anyhow::Result<Vec<(Uuid, Key)>
 }
 
 /// The longest time between the publishing of a good message and its staging, in seconds.
-async fn waited(trial: &Trial) -> anyhow::Result<f64> {
+async fn waited(run: &ScenarioRun) -> anyhow::Result<f64> {
     let mut longest = 0.0_f64;
     for kind in &KINDS {
         let statement = format!(
@@ -143,7 +143,7 @@ async fn waited(trial: &Trial) -> anyhow::Result<f64> {
             kind.staging
         );
         let seconds: f64 = sqlx::query_scalar(AssertSqlSafe(statement))
-            .fetch_one(&mut trial.stage.owner().await?)
+            .fetch_one(&mut run.environment.owner().await?)
             .await?;
         longest = longest.max(seconds);
     }

@@ -13,13 +13,13 @@ use uuid::{Builder, Uuid};
 
 use super::hostile;
 use super::raw::{Raw, publish};
-use super::{conclude, trial};
+use super::{conclude, run_scenario};
+use crate::environment::{TestEnv, migrator};
 use crate::kinds::{Row, kind};
 use crate::oracle::{Sent, Verdict};
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::stage::{Stage, migrator};
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 const SIGABRT: i32 = 6;
 /// Crashes that there must be at least before the broker gives the message up. Its limit is 50
@@ -27,8 +27,8 @@ const SIGABRT: i32 = 6;
 const CRASHES: usize = 25;
 
 /// A message that makes every worker that decodes it crash.
-pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
-    let poison = format!("poison-{}", game.seed);
+pub async fn poison(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let poison = format!("poison-{}", run_options.seed);
     let setup = Setup {
         failpoint: Some(format!("poison:{poison}")),
         // Every crash gives back the messages in flight.
@@ -36,32 +36,32 @@ pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
         rate: 100.0,
         ..Setup::default()
     };
-    trial(&game, &setup, async |trial| {
-        trial.flows(100).await?;
-        trial.strike();
+    run_scenario(&run_options, &setup, async |run| {
+        run.flows(100).await?;
+        run.strike();
         let body = json!({"id_alumno": 2_000_000, "nombre": poison, "edad": 20, "genero": "F"});
-        let id = trial.load.send(body.to_string().into_bytes(), false)?;
-        let row = given_up(trial, id).await?;
-        let crashes = trial.fleet.ended_by(SIGABRT);
-        trial.proof(
+        let id = run.load.send(body.to_string().into_bytes(), false)?;
+        let row = given_up(run, id).await?;
+        let crashes = run.supervisor.ended_by(SIGABRT);
+        run.proof(
             crashes >= CRASHES,
             format!("{crashes} processes ended by signal 6 on the message"),
         );
         let (stage, code, properties) = row;
         let death = &properties["headers"]["x-death"][0];
-        trial.proof(
+        run.proof(
             stage == "broker" && code == "delivery_limit" && death["reason"] == "delivery_limit",
             format!(
                 "in quarantine: {stage}, {code}, x-death from {}",
                 death["queue"]
             ),
         );
-        trial.healed().await?;
-        let given_up = trial
-            .stage
+        run.healed().await?;
+        let given_up = run
+            .environment
             .number("select count(*) from raw.quarantine where stage = 'broker'")
             .await?;
-        trial.demand(
+        run.demand(
             given_up == 1,
             format!("{given_up} messages were given up, not one"),
         );
@@ -71,8 +71,8 @@ pub async fn poison(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// Waits for the quarantine row of a message: stage, code, properties.
-async fn given_up(trial: &Trial, id: Uuid) -> anyhow::Result<(String, String, Value)> {
-    let mut database = trial.stage.owner().await?;
+async fn given_up(run: &ScenarioRun, id: Uuid) -> anyhow::Result<(String, String, Value)> {
+    let mut database = run.environment.owner().await?;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(400) {
         let row = sqlx::query_as(
@@ -90,24 +90,24 @@ async fn given_up(trial: &Trial, id: Uuid) -> anyhow::Result<(String, String, Va
 }
 
 /// Four workers on one queue, a load in random order with many copies.
-pub async fn four_workers(game: Game) -> anyhow::Result<Outcome> {
+pub async fn four_workers(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         workers: 4,
         options: vec!["--batch-max", "200"],
-        rate: game.pick(1500.0, 800.0),
+        rate: run_options.pick(1500.0, 800.0),
         copies: Some(300),
         ..Setup::default()
     };
-    trial(&game, &setup, async |trial| {
-        trial.strike();
-        sleep(Duration::from_secs(game.pick(60, 8))).await;
-        trial.healed().await?;
-        let busy = trial
-            .stage
+    run_scenario(&run_options, &setup, async |run| {
+        run.strike();
+        sleep(Duration::from_secs(run_options.pick(60, 8))).await;
+        run.healed().await?;
+        let busy = run
+            .environment
             .number("select count(distinct worker) from core.batches where queue <> 'acequia.dead'")
             .await?;
-        let (copies, all) = (trial.load.copies(), trial.load.taken());
-        trial.proof(
+        let (copies, all) = (run.load.copies(), run.load.taken());
+        run.proof(
             busy == 4 && copies * 4 > all,
             format!("{busy} workers staged batches; {copies} of {all} messages were copies"),
         );
@@ -117,14 +117,14 @@ pub async fn four_workers(game: Game) -> anyhow::Result<Outcome> {
 }
 
 /// Publishers whose clocks are days behind and days ahead: ids, event times, publish times.
-pub async fn clock_skew(game: Game) -> anyhow::Result<Outcome> {
-    let count = game.pick(20_000, 1500);
+pub async fn clock_skew(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let count = run_options.pick(20_000, 1500);
     let mut quarantine = Vec::new();
     let mut accepted = Vec::new();
-    trial(&game, &Setup::default(), async |trial| {
-        trial.flows(50).await?;
-        trial.strike();
-        let mut rng = ChaCha8Rng::seed_from_u64(game.seed);
+    run_scenario(&run_options, &Setup::default(), async |run| {
+        run.flows(50).await?;
+        run.strike();
+        let mut rng = ChaCha8Rng::seed_from_u64(run_options.seed);
         let mut messages = Vec::new();
         for number in 0..count {
             let (raw, verdict) = skewed(&mut rng, number)?;
@@ -137,30 +137,30 @@ pub async fn clock_skew(game: Game) -> anyhow::Result<Outcome> {
         }
         messages.shuffle(&mut rng);
         let raw: Vec<Raw> = messages.iter().map(|(raw, _)| raw.clone()).collect();
-        publish(&trial.stage.broker.url, &raw).await?;
-        trial.also_sent(messages.into_iter().map(|(raw, verdict)| Sent {
+        publish(&run.environment.broker.url, &raw).await?;
+        run.also_sent(messages.into_iter().map(|(raw, verdict)| Sent {
             id: raw.id,
             verdict,
         }));
-        trial.healed().await?;
-        let off = trial
-            .stage
+        run.healed().await?;
+        let off = run
+            .environment
             .number("select count(*) from stg.alumnos_upsert where abs(day - current_date) >= 2")
             .await?;
-        trial.proof(
+        run.proof(
             off > 0 && !quarantine.is_empty() && !accepted.is_empty(),
             format!(
                 "{off} rows staged whose ids are days off; {} event times from the future refused",
                 quarantine.len()
             ),
         );
-        let mut database = trial.stage.owner().await?;
+        let mut database = run.environment.owner().await?;
         let refused: i64 =
             sqlx::query_scalar("select count(*) from raw.quarantine where message_id = any ($1)")
                 .bind(&accepted)
                 .fetch_one(&mut database)
                 .await?;
-        trial.demand(
+        run.demand(
             refused == 0,
             format!("{refused} messages were refused for the clock of their publisher alone"),
         );
@@ -210,16 +210,16 @@ fn skewed(rng: &mut ChaCha8Rng, number: u32) -> anyhow::Result<(Raw, Verdict)> {
 }
 
 /// Four processes that migrate the same empty database at once.
-pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
-    let races = game.pick(5, 1);
+pub async fn migration_race(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let races = run_options.pick(5, 1);
     let (mut evidence, mut told) = (Vec::new(), Vec::new());
-    let mut stage = Stage::set(false).await?;
+    let mut environment = TestEnv::set(false).await?;
     for _ in 0..races {
-        stage = stage.with_empty_database().await?;
+        environment = environment.with_empty_database().await?;
         let begun = Instant::now();
         let mut running = Vec::new();
         for _ in 0..4 {
-            let mut command = migrator(stage.services(), &stage.database.owner)?;
+            let mut command = migrator(environment.services(), &environment.database.owner)?;
             running.push(tokio::spawn(async move {
                 let output = command.output().await;
                 (Instant::now(), output)
@@ -240,7 +240,7 @@ pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
             told.push((ended - begun, applied));
             first_end = first_end.min(ended - begun);
         }
-        let twice = stage
+        let twice = environment
             .number("select count(*) - count(distinct version) from core.refinery_schema_history")
             .await?;
         anyhow::ensure!(twice == 0, "{twice} migrations were applied twice");
@@ -251,32 +251,32 @@ pub async fn migration_race(game: Game) -> anyhow::Result<Outcome> {
             first_end.as_millis()
         ));
     }
-    let trial = Trial::on(stage, &game, &Setup::default()).await?;
-    conclude(trial, async |trial| {
+    let run = ScenarioRun::on(environment, &run_options, &Setup::default()).await?;
+    conclude(run, async |run| {
         for words in evidence {
-            trial.strike();
-            trial.proof(true, words);
+            run.strike();
+            run.proof(true, words);
         }
         let (took, applied): (Vec<_>, Vec<_>) = told.into_iter().unzip();
         let took = took.into_iter().max().unwrap_or_default().as_secs_f64();
-        trial.sees(format!(
+        run.sees(format!(
             "No pipeline runs yet. `worker migrate`: exit status 0 of each, the last after {took:.1} s; \
              last lines `migrate.done`, migrations {}",
             applied.join(", ")
         ));
-        trial.flows(200).await?;
-        trial.healed().await
+        run.flows(200).await?;
+        run.healed().await
     })
     .await
 }
 
 /// Bytes that nobody would send in good faith, among good messages.
-pub async fn hostile(game: Game) -> anyhow::Result<Outcome> {
-    let count: usize = game.pick(100_000, 5000);
-    trial(&game, &Setup::default(), async |trial| {
-        trial.flows(50).await?;
-        trial.strike();
-        let mut maker = hostile::Maker::new(game.seed);
+pub async fn hostile(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    let count: usize = run_options.pick(100_000, 5000);
+    run_scenario(&run_options, &Setup::default(), async |run| {
+        run.flows(50).await?;
+        run.strike();
+        let mut maker = hostile::Maker::new(run_options.seed);
         let mut made = [0_usize; 3];
         for chunk in (0..count).collect::<Vec<_>>().chunks(5000) {
             let messages: Vec<(Raw, Verdict)> = chunk.iter().map(|_| maker.next()).collect();
@@ -288,22 +288,22 @@ pub async fn hostile(game: Game) -> anyhow::Result<Outcome> {
                 }] += 1;
             }
             let raw: Vec<Raw> = messages.iter().map(|(raw, _)| raw.clone()).collect();
-            publish(&trial.stage.broker.url, &raw).await?;
-            trial.also_sent(messages.into_iter().map(|(raw, verdict)| Sent {
+            publish(&run.environment.broker.url, &raw).await?;
+            run.also_sent(messages.into_iter().map(|(raw, verdict)| Sent {
                 id: raw.id,
                 verdict,
             }));
         }
-        trial.healed().await?;
-        trial.proof(
+        run.healed().await?;
+        run.proof(
             made.iter().sum::<usize>() == count && made.iter().all(|made| *made > 0),
             format!(
                 "{} strange but good, {} bad, {} with bytes changed at random",
                 made[0], made[1], made[2]
             ),
         );
-        let crashed = trial.fleet.exits().len();
-        trial.demand(crashed == 0, format!("the worker ended {crashed} times"));
+        let crashed = run.supervisor.exits().len();
+        run.demand(crashed == 0, format!("the worker ended {crashed} times"));
         Ok(())
     })
     .await

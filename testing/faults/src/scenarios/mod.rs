@@ -13,8 +13,8 @@ mod raw;
 use std::pin::Pin;
 
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 /// A scenario at play.
 type Play = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + Send>>;
@@ -29,7 +29,7 @@ pub struct Scenario {
     /// Whether it is left out of the default tests.
     pub slow: bool,
     /// Plays it.
-    pub play: fn(Game) -> Play,
+    pub play: fn(RunOptions) -> Play,
 }
 
 macro_rules! scenarios {
@@ -38,7 +38,7 @@ macro_rules! scenarios {
             name: $name,
             fault: $fault,
             slow: $slow,
-            play: |game| Box::pin($play(game)),
+            play: |run_options| Box::pin($play(run_options)),
         }),*]
     };
 }
@@ -82,22 +82,22 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
     ALL.iter().find(|scenario| scenario.name == name)
 }
 
-/// Sets up a trial, plays a part in it, and ends it with the comparison, whatever the part came
+/// Sets up a run, plays a part in it, and ends it with the comparison, whatever the part came
 /// to: a fault that was not survived in time may have lost nothing all the same.
-async fn trial(
-    game: &Game,
+async fn run_scenario(
+    run_options: &RunOptions,
     setup: &Setup,
-    part: impl AsyncFnOnce(&mut Trial) -> anyhow::Result<()>,
+    part: impl AsyncFnOnce(&mut ScenarioRun) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    conclude(Trial::begin(game, setup).await?, part).await
+    conclude(ScenarioRun::begin(run_options, setup).await?, part).await
 }
 
 async fn conclude(
-    mut trial: Trial,
-    part: impl AsyncFnOnce(&mut Trial) -> anyhow::Result<()>,
+    mut run: ScenarioRun,
+    part: impl AsyncFnOnce(&mut ScenarioRun) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    match part(&mut trial).await {
-        Ok(()) => trial.finish().await,
-        Err(error) => Ok(trial.failed(&error)),
+    match part(&mut run).await {
+        Ok(()) => run.finish().await,
+        Err(error) => Ok(run.failed(&error)),
     }
 }

@@ -6,10 +6,10 @@ use acequia_testkit::Proxy;
 use anyhow::Context as _;
 use tokio::time::sleep;
 
-use super::trial;
+use super::run_scenario;
 use crate::report::Outcome;
-use crate::setup::{Game, Setup};
-use crate::trial::Trial;
+use crate::scenario_run::ScenarioRun;
+use crate::setup::{RunOptions, Setup};
 
 /// Which way is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,10 @@ enum Way {
 }
 
 impl Way {
-    fn proxy(self, trial: &Trial) -> anyhow::Result<&Proxy> {
+    fn proxy(self, run: &ScenarioRun) -> anyhow::Result<&Proxy> {
         let proxy = match self {
-            Self::Broker => &trial.broker_proxy,
-            Self::Database => &trial.database_proxy,
+            Self::Broker => &run.broker_proxy,
+            Self::Database => &run.database_proxy,
         };
         proxy.as_ref().context("a proxy")
     }
@@ -37,41 +37,41 @@ impl Way {
 }
 
 /// The worker's way to the broker cut.
-pub async fn broker_cut(game: Game) -> anyhow::Result<Outcome> {
-    cut(game, Way::Broker).await
+pub async fn broker_cut(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    cut(run_options, Way::Broker).await
 }
 
 /// The worker's way to the database cut.
-pub async fn database_cut(game: Game) -> anyhow::Result<Outcome> {
-    cut(game, Way::Database).await
+pub async fn database_cut(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    cut(run_options, Way::Database).await
 }
 
 /// The broker's answers late.
-pub async fn broker_latency(game: Game) -> anyhow::Result<Outcome> {
-    latency(game, Way::Broker).await
+pub async fn broker_latency(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    latency(run_options, Way::Broker).await
 }
 
 /// The database's answers late.
-pub async fn database_latency(game: Game) -> anyhow::Result<Outcome> {
-    latency(game, Way::Database).await
+pub async fn database_latency(run_options: RunOptions) -> anyhow::Result<Outcome> {
+    latency(run_options, Way::Database).await
 }
 
-async fn cut(game: Game, way: Way) -> anyhow::Result<Outcome> {
-    let times = game.pick(10, 1);
-    trial(&game, &way.setup(), async |trial| {
+async fn cut(run_options: RunOptions, way: Way) -> anyhow::Result<Outcome> {
+    let times = run_options.pick(10, 1);
+    run_scenario(&run_options, &way.setup(), async |run| {
         for _ in 0..times {
-            trial.flows(50).await?;
-            trial.strike();
-            let before = way.proxy(trial)?.broken();
-            way.proxy(trial)?.cut(true);
-            trial.tells(&["ingest"]).await?;
-            let broken = way.proxy(trial)?.broken() - before;
-            way.proxy(trial)?.cut(false);
-            trial.proof(
+            run.flows(50).await?;
+            run.strike();
+            let before = way.proxy(run)?.broken();
+            way.proxy(run)?.cut(true);
+            run.tells(&["ingest"]).await?;
+            let broken = way.proxy(run)?.broken() - before;
+            way.proxy(run)?.cut(false);
+            run.proof(
                 broken > 0,
                 format!("{broken} connections broken or refused"),
             );
-            trial.healed().await?;
+            run.healed().await?;
         }
         Ok(())
     })
@@ -79,24 +79,24 @@ async fn cut(game: Game, way: Way) -> anyhow::Result<Outcome> {
 }
 
 /// Slower is not broken: the worker is ready all the time.
-async fn latency(game: Game, way: Way) -> anyhow::Result<Outcome> {
+async fn latency(run_options: RunOptions, way: Way) -> anyhow::Result<Outcome> {
     let setup = Setup {
         // A transaction has some ten questions and answers.
         stall_after: 15,
         ..way.setup()
     };
-    trial(&game, &setup, async |trial| {
-        trial.flows(50).await?;
-        trial.strike();
-        way.proxy(trial)?.delay(Duration::from_millis(200));
-        sleep(Duration::from_secs(game.pick(60, 6))).await;
-        trial.flows(50).await?;
-        let ready = trial.ready_all_along();
-        trial.demand(ready, "late answers are answers: the worker is ready");
-        way.proxy(trial)?.delay(Duration::ZERO);
-        let delayed = way.proxy(trial)?.delayed();
-        trial.proof(delayed > 0, format!("{delayed} answers came 200 ms late"));
-        trial.healed().await?;
+    run_scenario(&run_options, &setup, async |run| {
+        run.flows(50).await?;
+        run.strike();
+        way.proxy(run)?.delay(Duration::from_millis(200));
+        sleep(Duration::from_secs(run_options.pick(60, 6))).await;
+        run.flows(50).await?;
+        let ready = run.ready_all_along();
+        run.demand(ready, "late answers are answers: the worker is ready");
+        way.proxy(run)?.delay(Duration::ZERO);
+        let delayed = way.proxy(run)?.delayed();
+        run.proof(delayed > 0, format!("{delayed} answers came 200 ms late"));
+        run.healed().await?;
         Ok(())
     })
     .await

@@ -1,6 +1,6 @@
 //! The series of ingest. All of them exist from the start.
 
-use acequia_telemetry::metrics::Maker;
+use acequia_telemetry::metrics::Registrar;
 use prometheus::Result;
 
 use super::Ingest;
@@ -26,122 +26,122 @@ pub const INTERRUPTED_BY: [&str; 8] = [
 ];
 
 impl Ingest {
-    pub(super) fn register(make: &Maker<'_>) -> Result<Self> {
+    pub(super) fn register(registrar: &Registrar<'_>) -> Result<Self> {
         let queue: &[&str] = &["queue"];
         let entity: &[&str] = &["domain", "entity"];
         Ok(Self {
-            received: make.counters(
+            received: registrar.counters(
                 "acequia_received_messages_total",
                 "Messages taken from the queue and settled in a committed batch.",
                 queue,
             )?,
-            received_bytes: make.counters(
+            received_bytes: registrar.counters(
                 "acequia_received_bytes_total",
                 "Body bytes of the received messages.",
                 queue,
             )?,
-            redelivered: make.counters(
+            redelivered: registrar.counters(
                 "acequia_redelivered_messages_total",
                 "Received messages that the broker had delivered before.",
                 queue,
             )?,
-            duplicates: make.counters(
+            duplicates: registrar.counters(
                 "acequia_duplicate_messages_total",
                 "Messages seen before.",
                 entity,
             )?,
-            staged: make.counters("acequia_staged_rows_total", "Rows staged.", entity)?,
-            quarantined: make.counters(
+            staged: registrar.counters("acequia_staged_rows_total", "Rows staged.", entity)?,
+            quarantined: registrar.counters(
                 "acequia_quarantined_messages_total",
                 "Messages put in quarantine, by stage and code.",
                 &["domain", "stage", "code"],
             )?,
-            implausible_times: make.counters(
+            implausible_times: registrar.counters(
                 "acequia_implausible_publish_times_total",
                 "Messages with a publish time that cannot be true, which counts as none.",
                 queue,
             )?,
-            unknown_fields: make.counters(
+            unknown_fields: registrar.counters(
                 "acequia_unknown_fields_total",
                 "Fields of valid messages that the contract does not know.",
                 entity,
             )?,
-            in_queue: make.histograms(
+            in_queue: registrar.histograms(
                 "acequia_queue_duration_seconds",
                 "From publishing to the delivery to a worker; each message counts with the time of the oldest of its batch.",
                 queue,
                 LAG,
             )?,
-            batch_messages: make.histograms(
+            batch_messages: registrar.histograms(
                 "acequia_batch_messages",
                 "Messages in a staged batch.",
                 queue,
                 SIZE,
             )?,
-            flushes: make.counters(
+            flushes: registrar.counters(
                 "acequia_batch_flushes_total",
                 "Batches taken from the queue, by what ended their collection.",
                 &["queue", "reason"],
             )?,
-            decode_seconds: make.histograms(
+            decode_seconds: registrar.histograms(
                 "acequia_decode_duration_seconds",
                 "Decoding and validating a batch.",
                 queue,
                 WORK,
             )?,
-            stage_seconds: make.histograms(
+            stage_seconds: registrar.histograms(
                 "acequia_stage_duration_seconds",
                 "Decoding, validating and staging a batch.",
                 queue,
                 WORK,
             )?,
-            retries: make.counters(
+            retries: registrar.counters(
                 "acequia_batch_retries_total",
                 "Batches that could not be staged at once, by class of failure.",
                 &["queue", "failure"],
             )?,
-            in_flight_messages: make.int_gauges(
+            in_flight_messages: registrar.int_gauges(
                 "acequia_in_flight_messages",
                 "Messages delivered to the worker and not yet acknowledged.",
                 queue,
             )?,
-            in_flight_bytes: make.int_gauges(
+            in_flight_bytes: registrar.int_gauges(
                 "acequia_in_flight_bytes",
                 "Body bytes delivered to the worker and not yet acknowledged.",
                 queue,
             )?,
-            prefetch: make.int_gauges(
+            prefetch: registrar.int_gauges(
                 "acequia_prefetch_messages",
                 "Messages that may be in flight; 0 while the lane does not consume.",
                 queue,
             )?,
-            paused: make.int_gauges(
+            paused: registrar.int_gauges(
                 "acequia_ingest_paused",
                 "1 while ingest waits for promotion to catch up.",
                 queue,
             )?,
-            connected: make.int_gauges(
+            connected: registrar.int_gauges(
                 "acequia_amqp_connection_up",
                 "1 while the lane consumes.",
                 queue,
             )?,
-            attempts: make.counters(
+            attempts: registrar.counters(
                 "acequia_amqp_connection_attempts_total",
                 "Attempts to connect to the broker and to consume.",
                 &["queue", "outcome"],
             )?,
-            disconnects: make.counters(
+            disconnects: registrar.counters(
                 "acequia_amqp_disconnects_total",
                 "Times that consuming was interrupted, by reason.",
                 &["queue", "reason"],
             )?,
-            lost: make.counters(
+            lost: registrar.counters(
                 "acequia_lost_messages_total",
                 "Acknowledged messages that the database lost: a server took over without them.",
                 &["domain"],
             )?,
-            broker_answers: make.histograms(
-                "acequia_broker_answer_duration_seconds",
+            broker_pings: registrar.histograms(
+                "acequia_broker_ping_duration_seconds",
                 "From a question about the queue to the broker's answer, one every five seconds.",
                 queue,
                 ANSWER,
@@ -164,7 +164,7 @@ impl Ingest {
             &self.batch_messages,
             &self.decode_seconds,
             &self.stage_seconds,
-            &self.broker_answers,
+            &self.broker_pings,
         ] {
             histogram.with_label_values(&[queue]);
         }

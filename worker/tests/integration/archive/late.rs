@@ -1,5 +1,5 @@
 //! Readings that come for a month that is archived: the month comes back, the newest version wins as
-//! ever, the accounts are right all the time.
+//! ever, the ledger is right all the time.
 
 use acequia_testkit::wait_for;
 use serde_json::{Value, json};
@@ -59,12 +59,12 @@ async fn late_readings_bring_their_month_back() {
         (&"archived".into(), &"consumo.lecturas_m202409".into()),
         "{trace}"
     );
-    let before = account(&archive).await;
+    let before = ledger_of(&archive).await;
     let mut feed = Feed::new(platform).await;
     feed.send(&late).await;
     let waiting = "select count(*) from core.pending where parent = 'core.archives'";
     assert_eq!(platform.number(waiting).await, 4);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     assert_eq!(
         archive.partitions().await.len(),
         2,
@@ -84,7 +84,7 @@ async fn late_readings_bring_their_month_back() {
     .unwrap();
     worker.ready().await;
     worker.stop().await;
-    let after = account(&archive).await;
+    let after = ledger_of(&archive).await;
     let changed: Vec<_> = after
         .iter()
         .zip(&before)
@@ -92,7 +92,7 @@ async fn late_readings_bring_their_month_back() {
         .collect();
     // received, inserted, updated, unchanged, stale
     assert_eq!(changed, [5, 2, 1, 1, 1]);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     let value = format!(
         "select (consumo_kwh * 1000)::bigint from {TABLE} where propietario_id = '{CLIENT}' and instante = "
     );
@@ -123,14 +123,11 @@ async fn late_readings_bring_their_month_back() {
 }
 
 /// received, inserted, updated, unchanged, stale of the readings.
-async fn account(archive: &Archive) -> Vec<i64> {
-    let account = "select unnest(array[received, inserted, updated, unchanged, stale])::text from core.conservation
+async fn ledger_of(archive: &Archive) -> Vec<i64> {
+    let entry = "select unnest(array[received, inserted, updated, unchanged, stale])::text from core.conservation
         where domain = 'consumo' and entity = 'lectura'";
-    let account = archive.platform.texts(account).await;
-    account
-        .iter()
-        .map(|number| number.parse().unwrap())
-        .collect()
+    let entry = archive.platform.texts(entry).await;
+    entry.iter().map(|number| number.parse().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +160,7 @@ async fn what_comes_for_a_purged_month_goes_to_quarantine() {
     .await
     .unwrap();
     worker.stop().await;
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     let row = platform
         .texts("select message_id::text from raw.quarantine")
         .await;

@@ -91,7 +91,7 @@ async fn killed_at_every_step_nothing_is_lost_or_doubled() {
         archive.done("archive").await;
         assert_eq!(archive.marts().await, marts, "{place}");
     }
-    assert_eq!(archive.platform.difference().await, 0);
+    assert_eq!(archive.platform.unaccounted().await, 0);
     // The log names each step, and who made it.
     let steps = "select distinct step collate \"C\" as step from core.archive_log where login = 'acequia_archive' order by step collate \"C\"";
     assert_eq!(

@@ -163,7 +163,7 @@ async fn a_crash_before_the_mark_tells_it_again_under_the_same_id() {
     let told = heard(&platform).await;
     assert_eq!(told.len(), 2, "{told:#?}");
     assert_eq!(told[0], told[1]);
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     worker.stop().await;
 }
 

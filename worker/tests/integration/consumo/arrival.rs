@@ -55,17 +55,17 @@ fn timeless(rows: Vec<String>) -> Vec<String> {
 /// Thirty days of six clients, over the night on which clocks go back: some readings are missing, and now and then a
 /// whole day; some have later and earlier versions, with peaks among them; some clients have a second version, and some
 /// of these have moved to the islands.
-fn messages(dice: &mut StdRng) -> Vec<Sent> {
+fn messages(rng: &mut StdRng) -> Vec<Sent> {
     let options = "--clients 6 --days 30 --start 2024-10-01 --suspicious 70% --seed";
-    let mut messages = generated(&format!("{options} {}", dice.random_range(0..1000)));
+    let mut messages = generated(&format!("{options} {}", rng.random_range(0..1000)));
     let lost: Vec<_> = (0..4)
         .map(|_| {
-            let client = dice.random_range(1..=6);
-            let day = dice.random_range(1..=30);
+            let client = rng.random_range(1..=6);
+            let day = rng.random_range(1..=30);
             (
                 format!("CLI_{client:05}"),
                 format!("2024-10-{day:02}"),
-                dice.random_range(0..24),
+                rng.random_range(0..24),
             )
         })
         .collect();
@@ -77,25 +77,25 @@ fn messages(dice: &mut StdRng) -> Vec<Sent> {
                 && body["hora"].as_i64() >= Some(from)
         };
         sent.entity == "cliente"
-            || dice.random_range(0..100) > 0
+            || rng.random_range(0..100) > 0
                 && !lost
                     .iter()
                     .any(|(client, day, from)| of(client, day, *from))
     });
     let mut corrections = Vec::new();
     for sent in &messages {
-        if dice.random_range(0..40) > 0 && sent.entity == "lectura" {
+        if rng.random_range(0..40) > 0 && sent.entity == "lectura" {
             continue;
         }
         let mut body: Value = serde_json::from_slice(&sent.body).unwrap();
-        let newer = dice.random_range(0..2) == 0;
+        let newer = rng.random_range(0..2) == 0;
         let ts = ["2024-01-01T00:00:00Z", "2024-11-30T00:00:00Z"][usize::from(newer)];
         body["ts"] = ts.into();
         if sent.entity == "lectura" {
-            body["consumo_kwh"] = dice.random_range(0..9).into();
-            body["es_sospechoso"] = (dice.random_range(0..2) == 0).into();
+            body["consumo_kwh"] = rng.random_range(0..9).into();
+            body["es_sospechoso"] = (rng.random_range(0..2) == 0).into();
         } else {
-            body["zona"] = ["Europe/Madrid", "Atlantic/Canary"][dice.random_range(0..2)].into();
+            body["zona"] = ["Europe/Madrid", "Atlantic/Canary"][rng.random_range(0..2)].into();
         }
         corrections.push(Sent::new(sent.entity, &body));
     }
@@ -104,7 +104,7 @@ fn messages(dice: &mut StdRng) -> Vec<Sent> {
 }
 
 async fn outcome(platform: &Platform) -> Vec<String> {
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     timeless(platform.texts(OUTCOME).await)
 }
 
@@ -135,26 +135,26 @@ pub(super) async fn anomalies_are(platform: &Platform, oracle: &Oracle) {
 }
 
 /// Sends messages and copies of some of them, in batches and promotions of random sizes.
-async fn send_at_random(platform: &Platform, messages: &[Sent], dice: &mut StdRng) {
+async fn send_at_random(platform: &Platform, messages: &[Sent], rng: &mut StdRng) {
     let copies: Vec<_> = messages
         .iter()
-        .filter(|_| dice.random_range(0..10) == 0)
+        .filter(|_| rng.random_range(0..10) == 0)
         .cloned()
         .collect();
     let mut sent = [messages, &copies].concat();
-    sent.shuffle(dice);
+    sent.shuffle(rng);
     // Near their order in half of the cases, as they come in practice; in any order in the others.
-    if dice.random_range(0..2) == 0 {
+    if rng.random_range(0..2) == 0 {
         sent.sort_by_key(|message| message.id.as_u128() >> 74);
     }
     let mut feed = Feed::new(platform).await;
     let mut rest = sent.as_slice();
     while !rest.is_empty() {
-        let (batch, more) = rest.split_at(dice.random_range(1..1500).min(rest.len()));
+        let (batch, more) = rest.split_at(rng.random_range(1..1500).min(rest.len()));
         feed.stage(batch).await;
         rest = more;
-        if dice.random_range(0..2) == 0 {
-            feed.promote(dice.random_range(1..2000)).await;
+        if rng.random_range(0..2) == 0 {
+            feed.promote(rng.random_range(1..2000)).await;
         }
     }
     feed.promote(20_000).await;
@@ -164,8 +164,8 @@ async fn send_at_random(platform: &Platform, messages: &[Sent], dice: &mut StdRn
 async fn any_order_gives_the_days_and_anomalies_of_the_oracle() {
     let mut kinds = BTreeSet::new();
     for seed in 1..=4 {
-        let mut dice = StdRng::seed_from_u64(seed);
-        let messages = messages(&mut dice);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let messages = messages(&mut rng);
         let oracle = Oracle::of(&messages);
         let anomalies = oracle.anomalies();
         kinds.extend(
@@ -184,7 +184,7 @@ async fn any_order_gives_the_days_and_anomalies_of_the_oracle() {
                 &Platform::new().await
             };
             if round > 0 {
-                send_at_random(platform, &messages, &mut dice).await;
+                send_at_random(platform, &messages, &mut rng).await;
             }
             let what = |of: &str| format!("{of} of seed {seed}, order {round}");
             assert_same(&what("days"), &sorted(platform, DAYS).await, &oracle.days());

@@ -39,11 +39,11 @@ async fn detect(seed: String) {
     let messages = generated(&format!(
         "--clients 500 --days 60 --suspicious 10% --seed {seed}"
     ));
-    let mut dice = StdRng::seed_from_u64(1);
-    let copies = messages.iter().filter(|_| dice.random_range(0..50) == 0);
+    let mut rng = StdRng::seed_from_u64(1);
+    let copies = messages.iter().filter(|_| rng.random_range(0..50) == 0);
     let copies: Vec<_> = copies.collect();
     let mut sent: Vec<_> = messages.iter().chain(copies).collect();
-    sent.shuffle(&mut dice);
+    sent.shuffle(&mut rng);
     // All days of all clients are open until the last batch.
     for half in sent.chunks(sent.len().div_ceil(2)) {
         for batch in half.chunks(60_000) {
@@ -70,7 +70,7 @@ async fn detect(seed: String) {
             row.tasa_falsas
         );
     }
-    assert_eq!(platform.difference().await, 0);
+    assert_eq!(platform.unaccounted().await, 0);
     anomalies_are(&platform, &Oracle::of(&messages)).await;
 
     let of = |tipo: &str| {

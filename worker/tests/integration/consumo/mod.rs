@@ -14,7 +14,7 @@ use acequia_contracts::Context;
 use acequia_net::SecretUrl;
 use acequia_publisher::{Ids, messages};
 use acequia_store::db;
-use acequia_store::staging::{Purpose, Sorted, Store};
+use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_worker::promote;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -106,13 +106,13 @@ impl Feed {
                 delivery
             })
             .collect();
-        let mut sorted = Sorted::new(acequia_contracts::domain(DOMAIN).unwrap());
+        let mut decoded = DecodedBatch::new(acequia_contracts::domain(DOMAIN).unwrap());
         for (position, delivery) in deliveries.iter().enumerate() {
-            sorted.add(position, delivery, QUEUE, &Context::now());
+            decoded.add(position, delivery, QUEUE, &Context::now());
         }
         let connection = &mut self.connection;
         self.store
-            .write(connection, QUEUE, &sorted, &deliveries, Purpose::Keep)
+            .write(connection, QUEUE, &decoded, &deliveries, WriteMode::Commit)
             .await
             .unwrap();
     }

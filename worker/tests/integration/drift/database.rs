@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 use acequia_contracts::{Domain, Entity, Kind};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Everything that is amiss.
-pub(super) async fn amiss(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> {
-    let mut amiss = Vec::new();
+/// Everything that is problems.
+pub(super) async fn problems(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> {
+    let mut problems = Vec::new();
     for entity in domains.iter().flat_map(|domain| &domain.entities) {
-        amiss.extend(tables_and_merge(database, entity).await);
+        problems.extend(tables_and_merge(database, entity).await);
     }
-    amiss.extend(lists(database, domains).await);
-    amiss.extend(marts_and_rules(database, domains).await);
-    amiss.extend(names_in_bodies(database, domains).await);
-    amiss
+    problems.extend(lists(database, domains).await);
+    problems.extend(marts_and_rules(database, domains).await);
+    problems.extend(names_in_bodies(database, domains).await);
+    problems
 }
 
 async fn texts(database: &mut PgConnection, query: &str) -> Vec<String> {
@@ -50,11 +50,11 @@ async fn columns(database: &mut PgConnection, table: &str) -> Vec<(String, Strin
 }
 
 async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<String> {
-    let mut amiss = Vec::new();
+    let mut problems = Vec::new();
     let what = format!("{}.{}", entity.domain, entity.name);
     let mut demand = |holds: bool, words: String| {
         if !holds {
-            amiss.push(format!("{what}: {words}"));
+            problems.push(format!("{what}: {words}"));
         }
     };
     let envelope = columns(database, "core.staging_envelope").await;
@@ -121,13 +121,13 @@ async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<S
             format!("{table} is in a schema of another domain"),
         );
     }
-    amiss
+    problems
 }
 
 /// Staging tables, merges and the database's copy of the catalog: those of the entities, and no more.
 async fn lists(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> {
     let entities = || domains.iter().flat_map(|domain| &domain.entities);
-    let mut amiss = Vec::new();
+    let mut problems = Vec::new();
     for (what, query, known) in [
         (
             "staging table",
@@ -156,22 +156,22 @@ async fn lists(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> 
     ] {
         let there: BTreeSet<String> = texts(database, query).await.into_iter().collect();
         let lacks = known.difference(&there);
-        amiss.extend(lacks.map(|name| format!("missing: {what} {name}")));
+        problems.extend(lacks.map(|name| format!("missing: {what} {name}")));
         let more = there.difference(&known);
-        amiss.extend(more.map(|name| format!("of no entity: {what} {name}")));
+        problems.extend(more.map(|name| format!("of no entity: {what} {name}")));
     }
     let order = "select domain || '.' || entity from core.entities order by position";
     let order = texts(database, order).await;
     let names = entities().map(|entity| format!("{}.{}", entity.domain, entity.name));
     if order != names.collect::<Vec<_>>() {
-        amiss.push(format!("order of core.entities: {order:?}"));
+        problems.push(format!("order of core.entities: {order:?}"));
     }
-    amiss
+    problems
 }
 
 /// Marts, rules and what they read.
 async fn marts_and_rules(database: &mut PgConnection, domains: &[&Domain]) -> Vec<String> {
-    let mut amiss = Vec::new();
+    let mut problems = Vec::new();
     let known: BTreeSet<String> = domains
         .iter()
         .map(|domain| domain.name.to_owned())
@@ -180,9 +180,9 @@ async fn marts_and_rules(database: &mut PgConnection, domains: &[&Domain]) -> Ve
         let query = format!("select distinct domain from core.{table}");
         let there: BTreeSet<String> = texts(database, &query).await.into_iter().collect();
         let lacks = known.difference(&there);
-        amiss.extend(lacks.map(|domain| format!("missing: a {what} of {domain}")));
+        problems.extend(lacks.map(|domain| format!("missing: a {what} of {domain}")));
         let more = there.difference(&known);
-        amiss.extend(more.map(|domain| format!("of no domain: a {what} of {domain}")));
+        problems.extend(more.map(|domain| format!("of no domain: a {what} of {domain}")));
     }
     for query in [
         "select 'mart ' || m.mart || ' is not there as ' || m.kind from core.marts m left join pg_class c on c.oid = to_regclass(m.mart)
@@ -205,9 +205,9 @@ async fn marts_and_rules(database: &mut PgConnection, domains: &[&Domain]) -> Ve
         "select l.mart || ' reads ' || l.core_table || ' and does not declare it' from core.lineage l
          where l.mart is not null and not exists (select from core.marts m where m.mart = l.mart and l.core_table = any (m.depends_on))",
     ] {
-        amiss.extend(texts(database, query).await);
+        problems.extend(texts(database, query).await);
     }
-    amiss
+    problems
 }
 
 /// Functions and rules speak of tables, views, functions and types that are there.

@@ -30,11 +30,11 @@ pub(super) const PLACES: [&str; 7] = [
     "worker/tests",
 ];
 
-/// Everything that is amiss.
-pub(super) fn amiss(root: &Path, domains: &[&Domain]) -> Vec<String> {
-    let mut amiss = Vec::new();
+/// Everything that is problems.
+pub(super) fn problems(root: &Path, domains: &[&Domain]) -> Vec<String> {
+    let mut problems = Vec::new();
     for domain in domains {
-        amiss.extend(pieces(root, domain));
+        problems.extend(pieces(root, domain));
     }
     let known: BTreeSet<&str> = domains.iter().map(|domain| domain.name).collect();
     for (folder, not_a_domain) in FOLDERS {
@@ -42,14 +42,14 @@ pub(super) fn amiss(root: &Path, domains: &[&Domain]) -> Vec<String> {
             let path = file.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             if !known.contains(name.as_str()) && name != not_a_domain {
-                amiss.push(format!("of no domain: {folder}/{name}"));
+                problems.push(format!("of no domain: {folder}/{name}"));
             }
         }
     }
     if let Some(second) = domains.get(1) {
-        amiss.extend(listed(root, second.name));
+        problems.extend(listed(root, second.name));
     }
-    amiss
+    problems
 }
 
 fn text(root: &Path, file: &str) -> String {
@@ -151,7 +151,7 @@ fn listed(root: &Path, domain: &str) -> Vec<String> {
         Some((before, _)) => file.starts_with(before),
         None => file == path || file.starts_with(&format!("{path}/")),
     };
-    let mut amiss: Vec<String> = paths
+    let mut problems: Vec<String> = paths
         .iter()
         .filter(|path| !files.iter().any(|file| covers(path, file)))
         .map(|path| format!("missing: {path}, which {PAGE} lists"))
@@ -159,6 +159,6 @@ fn listed(root: &Path, domain: &str) -> Vec<String> {
     let unlisted = files
         .iter()
         .filter(|file| file.contains(domain) && !paths.iter().any(|path| covers(path, file)));
-    amiss.extend(unlisted.map(|file| format!("{PAGE} does not list {file}")));
-    amiss
+    problems.extend(unlisted.map(|file| format!("{PAGE} does not list {file}")));
+    problems
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_contracts::generate::Dice;
+use acequia_contracts::generate::SeededRng;
 
 use crate::support::school::{alumno_body, message};
 use crate::support::{Message, Platform};
@@ -39,21 +39,21 @@ impl Sent {
 }
 
 /// Each content is sent under one id only, some contents good and some bad, in any order and up to three times.
-fn traffic(dice: &mut Dice, ids: u32) -> Vec<Sent> {
+fn traffic(rng: &mut SeededRng, ids: u32) -> Vec<Sent> {
     let mut all = Vec::new();
     for id in 0..ids {
-        for content in 0..=dice.below(3) {
+        for content in 0..=rng.below(3) {
             let sent = Sent {
                 id,
                 content: id * 3 + content,
-                good: dice.percent(60),
+                good: rng.percent(60),
             };
-            for _ in 0..=dice.below(2) {
+            for _ in 0..=rng.below(2) {
                 all.push(sent);
             }
         }
     }
-    let order = dice.order(u32::try_from(all.len()).unwrap());
+    let order = rng.order(u32::try_from(all.len()).unwrap());
     order.into_iter().map(|place| all[place as usize]).collect()
 }
 
@@ -70,8 +70,8 @@ async fn in_quarantine(platform: &Platform) -> BTreeMap<String, (String, bool)> 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_any_order_each_message_ends_where_it_must() {
     for seed in 0..4 {
-        let mut dice = Dice::new(seed, 17_u64);
-        let traffic = traffic(&mut dice, 40);
+        let mut rng = SeededRng::new(seed, 17_u64);
+        let traffic = traffic(&mut rng, 40);
         // The oracle reads the list from the beginning, a message at a time.
         let mut accepted: BTreeMap<u32, Sent> = BTreeMap::new();
         let mut refused: BTreeMap<Sent, (&str, bool)> = BTreeMap::new();
@@ -110,7 +110,7 @@ async fn in_any_order_each_message_ends_where_it_must() {
                 total.inserted,
                 total.quarantined,
                 total.duplicates,
-                total.difference
+                total.unaccounted
             ),
             (count(accepted.len()), count(refused.len()), duplicates, 0),
             "seed {seed}"
@@ -123,8 +123,8 @@ async fn in_any_order_each_message_ends_where_it_must() {
 /// With several writers chance decides which of two messages takes the id, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn four_writers_at_once_keep_every_content_once() {
-    let mut dice = Dice::new(23, 17_u64);
-    let traffic = traffic(&mut dice, 400);
+    let mut rng = SeededRng::new(23, 17_u64);
+    let traffic = traffic(&mut rng, 400);
     let platform = Platform::new().await;
     platform.declare().await;
     let workers: Vec<_> = ["1", "7", "50", "500"]
@@ -181,7 +181,7 @@ async fn four_writers_at_once_keep_every_content_once() {
             total.inserted,
             total.quarantined,
             total.duplicates,
-            total.difference
+            total.unaccounted
         ),
         (
             count(inserted),

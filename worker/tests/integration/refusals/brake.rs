@@ -27,9 +27,9 @@ async fn a_table_that_refuses_everything_stops_promotion_and_says_so() {
     for words in ["academico.alumno", "23514", "nobody", "AQ001"] {
         assert!(reason.contains(words), "{words}: {reason}");
     }
-    let account = platform.account(DOMAIN, "alumno").await;
+    let entry = platform.ledger_entry(DOMAIN, "alumno").await;
     assert_eq!(
-        (account.staged, account.quarantined, account.difference),
+        (entry.staged, entry.quarantined, entry.unaccounted),
         (30, 50, 0)
     );
     // So does the doctor, once it has lasted.
@@ -69,7 +69,7 @@ async fn many_refused_rows_among_many_more_good_ones_do_not_stop_it() {
     platform.settled(700).await;
     let total = platform.total().await;
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (630, 70, 0)
     );
     // Now they are most of a promotion, but few of what came within minutes.
@@ -99,7 +99,7 @@ async fn the_brake_can_be_lifted_by_hand() {
         .await;
     let total = platform.total().await;
     assert_eq!(
-        (total.quarantined, total.staged, total.difference),
+        (total.quarantined, total.staged, total.unaccounted),
         (60, 0, 0)
     );
 }

@@ -134,7 +134,7 @@ async fn every_kind_of_refusal_costs_its_row_only() {
             total.quarantined,
             total.inserted,
             total.pending,
-            total.difference
+            total.unaccounted
         ),
         (bad, received - bad, 0, 0)
     );
@@ -160,7 +160,7 @@ async fn every_kind_of_refusal_costs_its_row_only() {
     told(&platform, &["replay", "--code", "merge_refused"], 0).await;
     platform.settled(received + bad).await;
     let total = platform.total().await;
-    assert_eq!((total.inserted, total.difference), (received, 0));
+    assert_eq!((total.inserted, total.unaccounted), (received, 0));
     for (message, _) in &culprits {
         assert_eq!(platform.quarantined(message).await.status, "replayed");
     }
@@ -201,7 +201,7 @@ async fn a_refused_version_leaves_the_one_before() {
         platform.quarantined(&messages[1]).await.code,
         "merge_refused"
     );
-    assert_eq!(platform.total().await.difference, 0);
+    assert_eq!(platform.total().await.unaccounted, 0);
     worker.ready().await;
     worker.stop().await;
 }
@@ -234,7 +234,7 @@ async fn among_rows_that_waited_only_the_refused_one_is_missing() {
             total.pending,
             total.quarantined,
             total.inserted,
-            total.difference
+            total.unaccounted
         ),
         (1, 2, 20, 0)
     );
@@ -254,7 +254,7 @@ async fn among_rows_that_waited_only_the_refused_one_is_missing() {
     platform.settled(25).await;
     let total = platform.total().await;
     assert_eq!(
-        (total.pending, total.inserted, total.difference),
+        (total.pending, total.inserted, total.unaccounted),
         (0, 23, 0)
     );
     worker.stop().await;
@@ -294,7 +294,7 @@ async fn staged_rows_that_no_contract_has_seen_are_isolated() {
     assert_eq!((promoted[0].inserted, promoted[0].refused), (2, 1));
     let total = platform.total().await;
     assert_eq!(
-        (total.inserted, total.quarantined, total.difference),
+        (total.inserted, total.quarantined, total.unaccounted),
         (2, 1, 0)
     );
     assert_eq!(platform.number(staged).await, 0);

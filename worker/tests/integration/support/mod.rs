@@ -1,6 +1,6 @@
 //! A platform for one test: database, virtual host, worker, publisher.
 
-mod books;
+mod ledger;
 mod message;
 pub mod program;
 pub mod school;
@@ -12,7 +12,7 @@ use acequia_net::SecretUrl;
 use acequia_net::topology;
 use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port};
 use acequia_worker::config::LoopArgs;
-use acequia_worker::lane::queues_of;
+use acequia_worker::queue_consumer::queues_of;
 use acequia_worker::run;
 use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
@@ -22,7 +22,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use books::Account;
+pub use ledger::LedgerEntry;
 pub use message::Message;
 
 /// A database, a virtual host, and what was started on them.
@@ -139,7 +139,7 @@ impl Platform {
     /// worker holds is not seen.
     pub async fn nothing_is_left_in_the_queues(&self) {
         let domains: Vec<_> = catalog().iter().collect();
-        for lane in acequia_worker::lane::Lane::of(&domains) {
+        for lane in acequia_worker::queue_consumer::QueueConsumer::of(&domains) {
             let queue = self.queue(&lane.queue).await.expect(&lane.queue);
             assert_eq!(queue.message_count(), 0, "left in {}", lane.queue);
         }
@@ -210,10 +210,10 @@ impl Platform {
         }
     }
 
-    /// The difference of the accounts, summed over domains and entities: always 0.
-    pub async fn difference(&self) -> i64 {
+    /// The messages unaccounted for, summed over domains and entities: always 0.
+    pub async fn unaccounted(&self) -> i64 {
         sqlx::query_scalar(
-            "select coalesce(sum(abs(difference)), 0)::bigint from core.conservation",
+            "select coalesce(sum(abs(unaccounted)), 0)::bigint from core.conservation",
         )
         .fetch_one(&mut self.connect().await)
         .await

@@ -1,0 +1,257 @@
+//! The way back to the broker, and what carries messages from it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use acequia_net::COALESCE_FOR;
+use acequia_net::broker::Connected;
+use acequia_net::guard::Note;
+use acequia_net::topology::{ANSWER_WITHIN, answer, close};
+use anyhow::Context;
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use lapin::{Channel, Consumer};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::DisconnectReason;
+use super::batch::Batch;
+use crate::metrics::Flow;
+
+/// Messages that are handed on together when they arrive together.
+const CHUNK: usize = 256;
+
+/// The way back to the broker: acknowledgements, and giving up.
+#[derive(Clone)]
+pub struct AckHandle {
+    channel: Channel,
+    connection: Arc<Connected>,
+    held: Arc<AtomicUsize>,
+    /// Size of the message that was one too many.
+    overflow: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
+    flow: Flow,
+}
+
+/// What a consumer was given, and what of it is not acknowledged.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Mutex<Counts>,
+    asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    arrived: u64,
+    /// Messages that arrived together and are held, the oldest first.
+    held: VecDeque<(usize, Instant)>,
+    /// Who waits until what has arrived is counted.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Tally {
+    fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {
+        act(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn arrived(&self, messages: usize) {
+        self.with(|counts| {
+            counts.arrived += messages as u64;
+            counts.held.push_back((messages, Instant::now()));
+        });
+    }
+
+    fn settled(&self, mut messages: usize) {
+        self.with(|counts| {
+            while let Some((held, _)) = counts.held.front_mut() {
+                if *held > messages {
+                    *held -= messages;
+                    return;
+                }
+                messages -= *held;
+                counts.held.pop_front();
+            }
+        });
+    }
+}
+
+impl AckHandle {
+    /// Of a channel that nothing was delivered by yet.
+    #[must_use]
+    pub fn new(channel: Channel, connected: Connected, flow: Flow) -> Self {
+        Self {
+            channel,
+            connection: Arc::new(connected),
+            held: Arc::default(),
+            overflow: Arc::default(),
+            tally: Arc::default(),
+            flow,
+        }
+    }
+
+    /// Acknowledges the batch with one frame, through the last delivery's own acker: it knows
+    /// whether its channel is still the one that delivered.
+    ///
+    /// # Errors
+    /// When the acknowledgement could not be sent: the broker delivers the batch again.
+    pub async fn acknowledge(&self, batch: Batch) -> anyhow::Result<()> {
+        let Some(last) = batch.deliveries.last() else {
+            return Ok(());
+        };
+        let sent = answer(last.acker.ack(BasicAckOptions { multiple: true }))
+            .await
+            .context("acknowledging")?;
+        if !sent {
+            return Err(DisconnectReason::Channel.into());
+        }
+        let bytes = batch.bytes();
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.flow.settled(batch.deliveries.len(), bytes);
+        self.tally.settled(batch.deliveries.len());
+        Ok(())
+    }
+
+    /// Size of the message for which the line was cut; 0 when it was not.
+    pub(super) fn overflow(&self) -> usize {
+        self.overflow.load(Ordering::Relaxed)
+    }
+
+    /// How many messages the consumer was given, and since when it holds the oldest one that is not
+    /// acknowledged.
+    pub(super) fn tally(&self) -> (u64, Option<Instant>) {
+        (self.tally).with(|counts| (counts.arrived, counts.held.front().map(|(_, at)| *at)))
+    }
+
+    /// Returns when everything that has arrived by now is counted.
+    ///
+    /// # Errors
+    /// When nobody counts.
+    pub(super) async fn counted(&self) -> anyhow::Result<()> {
+        let (done, counted) = oneshot::channel();
+        self.tally.with(|counts| counts.waiting.push(done));
+        self.tally.asked.notify_one();
+        Ok(tokio::time::timeout(ANSWER_WITHIN, counted).await??)
+    }
+
+    /// The messages in flight, for the metrics.
+    pub(super) const fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Bytes of memory that a delivery takes: its body, and properties that are worth a note.
+    pub(super) fn size(&self, delivery: &Delivery) -> usize {
+        let notes = &self.connection.notes;
+        delivery.data.len() + notes.weight(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Whether something of a delivery cannot be read.
+    pub(super) fn is_unreadable(&self, delivery: &Delivery) -> bool {
+        let notes = &self.connection.notes;
+        notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// Takes what was noted of a delivery.
+    pub(super) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
+        let notes = &self.connection.notes;
+        notes.take(self.channel.id(), delivery.delivery_tag)
+    }
+
+    /// The channel that it consumes by.
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Closes the connection; unacknowledged messages go back to the queue.
+    pub async fn close(&self) {
+        close(&self.connection.connection).await;
+    }
+}
+
+/// Carries deliveries from lapin's stream, which has no bound, to the lane, and knows how many
+/// bytes the lane holds.
+pub struct DeliveryForwarder {
+    /// Cuts the line when too much comes.
+    pub acks: AckHandle,
+    /// Most bytes that the lane may hold.
+    pub limit: usize,
+}
+
+impl DeliveryForwarder {
+    /// Carries until the consumer ends or nobody takes what it carries.
+    pub async fn run(
+        self,
+        consumer: Consumer,
+        arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
+    ) {
+        let mut chunks = consumer.ready_chunks(CHUNK);
+        // Who asked before the end of the stream was seen.
+        let mut waiting = Vec::new();
+        loop {
+            let tally = &self.acks.tally;
+            waiting.append(&mut tally.with(|counts| std::mem::take(&mut counts.waiting)));
+            let chunk = tokio::select! {
+                biased;
+                chunk = chunks.next() => chunk,
+                () = std::future::ready(()), if !waiting.is_empty() => {
+                    // Nothing is there: that was looked at first.
+                    for done in waiting.drain(..) {
+                        let _ = done.send(());
+                    }
+                    continue;
+                }
+                () = tally.asked.notified() => continue,
+            };
+            let Some(chunk) = chunk else { return };
+            let drained = chunk.len() < CHUNK;
+            let mut arrived = Vec::with_capacity(chunk.len());
+            let mut lost = None;
+            for arrival in chunk {
+                match arrival {
+                    Ok(delivery) if self.fits(self.acks.size(&delivery)) => {
+                        arrived.push(delivery);
+                    }
+                    Ok(delivery) => {
+                        let size = self.acks.size(&delivery);
+                        self.acks.overflow.store(size, Ordering::Relaxed);
+                        // Only cutting the line stops the broker at once.
+                        self.acks.connection.cut();
+                        lost = Some(DisconnectReason::Overflow(self.limit).into());
+                        break;
+                    }
+                    Err(error) => {
+                        lost = Some(
+                            anyhow::Error::new(error).context("the broker closed the channel"),
+                        );
+                    }
+                }
+            }
+            let sizes = arrived.iter().map(|delivery| self.acks.size(delivery));
+            let bytes = sizes.sum();
+            self.acks.flow.arrived(arrived.len(), bytes);
+            self.acks.tally.arrived(arrived.len());
+            let ends = lost.is_some();
+            if arrive.send(Ok(arrived)).is_err()
+                || lost.is_some_and(|lost| arrive.send(Err(lost)).is_err())
+                || ends
+            {
+                return;
+            }
+            // Who waits for the next message is woken while the library still hands over the others.
+            if drained {
+                for done in waiting.drain(..) {
+                    let _ = done.send(());
+                }
+                tokio::time::sleep(COALESCE_FOR).await;
+            }
+        }
+    }
+
+    /// Whether a body may be held too. The window follows the sizes seen; bodies that suddenly
+    /// are much larger get past it.
+    fn fits(&self, size: usize) -> bool {
+        let before = self.acks.held.fetch_add(size, Ordering::Relaxed);
+        before == 0 || before + size <= self.limit
+    }
+}

@@ -1,0 +1,106 @@
+//! Log lines about refused messages: a publisher that sends nothing else must not fill the log.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_contracts::Code;
+
+/// The least time between two log lines with the same reason.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// A line for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Why messages were refused.
+    pub code: Code,
+    /// Messages since its last line; those of batches without a line are among them.
+    pub messages: u64,
+    /// Batches without a line since then.
+    pub suppressed: u64,
+}
+
+/// When each reason was logged last, and the messages since.
+#[derive(Default)]
+pub struct RateLimitedLog(Mutex<HashMap<Code, Since>>);
+
+struct Since {
+    told: Instant,
+    messages: u64,
+    batches: u64,
+}
+
+impl RateLimitedLog {
+    /// Counts the refusals of a batch; returns those to be logged now. They may be of earlier
+    /// batches: the last ones of a rush are not kept back until the next rush.
+    pub fn count(&self, codes: &[(Code, u64)], now: Instant) -> Vec<Told> {
+        let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = Vec::new();
+        for &(code, messages) in codes {
+            match reasons.get_mut(&code) {
+                Some(since) if now.duration_since(since.told) < QUIET => {
+                    since.messages += messages;
+                    since.batches += 1;
+                }
+                since => {
+                    let (before, suppressed) =
+                        since.map_or((0, 0), |since| (since.messages, since.batches));
+                    told.push(Told {
+                        code,
+                        messages: before + messages,
+                        suppressed,
+                    });
+                    let new = Since {
+                        told: now,
+                        messages: 0,
+                        batches: 0,
+                    };
+                    reasons.insert(code, new);
+                }
+            }
+        }
+        for (code, since) in reasons.iter_mut() {
+            if since.batches > 0 && now.duration_since(since.told) >= QUIET {
+                told.push(Told {
+                    code: *code,
+                    messages: since.messages,
+                    suppressed: since.batches,
+                });
+                (since.told, since.messages, since.batches) = (now, 0, 0);
+            }
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_at_once_and_then_now_and_then_with_all_that_came() {
+        let reject_log = RateLimitedLog::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let told = |code, messages, suppressed| {
+            vec![Told {
+                code,
+                messages,
+                suppressed,
+            }]
+        };
+        let bad = Code::InvalidJson;
+        assert_eq!(reject_log.count(&[(bad, 3)], at(0)), told(bad, 3, 0));
+        assert_eq!(reject_log.count(&[(bad, 4)], at(1)), []);
+        assert_eq!(reject_log.count(&[(bad, 5)], at(9)), []);
+        // Another reason is not kept back by this one.
+        let other = Code::MissingField;
+        assert_eq!(reject_log.count(&[(other, 1)], at(9)), told(other, 1, 0));
+        assert_eq!(reject_log.count(&[(bad, 1)], at(10)), told(bad, 10, 2));
+        assert_eq!(reject_log.count(&[(bad, 2)], at(11)), []);
+        // A batch in which nothing is wrong brings the rest to light.
+        assert_eq!(reject_log.count(&[], at(19)), []);
+        assert_eq!(reject_log.count(&[], at(20)), told(bad, 2, 1));
+        assert_eq!(reject_log.count(&[], at(40)), []);
+    }
+}

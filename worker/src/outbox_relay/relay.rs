@@ -1,0 +1,207 @@
+//! Messages to the broker, wave by wave: one message of each key at a time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use acequia_net::SecretUrl;
+use acequia_net::topology::{ALERTS, answer, close, connect, declare_alerts};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+
+use super::{Outcome, Waiting};
+
+/// Header with the number of the message: of two with one key, the one with the greater number is
+/// the newer.
+pub const SEQUENCE: &str = "x-sequence";
+/// Header with what the message is about.
+pub const KEY: &str = "x-key";
+/// Longest routing key that AMQP can carry, bytes.
+const LONGEST_KEY: usize = 255;
+
+/// The connection that the core's own messages leave by.
+pub struct Relay {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Relay {
+    /// Connects, declares the exchange, and asks for confirms.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub async fn open(broker: &SecretUrl) -> anyhow::Result<Self> {
+        let connection = connect(broker, "acequia-worker outbox").await?;
+        declare_alerts(&connection).await?;
+        let channel = answer(connection.create_channel()).await?;
+        answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(Self {
+            connection,
+            channel,
+        })
+    }
+
+    /// Whether it can still be used.
+    pub fn is_connected(&self) -> bool {
+        self.channel.status().connected()
+    }
+
+    /// Says good-bye: what was written and not sent yet must not arrive later.
+    pub async fn close(&self) {
+        close(&self.connection).await;
+    }
+
+    /// Publishes messages in waves of one per key. A key of which one was refused waits; the others
+    /// go on. Returns whether the connection is still as it should be.
+    pub async fn publish(
+        &self,
+        waiting: Vec<Waiting>,
+        until: Instant,
+        outcome: &mut Outcome,
+    ) -> bool {
+        // What was refused before may be what breaks the channel: it goes alone, after the others.
+        let (suspects, others): (Vec<_>, Vec<_>) = {
+            let suspects: HashSet<String> = (waiting.iter())
+                .filter(|message| message.attempts > 0)
+                .map(|message| message.key.clone())
+                .collect();
+            (waiting.into_iter()).partition(|message| suspects.contains(&message.key))
+        };
+        let mut lines = by_key(others);
+        while !lines.is_empty() {
+            let wave: Vec<Waiting> = lines.values_mut().filter_map(VecDeque::pop_front).collect();
+            let keys: Vec<String> = wave.iter().map(|message| message.key.clone()).collect();
+            let Some(confirmed) = self.wave(&wave, until, outcome).await else {
+                return false;
+            };
+            for (key, confirmed) in keys.iter().zip(confirmed) {
+                if !confirmed || lines.get(key).is_none_or(VecDeque::is_empty) {
+                    lines.remove(key);
+                }
+            }
+        }
+        for mut line in by_key(suspects).into_values() {
+            while let Some(message) = line.pop_front() {
+                match self.wave(&[message], until, outcome).await {
+                    Some(confirmed) if confirmed == [true] => {}
+                    Some(_) => break,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Publishes messages and waits for the broker's answer to each; whether it was confirmed. `None`
+    /// when the time is up or the channel is lost: then those without an answer count as refused
+    /// when the broker closed the channel over one of them.
+    async fn wave(
+        &self,
+        wave: &[Waiting],
+        until: Instant,
+        outcome: &mut Outcome,
+    ) -> Option<Vec<bool>> {
+        let mut sent = Vec::with_capacity(wave.len());
+        for message in wave {
+            if Instant::now() >= until {
+                return None;
+            }
+            sent.push(match self.send(message).await {
+                Ok(confirm) => Some(confirm),
+                Err(Unsendable::Never(reason)) => {
+                    outcome.refused.push((message.id, reason));
+                    None
+                }
+                Err(Unsendable::Lost) => {
+                    self.lost(wave, outcome);
+                    return None;
+                }
+            });
+        }
+        let mut confirmed = Vec::with_capacity(wave.len());
+        let mut whole = true;
+        for (message, confirm) in wave.iter().zip(sent) {
+            let Some(confirm) = confirm else {
+                confirmed.push(false);
+                continue;
+            };
+            match answer(confirm).await {
+                Ok(Confirmation::Ack(_)) => outcome.confirmed.push(message.id),
+                Ok(_) => outcome.refused.push((message.id, "the broker refused it: a queue that is bound to the exchange is full or has no leader")),
+                Err(_) => whole = false,
+            }
+            confirmed.push(outcome.confirmed.last() == Some(&message.id));
+        }
+        if !whole {
+            self.lost(wave, outcome);
+            return None;
+        }
+        Some(confirmed)
+    }
+
+    async fn send(
+        &self,
+        message: &Waiting,
+    ) -> Result<impl Future<Output = lapin::Result<Confirmation>>, Unsendable> {
+        if message.routing_key.len() > LONGEST_KEY {
+            return Err(Unsendable::Never(
+                "its routing key is longer than 255 bytes",
+            ));
+        }
+        let mut headers = FieldTable::default();
+        headers.insert(SEQUENCE.into(), AMQPValue::LongLongInt(message.id));
+        headers.insert(
+            KEY.into(),
+            AMQPValue::LongString(message.key.as_str().into()),
+        );
+        let properties = BasicProperties::default()
+            .with_message_id(message.message_id.to_string().into())
+            .with_type(message.routing_key.as_str().into())
+            .with_content_type("application/json".into())
+            .with_headers(headers)
+            .with_delivery_mode(2);
+        // Not mandatory: nobody needs to listen.
+        let publish = self.channel.basic_publish(
+            ALERTS.into(),
+            message.routing_key.as_str().into(),
+            BasicPublishOptions::default(),
+            message.body.as_bytes(),
+            properties,
+        );
+        answer(publish).await.map_err(|_| Unsendable::Lost)
+    }
+
+    /// The channel broke. When the connection is there all the same, the broker closed the channel
+    /// over one of the messages; which one shows when each goes alone.
+    fn lost(&self, wave: &[Waiting], outcome: &mut Outcome) {
+        if !self.channel.status().connected() && self.connection.status().connected() {
+            for message in wave {
+                if !outcome.has(message.id) {
+                    outcome
+                        .refused
+                        .push((message.id, "the broker closed the channel over it"));
+                }
+            }
+        }
+    }
+}
+
+/// Why a message was not sent.
+enum Unsendable {
+    /// It cannot be, whatever the broker says.
+    Never(&'static str),
+    /// The channel is gone, or takes no more.
+    Lost,
+}
+
+/// Messages by key, those of a key in their order.
+fn by_key(messages: Vec<Waiting>) -> HashMap<String, VecDeque<Waiting>> {
+    let mut lines: HashMap<String, VecDeque<Waiting>> = HashMap::new();
+    for message in messages {
+        lines
+            .entry(message.key.clone())
+            .or_default()
+            .push_back(message);
+    }
+    lines
+}
