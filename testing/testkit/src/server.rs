@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::{Child, Command};
 
+use crate::services::exec;
 use crate::{Services, TestDatabase, free_port, wait_for};
 
 /// The name of its database.
@@ -28,7 +29,8 @@ rm -rf "$dir"
 #[derive(Debug)]
 pub struct Server {
     dir: PathBuf,
-    programs: PathBuf,
+    /// Folder of the servers whose programs it runs.
+    services: PathBuf,
     port: u16,
     _keeper: Child,
 }
@@ -40,8 +42,7 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn start(services: &Services) -> anyhow::Result<Self> {
-        let programs = std::fs::read_link(format!("/proc/{}/exe", services.pid("postgresql")?))?;
-        let programs = programs.parent().context("no folder")?.to_owned();
+        let services = services.dir().to_owned();
         let dir = folder().await?;
         let data = dir.join("data");
         let initdb = [
@@ -52,9 +53,9 @@ impl Server {
             "--no-sync",
             "--pgdata",
         ];
-        let mut command = as_postgres(&programs.join("initdb"));
+        let mut command = as_postgres(&services, "initdb");
         run(command.args(initdb).arg(&data)).await?;
-        let server = Self::launch(dir, programs)?;
+        let server = Self::launch(dir, services)?;
         server.answers().await?;
         for statement in [
             "create role app login createrole createdb".to_owned(),
@@ -73,7 +74,7 @@ impl Server {
     /// When it cannot be copied or does not start.
     pub async fn standby(&self) -> anyhow::Result<Self> {
         let dir = folder().await?;
-        let mut command = as_postgres(&self.programs.join("pg_basebackup"));
+        let mut command = as_postgres(&self.services, "pg_basebackup");
         command.args([
             "--host=127.0.0.1",
             "--username=postgres",
@@ -82,19 +83,19 @@ impl Server {
         command.args(["--write-recovery-conf", "--no-sync"]);
         command.arg(format!("--port={}", self.port));
         run(command.arg("--pgdata").arg(dir.join("data"))).await?;
-        let standby = Self::launch(dir, self.programs.clone())?;
+        let standby = Self::launch(dir, self.services.clone())?;
         standby.answers().await?;
         Ok(standby)
     }
 
-    fn launch(dir: PathBuf, programs: PathBuf) -> anyhow::Result<Self> {
+    fn launch(dir: PathBuf, services: PathBuf) -> anyhow::Result<Self> {
         let port = free_port()?;
         let user = if is_root() { "postgres" } else { "" };
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "sh"])
+        let keeper = exec(&services)
+            .args(["sh", "-c", KEEPER, "sh"])
             .arg(&dir)
             .arg(user)
-            .arg(programs.join("postgres"))
+            .arg("postgres")
             .arg("-D")
             .arg(dir.join("data"))
             .args(["-p", &port.to_string()])
@@ -107,7 +108,7 @@ impl Server {
             .context("sh")?;
         Ok(Self {
             dir,
-            programs,
+            services,
             port,
             _keeper: keeper,
         })
@@ -252,20 +253,13 @@ fn is_root() -> bool {
 }
 
 /// A program of PostgreSQL, which refuses to work for root.
-fn as_postgres(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
+fn as_postgres(services: &Path, program: &str) -> Command {
+    let mut command = exec(services);
+    if is_root() {
+        command.args(["setpriv", "--reuid", "postgres", "--regid", "postgres"]);
+        command.arg("--init-groups");
     }
-    let mut command = Command::new("setpriv");
-    command
-        .args([
-            "--reuid",
-            "postgres",
-            "--regid",
-            "postgres",
-            "--init-groups",
-        ])
-        .arg(program);
+    command.arg(program);
     command
 }
 

@@ -145,8 +145,7 @@ impl Services {
     /// # Errors
     /// When it is not there or fails; the error has its last words.
     pub async fn exec(&self, command: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(script())
-            .args(["exec".as_ref(), self.dir.as_os_str()])
+        let output = exec(&self.dir)
             .args(command)
             .stdin(Stdio::null())
             .output()
@@ -159,6 +158,11 @@ impl Services {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Their folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// One of the addresses that `services.sh` wrote, as `AMQP_URL`.
     ///
     /// # Errors
@@ -169,6 +173,13 @@ impl Services {
             .map(String::as_str)
             .with_context(|| format!("services.sh wrote no {name}"))
     }
+}
+
+/// A command whose arguments are a program of the servers in a folder, in their version, and its arguments.
+pub(crate) fn exec(dir: &Path) -> Command {
+    let mut command = Command::new(script());
+    command.args(["exec".as_ref(), dir.as_os_str()]);
+    command
 }
 
 fn script() -> PathBuf {
