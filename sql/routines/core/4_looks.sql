@@ -33,47 +33,47 @@ begin
     v_queue.ready := p_ready;
     v_queue.consumers := p_consumers;
     if p_consumers > v_live then
-        v_queue.watermark_at := null; -- somebody holds messages and does not tell
+        v_queue.mark_at := null; -- somebody holds messages and does not tell
     else
         v_queue.looked_at := greatest(v_queue.looked_at, p_asked);
         -- What a consumer held that is gone went back to the queue: counted from anew.
-        if v_queue.watermark_live <> v_live or v_newest > v_queue.watermark_at - interval '1 second' then
-            v_queue.watermark_at := null;
+        if v_queue.mark_live <> v_live or v_newest > v_queue.mark_at - interval '1 second' then
+            v_queue.mark_at := null;
         end if;
         for i in 1..2 loop
-            if v_queue.watermark_at is null then
-                v_queue.watermark_at := p_asked;
-                v_queue.watermark_left := p_ready;
-                v_queue.watermark_due := null;
-                v_queue.watermark_live := v_live;
+            if v_queue.mark_at is null then
+                v_queue.mark_at := p_asked;
+                v_queue.mark_left := p_ready;
+                v_queue.mark_due := null;
+                v_queue.mark_live := v_live;
                 update core.queue_consumers c set given_at = null where c.queue = p_queue;
-            elsif v_before.looked_at >= v_queue.watermark_at then
-                v_queue.watermark_left := v_queue.watermark_left - (p_arrived - v_before.arrived);
+            elsif v_before.looked_at >= v_queue.mark_at then
+                v_queue.mark_left := v_queue.mark_left - (p_arrived - v_before.arrived);
             end if;
-            if p_ready = 0 and p_asked >= v_queue.watermark_at then
-                v_queue.watermark_left := 0;
+            if p_ready = 0 and p_asked >= v_queue.mark_at then
+                v_queue.mark_left := 0;
             end if;
-            if v_queue.watermark_left <= 0 then
+            if v_queue.mark_left <= 0 then
                 -- All have left the queue. What of them was on its way to this consumer has arrived when
                 -- it was asked after the last one left.
-                if (p_ready = 0 and p_asked >= v_queue.watermark_at) or p_asked >= v_queue.watermark_due then
+                if (p_ready = 0 and p_asked >= v_queue.mark_at) or p_asked >= v_queue.mark_due then
                     update core.queue_consumers c set given_at = clock_timestamp()
                     where c.queue = p_queue and c.worker = p_worker and c.given_at is null;
                 end if;
-                v_queue.watermark_due := coalesce(v_queue.watermark_due, clock_timestamp());
+                v_queue.mark_due := coalesce(v_queue.mark_due, clock_timestamp());
             end if;
-            exit when v_queue.watermark_due is null or exists (
+            exit when v_queue.mark_due is null or exists (
                 select from core.queue_consumers c
                 where c.queue = p_queue and c.looked_at > clock_timestamp() - core.looks_live()
                   and (c.given_at is null or c.held_since <= c.given_at));
-            v_queue.passed_at := greatest(v_queue.passed_at, v_queue.watermark_at);
-            exit when v_queue.watermark_at = p_asked;
-            v_queue.watermark_at := null; -- followed to its end: the next one
+            v_queue.passed_at := greatest(v_queue.passed_at, v_queue.mark_at);
+            exit when v_queue.mark_at = p_asked;
+            v_queue.mark_at := null; -- followed to its end: the next one
         end loop;
     end if;
     update core.queue_looks q
     set looked_at = v_queue.looked_at, ready = v_queue.ready, consumers = v_queue.consumers, passed_at = v_queue.passed_at,
-        watermark_at = v_queue.watermark_at, watermark_left = v_queue.watermark_left, watermark_due = v_queue.watermark_due, watermark_live = v_queue.watermark_live
+        mark_at = v_queue.mark_at, mark_left = v_queue.mark_left, mark_due = v_queue.mark_due, mark_live = v_queue.mark_live
     where q.queue = p_queue;
 end
 $$;
@@ -128,9 +128,9 @@ from (select distinct e.domain from core.entities e) d
 left join core.queue_looks q on q.domain = d.domain or q.domain is null
 left join lateral (
     -- Still there at a second look: a message that is ready for a moment is on its way.
-    select least(case when q.watermark_left > 0 and q.watermark_at < q.looked_at then q.watermark_at
-                      when q.watermark_at is null and q.ready > 0 then q.passed_at end, h.held_since) as since,
-           case when q.watermark_left > 0 and q.watermark_at < q.looked_at then q.watermark_left else 0 end as messages
+    select least(case when q.mark_left > 0 and q.mark_at < q.looked_at then q.mark_at
+                      when q.mark_at is null and q.ready > 0 then q.passed_at end, h.held_since) as since,
+           case when q.mark_left > 0 and q.mark_at < q.looked_at then q.mark_left else 0 end as messages
     from (
         select min(c.held_since) as held_since from core.queue_consumers c
         where c.queue = q.queue and c.held_since < c.looked_at - interval '1 second'

@@ -128,7 +128,7 @@ async fn messages_in_the_hands_of_a_frozen_worker_are_lacking() {
         .await;
     wait_for("a look that misses it", async || {
         let unknown =
-            "select count(*) from core.queue_looks where watermark_at is null and domain = 'academico'";
+            "select count(*) from core.queue_looks where mark_at is null and domain = 'academico'";
         Ok(platform.number(unknown).await == 2)
     })
     .await
@@ -207,7 +207,7 @@ async fn marts_whose_queues_nobody_sees_are_unknown() {
     );
     let stranger = consume.await.unwrap();
     wait_for("a look that sees the stranger", async || {
-        let unknown = "select count(*) from core.queue_looks where queue = 'acequia.academico' and watermark_at is null";
+        let unknown = "select count(*) from core.queue_looks where queue = 'acequia.academico' and mark_at is null";
         Ok(platform.number(unknown).await == 1)
     })
     .await
