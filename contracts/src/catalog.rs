@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::decode::{Envelope, decode};
 use crate::field::Values;
+use crate::merge::MergeSpec;
 use crate::message::{Column, Message};
 use crate::rules::Context;
 use crate::violation::Violation;
@@ -22,6 +23,8 @@ pub struct Entity {
     pub staging: &'static str,
     /// SQL function that merges staged batches into the core.
     pub merge: &'static str,
+    /// What the merge function does.
+    pub merge_spec: MergeSpec,
     /// Core table with its schema.
     pub core: &'static str,
     /// Staging columns that make up the natural key.
@@ -40,6 +43,7 @@ impl Entity {
             name: T::ENTITY,
             staging: T::STAGING,
             merge: T::MERGE,
+            merge_spec: T::MERGE_SPEC,
             core: T::CORE,
             key: T::KEY,
             columns: T::COLUMNS,
