@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use crate::decode::{Envelope, decode};
+use crate::delete::{Op, decode_delete};
+use crate::envelope::OP;
 use crate::field::Values;
 use crate::merge::MergeSpec;
 use crate::message::{Column, Message};
@@ -11,6 +13,9 @@ use crate::violation::Violation;
 
 /// [`decode`] of one Rust type.
 type Decode = fn(&str, &Context, &mut [Values]) -> Result<Envelope, Vec<Violation>>;
+/// [`decode_delete`] of one Rust type.
+type DecodeDelete =
+    fn(&str, &'static str, &Context, &mut [Values]) -> Result<Envelope, Vec<Violation>>;
 
 /// A message type without its Rust type: what the engine works with.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub struct Entity {
     /// Other names of fields in messages: the other name, then the field's.
     pub aliases: &'static [(&'static str, &'static str)],
     decode: Decode,
+    decode_delete: DecodeDelete,
 }
 
 impl Entity {
@@ -49,6 +55,7 @@ impl Entity {
             columns: T::COLUMNS,
             aliases: T::ALIASES,
             decode: decode::<T>,
+            decode_delete: decode_delete::<T>,
         }
     }
 
@@ -73,6 +80,25 @@ impl Entity {
         columns: &mut [Values],
     ) -> Result<Envelope, Vec<Violation>> {
         (self.decode)(body, context, columns)
+    }
+
+    /// The same for a message that came with a header `x-op`; what the header says comes before
+    /// what the body says.
+    ///
+    /// # Errors
+    /// As [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
+    /// `delete` or `upsert`, and [`Code::DeleteNotAllowed`](crate::Code::DeleteNotAllowed).
+    pub fn decode_with_op(
+        &self,
+        body: &str,
+        header: &str,
+        context: &Context,
+        columns: &mut [Values],
+    ) -> Result<Envelope, Vec<Violation>> {
+        match Op::read(header, OP).map_err(|violation| vec![violation])? {
+            Op::Delete => (self.decode_delete)(body, OP, context, columns),
+            Op::Upsert => self.decode(body, context, columns),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::catalog::{Domain, Entity};
+use crate::delete::OP_FIELD;
 use crate::merge::{MergeKind, MergeSpec, MissingParent, Parent};
 use crate::message::Column;
 
@@ -53,9 +54,33 @@ fn column<'a>(entity: &'a Entity, name: &str) -> Option<&'a Column> {
     entity.columns.iter().find(|column| column.name == name)
 }
 
+/// Columns of the envelope, and those that a generated merge adds to the fields.
+const TAKEN: [&str; 17] = [
+    "message_id",
+    "day",
+    "batch_id",
+    "event_at",
+    "published_at",
+    "received_at",
+    "body_hash",
+    "deleted",
+    "deleted_at",
+    "age",
+    "before",
+    "fresh",
+    "missing",
+    "missing_key",
+    "outcome",
+    "waited",
+    OP_FIELD,
+];
+
 /// What an entity says of its own fields.
 fn fields(entity: &Entity, problems: &mut Vec<String>) {
     let spec = &entity.merge_spec;
+    let taken = TAKEN.iter().filter(|name| column(entity, name).is_some());
+    problems
+        .extend(taken.map(|name| format!("field {name} has the name of a column of the platform")));
     for key in entity.key {
         match column(entity, key) {
             None => problems.push(format!("key column {key} is no field")),
@@ -98,6 +123,9 @@ fn fields(entity: &Entity, problems: &mut Vec<String>) {
             "{} is written by hand: references, defaults and hook are its own",
             entity.merge
         )),
+        MergeKind::Append if spec.deletes => {
+            problems.push("what is appended stays: no deletes".to_owned());
+        }
         MergeKind::Append if !spec.hook.is_empty() => {
             problems.push("an appended row has no version before: no hook".to_owned());
         }

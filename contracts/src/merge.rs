@@ -31,8 +31,10 @@ pub enum MissingParent {
 pub enum Change {
     /// The row is new.
     Inserted,
-    /// A row that was there has other values now.
+    /// A row that was there has other values now, or is there again.
     Updated,
+    /// The key is gone.
+    Deleted,
 }
 
 /// A reference to another entity of the same domain.
@@ -67,6 +69,9 @@ pub struct MergeSpec {
     pub key_columns: &'static [(&'static str, &'static str)],
     /// The field that is the day of the event when the message leaves it out.
     pub dated: Option<&'static str>,
+    /// Whether a message may say that its key is gone. The staging table then has a column `deleted`, the
+    /// domain table `deleted_at`; the values of a row whose key is gone are null.
+    pub deletes: bool,
     /// References, in the order in which they are looked at.
     pub parents: &'static [Parent],
     /// Values of fields that messages leave out.
@@ -83,6 +88,7 @@ impl MergeSpec {
         partitioned: false,
         key_columns: &[],
         dated: None,
+        deletes: false,
         parents: &[],
         defaults: &[],
         hook: &[],
@@ -140,6 +146,12 @@ macro_rules! merge_word {
     };
     (change updated) => {
         $crate::Change::Updated
+    };
+    (change deleted) => {
+        $crate::Change::Deleted
+    };
+    (deletes allowed) => {
+        true
     };
     (partitioned) => {
         false

@@ -99,7 +99,9 @@ pub trait Message:
 ///   domain, by the fields that hold the parent's key. A row without its parent waits (`wait`, when nothing is
 ///   said), is merged as it is (`unknown`), or makes a parent row with nothing but the key (`infer`).
 /// - `defaults ["place" = "roof"]`: values of optional fields that messages leave out.
-/// - `hook [inserted, updated]`: the domain's function `<domain>.after_<entity>` hears of these changes.
+/// - `hook [inserted, updated]`: the domain's function `<domain>.after_<entity>` hears of these changes;
+///   `deleted` is one too.
+/// - `deletes allowed`: a message may say that its key is gone.
 ///
 /// `merge append "..."` keeps a row for each message, `merge custom "..."` is written by hand; nothing means
 /// `upsert`. `core partitioned "..."` says that the domain table is partitioned. `key ["id_sensor" as "id"]`
@@ -131,7 +133,7 @@ macro_rules! message {
         $(, version $version:ident)? $(, dated $dated:ident)?
         $(, parents [$(([$($parent_column:literal),+], $parent:literal $(, $missing:ident)?)),+])?
         $(, defaults [$($default_column:literal = $default:literal),+])?
-        $(, hook [$($change:ident),+])?;
+        $(, hook [$($change:ident),+])? $(, deletes $deletes:ident)?;
         $(#[$meta:meta])*
         pub struct $name:ident {
             $($(#[$fmeta:meta])* pub $field:ident : $type:ty),* $(,)?
@@ -164,6 +166,7 @@ macro_rules! message {
                     column: $default_column,
                     json: stringify!($default),
                 }),+],)?
+                $(deletes: $crate::merge_word!(deletes $deletes),)?
                 $(hook: &[$($crate::merge_word!(change $change)),+],)?
                 ..$crate::MergeSpec::DEFAULT
             };

@@ -20,7 +20,7 @@ macro_rules! site {
                 /// A text.
                 pub label: Option<String>,
                 /// A day.
-                pub day: Option<Date>,
+                pub held_on: Option<Date>,
             }
         }
     };
@@ -29,18 +29,18 @@ macro_rules! site {
 site! { Plain, entity "plain", staging "stg.plain", merge "demo.merge_plain", core "demo.plain", key ["id"] }
 site! {
     Full, entity "full", staging "stg.full", merge upsert "demo.merge_full", core partitioned "demo.full",
-    key ["id" as "number"], aliases [("name", "label")], dated day,
+    key ["id" as "number"], aliases [("name", "label")], dated held_on,
     parents [(["other"], "plain"), (["id"], "log", unknown), (["id"], "plain", infer)],
     defaults ["label" = "none", "other" = 7], hook [inserted, updated]
 }
 site! { Log, entity "log", staging "stg.log", merge append "demo.merge_log", core "demo.log", key ["id"] }
 site! {
     Wrong, entity "wrong", staging "stg.wrong", merge "demo.merge_wrong", core "demo.wrong",
-    key ["other", "number"], aliases [("x", "nothing")], dated day,
+    key ["other", "number"], aliases [("x", "nothing")], dated held_on,
     parents [(["other"], "nobody"), (["gone"], "plain"), (["label"], "plain"), (["id", "other"], "plain"),
              (["id"], "log"), (["id"], "wrong"), (["id"], "full", infer)],
     defaults ["id" = 1, "other" = "seven", "none" = 1, "label" = "a", "label" = "b",
-              "day" = "2024-01-01"]
+              "held_on" = "2024-01-01"]
 }
 site! {
     Custom, entity "custom", staging "stg.custom", merge custom "demo.merge_custom", core "demo.custom",
@@ -64,7 +64,7 @@ fn a_declaration_says_what_its_merge_does() {
     assert_eq!((full.kind, full.partitioned), (MergeKind::Upsert, true));
     assert_eq!(full.key_column("id"), "number");
     assert_eq!(full.key_column("other"), "other");
-    assert_eq!(full.dated, Some("day"));
+    assert_eq!(full.dated, Some("held_on"));
     let missing: Vec<_> = full.parents.iter().map(|parent| parent.missing).collect();
     let (wait, unknown, infer) = (
         MissingParent::Wait,
@@ -112,7 +112,7 @@ fn a_contradiction_is_named_with_entity_and_column() {
             "default column none is no field",
             "column label has two defaults",
             "column label has two defaults",
-            "column day has a default and is dated",
+            "column held_on has a default and is dated",
             "parent nobody of other is no entity of the domain",
             "parent column gone is no field",
             "parent column label is text, key id of plain is integer",
@@ -151,6 +151,26 @@ fn what_a_kind_of_merge_cannot_have_is_refused() {
     assert!(
         late.contains("demo.wrong: parent full of id cannot be inferred"),
         "{late}"
+    );
+}
+
+#[test]
+fn a_name_of_the_platform_is_no_field() {
+    message! {
+        entity "timed", staging "stg.timed", merge "demo.merge_timed", core "demo.timed", key ["id"];
+
+        /// A message.
+        pub struct Timed {
+            /// Number.
+            pub id: i32,
+            /// A time.
+            pub event_at: Option<i64>,
+        }
+    }
+    let domain = Domain::new("demo").entity::<Timed>();
+    assert_eq!(
+        problems(&domain),
+        ["demo.timed: field event_at has the name of a column of the platform"]
     );
 }
 

@@ -94,7 +94,7 @@ message! {
 
 message! {
     entity "lectura", staging "stg.consumo_lectura", merge custom "consumo.merge_lecturas",
-    core partitioned "consumo.lecturas", key ["propietario_id", "timestamp"], version timestamp_procesado;
+    core partitioned "consumo.lecturas", key ["propietario_id", "timestamp" as "instante"], version timestamp_procesado;
 
     /// The consumption of a client in an hour.
     pub struct Lectura {

@@ -37,6 +37,7 @@ mod order;
 mod pending;
 mod permutations;
 mod pooler;
+mod pruebas;
 mod quarantine;
 mod queues;
 mod references;
