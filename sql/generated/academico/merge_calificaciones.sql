@@ -104,7 +104,8 @@ counted as (
         (count(*) filter (where n.outcome = 'unchanged'))::int,
         (count(*) filter (where n.outcome = 'stale'))::int,
         (count(*) filter (where n.outcome = 'pending' and not n.waited)
-            - count(*) filter (where n.waited and n.outcome <> 'pending'))::int)::core.merge_outcome as outcome
+            - count(*) filter (where n.waited and n.outcome <> 'pending'))::int,
+        0)::core.merge_outcome as outcome
     from verdict n
     group by n.batch_id
 )

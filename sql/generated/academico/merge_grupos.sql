@@ -102,7 +102,8 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
        (count(*) filter (where n.outcome = 'pending' and not n.waited)
-           - count(*) filter (where n.waited and n.outcome <> 'pending'))::int
+           - count(*) filter (where n.waited and n.outcome <> 'pending'))::int,
+       0
 from verdict n
 group by n.batch_id;
 end

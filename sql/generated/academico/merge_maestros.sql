@@ -58,6 +58,7 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'updated'))::int,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
+       0,
        0
 from verdict n
 group by n.batch_id;

@@ -55,6 +55,7 @@ counted as (
         (count(*) filter (where n.outcome = 'updated'))::int,
         (count(*) filter (where n.outcome = 'unchanged'))::int,
         (count(*) filter (where n.outcome = 'stale'))::int,
+        0,
         0)::core.merge_outcome as outcome
     from verdict n
     group by n.batch_id
