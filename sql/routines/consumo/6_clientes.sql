@@ -26,19 +26,19 @@ end
 $$;
 comment on function consumo.mudar(text[]) is 'Cuts the days of clients anew after a change of their clock, and judges them again';
 
-create or replace function consumo.after_cliente(p_propietario_id text[], p_before consumo.clientes[]) returns void
+create or replace function consumo.after_cliente(p_before consumo.clientes[], p_after consumo.clientes[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_moved text[];
 begin
 -- Days of a client that was not known yet are those of Madrid.
-select array_agg(c.propietario_id) into v_moved
-from unnest(p_propietario_id) with ordinality k (propietario_id, n)
-join consumo.clientes c on c.propietario_id = k.propietario_id
-where c.zona <> coalesce((p_before[k.n]).zona, 'Europe/Madrid');
+select array_agg(n.propietario_id) into v_moved
+from unnest(p_after) n
+left join unnest(p_before) b on b.propietario_id = n.propietario_id
+where n.zona <> coalesce(b.zona, 'Europe/Madrid');
 if v_moved is not null then
     perform consumo.mudar(v_moved);
 end if;
 end
 $$;
-comment on function consumo.after_cliente(text[], consumo.clientes[]) is 'Hook of consumo.merge_clientes: days and verdicts follow a change of the clock';
+comment on function consumo.after_cliente(consumo.clientes[], consumo.clientes[]) is 'Hook of consumo.merge_clientes: days and verdicts follow a change of the clock';

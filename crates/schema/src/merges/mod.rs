@@ -10,7 +10,6 @@ mod writes;
 
 use acequia_contracts::{Change, Domain, Entity, MergeKind};
 
-use lines::{list, wrap};
 use names::Names;
 
 /// The SQL that creates the merge function of an entity of this domain; none when that is written by hand.
@@ -85,10 +84,10 @@ fn header(names: &Names) -> String {
     }
     if !names.hook.is_empty() {
         text.push_str("    v_outcomes core.merge_outcome[];\n");
-        for key in &names.key {
-            text.push_str(&format!("    v_{} {}[];\n", key.field, key.sql));
-        }
-        text.push_str(&format!("    v_before {}[];\n", entity.core));
+        text.push_str(&format!(
+            "    v_before {core}[];\n    v_after {core}[];\n",
+            core = entity.core
+        ));
     }
     text.push_str(
         "begin\n\
@@ -149,37 +148,44 @@ fn counts(names: &Names) -> String {
 
 /// The end of a merge with a hook: its counts are put by, the hook is called, then they are returned.
 fn call(names: &Names) -> String {
-    let changes: Vec<_> = names
-        .hook
-        .iter()
-        .map(|change| match change {
-            Change::Inserted => "'inserted'",
-            Change::Updated => "'updated'",
-            Change::Deleted => "'deleted'",
-        })
-        .collect();
-    let fields = || names.key.iter().map(|key| key.field);
-    let aggregates = fields().map(|field| format!("array_agg(n.{field})"));
-    let columns: Vec<_> = ["(select array_agg(c.outcome) from counted c)".to_owned()]
-        .into_iter()
-        .chain(aggregates)
-        .chain(["array_agg(n.before)".to_owned()])
-        .collect();
-    let arguments = list(fields().chain(["before"]).map(|field| format!("v_{field}")));
-    format!(
-        "select {columns}\n\
-         into v_outcomes, {arguments}\n\
-         from verdict n\n\
-         where n.outcome {changes};\n\
-         if v_before is not null then\n    \
-             perform {hook}({arguments});\n\
-         end if;\n\
-         return query select o.* from unnest(v_outcomes) o;\n",
-        columns = wrap(&columns, 7),
-        changes = match changes.as_slice() {
+    let hears = |change| names.hears(change);
+    let mut sources = Vec::new();
+    if hears(Change::Inserted) || hears(Change::Deleted) {
+        let which = match (hears(Change::Inserted), hears(Change::Deleted)) {
+            _ if !names.deletes() => "",
+            (true, false) => " where (w.after).deleted_at is null",
+            (false, true) => " where (w.after).deleted_at is not null",
+            _ => "",
+        };
+        sources.push(format!(
+            "select null::{} as before, w.after from written w{which}",
+            names.contract.core
+        ));
+    }
+    let changes = [
+        (Change::Updated, "'updated'"),
+        (Change::Deleted, "'deleted'"),
+    ];
+    let changes = changes.iter().filter(|(change, _)| hears(*change));
+    let changes: Vec<_> = changes.map(|(_, outcome)| *outcome).collect();
+    if !changes.is_empty() {
+        let which = match changes.as_slice() {
             [one] => format!("= {one}"),
             _ => format!("in ({})", changes.join(", ")),
-        },
+        };
+        sources.push(format!(
+            "select c.before, c.after from changed c where c.outcome {which}"
+        ));
+    }
+    format!(
+        "select (select array_agg(c.outcome) from counted c), array_agg(h.before), array_agg(h.after)\n\
+         into v_outcomes, v_before, v_after\n\
+         from (\n    {sources}\n) h;\n\
+         if v_after is not null then\n    \
+             perform {hook}(v_before, v_after);\n\
+         end if;\n\
+         return query select o.* from unnest(v_outcomes) o;\n",
+        sources = sources.join("\n    union all\n    "),
         hook = names.hook_name(),
     )
 }

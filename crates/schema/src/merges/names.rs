@@ -8,8 +8,6 @@ pub struct Key {
     pub field: &'static str,
     /// Column of the domain table.
     pub column: &'static str,
-    /// Type of both.
-    pub sql: &'static str,
 }
 
 /// A value: a field that is not of the key.
@@ -59,13 +57,9 @@ impl<'a> Names<'a> {
     pub fn of(domain: &'a Domain, entity: &'a Entity) -> Self {
         let spec = &entity.merge_spec;
         let is_key = |column: &&Column| entity.key.contains(&column.name);
-        let key = entity.key.iter().filter_map(|field| {
-            let column = entity.columns.iter().find(|column| column.name == *field)?;
-            Some(Key {
-                field,
-                column: spec.key_column(field),
-                sql: column.kind.sql(),
-            })
+        let key = entity.key.iter().map(|field| Key {
+            field,
+            column: spec.key_column(field),
         });
         let values = entity.columns.iter().filter(|column| !is_key(column));
         let references = |missing: MissingParent| {
@@ -105,6 +99,11 @@ impl<'a> Names<'a> {
     /// Whether a row for each message is kept.
     pub fn appends(&self) -> bool {
         self.contract.merge_spec.kind == MergeKind::Append
+    }
+
+    /// Whether the hook hears of a change.
+    pub fn hears(&self, change: Change) -> bool {
+        self.hook.contains(&change)
     }
 
     /// The function that hears of changes.

@@ -1,5 +1,7 @@
 //! The steps of a merge that write.
 
+use acequia_contracts::Change;
+
 use super::ctes::key_text;
 use super::lines::{list, wrap, wrap_from};
 use super::names::{Names, Reference};
@@ -31,9 +33,15 @@ fn columns(names: &Names) -> (Vec<String>, Vec<String>) {
 pub fn written(names: &Names) -> String {
     let core = names.contract.core;
     let (columns, fields) = columns(names);
+    let hears = names.hears(Change::Inserted) || names.hears(Change::Deleted);
+    let (alias, returning) = if hears {
+        (" as t", "\n    returning t as after")
+    } else {
+        ("", "")
+    };
     format!(
-        "written as (\n    insert into {core} ({})\n    select {}\n    from verdict n\n    where {}\n)",
-        wrap_from(&columns, 18 + core.len(), 8),
+        "written as (\n    insert into {core}{alias} ({})\n    select {}\n    from verdict n\n    where {}{returning}\n)",
+        wrap_from(&columns, 18 + core.len() + alias.len(), 8),
         wrap(&fields, 11),
         is_new(names)
     )
@@ -70,10 +78,15 @@ pub fn changed(names: &Names) -> String {
     } else {
         format!("{values}\n        {version}")
     };
+    let returning = if names.hears(Change::Updated) || names.hears(Change::Deleted) {
+        "\n    returning n.outcome, n.before, c as after"
+    } else {
+        ""
+    };
     format!(
         "-- An unchanged row still brings its version: an older one that comes later must stay out.\n\
          changed as (\n    update {} c\n    set {sets}\n    from verdict n\n    \
-         where {} and {}\n)",
+         where {} and {}{returning}\n)",
         names.contract.core,
         if names.deletes() {
             "not n.fresh and n.outcome in ('updated', 'unchanged', 'deleted')"

@@ -110,8 +110,8 @@ const MUTANTS: [(&str, &str, &str, &str); 18] = [
     (
         "the hook does not hear of deletes",
         "articulo",
-        "where n.outcome in ('inserted', 'updated', 'deleted');",
-        "where n.outcome in ('inserted', 'updated');",
+        "from changed c where c.outcome in ('updated', 'deleted')",
+        "from changed c where c.outcome = 'updated'",
     ),
 ];
 

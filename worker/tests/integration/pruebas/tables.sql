@@ -57,14 +57,16 @@ create table stg.pruebas_movimiento (
 select core.prepare_staging(format('stg.pruebas_%s', entity)::regclass)
 from unnest(array['familia', 'articulo', 'tarifa', 'rebaja', 'movimiento']) as entity;
 
-create function pruebas.after_articulo(p_id_articulo integer[], p_before pruebas.articulos[]) returns void
+create function pruebas.after_articulo(p_before pruebas.articulos[], p_after pruebas.articulos[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-if exists (select from unnest(p_id_articulo) with ordinality k (id, n) where (p_before[k.n]).id_articulo <> k.id) then
-    raise exception 'keys and rows before do not belong together';
+if exists (
+    select from unnest(p_before) with ordinality b join unnest(p_after) with ordinality a using (ordinality)
+    where b.id_articulo <> a.id_articulo or (b.event_at, b.message_id) >= (a.event_at, a.message_id)) then
+    raise exception 'rows before and after do not belong together';
 end if;
-delete from pruebas.vigentes v where v.id_articulo = any (p_id_articulo);
+delete from pruebas.vigentes v using unnest(p_after) a where v.id_articulo = a.id_articulo;
 insert into pruebas.vigentes (id_articulo, nombre)
-select e.id_articulo, e.nombre from pruebas.en_venta e where e.id_articulo = any (p_id_articulo);
+select a.id_articulo, a.nombre from unnest(p_after) a where a.deleted_at is null;
 end
 $$;
