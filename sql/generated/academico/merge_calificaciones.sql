@@ -8,9 +8,8 @@ declare
     v_last date;
     v_waited stg.calificaciones_event[];
     v_outcomes core.merge_outcome[];
-    v_id_alumno integer[];
-    v_id_grupo integer[];
     v_before academico.calificaciones[];
+    v_after academico.calificaciones[];
 begin
 -- The days of the rows: the other partitions of staging are not even opened.
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
@@ -81,6 +80,7 @@ changed as (
         event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
+    returning n.outcome, n.before, c as after
 ),
 parked as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
@@ -109,12 +109,13 @@ counted as (
     from verdict n
     group by n.batch_id
 )
-select (select array_agg(c.outcome) from counted c), array_agg(n.id_alumno), array_agg(n.id_grupo), array_agg(n.before)
-into v_outcomes, v_id_alumno, v_id_grupo, v_before
-from verdict n
-where n.outcome = 'updated';
-if v_before is not null then
-    perform academico.after_calificacion(v_id_alumno, v_id_grupo, v_before);
+select (select array_agg(c.outcome) from counted c), array_agg(h.before), array_agg(h.after)
+into v_outcomes, v_before, v_after
+from (
+    select c.before, c.after from changed c where c.outcome = 'updated'
+) h;
+if v_after is not null then
+    perform academico.after_calificacion(v_before, v_after);
 end if;
 return query select o.* from unnest(v_outcomes) o;
 end

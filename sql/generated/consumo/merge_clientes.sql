@@ -7,8 +7,8 @@ declare
     v_first date;
     v_last date;
     v_outcomes core.merge_outcome[];
-    v_propietario_id text[];
     v_before consumo.clientes[];
+    v_after consumo.clientes[];
 begin
 -- The days of the rows: the other partitions of staging are not even opened.
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
@@ -35,10 +35,11 @@ verdict as materialized (
     left join consumo.clientes c on c.propietario_id = n.propietario_id
 ),
 written as (
-    insert into consumo.clientes (propietario_id, nombre, tarifa, distrito, zona, event_at, message_id, batch_id)
+    insert into consumo.clientes as t (propietario_id, nombre, tarifa, distrito, zona, event_at, message_id, batch_id)
     select n.propietario_id, n.nombre, n.tarifa, n.distrito, n.zona, n.event_at, n.message_id, n.batch_id
     from verdict n
     where n.outcome = 'inserted'
+    returning t as after
 ),
 -- An unchanged row still brings its version: an older one that comes later must stay out.
 changed as (
@@ -47,6 +48,7 @@ changed as (
         event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.propietario_id = n.propietario_id
+    returning n.outcome, n.before, c as after
 ),
 counted as (
     select row(n.batch_id,
@@ -60,12 +62,15 @@ counted as (
     from verdict n
     group by n.batch_id
 )
-select (select array_agg(c.outcome) from counted c), array_agg(n.propietario_id), array_agg(n.before)
-into v_outcomes, v_propietario_id, v_before
-from verdict n
-where n.outcome in ('inserted', 'updated');
-if v_before is not null then
-    perform consumo.after_cliente(v_propietario_id, v_before);
+select (select array_agg(c.outcome) from counted c), array_agg(h.before), array_agg(h.after)
+into v_outcomes, v_before, v_after
+from (
+    select null::consumo.clientes as before, w.after from written w
+    union all
+    select c.before, c.after from changed c where c.outcome = 'updated'
+) h;
+if v_after is not null then
+    perform consumo.after_cliente(v_before, v_after);
 end if;
 return query select o.* from unnest(v_outcomes) o;
 end

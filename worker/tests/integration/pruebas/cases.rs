@@ -102,7 +102,7 @@ fn says() -> impl Strategy<Value = Says> {
 #[derive(Debug, Clone)]
 pub struct Case {
     pub sent: Vec<Sent>,
-    seed: u64,
+    pub seed: u64,
     /// Messages of each batch, and whether it is promoted at once and how many rows with it.
     pub rhythm: Vec<(usize, Option<i32>)>,
 }
