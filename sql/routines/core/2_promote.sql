@@ -94,6 +94,7 @@ declare
     v_oldest timestamptz;
     v_entity record;
     v_staged bigint;
+    v_ready integer;
     v_changed bigint := 0;
     v_rows bigint := 0;
     v_parked bigint := 0;
@@ -127,9 +128,13 @@ begin
     for v_entity in
         select c.entity, c.merge from core.entities c where c.domain = p_domain order by c.position
     loop
-        -- Asked after the parents' merges: these may have made rows ready.
-        continue when not v_entity.entity = any (coalesce(v_entities, '{}'))
-            and not exists (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready);
+        -- Asked after the parents' merges: these may have made rows ready, and many of them.
+        select count(*) into v_ready
+        from (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready limit c_few) r;
+        continue when not v_entity.entity = any (coalesce(v_entities, '{}')) and v_ready = 0;
+        if v_ready >= c_few then
+            perform set_config('plan_cache_mode', 'force_custom_plan', true);
+        end if;
 
         select m.inserted, m.updated, m.unchanged, m.stale, m.pending, m.deleted
         into inserted, updated, unchanged, stale, pending, deleted
