@@ -1,6 +1,6 @@
 //! Compares the catalog with tables, functions, fixtures, rules and dashboards, in both directions.
 
-mod database;
+pub mod database;
 mod files;
 mod mutants;
 
