@@ -102,7 +102,7 @@ pub fn decode_delete<T: Message>(
         sort(&mut violations);
         return Err(violations);
     }
-    envelope.ts = ts.map(|ts| ts.utc());
+    envelope.ts = ts.map(super::time::Instant::utc);
     envelope.op = Op::Delete;
     let mut staged: Vec<_> = T::COLUMNS
         .iter()

@@ -77,7 +77,7 @@ pub struct Found {
     pub outcome: Outcome,
     /// What the hook has kept: articles that are there.
     pub there: BTreeSet<(i32, String)>,
-    /// Entities whose accounts do not add up, or whose counts are not those of the deliveries.
+    /// Entities whose ledger do not add up, or whose counts are not those of the deliveries.
     pub unaccounted: Vec<String>,
 }
 
@@ -261,7 +261,7 @@ async fn unaccounted(owner: &mut PgConnection, sent: &[&Sent]) -> Vec<String> {
     .fetch_all(owner)
     .await
     .unwrap();
-    let mut problems: Vec<String> = accounts
+    let mut problems: Vec<String> = ledger
         .iter()
         .filter(|(entity, received, staged, quarantined, difference)| {
             let known = expected.get(entity.as_str()) == Some(received);
@@ -269,8 +269,8 @@ async fn unaccounted(owner: &mut PgConnection, sent: &[&Sent]) -> Vec<String> {
         })
         .map(|entry| format!("{entry:?}"))
         .collect();
-    if accounts.len() != expected.len() {
-        problems.push(format!("{accounts:?} of {expected:?}"));
+    if ledger.len() != expected.len() {
+        problems.push(format!("{ledger:?} of {expected:?}"));
     }
     problems
 }

@@ -73,7 +73,7 @@ async fn a_newer_message_brings_a_deleted_key_back() {
 
     let ledger = "select format('%s %s %s %s %s %s %s', received, promoted, inserted, updated, unchanged, stale, deleted)
         from core.conservation where domain = 'pruebas' and difference = 0";
-    assert_eq!(platform.texts(accounts).await, ["6 5 1 1 1 1 2"]);
+    assert_eq!(platform.texts(ledger).await, ["6 5 1 1 1 1 2"]);
 }
 
 /// What the drift test says of tables that do not fit an entity whose keys may go.
