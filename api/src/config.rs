@@ -153,6 +153,9 @@ pub struct ServeArgs {
     /// A proxy in front speaks TLS with callers: listen beyond this machine, and send cookies that need TLS
     #[arg(long, env = "API_BEHIND_TLS")]
     pub behind_tls: bool,
+    /// Listen beyond this machine without TLS, as in the private network of containers
+    #[arg(long, env = "API_PLAIN_NETWORK")]
+    pub plain_network: bool,
     /// Connections to the database, at most, for each of its two logins
     #[arg(long, env = "API_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub database_connections: u16,
@@ -207,11 +210,11 @@ impl ServeArgs {
     /// When the address is not of this machine and nobody said that TLS is in front.
     pub fn check(&self) -> anyhow::Result<()> {
         let ip = self.http_addr.ip();
-        if ip.to_canonical().is_loopback() || self.behind_tls {
+        if ip.to_canonical().is_loopback() || self.behind_tls || self.plain_network {
             return Ok(());
         }
         bail!(
-            "refused: on {ip} passwords, tokens and data would pass the network in plain text. Listen on 127.0.0.1, or put a proxy with TLS in front and say --behind-tls (API_BEHIND_TLS=true)"
+            "refused: on {ip} passwords, tokens and data would pass the network in plain text. Listen on 127.0.0.1, or put a proxy with TLS in front and say --behind-tls (API_BEHIND_TLS=true); in a private network, --plain-network"
         )
     }
 }

@@ -46,6 +46,8 @@ enum Command {
     },
     /// Print the OpenAPI document
     Openapi(cli::OpenapiArgs),
+    /// Ask a running API whether it is ready; exit 0 or 1
+    Health(cli::HealthArgs),
 }
 
 /// The log filter, unless somebody sets another.
@@ -82,6 +84,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token { command } => token::execute(command).await,
         Command::User { command } => user::execute(command).await,
         Command::Openapi(args) => cli::openapi(&args),
+        Command::Health(args) => cli::health(&args).await,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Who did what.
 
 use axum::extract::State;
-use serde_json::json;
 
 use crate::app::App;
 use crate::auth::guard::{As, Operate};

@@ -3,7 +3,6 @@
 use acequia_contracts::{Domain, Entity, catalog};
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;

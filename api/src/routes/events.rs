@@ -9,7 +9,6 @@ use axum::response::sse::{Event as Told, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use prometheus::IntGauge;
-use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;

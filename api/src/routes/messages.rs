@@ -22,7 +22,6 @@ use crate::data::calls::Note;
 use crate::data::idempotency::{self, Answer, Known};
 use crate::docs::Refusals;
 use crate::layer::Noted;
-use crate::paging::Json;
 use crate::params::{Params, span};
 use crate::problem::{Code, FieldError, Problem, Result};
 use crate::publish::{Outgoing, Sent};

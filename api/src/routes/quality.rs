@@ -2,7 +2,6 @@
 
 use acequia_ops::quality::{self, Outcome, Rule, Which};
 use axum::extract::State;
-use serde_json::json;
 
 use crate::app::App;
 use crate::auth::Right;

@@ -2,7 +2,6 @@
 
 use acequia_ops::streams::{self, Stream};
 use axum::extract::State;
-use serde_json::json;
 
 use crate::app::App;
 use crate::auth::guard::{As, Look};

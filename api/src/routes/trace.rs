@@ -5,7 +5,7 @@ use std::time::Duration;
 use acequia_ops::trace::{self, Target, Trace};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::auth::guard::{As, Look};

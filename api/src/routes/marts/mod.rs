@@ -5,7 +5,6 @@ pub mod rows;
 
 use acequia_ops::marts::{self, Mart, Schema};
 use axum::extract::{Path, State};
-use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::app::App;

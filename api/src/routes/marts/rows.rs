@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, PgConnection};
 use utoipa::ToSchema;
