@@ -107,6 +107,18 @@ fn the_document_names_a_right_of_every_guarded_route() {
     }
 }
 
+/// `UPDATE_OPENAPI=1` writes it.
+#[test]
+fn the_copy_of_the_document_is_what_the_code_says() {
+    let file = acequia_testkit::root().join("api/openapi.json");
+    let is = serde_json::to_string_pretty(&routes::document()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&file, &is).unwrap();
+    }
+    let said = std::fs::read_to_string(&file).unwrap();
+    assert!(is == said, "api/openapi.json differs: UPDATE_OPENAPI=1 writes it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_refuses_who_is_not_known_or_not_any_more() {
     let (platform, api) = Platform::new().await;

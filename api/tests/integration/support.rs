@@ -109,7 +109,10 @@ impl Platform {
 
     /// Starts an API and waits until it is ready, the broker included.
     pub async fn serve(&self, options: &[&str]) -> Running {
-        let mut arguments = vec!["api", "--http-addr", &self.api, "--rate", "10000"];
+        let mut arguments = vec!["api", "--http-addr", &self.api];
+        if !options.contains(&"--rate") {
+            arguments.extend(["--rate", "10000"]);
+        }
         arguments.extend(options);
         let settings = Serve::try_parse_from(arguments).unwrap().settings;
         let servers = Servers {

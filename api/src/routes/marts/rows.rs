@@ -123,7 +123,7 @@ async fn explain(
         let column = schema.columns.iter().find(|column| column.name == filter.column);
         let Some(column) = column else { continue };
         for value in &filter.values {
-            let statement = format!("select $1::text::{} is null", column.sql_type);
+            let statement = format!("select $1::text::{} is null", column.plain_type);
             let fits = sqlx::query(AssertSqlSafe(statement))
                 .bind(value)
                 .execute(&mut *database)

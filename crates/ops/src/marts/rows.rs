@@ -162,7 +162,7 @@ fn quoted(name: &str) -> String {
 /// PostgreSQL's type of a column.
 fn type_of<'a>(schema: &'a Schema, name: &str) -> &'a str {
     let column = schema.columns.iter().find(|column| column.name == name);
-    column.map_or("text", |column| column.sql_type.as_str())
+    column.map_or("text", |column| column.plain_type.as_str())
 }
 
 fn conditions(query: &mut QueryBuilder<Postgres>, schema: &Schema, filters: &[Filter]) {
