@@ -83,7 +83,8 @@ impl Database {
             }
         }
         let mut session = db::open(&self.0.url, "api").await?;
-        sqlx::query("select set_config('statement_timeout', $1, false)")
+        // What is undone for safety is no news.
+        sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
             .bind(format!("{}ms", self.0.statement_max.as_millis()))
             .execute(&mut *session)
             .await?;
