@@ -103,7 +103,10 @@ impl Database {
     /// Connections in use, and the most of them.
     #[must_use]
     pub fn in_use(&self) -> (usize, usize) {
-        (self.0.most - self.0.permits.available_permits(), self.0.most)
+        (
+            self.0.most - self.0.permits.available_permits(),
+            self.0.most,
+        )
     }
 
     /// Where it is, without its password.

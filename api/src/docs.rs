@@ -16,7 +16,11 @@ impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut codes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for code in Code::ALL {
-            let class = if code.status().is_client_error() { "4XX" } else { "5XX" };
+            let class = if code.status().is_client_error() {
+                "4XX"
+            } else {
+                "5XX"
+            };
             codes.entry(class).or_default().push(code.as_str());
         }
         let response = |(class, codes): (&str, Vec<&str>)| {

@@ -167,7 +167,12 @@ fn wait(params: &mut Params) -> Result<Option<Duration>> {
 }
 
 /// What is kept of an Idempotency-Key: its hash with caller and route.
-fn key(headers: &HeaderMap, caller: &Caller, domain: &str, entity: &str) -> Result<Option<[u8; 32]>> {
+fn key(
+    headers: &HeaderMap,
+    caller: &Caller,
+    domain: &str,
+    entity: &str,
+) -> Result<Option<[u8; 32]>> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -274,7 +279,8 @@ impl Call<'_> {
         if body.len() > MAX_BODY_BYTES {
             return Err(refused(Reason::TooLarge, "has more than 1 MiB"));
         }
-        let text = std::str::from_utf8(body).map_err(|_| refused(Reason::NotUtf8, "is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(body).map_err(|_| refused(Reason::NotUtf8, "is not UTF-8"))?;
         let mut columns = self.entity.new_columns();
         let envelope = self.entity.decode(text, &context, &mut columns)?;
         if let Some(named) = acequia_contracts::entity_of(text)
@@ -336,7 +342,10 @@ impl Call<'_> {
             let errors: Vec<_> = violations.into_iter().map(FieldError::from).collect();
             Problem::new(
                 Code::InvalidMessage,
-                format!("mend the fields in errors; GET /v1/contracts/{}/{} has the contract", self.entity.domain, self.entity.name),
+                format!(
+                    "mend the fields in errors; GET /v1/contracts/{}/{} has the contract",
+                    self.entity.domain, self.entity.name
+                ),
             )
             .with_errors(errors)
         })?;
@@ -349,7 +358,11 @@ impl Call<'_> {
             row: None,
         };
         if self.dry_run {
-            return Made::of(StatusCode::OK, &accepted, self.note(json!({"dry_run": true})));
+            return Made::of(
+                StatusCode::OK,
+                &accepted,
+                self.note(json!({"dry_run": true})),
+            );
         }
         let id = message.id.clone();
         let sent = self.publish(vec![message]).await?;
@@ -382,15 +395,14 @@ impl Call<'_> {
                 let shown = serde_json::to_value(&found).map_err(anyhow::Error::from)?;
                 // The same id may have been used for other entities.
                 let rows = shown["rows"].as_array().into_iter().flatten();
-                let mine = rows.into_iter().find(|row| row["entity"] == self.name().as_str());
+                let mine = rows
+                    .into_iter()
+                    .find(|row| row["entity"] == self.name().as_str());
                 let outcome = mine.map_or(&shown["outcome"], |row| &row["outcome"]);
                 let outcome = outcome.as_str().unwrap_or("unknown");
                 if !matches!(outcome, "unknown" | "staged") {
                     let row = mine.map(|row| row["core"]["values"].clone());
-                    return Ok(Some((
-                        outcome.to_owned(),
-                        row.filter(|row| !row.is_null()),
-                    )));
+                    return Ok(Some((outcome.to_owned(), row.filter(|row| !row.is_null()))));
                 }
             }
             if Instant::now() >= deadline {
@@ -456,7 +468,8 @@ impl Call<'_> {
             lines,
         };
         self.count_refused(answer.refused);
-        let note = self.note(json!({"sent": answer.sent, "refused": answer.refused, "dry_run": self.dry_run}));
+        let note = self
+            .note(json!({"sent": answer.sent, "refused": answer.refused, "dry_run": self.dry_run}));
         Made::of(StatusCode::OK, &answer, note)
     }
 }

@@ -10,13 +10,31 @@ use crate::support::Platform;
 pub async fn school(platform: &Platform, token: &str) {
     for (entity, body) in [
         ("maestro", json!({"id_maestro": 1, "nombre": "Ana Ruiz"})),
-        ("materia", json!({"id_materia": 1, "nombre": "Historia, \"antigua\"", "creditos": 8})),
-        ("materia", json!({"id_materia": 2, "nombre": "Física", "creditos": 8})),
-        ("materia", json!({"id_materia": 3, "nombre": "Álgebra", "creditos": 8})),
-        ("grupo", json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A"})),
-        ("alumno", json!({"id_alumno": 1, "nombre": "Eva", "edad": 20, "genero": "F"})),
+        (
+            "materia",
+            json!({"id_materia": 1, "nombre": "Historia, \"antigua\"", "creditos": 8}),
+        ),
+        (
+            "materia",
+            json!({"id_materia": 2, "nombre": "Física", "creditos": 8}),
+        ),
+        (
+            "materia",
+            json!({"id_materia": 3, "nombre": "Álgebra", "creditos": 8}),
+        ),
+        (
+            "grupo",
+            json!({"id_grupo": 1, "id_materia": 1, "id_maestro": 1, "periodo": "2024A"}),
+        ),
+        (
+            "alumno",
+            json!({"id_alumno": 1, "nombre": "Eva", "edad": 20, "genero": "F"}),
+        ),
         ("inscripcion", json!({"id_alumno": 1, "id_grupo": 1})),
-        ("calificacion", json!({"id_alumno": 1, "id_grupo": 1, "calificacion": 8.7})),
+        (
+            "calificacion",
+            json!({"id_alumno": 1, "id_grupo": 1, "calificacion": 8.7}),
+        ),
     ] {
         let path = format!("/v1/messages/academico/{entity}?wait=20s");
         let answer = platform.post(token, &path, &body).await.is(200);
@@ -24,7 +42,9 @@ pub async fn school(platform: &Platform, token: &str) {
         assert!(answer["row"].is_object(), "{answer}");
     }
     acequia_testkit::wait_for("a refreshed mart", async || {
-        let rows = platform.number("select count(*) from marts.kpi_materia").await;
+        let rows = platform
+            .number("select count(*) from marts.kpi_materia")
+            .await;
         Ok(rows == 3)
     })
     .await
@@ -39,26 +59,70 @@ async fn state_is_what_the_database_says() {
     school(&platform, &token).await;
 
     let domains = platform.get(&token, "/v1/domains").await.is(200);
-    let names: Vec<_> = domains["items"].as_array().unwrap().iter().map(|item| item["domain"].clone()).collect();
+    let names: Vec<_> = domains["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["domain"].clone())
+        .collect();
     let known: Vec<_> = catalog().iter().map(|domain| json!(domain.name)).collect();
     assert_eq!(names, known);
-    let accounts = platform.get(&token, "/v1/reconciliation?domain=academico").await.is(200);
+    let accounts = platform
+        .get(&token, "/v1/reconciliation?domain=academico")
+        .await
+        .is(200);
     let accounts = accounts["items"].as_array().unwrap().clone();
-    let sum = |column: &str| accounts.iter().map(|account| account[column].as_i64().unwrap()).sum::<i64>();
-    assert_eq!((sum("received"), sum("promoted"), sum("unaccounted")), (8, 8, 0));
+    let sum = |column: &str| {
+        accounts
+            .iter()
+            .map(|account| account[column].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    assert_eq!(
+        (sum("received"), sum("promoted"), sum("unaccounted")),
+        (8, 8, 0)
+    );
     let streams = platform.get(&token, "/v1/streams").await.is(200);
-    let academico = streams["items"].as_array().unwrap().iter().find(|stream| stream["domain"] == "academico");
+    let academico = streams["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|stream| stream["domain"] == "academico");
     assert_eq!(academico.unwrap()["staged"], 0);
     assert!(academico.unwrap()["last_batch_at"].is_string());
-    let marts = platform.get(&token, "/v1/marts").await.is(200)["items"].as_array().unwrap().len();
-    assert_eq!(i64::try_from(marts).unwrap(), platform.number("select count(*) from core.marts").await);
+    let marts = platform.get(&token, "/v1/marts").await.is(200)["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(
+        i64::try_from(marts).unwrap(),
+        platform.number("select count(*) from core.marts").await
+    );
     let fresh = platform.get(&token, "/v1/freshness").await.is(200);
     assert_eq!(fresh["items"].as_array().unwrap().len(), marts);
-    let lineage = platform.get(&token, "/v1/lineage?domain=academico").await.is(200);
-    assert!(lineage["items"].as_array().unwrap().iter().any(|row| row["mart"] == "marts.kpi_materia"));
-    let rules = platform.get(&token, "/v1/dq/rules").await.is(200)["items"].as_array().unwrap().len();
-    assert_eq!(i64::try_from(rules).unwrap(), platform.number("select count(*) from core.dq_rules").await);
-    assert_eq!(platform.get(&token, "/v1/archives").await.is(200)["items"], json!([]));
+    let lineage = platform
+        .get(&token, "/v1/lineage?domain=academico")
+        .await
+        .is(200);
+    assert!(
+        lineage["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["mart"] == "marts.kpi_materia")
+    );
+    let rules = platform.get(&token, "/v1/dq/rules").await.is(200)["items"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(
+        i64::try_from(rules).unwrap(),
+        platform.number("select count(*) from core.dq_rules").await
+    );
+    assert_eq!(
+        platform.get(&token, "/v1/archives").await.is(200)["items"],
+        json!([])
+    );
     assert!(platform.get(&token, "/v1/gates").await.is(200)["items"].is_array());
     worker.stop().await;
     api.stop().await;
@@ -70,22 +134,56 @@ async fn a_message_and_a_key_can_be_traced() {
     let worker = platform.worker().await;
     let operator = platform.token(Role::Operator, None).await;
     let viewer = platform.token(Role::Viewer, None).await;
-    let body = json!({"id_alumno": 7, "nombre": "Noé", "edad": 30, "genero": "M", "event_id": "alta-7"});
-    let sent = platform.post(&operator, "/v1/messages/academico/alumno?wait=20s", &body).await.is(200);
-    assert_eq!((&sent["message_id"], &sent["trace"]), (&json!("alta-7"), &json!("/v1/messages/alta-7")));
+    let body =
+        json!({"id_alumno": 7, "nombre": "Noé", "edad": 30, "genero": "M", "event_id": "alta-7"});
+    let sent = platform
+        .post(&operator, "/v1/messages/academico/alumno?wait=20s", &body)
+        .await
+        .is(200);
+    assert_eq!(
+        (&sent["message_id"], &sent["trace"]),
+        (&json!("alta-7"), &json!("/v1/messages/alta-7"))
+    );
     let trace = platform.get(&viewer, "/v1/messages/alta-7").await.is(200);
-    assert_eq!((&trace["outcome"], &trace["rows"][0]["key"]["id_alumno"]), (&json!("current"), &json!(7)));
+    assert_eq!(
+        (&trace["outcome"], &trace["rows"][0]["key"]["id_alumno"]),
+        (&json!("current"), &json!(7))
+    );
     assert!(!trace.to_string().contains("Noé"));
-    platform.get(&viewer, "/v1/messages/alta-7?values=true").await.is_problem(403, "role_insufficient");
-    let full = platform.get(&operator, "/v1/messages/alta-7?values=true").await.is(200);
+    platform
+        .get(&viewer, "/v1/messages/alta-7?values=true")
+        .await
+        .is_problem(403, "role_insufficient");
+    let full = platform
+        .get(&operator, "/v1/messages/alta-7?values=true")
+        .await
+        .is(200);
     assert_eq!(full["rows"][0]["core"]["values"]["nombre"], "Noé");
-    let key = platform.get(&viewer, "/v1/entities/academico/alumno/7").await.is(200);
+    let key = platform
+        .get(&viewer, "/v1/entities/academico/alumno/7")
+        .await
+        .is(200);
     assert_eq!(key["versions"].as_array().unwrap().len(), 1);
-    platform.get(&viewer, "/v1/entities/academico/alumno/8").await.is_problem(404, "not_found");
-    platform.get(&viewer, "/v1/entities/academico/alumno/x").await.is_problem(400, "invalid_parameter");
-    platform.get(&viewer, "/v1/entities/academico/inscripcion/7").await.is_problem(400, "invalid_parameter");
-    platform.get(&viewer, "/v1/entities/academico/inscripcion/7%2F1").await.is_problem(404, "not_found");
-    platform.get(&viewer, "/v1/messages/nothing").await.is_problem(404, "not_found");
+    platform
+        .get(&viewer, "/v1/entities/academico/alumno/8")
+        .await
+        .is_problem(404, "not_found");
+    platform
+        .get(&viewer, "/v1/entities/academico/alumno/x")
+        .await
+        .is_problem(400, "invalid_parameter");
+    platform
+        .get(&viewer, "/v1/entities/academico/inscripcion/7")
+        .await
+        .is_problem(400, "invalid_parameter");
+    platform
+        .get(&viewer, "/v1/entities/academico/inscripcion/7%2F1")
+        .await
+        .is_problem(404, "not_found");
+    platform
+        .get(&viewer, "/v1/messages/nothing")
+        .await
+        .is_problem(404, "not_found");
     worker.stop().await;
     api.stop().await;
 }
@@ -106,14 +204,26 @@ async fn rows_of_a_mart_keep_all_their_digits_in_every_form() {
     let token = platform.token(Role::Analyst, Some(&["academico"])).await;
     let page = platform.get(&token, "/v1/marts/digits").await;
     page.is(200);
-    assert!(page.text.contains("\"amount\":12345678901234567890.1234567890,\"mark\":8.70"), "{}", page.text);
-    assert_eq!(page.header("acequia-trusted"), page.json()["trusted"].to_string());
+    assert!(
+        page.text
+            .contains("\"amount\":12345678901234567890.1234567890,\"mark\":8.70"),
+        "{}",
+        page.text
+    );
+    assert_eq!(
+        page.header("acequia-trusted"),
+        page.json()["trusted"].to_string()
+    );
     let bearer = format!("Bearer {token}");
     let of = async |accept: &str, path: &str| {
         let headers = [("authorization", bearer.as_str()), ("accept", accept)];
         platform.call("GET", path, &headers, "").await
     };
-    let csv = of("text/csv", "/v1/marts/digits?columns=id,amount,mark,name,nothing,empty,at").await;
+    let csv = of(
+        "text/csv",
+        "/v1/marts/digits?columns=id,amount,mark,name,nothing,empty,at",
+    )
+    .await;
     assert_eq!(
         csv.text,
         "id,amount,mark,name,nothing,empty,at\r\n\
@@ -121,10 +231,18 @@ async fn rows_of_a_mart_keep_all_their_digits_in_every_form() {
          2,0.1000,,x,y,z,\r\n"
     );
     let lines = of("application/x-ndjson", "/v1/marts/digits?columns=amount").await;
-    assert_eq!(lines.text, "{\"amount\":12345678901234567890.1234567890}\n{\"amount\":0.1000}\n");
+    assert_eq!(
+        lines.text,
+        "{\"amount\":12345678901234567890.1234567890}\n{\"amount\":0.1000}\n"
+    );
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
-    of("image/png", "/v1/marts/digits").await.is_problem(406, "not_acceptable");
-    let schema = platform.get(&token, "/v1/marts/digits/schema").await.is(200);
+    of("image/png", "/v1/marts/digits")
+        .await
+        .is_problem(406, "not_acceptable");
+    let schema = platform
+        .get(&token, "/v1/marts/digits/schema")
+        .await
+        .is(200);
     assert_eq!(schema["columns"][1]["sql_type"], "numeric");
     api.stop().await;
 }
@@ -141,14 +259,21 @@ async fn pages_of_a_mart_have_every_row_once_in_any_order() {
         )
         .await;
     let token = platform.token(Role::Analyst, None).await;
-    for order in ["", "order=kind", "order=kind.desc,share", "order=share.desc,name.desc"] {
+    for order in [
+        "",
+        "order=kind",
+        "order=kind.desc,share",
+        "order=share.desc,name.desc",
+    ] {
         let mut seen: Vec<Value> = Vec::new();
         let mut path = format!("/v1/marts/many?limit=37&{order}");
         loop {
             let page = platform.get(&token, &path).await;
             let json = page.is(200);
             seen.extend(json["rows"].as_array().unwrap().iter().cloned());
-            let Some(next) = json["next"].as_str() else { break };
+            let Some(next) = json["next"].as_str() else {
+                break;
+            };
             path = format!("/v1/marts/many?limit=37&{order}&cursor={next}");
             assert!(page.header("link").contains(next), "{page:?}");
         }
@@ -163,8 +288,16 @@ async fn pages_of_a_mart_have_every_row_once_in_any_order() {
         ids.sort_unstable();
         assert_eq!(ids, (1..=250).collect::<Vec<_>>(), "{order}");
     }
-    let ask = async |query: &str| platform.get(&token, &format!("/v1/marts/many?{query}")).await;
-    let count = async |query: &str| ask(&format!("{query}&limit=1&count=true")).await.is(200)["count"].as_i64().unwrap();
+    let ask = async |query: &str| {
+        platform
+            .get(&token, &format!("/v1/marts/many?{query}"))
+            .await
+    };
+    let count = async |query: &str| {
+        ask(&format!("{query}&limit=1&count=true")).await.is(200)["count"]
+            .as_i64()
+            .unwrap()
+    };
     assert_eq!(count("id=gte.11&id=lt.21").await, 10);
     assert_eq!(count("kind=is.null").await, 36);
     assert_eq!(count("kind=in.(1,2)").await, 72);
@@ -181,12 +314,22 @@ async fn pages_of_a_mart_have_every_row_once_in_any_order() {
         let problem = ask(query).await.is_problem(400, "invalid_parameter");
         assert_eq!(problem["errors"][0]["field"], field, "{query}");
     }
-    let next = ask("limit=10").await.is(200)["next"].as_str().unwrap().to_owned();
-    ask(&format!("limit=10&id=gt.5&cursor={next}")).await.is_problem(400, "invalid_cursor");
+    let next = ask("limit=10").await.is(200)["next"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    ask(&format!("limit=10&id=gt.5&cursor={next}"))
+        .await
+        .is_problem(400, "invalid_cursor");
     ask("cursor=x").await.is_problem(400, "invalid_cursor");
     // A name is no way into SQL.
-    ask("id%22%20or%20true%20--=eq.1").await.is_problem(400, "invalid_parameter");
-    platform.get(&token, "/v1/marts/core.api_tokens").await.is_problem(404, "not_found");
+    ask("id%22%20or%20true%20--=eq.1")
+        .await
+        .is_problem(400, "invalid_parameter");
+    platform
+        .get(&token, "/v1/marts/core.api_tokens")
+        .await
+        .is_problem(404, "not_found");
     api.stop().await;
 }
 
@@ -199,21 +342,41 @@ async fn contracts_agree_with_the_decoder() {
         let answer = platform.get(&token, &path).await;
         assert_eq!(answer.header("content-type"), "application/schema+json");
         assert_eq!(answer.is(200), acequia_contracts::schema(entity));
-        let send = format!("/v1/messages/{}/{}?dry_run=true", entity.domain, entity.name);
+        let send = format!(
+            "/v1/messages/{}/{}?dry_run=true",
+            entity.domain, entity.name
+        );
         let bearer = format!("Bearer {token}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
         for fixture in fixtures::valid(entity.domain, entity.name) {
             let body = std::str::from_utf8(fixture.body).unwrap();
             let answer = platform.call("POST", &send, &headers, body).await;
-            assert_eq!(answer.is(200)["status"], "valid", "{}: {answer:?}", fixture.name);
+            assert_eq!(
+                answer.is(200)["status"],
+                "valid",
+                "{}: {answer:?}",
+                fixture.name
+            );
         }
         for fixture in fixtures::invalid(entity.domain, entity.name) {
-            let Ok(body) = std::str::from_utf8(fixture.body) else { continue };
+            let Ok(body) = std::str::from_utf8(fixture.body) else {
+                continue;
+            };
             let answer = platform.call("POST", &send, &headers, body).await;
             let problem = answer.is_problem(422, "invalid_message");
-            assert!(!problem["errors"].as_array().unwrap().is_empty(), "{}", fixture.name);
+            assert!(
+                !problem["errors"].as_array().unwrap().is_empty(),
+                "{}",
+                fixture.name
+            );
         }
     }
-    assert_eq!(platform.number("select count(*) from core.batches").await, 0);
+    assert_eq!(
+        platform.number("select count(*) from core.batches").await,
+        0
+    );
     api.stop().await;
 }

@@ -72,7 +72,7 @@ pub async fn of(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Optio
     sqlx::query_as(AssertSqlSafe(format!(
         "select {COLUMNS} from marts.freshness f where f.mart = $1"
     )))
-        .bind(mart)
-        .fetch_optional(connection)
-        .await
+    .bind(mart)
+    .fetch_optional(connection)
+    .await
 }
