@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 
 /// The archived partition that a key belongs to.
 #[derive(Debug, Clone, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Away {
     /// Partition.
     pub partition: String,
