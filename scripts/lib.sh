@@ -13,7 +13,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # print_help: the comment block at the top of the calling script is its help text.
-print_help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
+print_help() { sed -n '2,/^[^#]/{/^# shellcheck/d;/^#/s/^# \{0,1\}//p}' "$0"; }
 
 # load_dotenv: KEY=value lines of .env become variables, unless the environment already has them. Nothing is executed.
 load_dotenv() {

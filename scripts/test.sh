@@ -12,6 +12,7 @@
 #
 # Installs the servers that the tests need and starts them once (scripts/services.sh run). Tests are played by cargo-nextest
 # where it is installed, else by cargo test.
+
 # shellcheck disable=SC2317  # the steps are called by their names
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -132,16 +133,19 @@ prometheus_of_suite() { in_root bash -c "$(declare -f have prometheus_rules); se
 
 make_servers() { scripts/servers.sh "$suite"; }
 
-# Their tests need servers; those of the other crates do not care which.
-suite_test() {
-  timeout --kill-after=30 60m cargo test --locked -p acequia-worker -p acequia-publisher -p acequia-net --tests 2>&1 | tee "$log"
-}
-
 compose_file() {
   if docker compose version >/dev/null 2>&1; then docker compose config -q; else docker-compose config -q; fi
 }
 
 dashboards() { scripts/check_dashboards.py --self-test; }
+
+# Clippy's driver is the compiler with more lints, and everything is compiled by it: nothing is compiled twice, once to be
+# checked and once to run.
+RUSTC_WORKSPACE_WRAPPER=$(rustc --print sysroot 2>/dev/null || true)/bin/clippy-driver
+export RUSTC_WORKSPACE_WRAPPER CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+# Built before the fault scenarios, which need not ask cargo again.
+export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
+lints_and_build() { cargo test --workspace --all-targets --locked --no-run; }
 
 # play ARGUMENTS...: tests, by nextest if it is here.
 play() {
@@ -201,7 +205,11 @@ if [[ -n $suite ]]; then
   SERVERS_ROOT=$(scripts/servers.sh "$suite")
   export SERVERS_ROOT
   step "Prometheus rules" prometheus_of_suite
-  step "cargo test" suite_test
+  step "lints and build" lints_and_build
+  start_servers
+  # The other tests do not care which servers there are.
+  step "integration tests" play --test integration
+  stop_servers
   if python3 -c 'import yaml' 2>/dev/null; then
     step "Grafana dashboards against servers" scripts/dashboards.sh
   fi
@@ -241,13 +249,7 @@ if [[ $quick == no ]]; then
     fi
   fi
 fi
-# Everything below is compiled by clippy's driver, which is the compiler with more lints: nothing is compiled twice, once
-# to be checked and once to run.
-RUSTC_WORKSPACE_WRAPPER=$(rustc --print sysroot)/bin/clippy-driver
-export RUSTC_WORKSPACE_WRAPPER CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
-# Built before the fault scenarios, which need not ask cargo again.
-export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
-step "lints and build" cargo test --workspace --all-targets --locked --no-run
+step "lints and build" lints_and_build
 if [[ $fast == yes ]]; then
   step "unit tests" unit_tests
   finish
