@@ -1,5 +1,5 @@
--- Retention, in steps that are transactions of their own. A step is short and never waits for a lock: a table that is
--- busy is tried again a minute later.
+-- Retention, in steps that are transactions of their own. A step is short and waits for a lock for 100 ms at most: a
+-- table that is busy is tried again a minute later.
 
 create or replace function core.retention_end(p_keep interval, p_now timestamptz) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$
