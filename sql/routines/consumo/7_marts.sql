@@ -1,5 +1,5 @@
--- What analysts read of the electricity consumption. Everything is made from the days of clients and from the
--- anomalies, which stay when readings are archived.
+-- Marts of electricity consumption. They are built from the days of clients and from the anomalies, which stay when
+-- readings are archived.
 
 create or replace view marts.consumo_diario as
 select d.propietario_id, d.fecha, c.distrito, c.tarifa, d.horas, d.n as lecturas, d.horas - d.n as horas_sin_lectura,

@@ -1,4 +1,4 @@
--- What holds whoever asks: how long data are kept, and who may give a message up.
+-- Guards for every role: shortest retention periods, and who may discard a message.
 
 create or replace function core.kept(p_what text, p_wish interval) returns interval
 language sql stable set search_path = pg_catalog, pg_temp as $$

@@ -1,5 +1,5 @@
--- How far each message type has come, kept beside the ledger: whoever accounts for merged rows
--- moves the watermarks, and nobody has to look at the rows themselves.
+-- Watermarks of each message type: the statement that accounts for merged rows moves them, so that no
+-- query reads the rows themselves.
 
 create or replace function core.note_merged() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -1,5 +1,5 @@
--- From message type to mart. What a mart reads is asked of the database itself; a test compares it
--- with what core.marts declares, in both directions.
+-- From message type to mart. The tables of a mart are read from PostgreSQL's catalog; a test compares them
+-- with core.marts, in both directions.
 
 create or replace view core.lineage as
 with recursive reads as (

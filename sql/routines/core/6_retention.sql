@@ -1,5 +1,5 @@
--- Retention: what has served its time goes, in steps that are transactions of their own. A step takes little, waits for
--- nobody and keeps nobody waiting: what it cannot have now it gets a minute later.
+-- Retention, in steps that are transactions of their own. A step is short and waits for a lock for 100 ms at most: a
+-- table that is busy is tried again a minute later.
 
 create or replace function core.retention_end(p_keep interval, p_now timestamptz) returns timestamptz
 language sql stable set search_path = pg_catalog, pg_temp as $$

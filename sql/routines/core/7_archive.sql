@@ -1,4 +1,4 @@
--- From the database to the object store. The worker copies; what changes the database is here.
+-- Archiving: the worker copies rows to the object store, these functions change the database.
 
 create or replace function core.archive_candidates(p_table text, p_before timestamptz)
 returns table (partition_name text, from_at timestamptz, to_at timestamptz, bytes_hot bigint, held_until timestamptz)

@@ -1,4 +1,4 @@
--- What the steps of archiving, restoring and purging have in common, and what merges ask.
+-- Functions shared by archiving, restoring and purging, and by merges.
 
 create or replace function core.archived(p_table text, p_first timestamptz, p_last timestamptz)
 returns table (from_at timestamptz, to_at timestamptz, parent_key text)

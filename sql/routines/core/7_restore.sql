@@ -1,4 +1,4 @@
--- Back from the object store, and away for good.
+-- Restoring and purging archives.
 
 create or replace function core.restore_begin(p_run bigint, p_archive bigint, p_who text)
 returns table (partition_name text, columns jsonb, copy_in text, copy_out text)

@@ -1,4 +1,4 @@
--- The outbox: what the core has to tell. Merges insert into core.outbox; the worker's outbox relay does the rest (ADR 32).
+-- The outbox: messages that merges publish. Merges insert into core.outbox; the worker's outbox relay does the rest (ADR 32).
 
 -- Numbers are given in the order of commit, so that a message is never published before one with a
 -- smaller number: who writes does so under the lock of the domain's promotion, which merges have.

@@ -1,4 +1,4 @@
--- Who may do what. No role has a right that is not listed here; what a right is for stands beside it.
+-- Rights. No role has a right that is not listed here; the purpose of each stands beside it.
 -- A new function is for the owner alone until it gets its line.
 
 alter default privileges revoke execute on functions from public;
