@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acequia_telemetry::metrics::{Maker, Process, page};
+use acequia_telemetry::metrics::{Process, Registrar, page};
 use prometheus::{
     HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
@@ -44,7 +44,7 @@ impl Metrics {
     /// When a name is taken.
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
-        let make = Maker::new(&registry);
+        let make = Registrar::new(&registry);
         let metrics = Self {
             process: Process::new(&registry, "api", env!("CARGO_PKG_VERSION"))?,
             calls: make.counters(

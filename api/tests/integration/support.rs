@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What a test works with.
 pub struct Platform {
-    pub services: &'static Services,
     pub database: TestDatabase,
     pub broker: VirtualHost,
     pub api: String,
@@ -106,7 +105,6 @@ impl Platform {
     pub async fn with(options: &[&str]) -> (Self, Running) {
         let services = Services::shared().await.unwrap();
         let platform = Self {
-            services,
             database: migrated(services).await,
             broker: VirtualHost::create(services).await.unwrap(),
             api: format!("127.0.0.1:{}", free_port().unwrap()),
@@ -321,20 +319,19 @@ pub async fn request(
 
 /// A clone of a database that was migrated once.
 async fn migrated(services: &Services) -> TestDatabase {
-    TestDatabase::cloned(services, "acequia_template", |template| async move {
+    TestDatabase::cloned(services, "acequia_api_template", |template| async move {
         let owner = SecretUrl::parse(&template.owner, &["postgres", "postgresql"])?;
+        let roles = [
+            ("acequia_worker", "ACEQUIA_WORKER_PASSWORD"),
+            ("acequia_archive", "ACEQUIA_ARCHIVE_PASSWORD"),
+            ("acequia_operator", "ACEQUIA_OPERATOR_PASSWORD"),
+            ("acequia_api", "ACEQUIA_API_PASSWORD"),
+            ("acequia_analyst", "ACEQUIA_ANALYST_PASSWORD"),
+        ];
         let mut passwords = Vec::new();
-        for role in ["worker", "archive", "operator", "api", "analyst"] {
-            let variable = format!("ACEQUIA_{}_PASSWORD", role.to_uppercase());
-            passwords.push((
-                format!("acequia_{role}"),
-                services.var(&variable)?.to_owned(),
-            ));
+        for (role, variable) in roles {
+            passwords.push((role, services.var(variable)?.to_owned()));
         }
-        let passwords: Vec<(&str, String)> = passwords
-            .iter()
-            .map(|(role, password)| (role.as_str(), password.clone()))
-            .collect();
         acequia_schema::migrate(&owner, &passwords).await?;
         Ok(())
     })
