@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 
 use crate::decode::{Envelope, decode};
+use crate::delete::{Op, decode_delete};
+use crate::envelope::OP;
 use crate::field::Values;
+use crate::merge::MergeSpec;
 use crate::message::{Column, Message};
 use crate::rules::Context;
 use crate::violation::Violation;
 
 /// [`decode`] of one Rust type.
 type Decode = fn(&str, &Context, &mut [Values]) -> Result<Envelope, Vec<Violation>>;
+/// [`decode_delete`] of one Rust type.
+type DecodeDelete =
+    fn(&str, &'static str, &Context, &mut [Values]) -> Result<Envelope, Vec<Violation>>;
 
 /// A message type without its Rust type: what the engine works with.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub struct Entity {
     pub staging: &'static str,
     /// SQL function that merges staged batches into the core.
     pub merge: &'static str,
+    /// What the merge function does.
+    pub merge_spec: MergeSpec,
     /// Core table with its schema.
     pub core: &'static str,
     /// Staging columns that make up the natural key.
@@ -31,6 +39,7 @@ pub struct Entity {
     /// Other names of fields in messages: the other name, then the field's.
     pub aliases: &'static [(&'static str, &'static str)],
     decode: Decode,
+    decode_delete: DecodeDelete,
 }
 
 impl Entity {
@@ -40,11 +49,13 @@ impl Entity {
             name: T::ENTITY,
             staging: T::STAGING,
             merge: T::MERGE,
+            merge_spec: T::MERGE_SPEC,
             core: T::CORE,
             key: T::KEY,
             columns: T::COLUMNS,
             aliases: T::ALIASES,
             decode: decode::<T>,
+            decode_delete: decode_delete::<T>,
         }
     }
 
@@ -69,6 +80,25 @@ impl Entity {
         columns: &mut [Values],
     ) -> Result<Envelope, Vec<Violation>> {
         (self.decode)(body, context, columns)
+    }
+
+    /// The same for a message that came with a header `x-op`; what the header says comes before
+    /// what the body says.
+    ///
+    /// # Errors
+    /// As [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
+    /// `delete` or `upsert`, and [`Code::DeleteNotAllowed`](crate::Code::DeleteNotAllowed).
+    pub fn decode_with_op(
+        &self,
+        body: &str,
+        header: &str,
+        context: &Context,
+        columns: &mut [Values],
+    ) -> Result<Envelope, Vec<Violation>> {
+        match Op::read(header, OP).map_err(|violation| vec![violation])? {
+            Op::Delete => (self.decode_delete)(body, OP, context, columns),
+            Op::Upsert => self.decode(body, context, columns),
+        }
     }
 }
 

@@ -12,17 +12,18 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, StrDeseri
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::delete::{OP_FIELD, Op, decode_delete};
 use crate::field::{Text, Values};
 use crate::json::shape;
 use crate::message::Message;
 use crate::report::{self, broken_rules, report};
 use crate::rules::Context;
 use crate::time::Instant;
-use crate::violation::{Violation, sort};
+use crate::violation::{Code, Violation, sort};
 use crate::{CONTRACT_VERSION, MAX_DEPTH};
 
 /// What every message may carry beside its own fields.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
     /// Event time: decides which of two versions is the newer one.
     pub ts: Option<DateTime<Utc>>,
@@ -30,6 +31,19 @@ pub struct Envelope {
     pub event_id: Option<String>,
     /// How many fields the contract does not know.
     pub unknown_fields: u32,
+    /// What the message does with its key.
+    pub op: Op,
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self {
+            ts: None,
+            event_id: None,
+            unknown_fields: 0,
+            op: Op::Upsert,
+        }
+    }
 }
 
 /// Decodes and validates one body and appends it to the columns.
@@ -43,14 +57,24 @@ pub fn decode<T: Message>(
     context: &Context,
     columns: &mut [Values],
 ) -> Result<Envelope, Vec<Violation>> {
-    let Ok(Wire {
-        mut payload,
-        ts,
-        mut envelope,
-    }) = serde_json::from_str::<Wire<T>>(body)
-    else {
-        return Err(report::<T>(body, context));
+    let Ok((mut payload, ts, mut envelope)) = read::<T>(body) else {
+        // A key that is gone may come without the values.
+        return match Op::of_body(body) {
+            Some(Ok(Op::Delete)) => decode_delete::<T>(body, OP_FIELD, context, columns),
+            Some(Err(violation)) => {
+                let mut violations = report::<T>(body, context);
+                violations
+                    .retain(|found| found.code != Code::InvalidType || !found.path.is_empty());
+                violations.push(violation);
+                sort(&mut violations);
+                Err(violations)
+            }
+            _ => Err(report::<T>(body, context)),
+        };
     };
+    if envelope.op == Op::Delete {
+        return decode_delete::<T>(body, OP_FIELD, context, columns);
+    }
     let ts = ts.or_else(|| payload.version());
     let mut violations = broken_rules(&payload, context);
     violations.extend(ts.and_then(|ts| report::broken_time(&ts, context)));
@@ -64,6 +88,14 @@ pub fn decode<T: Message>(
     }
     payload.append(columns);
     Ok(envelope)
+}
+
+/// The fields, event time and envelope of a body; nothing when it has not the form of its entity.
+pub(crate) fn read<T: Message>(
+    body: &str,
+) -> Result<(T, Option<Instant>, Envelope), serde_json::Error> {
+    let wire = serde_json::from_str::<Wire<T>>(body)?;
+    Ok((wire.payload, wire.ts, wire.envelope))
 }
 
 /// The body's `entity` field, for queues whose publishers set neither type nor routing key. Nothing
@@ -151,6 +183,7 @@ struct Beside<'de> {
     seen_event_id: bool,
     seen_entity: bool,
     seen_v: bool,
+    seen_op: bool,
     unknown: HashSet<Cow<'de, str>>,
 }
 
@@ -185,6 +218,13 @@ impl<'de, A: MapAccess<'de>, T: Message> PayloadFields<'_, 'de, A, T> {
                 let version = self.map.next_value::<Option<i64>>()?;
                 if version.is_some_and(|version| version != CONTRACT_VERSION) {
                     return Err(A::Error::custom("another version"));
+                }
+            }
+            OP_FIELD => {
+                once(&mut beside.seen_op)?;
+                if let Some(Text(text)) = self.map.next_value::<Option<Text<'de>>>()? {
+                    beside.envelope.op = Op::read(&text, OP_FIELD)
+                        .map_err(|_| A::Error::custom("another operation"))?;
                 }
             }
             _ => {

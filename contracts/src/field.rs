@@ -71,6 +71,22 @@ pub enum Values {
     Timestamp(Vec<Option<DateTime<Utc>>>),
 }
 
+/// Does the same with the values of whatever type.
+macro_rules! each {
+    ($column:expr, $values:ident => $does:expr) => {
+        match $column {
+            Values::Int($values) => $does,
+            Values::BigInt($values) => $does,
+            Values::Float($values) => $does,
+            Values::Bool($values) => $does,
+            Values::Text($values) => $does,
+            Values::Decimal($values) => $does,
+            Values::Date($values) => $does,
+            Values::Timestamp($values) => $does,
+        }
+    };
+}
+
 impl Values {
     /// An empty column of the given type.
     #[must_use]
@@ -89,15 +105,26 @@ impl Values {
 
     /// Drops the values from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        match self {
-            Self::Int(values) => values.truncate(len),
-            Self::BigInt(values) => values.truncate(len),
-            Self::Float(values) => values.truncate(len),
-            Self::Bool(values) => values.truncate(len),
-            Self::Text(values) => values.truncate(len),
-            Self::Decimal(values) => values.truncate(len),
-            Self::Date(values) => values.truncate(len),
-            Self::Timestamp(values) => values.truncate(len),
+        each!(self, values => values.truncate(len));
+    }
+
+    /// Adds a null.
+    pub(crate) fn push_null(&mut self) {
+        each!(self, values => values.push(None));
+    }
+
+    /// Takes the values of a column of the same type.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        match (self, other) {
+            (Self::Int(all), Self::Int(more)) => all.append(more),
+            (Self::BigInt(all), Self::BigInt(more)) => all.append(more),
+            (Self::Float(all), Self::Float(more)) => all.append(more),
+            (Self::Bool(all), Self::Bool(more)) => all.append(more),
+            (Self::Text(all), Self::Text(more)) => all.append(more),
+            (Self::Decimal(all), Self::Decimal(more)) => all.append(more),
+            (Self::Date(all), Self::Date(more)) => all.append(more),
+            (Self::Timestamp(all), Self::Timestamp(more)) => all.append(more),
+            _ => debug_assert!(false, "column of another type"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use validator::ValidateArgs;
 
 use crate::field::{Field, Kind, Values};
+use crate::merge::MergeSpec;
 use crate::rules::Context;
 use crate::time::{Date, Instant};
 use crate::violation::Violation;
@@ -65,6 +66,8 @@ pub trait Message:
     const CORE: &'static str;
     /// Staging columns that make up the natural key.
     const KEY: &'static [&'static str];
+    /// What the merge does.
+    const MERGE_SPEC: MergeSpec;
     /// Other names under which publishers may send a field: `(alias, field)`.
     const ALIASES: &'static [(&'static str, &'static str)];
     /// The columns, in the order of the fields.
@@ -84,8 +87,25 @@ pub trait Message:
     fn check_storable(&self, violations: &mut Vec<Violation>);
 }
 
-/// Declares a message type: the struct is the single source of its JSON form, its rules and
-/// its staging columns.
+/// Declares a message type: the struct is the single source of its JSON form, its rules,
+/// its staging columns and its merge.
+///
+/// After `key`, each of these may stand, in this order:
+///
+/// - `aliases [("id", "id_sensor")]`: other names of fields in messages.
+/// - `version made_at`: an optional instant that is the event time when the message has no `ts`.
+/// - `dated day`: an optional date that is the day of the event when the message leaves it out.
+/// - `parents [(["id_site"], "site"), (["id_owner"], "owner", unknown)]`: references to entities of the same
+///   domain, by the fields that hold the parent's key. A row without its parent waits (`wait`, when nothing is
+///   said), is merged as it is (`unknown`), or makes a parent row with nothing but the key (`infer`).
+/// - `defaults ["place" = "roof"]`: values of optional fields that messages leave out.
+/// - `hook [inserted, updated]`: the domain's function `<domain>.after_<entity>` hears of these changes;
+///   `deleted` is one too.
+/// - `deletes allowed`: a message may say that its key is gone.
+///
+/// `merge append "..."` keeps a row for each message, `merge custom "..."` is written by hand; nothing means
+/// `upsert`. `core partitioned "..."` says that the domain table is partitioned. `key ["id_sensor" as "id"]`
+/// names the column of the domain table where it is not the field's.
 ///
 /// ```
 /// use acequia_contracts::message;
@@ -107,9 +127,13 @@ pub trait Message:
 #[macro_export]
 macro_rules! message {
     (
-        entity $entity:literal, staging $staging:literal, merge $merge:literal, core $core:literal,
-        key [$($key:literal),+] $(, aliases [$($alias:expr),*])? $(, version $version:ident)?
-        $(, dated $dated:ident)?;
+        entity $entity:literal, staging $staging:literal, merge $($merge_kind:ident)? $merge:literal,
+        core $($partitioned:ident)? $core:literal,
+        key [$($key:literal $(as $key_column:literal)?),+] $(, aliases [$($alias:expr),*])?
+        $(, version $version:ident)? $(, dated $dated:ident)?
+        $(, parents [$(([$($parent_column:literal),+], $parent:literal $(, $missing:ident)?)),+])?
+        $(, defaults [$($default_column:literal = $default:literal),+])?
+        $(, hook [$($change:ident),+])? $(, deletes $deletes:ident)?;
         $(#[$meta:meta])*
         pub struct $name:ident {
             $($(#[$fmeta:meta])* pub $field:ident : $type:ty),* $(,)?
@@ -128,6 +152,24 @@ macro_rules! message {
             const MERGE: &'static str = $merge;
             const CORE: &'static str = $core;
             const KEY: &'static [&'static str] = &[$($key),+];
+            const MERGE_SPEC: $crate::MergeSpec = $crate::MergeSpec {
+                kind: $crate::merge_word!(kind $($merge_kind)?),
+                partitioned: $crate::merge_word!(partitioned $($partitioned)?),
+                key_columns: &[$($(($key, $key_column),)?)+],
+                $(dated: Some(stringify!($dated)),)?
+                $(parents: &[$($crate::Parent {
+                    columns: &[$($parent_column),+],
+                    entity: $parent,
+                    missing: $crate::merge_word!(missing $($missing)?),
+                }),+],)?
+                $(defaults: &[$($crate::DefaultValue {
+                    column: $default_column,
+                    json: stringify!($default),
+                }),+],)?
+                $(deletes: $crate::merge_word!(deletes $deletes),)?
+                $(hook: &[$($crate::merge_word!(change $change)),+],)?
+                ..$crate::MergeSpec::DEFAULT
+            };
             const ALIASES: &'static [(&'static str, &'static str)] = &[$($($alias),*)?];
             const COLUMNS: &'static [$crate::Column] =
                 &[$($crate::Column::of::<$type>(stringify!($field))

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::decode::field_of;
+use crate::delete::OP_FIELD;
 use crate::exact_decimal::ExactDecimal;
 use crate::field::Kind;
 use crate::json::shape;
@@ -23,6 +24,7 @@ const ENVELOPE: &[Column] = &[
     Column::of::<Option<String>>("event_id"),
     Column::of::<Option<i64>>("v"),
     Column::of::<Option<Instant>>("ts"),
+    Column::of::<Option<String>>(OP_FIELD),
 ];
 
 /// The rules of the fields that a message breaks, and the texts that PostgreSQL cannot hold.
@@ -204,7 +206,7 @@ fn misfit(column: &Column, value: Option<&str>) -> Option<Violation> {
 }
 
 /// The fields of a body with their values as they are written, repeated ones too.
-fn fields_of(body: &str) -> Result<Vec<(String, &RawValue)>, Violation> {
+pub fn fields_of(body: &str) -> Result<Vec<(String, &RawValue)>, Violation> {
     let error = match serde_json::from_str::<RawFields<'_>>(body) {
         Ok(RawFields(fields)) => return Ok(fields),
         // Whatever is no object is not read to its end: it may be no JSON either.

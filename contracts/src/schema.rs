@@ -3,12 +3,14 @@
 //!
 //! It is looser than the contract, never stricter but in one place: what a rule of its own decides (a date
 //! that is not in the future, at most two decimals) is named under `x-acequia-rule` and not checked, and a text of a
-//! closed list must be spelled as in the list.
+//! closed list must be spelled as in the list. Of a message that deletes by its field `_op` it asks for the key alone; one that deletes by
+//! header looks like a version here.
 
 use serde_json::{Map, Value, json};
 
 use crate::CONTRACT_VERSION;
 use crate::catalog::Entity;
+use crate::delete::OP_FIELD;
 use crate::field::Kind;
 use crate::message::Column;
 
@@ -44,17 +46,38 @@ pub fn schema(entity: &Entity) -> Value {
         json!({"enum": [CONTRACT_VERSION, null], "description": "Version of the contract"}),
     );
 
+    let deletes = entity.merge_spec.deletes;
+    if deletes {
+        properties.insert(
+            OP_FIELD.to_owned(),
+            json!({"enum": ["delete", "upsert", null],
+                "description": "delete: the key is gone, and only key and envelope count"}),
+        );
+    }
+    // Whose presence a body that deletes does without.
+    let dispensable = |column: &&Column| deletes && !entity.key.contains(&column.name);
+    let is_delete = json!({"properties": {OP_FIELD: {"enum": ["delete"]}}, "required": [OP_FIELD]});
+
     let other_name =
         |column: &&Column| entity.aliases.iter().find(|(_, name)| *name == column.name);
     let needed = || entity.columns.iter().filter(|column| column.required);
-    let required: Vec<_> = needed()
+    let (values, required): (Vec<_>, Vec<_>) = needed()
         .filter(|column| other_name(column).is_none())
-        .map(|column| column.name)
+        .partition(dispensable);
+    let names =
+        |columns: Vec<&Column>| columns.iter().map(|column| column.name).collect::<Vec<_>>();
+    let required = names(required);
+    let mut either: Vec<_> = needed()
+        .filter_map(|column| {
+            let (other, name) = other_name(&column)?;
+            let mut ways = vec![json!({"required": [name]}), json!({"required": [other]})];
+            ways.extend(dispensable(&column).then(|| is_delete.clone()));
+            Some(json!({"anyOf": ways}))
+        })
         .collect();
-    let either: Vec<_> = needed()
-        .filter_map(|column| other_name(&column))
-        .map(|(other, name)| json!({"anyOf": [{"required": [name]}, {"required": [other]}]}))
-        .collect();
+    if !values.is_empty() {
+        either.push(json!({"anyOf": [{"required": names(values)}, is_delete]}));
+    }
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("{}.{}", entity.domain, entity.name),

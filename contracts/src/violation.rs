@@ -56,6 +56,8 @@ pub enum Code {
     Inconsistent,
     /// PostgreSQL refused the row although the contract allowed it.
     RefusedByDatabase,
+    /// The message deletes its key, which messages of its entity do not do.
+    DeleteNotAllowed,
     /// Another message came before under the same id, with another body.
     IdReused,
     /// A table of the core refused the row although the contract allowed it.
@@ -78,7 +80,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order of declaration; metrics create one series for each.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::TooLarge,
         Self::NotUtf8,
         Self::InvalidJson,
@@ -101,6 +103,7 @@ impl Code {
         Self::NulCharacter,
         Self::Inconsistent,
         Self::RefusedByDatabase,
+        Self::DeleteNotAllowed,
         Self::IdReused,
         Self::MergeRefused,
         Self::Orphan,
@@ -138,6 +141,7 @@ impl Code {
             Self::NulCharacter => "nul_character",
             Self::Inconsistent => "inconsistent",
             Self::RefusedByDatabase => "refused_by_database",
+            Self::DeleteNotAllowed => "delete_not_allowed",
             Self::IdReused => "id_reused",
             Self::MergeRefused => "merge_refused",
             Self::Orphan => "orphan",

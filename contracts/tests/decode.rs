@@ -3,7 +3,7 @@
 
 use acequia_contracts::rules::{decimal, trimmed};
 use acequia_contracts::{
-    Code, Context, Envelope, ExactDecimal, MAX_DEPTH, Message, Values, Violation, decode,
+    Code, Context, Envelope, ExactDecimal, MAX_DEPTH, Message, Op, Values, Violation, decode,
     entity_of, message, nameless,
 };
 use proptest::prelude::*;
@@ -218,6 +218,7 @@ fn the_envelope_is_read_wherever_it_stands() {
         ts: Some("2024-06-10T16:20:00Z".parse().unwrap()),
         event_id: Some(id.to_owned()),
         unknown_fields: 0,
+        op: Op::Upsert,
     };
     assert_eq!(envelope, expected);
     assert_eq!(entity_of(&body).as_deref(), Some("gate"));

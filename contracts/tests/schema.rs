@@ -199,3 +199,40 @@ fn a_schema_says_what_the_struct_says() {
     assert_eq!(mark["properties"]["calificacion"]["x-acequia-rule"], "mark");
     assert_eq!(mark["x-acequia-key"], json!(["id_alumno", "id_grupo"]));
 }
+
+#[test]
+fn a_body_that_deletes_needs_its_key_alone() {
+    acequia_contracts::message! {
+        entity "gate", staging "stg.gates", merge "demo.merge_gates", core "demo.gates",
+        key ["id_gate"], aliases [("id", "id_gate"), ("nombre", "name")], deletes allowed;
+
+        /// A gate.
+        pub struct Gate {
+            /// Number.
+            pub id_gate: i32,
+            /// Name.
+            pub name: String,
+            /// Width in metres.
+            pub width: i32,
+        }
+    }
+    let domain = acequia_contracts::Domain::new("demo").entity::<Gate>();
+    let gate = domain.find("gate").unwrap();
+    let schema = schema(gate);
+    for (body, good) in [
+        (json!({"id_gate": 1, "name": "a", "width": 2}), true),
+        (
+            json!({"id": 1, "nombre": "a", "width": 2, "_op": "upsert"}),
+            true,
+        ),
+        (json!({"id_gate": 1, "_op": "delete"}), true),
+        (json!({"id": 1, "_op": "delete"}), true),
+        (json!({"id_gate": 1, "name": "a"}), false),
+        (json!({"id_gate": 1, "width": 2, "_op": "upsert"}), false),
+        (json!({"_op": "delete", "name": "a", "width": 2}), false),
+        (json!({"id_gate": 1, "_op": "drop"}), false),
+    ] {
+        assert_eq!(fits(&schema, &body), good, "{body}");
+        assert_eq!(codes(gate, &body.to_string()).is_empty(), good, "{body}");
+    }
+}

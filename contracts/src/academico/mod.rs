@@ -37,7 +37,7 @@ closed_enum! {
 
 message! {
     entity "maestro", staging "stg.maestros_upsert", merge "academico.merge_maestros",
-    core "academico.maestros", key ["id_maestro"], aliases [("id", "id_maestro")];
+    core "academico.maestros", key ["id_maestro" as "id"], aliases [("id", "id_maestro")];
 
     /// A teacher.
     pub struct Maestro {
@@ -56,7 +56,7 @@ message! {
 
 message! {
     entity "materia", staging "stg.materias_upsert", merge "academico.merge_materias",
-    core "academico.materias", key ["id_materia"], aliases [("id", "id_materia")];
+    core "academico.materias", key ["id_materia" as "id"], aliases [("id", "id_materia")];
 
     /// A subject.
     pub struct Materia {
@@ -75,8 +75,9 @@ message! {
 
 message! {
     entity "grupo", staging "stg.grupos_upsert", merge "academico.merge_grupos",
-    core "academico.grupos", key ["id_grupo"], aliases [("id", "id_grupo")],
-    dated fecha_inicio;
+    core "academico.grupos", key ["id_grupo" as "id"], aliases [("id", "id_grupo")],
+    dated fecha_inicio,
+    parents [(["id_materia"], "materia"), (["id_maestro"], "maestro")];
 
     /// A subject taught by a teacher in a period.
     pub struct Grupo {
@@ -100,7 +101,7 @@ message! {
 
 message! {
     entity "alumno", staging "stg.alumnos_upsert", merge "academico.merge_alumnos",
-    core "academico.alumnos", key ["id_alumno"], aliases [("id", "id_alumno")];
+    core "academico.alumnos", key ["id_alumno" as "id"], aliases [("id", "id_alumno")];
 
     /// A student.
     pub struct Alumno {
@@ -121,7 +122,8 @@ message! {
 
 message! {
     entity "inscripcion", staging "stg.inscripciones_event", merge "academico.merge_inscripciones",
-    core "academico.inscripciones", key ["id_alumno", "id_grupo"], dated fecha_inscripcion;
+    core partitioned "academico.inscripciones", key ["id_alumno", "id_grupo"], dated fecha_inscripcion,
+    parents [(["id_alumno"], "alumno"), (["id_grupo"], "grupo")];
 
     /// A student's enrolment in a group.
     pub struct Inscripcion {
@@ -139,7 +141,9 @@ message! {
 
 message! {
     entity "calificacion", staging "stg.calificaciones_event", merge "academico.merge_calificaciones",
-    core "academico.calificaciones", key ["id_alumno", "id_grupo"], dated fecha_registro;
+    core partitioned "academico.calificaciones", key ["id_alumno", "id_grupo"], dated fecha_registro,
+    parents [(["id_alumno"], "alumno"), (["id_grupo"], "grupo")],
+    hook [updated];
 
     /// A student's final mark in a group.
     pub struct Calificacion {

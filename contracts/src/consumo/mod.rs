@@ -70,7 +70,8 @@ closed_enum! {
 
 message! {
     entity "cliente", staging "stg.consumo_cliente", merge "consumo.merge_clientes",
-    core "consumo.clientes", key ["propietario_id"];
+    core "consumo.clientes", key ["propietario_id"],
+    defaults ["zona" = "Europe/Madrid"], hook [inserted, updated];
 
     /// A client, with what readings are grouped by.
     pub struct Cliente {
@@ -92,8 +93,8 @@ message! {
 }
 
 message! {
-    entity "lectura", staging "stg.consumo_lectura", merge "consumo.merge_lecturas",
-    core "consumo.lecturas", key ["propietario_id", "timestamp"], version timestamp_procesado;
+    entity "lectura", staging "stg.consumo_lectura", merge custom "consumo.merge_lecturas",
+    core partitioned "consumo.lecturas", key ["propietario_id", "timestamp" as "instante"], version timestamp_procesado;
 
     /// The consumption of a client in an hour.
     pub struct Lectura {

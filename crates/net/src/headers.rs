@@ -32,6 +32,15 @@ pub fn text(properties: &BasicProperties, name: &str) -> Option<String> {
     }
 }
 
+/// A header that should be a text: an empty one stands for whatever is none.
+#[must_use]
+pub fn word(properties: &BasicProperties, name: &str) -> Option<String> {
+    match header(properties, name)? {
+        AMQPValue::Void => None,
+        _ => Some(text(properties, name).unwrap_or_default()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lapin::types::FieldTable;

@@ -90,7 +90,7 @@ async fn check_routines(connection: &mut PgConnection, files: &[File]) -> anyhow
     let applied: BTreeSet<_> = applied.into_iter().collect();
     let missing = files
         .iter()
-        .find(|file| !applied.contains(&(file.path.clone(), routines::checksum(file.text))));
+        .find(|file| !applied.contains(&(file.path.clone(), routines::checksum(&file.text))));
     if let Some(file) = missing {
         bail!(
             "sql/{} is not applied as this program has it: run `worker migrate`",
@@ -117,7 +117,7 @@ pub(super) async fn missing(
         .filter(|file| {
             present
                 .get(&file.path)
-                .is_some_and(|checksum| *checksum == routines::checksum(file.text))
+                .is_some_and(|checksum| *checksum == routines::checksum(&file.text))
         })
         .flat_map(File::objects)
         .collect();

@@ -5,6 +5,7 @@
 mod check;
 mod driver;
 mod kept;
+mod merges;
 mod replace;
 mod roles;
 mod routines;
@@ -23,6 +24,7 @@ use sqlx::{Connection, PgConnection};
 use tracing::info;
 
 pub use check::check;
+pub use merges::merge_sql;
 
 #[allow(missing_docs)]
 mod embedded {

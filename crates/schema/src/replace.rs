@@ -96,7 +96,10 @@ pub(super) async fn apply(
     objects: &[Vec<Object>],
 ) -> anyhow::Result<Vec<usize>> {
     let mut attempt = transaction.begin().await?;
-    match sqlx::raw_sql(file.text).execute(&mut *attempt).await {
+    match sqlx::raw_sql(AssertSqlSafe(file.text.as_ref()))
+        .execute(&mut *attempt)
+        .await
+    {
         Ok(_) => {
             attempt.commit().await?;
             return Ok(Vec::new());
@@ -131,7 +134,9 @@ pub(super) async fn apply(
     for object in &objects[index] {
         drop_object(transaction, object).await?;
     }
-    sqlx::raw_sql(file.text).execute(&mut **transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(file.text.as_ref()))
+        .execute(&mut **transaction)
+        .await?;
     again.sort_unstable();
     again.dedup();
     Ok(again)

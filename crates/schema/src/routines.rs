@@ -1,6 +1,8 @@
 //! Functions, views and rules: files that are applied again when their text has changed, when what
-//! they make is gone, or when what they read had to be made anew.
+//! they make is gone, or when what they read had to be made anew. Merge functions are such files too,
+//! made from the catalog.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_contracts::catalog;
@@ -10,7 +12,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection};
 
 use super::kept::Kept;
-use super::replace;
+use super::{merges, replace};
 
 pub(super) static ROUTINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/routines");
 pub(super) static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/rules");
@@ -24,7 +26,7 @@ pub(super) struct File {
     /// As `routines/core/2_promote.sql`.
     pub path: String,
     /// Its statements.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
 }
 
 /// What a file makes: everything that it comments on.
@@ -55,7 +57,7 @@ impl File {
 }
 
 /// The repeatable files in the order in which they are applied: the platform's own, each
-/// domain's, rules, and rights last.
+/// domain's with its generated merges, rules, and rights last.
 pub(super) fn files() -> Vec<File> {
     const GRANTS: &str = "9_grants.sql";
     let core = || sql_files(&ROUTINES, "routines", "core");
@@ -65,9 +67,16 @@ pub(super) fn files() -> Vec<File> {
         .collect();
     for domain in catalog() {
         files.extend(sql_files(&ROUTINES, "routines", domain.name));
+        files.extend(domain.entities.iter().filter_map(|entity| {
+            Some(File {
+                path: merges::path(entity),
+                text: Cow::Owned(merges::merge_sql(domain, entity)?),
+            })
+        }));
         let rules = format!("{}.sql", domain.name);
         if let Some(text) = RULES.get_file(&rules).and_then(|file| file.contents_utf8()) {
             let path = format!("rules/{rules}");
+            let text = Cow::Borrowed(text);
             files.push(File { path, text });
         }
     }
@@ -89,7 +98,7 @@ fn sql_files(root: &'static Dir<'static>, name: &str, folder: &str) -> Vec<File>
         .filter_map(|file| {
             Some(File {
                 path: format!("{name}/{}", file.path().display()),
-                text: file.contents_utf8()?,
+                text: Cow::Borrowed(file.contents_utf8()?),
             })
         })
         .collect();
@@ -136,7 +145,7 @@ pub(super) async fn apply(
     let files = files();
     let wanted: BTreeMap<String, String> = files
         .iter()
-        .map(|file| (file.path.clone(), checksum(file.text)))
+        .map(|file| (file.path.clone(), checksum(&file.text)))
         .chain([(CATALOG.to_owned(), checksum(&catalog_text()))])
         .collect();
     // One snapshot: marts may be built anew, and `core.marts_rebuilt` notes what they show.
@@ -294,7 +303,11 @@ mod tests {
     #[test]
     fn every_routine_file_belongs_to_a_domain() {
         let known = ROUTINES.dirs().flat_map(Dir::files).count() + RULES.files().count();
-        assert_eq!(files().len(), known);
+        let generated = |file: &&File| file.path.starts_with("generated/");
+        assert_eq!(
+            files().len() - files().iter().filter(generated).count(),
+            known
+        );
         assert!(files().last().unwrap().path.ends_with("9_grants.sql"));
     }
 

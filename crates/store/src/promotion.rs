@@ -26,6 +26,8 @@ pub struct Promoted {
     pub batches: i32,
     /// Publish time of the oldest message in it.
     pub oldest_published_at: Option<DateTime<Utc>>,
+    /// Keys that are gone.
+    pub deleted: i64,
     /// Rows that the core refused, which are in quarantine now.
     #[sqlx(default)]
     pub refused: i64,
@@ -35,6 +37,6 @@ impl Promoted {
     /// Rows that are done: all but those that wait for a parent.
     #[must_use]
     pub const fn rows(&self) -> i64 {
-        self.inserted + self.updated + self.unchanged + self.stale
+        self.inserted + self.updated + self.unchanged + self.deleted + self.stale
     }
 }

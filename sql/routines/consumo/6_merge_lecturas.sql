@@ -49,12 +49,12 @@ into v_first, v_last
 from core.batches b where b.batch_id = any (p_batches);
 -- A statement of its own: those that follow see every month that left before it.
 lock table consumo.lecturas in row exclusive mode;
--- Rows that waited and may go on now. Mostly there are none, and then no partition is opened to find them.
+-- Rows that waited and may go on now, a bounded number at a time. Mostly there are none, and then no partition
+-- is opened to find them.
 if exists (select from core.pending p where p.entity = 'consumo.lectura' and p.ready) then
     v_waited := array(
-        select s from core.pending p
-        join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
-        where p.entity = 'consumo.lectura' and p.ready);
+        select s from (select p.message_id, p.day from core.pending p where p.entity = 'consumo.lectura' and p.ready limit 50000) p
+        join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day);
 end if;
 select array_agg(x.mes) into v_meses
 from (
@@ -142,7 +142,7 @@ counted as (
         (count(*) filter (where n.outcome = 'updated'))::int, (count(*) filter (where n.outcome = 'unchanged'))::int,
         (count(*) filter (where n.outcome = 'stale'))::int,
         (count(*) filter (where n.outcome = 'pending' and not n.waited)
-            - count(*) filter (where n.waited and n.outcome <> 'pending'))::int)::core.merge_outcome as outcome
+            - count(*) filter (where n.waited and n.outcome <> 'pending'))::int, 0)::core.merge_outcome as outcome
     from verdict n
     group by n.batch_id
 ),

@@ -13,7 +13,7 @@ $$;
 comment on function core.is_bad_data(text, text, text, text) is 'Whether an error of a merge is the fault of a row rather than of schema, program or server';
 
 create or replace function core.merge_part(p_merge text, p_staging text, p_name text, p_entity text, p_ids uuid[], p_batches bigint[], p_staged integer,
-    out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint)
+    out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint, out deleted bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     c_few constant integer := 2000; -- rows, as in core.promote
@@ -26,8 +26,8 @@ begin
     using v_aside, p_ids;
     update core.pending p set ready = true where p.entity = p_name and p.message_id = any (p_ids);
 
-    select m.staged, m.inserted, m.updated, m.unchanged, m.stale, m.pending
-    into v_staged, inserted, updated, unchanged, stale, pending
+    select m.staged, m.inserted, m.updated, m.unchanged, m.stale, m.pending, m.deleted
+    into v_staged, inserted, updated, unchanged, stale, pending, deleted
     from core.merge_entity(p_merge, p_entity, p_batches) m;
     if v_staged <> p_staged then
         raise exception 'a merge function gave % of % rows of % an outcome', v_staged, p_staged, p_name;
@@ -42,7 +42,7 @@ comment on function core.merge_part(text, text, text, text, uuid[], bigint[], in
 create or replace function core.isolate(p_domain text, p_max_rows integer, p_insist boolean default false)
 returns table (
     entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
-    batches integer, oldest_published_at timestamptz, refused bigint
+    batches integer, oldest_published_at timestamptz, refused bigint, deleted bigint
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -94,7 +94,7 @@ begin
     loop
         v_name := p_domain || '.' || v_entity.entity;
         entity := v_entity.entity;
-        inserted := 0; updated := 0; unchanged := 0; stale := 0; pending := 0; refused := 0;
+        inserted := 0; updated := 0; unchanged := 0; stale := 0; pending := 0; deleted := 0; refused := 0;
         v_waited := '{}';
         v_again := '{}';
         v_before := null;
@@ -159,6 +159,7 @@ begin
                 inserted := inserted + v_part.inserted;
                 updated := updated + v_part.updated;
                 unchanged := unchanged + v_part.unchanged;
+                deleted := deleted + v_part.deleted;
                 stale := stale + v_part.stale;
                 pending := pending + v_part.pending;
             elsif v_first < v_last then
@@ -174,7 +175,7 @@ begin
                           and r.received_at > now() - c_within and r.received_at < now()
                         group by r.sqlstate
                     ) q;
-                    select coalesce(sum(e.inserted + e.updated + e.unchanged + e.stale), 0) into v_done
+                    select coalesce(sum(e.inserted + e.updated + e.unchanged + e.deleted + e.stale), 0) into v_done
                     from core.batches b
                     join core.batch_entities e on e.batch_id = b.batch_id and e.entity = v_entity.entity
                     where b.domain = p_domain and b.state = 'promoted' and b.promoted_at > now() - c_within;
@@ -206,8 +207,8 @@ begin
 
         execute format('update %s s set batch_id = -s.batch_id where s.batch_id = any ($1)', v_entity.staging) using v_aside;
         update core.pending p set ready = true where p.entity = v_name and p.message_id = any (v_again);
-        v_rows := v_rows + inserted + updated + unchanged + stale;
-        v_changed := v_changed + inserted + updated;
+        v_rows := v_rows + inserted + updated + unchanged + deleted + stale;
+        v_changed := v_changed + inserted + updated + deleted;
         v_deferred := v_deferred + pending;
         if cardinality(v_ids) > 0 then
             return next;

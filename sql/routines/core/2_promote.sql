@@ -24,7 +24,8 @@ $$;
 comment on function core.next_batches(text, integer) is 'The batches that the next promotion of a domain takes, null when none is staged, and the publish time of their oldest message';
 
 create or replace function core.merge_entity(p_merge text, p_entity text, p_batches bigint[],
-    out staged bigint, out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint)
+    out staged bigint, out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint,
+    out deleted bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     v_outcomes core.merge_outcome[];
@@ -35,13 +36,13 @@ begin
         update core.batch_entities e
         set settled = true, staged = e.staged - o.staged, inserted = e.inserted + o.inserted,
             updated = e.updated + o.updated, unchanged = e.unchanged + o.unchanged,
-            stale = e.stale + o.stale, pending = e.pending + o.pending
+            stale = e.stale + o.stale, pending = e.pending + o.pending, deleted = e.deleted + o.deleted
         from unnest(v_outcomes) o
         where e.batch_id = o.batch_id and e.entity = p_entity
     )
     select coalesce(sum(o.staged), 0), coalesce(sum(o.inserted), 0), coalesce(sum(o.updated), 0), coalesce(sum(o.unchanged), 0),
-           coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0)
-    into staged, inserted, updated, unchanged, stale, pending
+           coalesce(sum(o.stale), 0), coalesce(sum(o.pending), 0), coalesce(sum(o.deleted), 0)
+    into staged, inserted, updated, unchanged, stale, pending, deleted
     from unnest(v_outcomes) o;
 end
 $$;
@@ -69,7 +70,7 @@ begin
     values ('promote', p_domain, p_started, clock_timestamp(), 'ok', p_rows, greatest(p_left, 0), p_detail);
 
     perform pg_notify('acequia', 'merged ' || p_domain);
-    -- Left to the next promotion: rows that became ready behind the merge of their entity.
+    -- Left to the next promotion: rows that became ready behind the merge of their entity, or were more than it takes.
     if exists (
         select from core.pending p
         where p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain)) then
@@ -82,7 +83,7 @@ comment on function core.close_promotion(text, bigint[], timestamptz, bigint, bi
 create or replace function core.promote(p_domain text, p_max_rows integer)
 returns table (
     entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
-    batches integer, oldest_published_at timestamptz
+    batches integer, oldest_published_at timestamptz, deleted bigint
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -93,6 +94,7 @@ declare
     v_oldest timestamptz;
     v_entity record;
     v_staged bigint;
+    v_ready integer;
     v_changed bigint := 0;
     v_rows bigint := 0;
     v_deferred bigint := 0;
@@ -126,19 +128,23 @@ begin
     for v_entity in
         select c.entity, c.merge from core.entities c where c.domain = p_domain order by c.position
     loop
-        -- Asked after the parents' merges: these may have made rows ready.
-        continue when not v_entity.entity = any (coalesce(v_entities, '{}'))
-            and not exists (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready);
+        -- Asked after the parents' merges: these may have made rows ready, and many of them.
+        select count(*) into v_ready
+        from (select from core.pending p where p.entity = p_domain || '.' || v_entity.entity and p.ready limit c_few) r;
+        continue when not v_entity.entity = any (coalesce(v_entities, '{}')) and v_ready = 0;
+        if v_ready >= c_few then
+            perform set_config('plan_cache_mode', 'force_custom_plan', true);
+        end if;
 
-        select m.inserted, m.updated, m.unchanged, m.stale, m.pending
-        into inserted, updated, unchanged, stale, pending
+        select m.inserted, m.updated, m.unchanged, m.stale, m.pending, m.deleted
+        into inserted, updated, unchanged, stale, pending, deleted
         from core.merge_entity(v_entity.merge, v_entity.entity, coalesce(v_batches, '{}')) m;
 
         entity := v_entity.entity;
         batches := coalesce(cardinality(v_batches), 0);
         oldest_published_at := v_oldest;
-        v_rows := v_rows + inserted + updated + unchanged + stale;
-        v_changed := v_changed + inserted + updated;
+        v_rows := v_rows + inserted + updated + unchanged + deleted + stale;
+        v_changed := v_changed + inserted + updated + deleted;
         v_deferred := v_deferred + pending;
         return next;
     end loop;

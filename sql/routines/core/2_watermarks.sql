@@ -6,10 +6,10 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into core.entity_state as s (domain, entity, newest_published_at, changed_at, merged_at)
     select n.domain, n.entity, max(n.newest_published_at),
-           case when bool_or(n.inserted + n.updated > o.inserted + o.updated) then clock_timestamp() end, clock_timestamp()
+           case when bool_or(n.inserted + n.updated + n.deleted > o.inserted + o.updated + o.deleted) then clock_timestamp() end, clock_timestamp()
     from after n
     join before o on o.batch_id = n.batch_id and o.entity = n.entity
-    where n.inserted + n.updated + n.unchanged + n.stale > o.inserted + o.updated + o.unchanged + o.stale
+    where n.inserted + n.updated + n.unchanged + n.deleted + n.stale > o.inserted + o.updated + o.unchanged + o.deleted + o.stale
     group by n.domain, n.entity
     on conflict (domain, entity) do update
     set newest_published_at = greatest(s.newest_published_at, excluded.newest_published_at),

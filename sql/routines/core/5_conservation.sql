@@ -4,11 +4,12 @@ create or replace function core.settle_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into core.settled_totals as t (domain, entity, received, duplicates, staged, inserted, updated, unchanged, stale,
-        pending, quarantined, written_off, newest_published_at)
+        pending, quarantined, written_off, deleted, newest_published_at)
     select n.domain, n.entity, sum(n.received - b.known * o.received), sum(n.duplicates - b.known * o.duplicates),
            sum(n.staged - b.known * o.staged), sum(n.inserted - b.known * o.inserted), sum(n.updated - b.known * o.updated),
            sum(n.unchanged - b.known * o.unchanged), sum(n.stale - b.known * o.stale), sum(n.pending - b.known * o.pending),
-           sum(n.quarantined - b.known * o.quarantined), sum(n.written_off - b.known * o.written_off), max(n.newest_published_at)
+           sum(n.quarantined - b.known * o.quarantined), sum(n.written_off - b.known * o.written_off),
+           sum(n.deleted - b.known * o.deleted), max(n.newest_published_at)
     from after n
     join before o on o.batch_id = n.batch_id and o.entity = n.entity
     cross join lateral (select o.settled::int as known) b
@@ -19,6 +20,7 @@ begin
         staged = t.staged + excluded.staged, inserted = t.inserted + excluded.inserted, updated = t.updated + excluded.updated,
         unchanged = t.unchanged + excluded.unchanged, stale = t.stale + excluded.stale, pending = t.pending + excluded.pending,
         quarantined = t.quarantined + excluded.quarantined, written_off = t.written_off + excluded.written_off,
+        deleted = t.deleted + excluded.deleted,
         newest_published_at = greatest(t.newest_published_at, excluded.newest_published_at);
     return null;
 end
@@ -67,24 +69,24 @@ comment on function core.settle_alone(text) is 'Settles ledger rows of a domain 
 
 create or replace view core.conservation as
 select c.domain, c.entity, c.received, c.duplicates, c.staged,
-       c.inserted + c.updated + c.unchanged as promoted, c.inserted, c.updated, c.unchanged,
+       c.inserted + c.updated + c.unchanged + c.deleted as promoted, c.inserted, c.updated, c.unchanged,
        c.stale, coalesce(p.waiting, 0) as pending, c.quarantined,
-       c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.stale
+       c.received - c.duplicates - c.staged - c.inserted - c.updated - c.unchanged - c.deleted - c.stale
            - coalesce(p.waiting, 0) - c.quarantined - c.written_off as difference,
-       c.written_off
+       c.written_off, c.deleted
 from (
     select a.domain, a.entity, sum(a.received)::bigint as received, sum(a.duplicates)::bigint as duplicates,
            sum(a.staged)::bigint as staged, sum(a.inserted)::bigint as inserted, sum(a.updated)::bigint as updated,
            sum(a.unchanged)::bigint as unchanged, sum(a.stale)::bigint as stale, sum(a.quarantined)::bigint as quarantined,
-           sum(a.written_off)::bigint as written_off
+           sum(a.written_off)::bigint as written_off, sum(a.deleted)::bigint as deleted
     from (
         select e.domain, e.entity, e.received, e.duplicates, e.staged, e.inserted, e.updated, e.unchanged, e.stale, e.quarantined,
-               e.written_off
+               e.written_off, e.deleted
         from core.batch_entities e
         where not e.settled
         union all
         select t.domain, t.entity, t.received, t.duplicates, t.staged, t.inserted, t.updated, t.unchanged, t.stale, t.quarantined,
-               t.written_off
+               t.written_off, t.deleted
         from core.settled_totals t
     ) a
     group by a.domain, a.entity
@@ -100,7 +102,7 @@ comment on column core.conservation.entity is 'Entity, (unknown) when none could
 comment on column core.conservation.received is 'Messages taken from the queue';
 comment on column core.conservation.duplicates is 'Messages seen before';
 comment on column core.conservation.staged is 'Rows that wait for promotion';
-comment on column core.conservation.promoted is 'Rows merged: inserted, updated or unchanged';
+comment on column core.conservation.promoted is 'Rows merged: inserted, updated, unchanged or deleted';
 comment on column core.conservation.inserted is 'Rows that made a new core row';
 comment on column core.conservation.updated is 'Rows that changed a core row';
 comment on column core.conservation.unchanged is 'Newer rows with the same values as the core row';
@@ -109,6 +111,7 @@ comment on column core.conservation.pending is 'Rows that wait for the row they 
 comment on column core.conservation.quarantined is 'Messages put in quarantine';
 comment on column core.conservation.difference is 'Messages that are not accounted for: always 0';
 comment on column core.conservation.written_off is 'Rows that were removed from staging before their promotion, and given up by worker ledger write-off';
+comment on column core.conservation.deleted is 'Rows that said that their key is gone';
 
 create or replace function core.staged_rows(p_domain text) returns bigint
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$

@@ -23,7 +23,9 @@ begin
             select r.message_id, r.day, s.batch_id, s.body_hash, coalesce(b.queue, 'acequia.' || $1) as queue, r.code, r.field_path,
                    r.message, r.explanation, r.sqlstate,
                    convert_to((jsonb_build_object('entity', $2, 'ts', s.event_at)
-                       || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5)))::text, 'UTF8') as body,
+                       || (select jsonb_object_agg(f.key, f.value) from jsonb_each(to_jsonb(s)) f where f.key = any ($5))
+                       -- Of a message that deletes only the key counts.
+                       || case when to_jsonb(s) -> 'deleted' = 'true' then '{"_op": "delete"}' else '{}' end::jsonb)::text, 'UTF8') as body,
                    -- A message of another entity may have the row of this id.
                    coalesce(q.domain <> $1 or q.entity <> $2, false) as taken
             from refused r

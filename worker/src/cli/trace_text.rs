@@ -64,7 +64,8 @@ pub fn message(trace: &MessageTrace) -> String {
         );
         promoted(&mut line, staged);
         if let Some(core) = core {
-            in_core(&mut line, core, staged.outcome == Outcome::Current);
+            let own = matches!(staged.outcome, Outcome::Current | Outcome::Deleted);
+            in_core(&mut line, core, own);
         }
         if let Some(away) = archived {
             let text = format!("{} is {}, see {}", away.partition, away.state, away.object);
@@ -152,6 +153,7 @@ fn fate(staged: &Staged, core: Option<&CoreRow>) -> String {
             )
         }
         (Outcome::Current, _) => "in the core, the current version".to_owned(),
+        (Outcome::Deleted, _) => "said that its key is gone, which holds".to_owned(),
         (Outcome::Superseded, _) => match core {
             Some(core) => format!("superseded by message {}", core.message_id),
             None => "superseded by a newer version".to_owned(),
@@ -197,6 +199,7 @@ fn promoted(line: &mut Timeline, staged: &Staged) {
     let merged = matches!(
         staged.outcome,
         Outcome::Current
+            | Outcome::Deleted
             | Outcome::Superseded
             | Outcome::NotInCore
             | Outcome::Archived
@@ -215,8 +218,9 @@ fn promoted(line: &mut Timeline, staged: &Staged) {
 /// The core's row. `own` when it is the traced version itself.
 fn in_core(line: &mut Timeline, core: &CoreRow, own: bool) {
     let newer = if own { "" } else { "the newer " };
+    let gone = core.deleted_at.map_or("", |_| ", which deletes it");
     let text = format!(
-        "{} {} shows {newer}message {}, event time {}",
+        "{} {} shows {newer}message {}{gone}, event time {}",
         core.table,
         key_of(&core.key),
         core.message_id,

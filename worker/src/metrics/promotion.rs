@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{LAG, WORK, positive};
 
-const OUTCOMES: [&str; 4] = ["inserted", "updated", "unchanged", "stale"];
+const OUTCOMES: [&str; 5] = ["inserted", "updated", "unchanged", "stale", "deleted"];
 
 /// Metrics of the promote loop.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Promotion {
                 entity.updated,
                 entity.unchanged,
                 entity.stale,
+                entity.deleted,
             ];
             for (outcome, count) in OUTCOMES.iter().zip(counts) {
                 self.rows

@@ -1,6 +1,6 @@
 //! One list, many places: the catalog and its pieces, compared in both directions.
 
-mod database;
+pub mod database;
 mod files;
 mod mutants;
 

@@ -198,10 +198,11 @@ async fn a_merge_that_loses_count_cannot_commit() {
         .texts("select pg_get_functiondef('academico.merge_maestros'::regproc)")
         .await;
     let lies = [
-        "select null::bigint, 0, 0, 0, 0, 0, 0 where false", // no outcome at all
-        "select unnest(p_batches), 1, 0, 0, 0, 0, 0",        // staged, but nothing became of it
-        "select unnest(p_batches), 1, 2, 0, 0, 0, 0",        // more than there were
-        "select unnest(p_batches), 1, 2, 0, 0, 0, -1",       // the sum is right, a count is not
+        "select null::bigint, 0, 0, 0, 0, 0, 0, 0 where false", // no outcome at all
+        "select unnest(p_batches), 1, 0, 0, 0, 0, 0, 0",        // staged, but nothing became of it
+        "select unnest(p_batches), 1, 2, 0, 0, 0, 0, 0",        // more than there were
+        "select unnest(p_batches), 1, 2, 0, 0, 0, -1, 0",       // the sum is right, a count is not
+        "select unnest(p_batches), 1, 1, 0, 0, 0, 0, 1",        // deleted and inserted at once
     ];
     let worker = platform.worker(&[]);
     worker.ready().await;

@@ -35,6 +35,7 @@ mod order;
 mod pending;
 mod permutations;
 mod pooler;
+mod pruebas;
 mod quarantine;
 mod queues;
 mod reconciliation;

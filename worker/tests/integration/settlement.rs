@@ -116,12 +116,12 @@ async fn accounts_cost_the_same_after_any_number_of_batches() {
 /// The totals are the sums of the batches.
 const TOTALS_ARE_SUMS: &str = "
 select count(*) from (
-    (select entity, received, duplicates, staged, inserted, updated, unchanged, stale, pending, quarantined, written_off, newest_published_at
+    (select entity, received, duplicates, staged, inserted, updated, unchanged, stale, pending, quarantined, written_off, deleted, newest_published_at
      from core.settled_totals)
     except
     (select entity, sum(received)::bigint, sum(duplicates)::bigint, sum(staged)::bigint, sum(inserted)::bigint, sum(updated)::bigint,
             sum(unchanged)::bigint, sum(stale)::bigint, sum(pending)::bigint, sum(quarantined)::bigint, sum(written_off)::bigint,
-            max(newest_published_at)
+            sum(deleted)::bigint, max(newest_published_at)
      from core.batch_entities where settled group by entity)
 ) d";
 

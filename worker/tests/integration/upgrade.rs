@@ -222,7 +222,7 @@ async fn what_a_migration_has_dropped_is_made_again() {
         ),
         (
             "function academico.merge_alumnos(bigint[])",
-            vec!["routines/academico/4_merge_alumnos.sql"],
+            vec!["generated/academico/merge_alumnos.sql"],
         ),
         (
             "trigger note_merged on core.batch_entities",

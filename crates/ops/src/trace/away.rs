@@ -4,8 +4,6 @@ use acequia_contracts::Entity;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
-use super::core_row::key_columns;
-
 /// The archived partition that a key belongs to.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct Away {
@@ -18,7 +16,7 @@ pub struct Away {
 }
 
 const POLICY: &str = "
-select quote_ident(p.time_column) from core.lifecycle_policies p where p.table_name = $1";
+select p.time_column from core.lifecycle_policies p where p.table_name = $1";
 
 const AWAY: &str = "
 select a.partition_name as partition, a.state, a.object_path as object from core.archives a
@@ -37,9 +35,10 @@ pub async fn find(
         .fetch_optional(&mut *connection)
         .await?;
     let Some(time) = time else { return Ok(None) };
-    let names = key_columns(connection, entity).await?;
-    let part = names.iter().zip(key).find(|(name, _)| **name == time);
-    let Some((_, part)) = part else {
+    let names = entity.key.iter();
+    let mut names = names.map(|field| entity.merge_spec.key_column(field));
+    let part = key.iter().find(|_| names.next() == Some(&time));
+    let Some(part) = part else {
         return Ok(None);
     };
     sqlx::query_as(AWAY)

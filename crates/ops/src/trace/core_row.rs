@@ -1,6 +1,6 @@
 //! The core's row of a key, and the marts that show it.
 
-use acequia_contracts::{Entity, catalog};
+use acequia_contracts::{Entity, MergeKind, catalog};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,6 +18,9 @@ pub struct CoreRow {
     pub message_id: Uuid,
     /// Event time of that version.
     pub event_at: DateTime<Utc>,
+    /// When its key went, for a row whose key is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
     /// Batch it came in.
     pub batch_id: i64,
     /// When the version was in the core at the latest: the promotion of its batch, or of the
@@ -53,6 +56,7 @@ struct Row {
     message_id: Uuid,
     event_at: DateTime<Utc>,
     batch_id: i64,
+    deleted_at: Option<DateTime<Utc>>,
     in_core_by: Option<DateTime<Utc>>,
     columns: String,
 }
@@ -63,36 +67,50 @@ fn sql_type(entity: &Entity, name: &str) -> &'static str {
     column.map_or("text", |column| column.kind.sql())
 }
 
-/// The core's row of a key, if there is one. The names in its statements come from the catalog
+/// The core's row of a key, if there is one; of many, as an entity that appends has them, the row of the
+/// message, else the newest. The names in its statements come from the catalog
 /// and, quoted, from PostgreSQL's.
 pub async fn find(
     connection: &mut PgConnection,
     entity: &Entity,
     key: &[String],
+    message: Option<Uuid>,
     values: bool,
 ) -> sqlx::Result<Option<CoreRow>> {
-    let names = key_columns(connection, entity).await?;
+    let names = key_columns(entity);
     let kinds = entity.key.iter().map(|name| sql_type(entity, name));
-    let conditions: Vec<_> = (1..)
+    let mut conditions: Vec<_> = (1..)
         .zip(names.iter().zip(kinds))
         .map(|(number, (name, sql))| format!("c.{name} = ${number}::{sql}"))
         .collect();
+    let message = message.filter(|_| entity.merge_spec.kind == MergeKind::Append);
+    if message.is_some() {
+        conditions.push(format!("c.message_id = ${}", key.len() + 1));
+    }
     let pairs = names.iter().zip(entity.key);
     let pairs: Vec<_> = pairs
         .map(|(name, key)| format!("'{key}', c.{name}"))
         .collect();
     let statement = format!(
-        "select jsonb_build_object({}) as key, c.message_id, c.event_at, c.batch_id, row_to_json(c)::text as columns,
+        "select jsonb_build_object({}) as key, c.message_id, c.event_at, c.batch_id, {deleted_at} as deleted_at, row_to_json(c)::text as columns,
                 greatest({}) as in_core_by
-         from {} c where {}",
+         from {} c where {} order by c.event_at desc, c.message_id desc limit 1",
         pairs.join(", "),
         promotions(connection, entity).await?.join(", "),
         entity.core,
-        conditions.join(" and ")
+        conditions.join(" and "),
+        deleted_at = if entity.merge_spec.deletes {
+            "c.deleted_at"
+        } else {
+            "null::timestamptz"
+        },
     );
     let mut query = sqlx::query_as(AssertSqlSafe(statement));
     for part in key {
         query = query.bind(part);
+    }
+    if let Some(message) = message {
+        query = query.bind(message);
     }
     let row: Option<Row> = query.fetch_optional(&mut *connection).await?;
     let Some(row) = row else { return Ok(None) };
@@ -102,6 +120,7 @@ pub async fn find(
         message_id: row.message_id,
         event_at: row.event_at,
         batch_id: row.batch_id,
+        deleted_at: row.deleted_at,
         in_core_by: row.in_core_by,
         marts: marts(connection, entity, key, row.in_core_by).await?,
         values: values
@@ -110,48 +129,11 @@ pub async fn find(
     }))
 }
 
-const KEY_COLUMNS: &str = "
-select a.attname::text, quote_ident(a.attname)
-from pg_index i
-cross join unnest(i.indkey::smallint[]) with ordinality as k (attnum, place)
-join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-where i.indrelid = $1::regclass and i.indisprimary
-order by k.place";
-
-/// The core's names for the catalog's key columns: the same names where the primary key has
-/// them, for the others its other columns in their order.
-pub async fn key_columns(
-    connection: &mut PgConnection,
-    entity: &Entity,
-) -> sqlx::Result<Vec<String>> {
-    let primary: Vec<(String, String)> = sqlx::query_as(KEY_COLUMNS)
-        .bind(entity.core)
-        .fetch_all(connection)
-        .await?;
-    let mut others = primary
-        .iter()
-        .filter(|(name, _)| !entity.key.contains(&name.as_str()));
-    let columns: Vec<_> = entity
-        .key
-        .iter()
-        .filter_map(|key| {
-            primary
-                .iter()
-                .find(|(name, _)| name == key)
-                .or_else(|| others.next())
-        })
-        .collect();
-    if columns.len() < entity.key.len() {
-        return Err(sqlx::Error::ColumnNotFound(format!(
-            "primary key of {} for {}",
-            entity.core,
-            entity.key.join(", ")
-        )));
-    }
-    Ok(columns
-        .into_iter()
-        .map(|(_, quoted)| quoted.clone())
-        .collect())
+/// The core's names for the catalog's key columns, quoted.
+fn key_columns(entity: &Entity) -> Vec<String> {
+    let fields = entity.key.iter();
+    let columns = fields.map(|field| entity.merge_spec.key_column(field));
+    columns.map(|column| format!("\"{column}\"")).collect()
 }
 
 const PARENTS: &str = "

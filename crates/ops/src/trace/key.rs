@@ -56,7 +56,7 @@ impl KeyTrace {
         key: &[String],
         values: bool,
     ) -> sqlx::Result<Self> {
-        let core = core_row::find(&mut *connection, entity, key, values).await?;
+        let core = core_row::find(&mut *connection, entity, key, None, values).await?;
         let archived = away::find(&mut *connection, entity, key).await?;
         let waiting = sqlx::query_as(WAITING)
             .bind(full_name(entity))

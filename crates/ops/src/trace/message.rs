@@ -1,7 +1,7 @@
 //! The trace of one message.
 
-use acequia_contracts::catalog;
 use acequia_contracts::envelope::Identity;
+use acequia_contracts::{Domain, catalog};
 use chrono::NaiveDate;
 use serde::Serialize;
 use serde_json::Value;
@@ -63,8 +63,22 @@ impl MessageTrace {
         identity: Identity,
         values: bool,
     ) -> sqlx::Result<Self> {
+        Self::read_in(connection, catalog(), asked, identity, values).await
+    }
+
+    /// The same, looked for in the entities of some domains.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers.
+    pub async fn read_in(
+        connection: &mut PgConnection,
+        domains: &'static [Domain],
+        asked: &str,
+        identity: Identity,
+        values: bool,
+    ) -> sqlx::Result<Self> {
         let mut rows = Vec::new();
-        for entity in catalog().iter().flat_map(|domain| &domain.entities) {
+        for entity in domains.iter().flat_map(|domain| &domain.entities) {
             let found = staged::find(&mut *connection, entity, identity, values).await?;
             if let Some(mut staged) = found {
                 let key: Vec<_> = entity
@@ -72,7 +86,14 @@ impl MessageTrace {
                     .iter()
                     .map(|name| plain(&staged.key[name]))
                     .collect();
-                let core = core_row::find(&mut *connection, entity, &key, values).await?;
+                let core = core_row::find(
+                    &mut *connection,
+                    entity,
+                    &key,
+                    Some(staged.message_id),
+                    values,
+                )
+                .await?;
                 let archived = away::find(&mut *connection, entity, &key).await?;
                 staged.judge(core.as_ref(), archived.as_ref());
                 rows.push(Merged {

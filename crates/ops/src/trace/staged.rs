@@ -27,6 +27,8 @@ pub enum Outcome {
     Current,
     /// The core shows a newer version of its key.
     Superseded,
+    /// It said that its key is gone, and no newer message brought it back.
+    Deleted,
     /// In quarantine.
     Quarantined,
     /// Was in quarantine and sent again; the new copy has not been seen.
@@ -261,7 +263,10 @@ impl Staged {
             return;
         };
         if core.message_id == self.message_id {
-            self.outcome = Outcome::Current;
+            self.outcome = match core.deleted_at {
+                Some(_) => Outcome::Deleted,
+                None => Outcome::Current,
+            };
         } else if self.outcome == Outcome::NotInCore
             && (core.event_at, core.message_id) > (self.event_at, self.message_id)
         {

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::failpoint;
-use acequia_contracts::envelope::{Identity, Published, body_hash};
+use acequia_contracts::envelope::{Identity, OP, Published, body_hash};
 use acequia_contracts::{
-    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Values, Violation, entity_of, nameless,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Op, Values, Violation, entity_of,
+    nameless,
 };
 use acequia_net::guard::Note;
+use acequia_net::headers;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use lapin::message::Delivery;
 use uuid::Uuid;
@@ -31,6 +33,8 @@ pub struct EntityRows {
     pub event_at: Vec<DateTime<Utc>>,
     /// Publish times.
     pub published_at: Vec<Option<DateTime<Utc>>>,
+    /// Whether the key is gone.
+    pub deleted: Vec<bool>,
     /// Hashes of the bodies; none for a body that was rebuilt, which no copy equals.
     pub hashes: Vec<Option<i64>>,
     /// Oldest publish time; the time of arrival for messages without one.
@@ -52,6 +56,7 @@ impl EntityRows {
             days: Vec::new(),
             event_at: Vec::new(),
             published_at: Vec::new(),
+            deleted: Vec::new(),
             hashes: Vec::new(),
             oldest: None,
             newest: None,
@@ -141,6 +146,7 @@ impl DecodedBatch {
                 rows.event_at
                     .push(envelope.ts.or(published).unwrap_or_else(arrival));
                 rows.published_at.push(published);
+                rows.deleted.push(envelope.op == Op::Delete);
                 rows.hashes.push(
                     replay::original_hash(&delivery.properties)
                         .unwrap_or_else(|| Some(body_hash(&delivery.data))),
@@ -220,8 +226,12 @@ impl DecodedBatch {
             return Err((None, vec![nameless(body)]));
         };
         let rows = &mut self.good[entity];
-        rows.entity
-            .decode(body, context, &mut rows.fields)
+        let (kind, fields) = (rows.entity, &mut rows.fields);
+        let decoded = match headers::word(&delivery.properties, OP) {
+            Some(op) => kind.decode_with_op(body, &op, context, fields),
+            None => kind.decode(body, context, fields),
+        };
+        decoded
             .map(|envelope| (entity, envelope))
             .map_err(|violations| (Some(entity), violations))
     }
@@ -237,7 +247,15 @@ fn identity(
         .or_else(|| Identity::named(&event_id()?))
         .unwrap_or_else(|| {
             let queue = came_by(delivery, queue);
-            Identity::of_content(&queue, sent(&delivery.properties), &delivery.data)
+            let sent = sent(&delivery.properties);
+            match headers::word(&delivery.properties, OP) {
+                // The same body is another message with this header.
+                Some(op) => {
+                    let content = [delivery.data.as_slice(), b"\0", op.as_bytes()].concat();
+                    Identity::of_content(&queue, sent, &content)
+                }
+                None => Identity::of_content(&queue, sent, &delivery.data),
+            }
         })
 }
 

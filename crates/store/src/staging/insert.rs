@@ -23,13 +23,19 @@ pub struct Insert {
 impl Insert {
     /// `insert into stg.x ... select from unnest(...)`; every name comes from the catalog.
     pub fn of(entity: &Entity) -> Self {
-        let fields: Vec<&str> = entity.columns.iter().map(|column| column.name).collect();
-        let arrays: Vec<String> = entity
+        // Only tables of entities whose keys may go have the column.
+        let deleted = entity.merge_spec.deletes.then_some(("deleted", "boolean"));
+        let columns = entity
             .columns
             .iter()
-            .enumerate()
-            .map(|(index, column)| format!("${}::{}[]", index + 7, column.kind.sql()))
+            .map(|column| (column.name, column.kind.sql()));
+        let columns: Vec<_> = columns.chain(deleted).collect();
+        let fields: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let arrays: Vec<String> = (7..)
+            .zip(&columns)
+            .map(|(number, (_, sql))| format!("${number}::{sql}[]"))
             .collect();
+        let selected: Vec<String> = fields.iter().map(|name| format!("t.{name}")).collect();
         let (fields, arrays) = (fields.join(", "), arrays.join(", "));
         let insert_only = format!(
             "insert into {table} (message_id, day, batch_id, event_at, published_at, body_hash, {fields}) \
@@ -37,12 +43,7 @@ impl Insert {
          from unnest($2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], {arrays}) \
          as t(message_id, day, event_at, published_at, body_hash, {fields})",
             table = entity.staging,
-            selected = entity
-                .columns
-                .iter()
-                .map(|column| format!("t.{}", column.name))
-                .collect::<Vec<_>>()
-                .join(", "),
+            selected = selected.join(", "),
         );
         Self {
             skip_duplicates: format!("{insert_only} on conflict do nothing returning message_id"),
@@ -104,6 +105,9 @@ fn query<'q>(
         .bind(&rows.hashes[range.clone()]);
     for values in &rows.fields {
         query = bind(query, values, range.clone());
+    }
+    if rows.entity.merge_spec.deletes {
+        query = query.bind(&rows.deleted[range]);
     }
     query
 }

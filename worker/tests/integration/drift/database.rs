@@ -49,7 +49,7 @@ async fn columns(database: &mut PgConnection, table: &str) -> Vec<(String, Strin
     query.fetch_all(database).await.unwrap()
 }
 
-async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<String> {
+pub(crate) async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<String> {
     let mut problems = Vec::new();
     let what = format!("{}.{}", entity.domain, entity.name);
     let mut demand = |holds: bool, words: String| {
@@ -72,7 +72,14 @@ async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<S
             .filter(|column| !envelope.contains(column))
             .collect();
         let names: Vec<_> = fields.iter().map(|(name, ..)| name.as_str()).collect();
-        let expected: Vec<_> = entity.columns.iter().map(|column| column.name).collect();
+        let goes = entity.merge_spec.deletes;
+        let gone = goes.then_some("deleted");
+        let expected: Vec<_> = entity
+            .columns
+            .iter()
+            .map(|column| column.name)
+            .chain(gone)
+            .collect();
         demand(
             names == expected,
             format!("columns of {}: {names:?}, not {expected:?}", entity.staging),
@@ -84,7 +91,7 @@ async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<S
                 format!("{name} is {sql}, but {kind:?} in the contract"),
             );
             demand(
-                column.required == *not_null,
+                (column.required && (!goes || entity.key.contains(&column.name))) == *not_null,
                 format!("whether {name} must be there"),
             );
         }
@@ -107,6 +114,40 @@ async fn tables_and_merge(database: &mut PgConnection, entity: &Entity) -> Vec<S
     demand(
         !core.is_empty(),
         format!("there is no table {}", entity.core),
+    );
+    for key in entity.key {
+        let key = entity.merge_spec.key_column(key);
+        demand(
+            core.iter().any(|(name, ..)| name == key),
+            format!("key column {key} of {}", entity.core),
+        );
+    }
+    if entity.merge_spec.deletes {
+        let value = |name: &str| {
+            let mut columns = entity.columns.iter().map(|column| column.name);
+            columns.any(|column| column == name) && !entity.key.contains(&name)
+        };
+        for (name, _, not_null) in &core {
+            demand(
+                !(value(name) && *not_null),
+                format!(
+                    "{name} of {} must be null in rows that are gone",
+                    entity.core
+                ),
+            );
+        }
+        demand(
+            core.iter().any(|(name, ..)| name == "deleted_at"),
+            format!("deleted_at of {}", entity.core),
+        );
+    }
+    let partitioned = format!(
+        "select c.relname::text from pg_class c where c.oid = to_regclass('{}') and c.relkind = 'p'",
+        entity.core
+    );
+    demand(
+        texts(database, &partitioned).await.len() == usize::from(entity.merge_spec.partitioned),
+        format!("whether {} is partitioned", entity.core),
     );
     for version in ["event_at", "message_id", "batch_id"] {
         let has = |(name, _, not_null): &(String, _, bool)| name == version && *not_null;

@@ -11,8 +11,9 @@ pub(super) const PAGE: &str = "docs/adding-a-domain.md";
 /// Its section about the domain that came after the platform.
 const SECTION: &str = "## What the second domain added";
 /// Folders with a piece for each domain, and the other files in them.
-const FOLDERS: [(&str, &str); 6] = [
+const FOLDERS: [(&str, &str); 7] = [
     ("sql/routines", "core"),
+    ("sql/generated", ""),
     ("sql/rules", ""),
     ("sql/demo", ""),
     ("contracts/fixtures", ""),
@@ -103,7 +104,10 @@ fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
             .map(|file| std::fs::read_to_string(file).unwrap());
         texts.collect::<String>()
     };
-    let (migrations, routines) = (sql("sql/migrations"), sql(&format!("sql/routines/{name}")));
+    let migrations = sql("sql/migrations");
+    let routines = ["routines", "generated"]
+        .map(|kind| sql(&format!("sql/{kind}/{name}")))
+        .concat();
     let page = text(root, "docs/contracts.md");
     demand(
         page.lines().any(|line| line == format!("## {name}")),

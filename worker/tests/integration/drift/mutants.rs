@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use acequia_contracts::{Domain, catalog};
+use acequia_contracts::{Domain, MergeKind, catalog};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{database, files, root};
@@ -147,7 +147,10 @@ fn what_is_taken_from_the_folder_is_named() {
                 ),
                 (
                     file_with(
-                        &format!("sql/routines/{name}"),
+                        match entity.merge_spec.kind {
+                            MergeKind::Custom => "sql/routines",
+                            MergeKind::Upsert | MergeKind::Append => "sql/generated",
+                        },
                         &format!("function {}(", entity.merge),
                     ),
                     entity.merge,
@@ -177,6 +180,7 @@ fn what_is_taken_from_the_folder_is_named() {
             "sql/rules",
             "sql/demo",
             "sql/routines",
+            "sql/generated",
             "contracts/fixtures",
             "grafana/src/domains",
         ] {

@@ -1,6 +1,7 @@
--- Merges staged subjects into academico.materias: the newest version of each key wins.
+-- Merges staged messages academico.alumno into academico.alumnos: the newest version of each key wins.
+-- Made from the catalog: change the declaration of the message, or how merges are made, not this text.
 
-create or replace function academico.merge_materias(p_batches bigint[]) returns setof core.merge_outcome
+create or replace function academico.merge_alumnos(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_first date;
@@ -14,42 +15,42 @@ from core.batches b where b.batch_id = any (p_batches);
 return query
 -- The staged versions, the newest of each key first.
 with candidate as (
-    select s.message_id, s.batch_id, s.event_at, s.id_materia, s.nombre, s.creditos,
-           row_number() over (partition by s.id_materia order by s.event_at desc, s.message_id desc) as age
-    from stg.materias_upsert s
+    select s.message_id, s.batch_id, s.event_at, s.id_alumno, s.nombre, s.edad, s.genero,
+           row_number() over (partition by s.id_alumno order by s.event_at desc, s.message_id desc) as age
+    from stg.alumnos_upsert s
     where s.batch_id = any (p_batches) and s.day between v_first and v_last
 ),
--- What becomes of each row, seen against the core.
+-- What becomes of each row, seen against the domain table.
 verdict as materialized (
     select n.*,
            case when n.age > 1 then 'stale'
                 when c.id is null then 'inserted'
                 when (n.event_at, n.message_id) <= (c.event_at, c.message_id) then 'stale'
-                when (n.nombre, n.creditos)
-                    is not distinct from (c.nombre, c.creditos) then 'unchanged'
+                when (n.nombre, n.edad, n.genero)
+                    is not distinct from (c.nombre, c.edad, c.genero) then 'unchanged'
                 else 'updated' end as outcome
     from candidate n
-    left join academico.materias c on c.id = n.id_materia
+    left join academico.alumnos c on c.id = n.id_alumno
 ),
 written as (
-    insert into academico.materias (id, nombre, creditos, event_at, message_id, batch_id)
-    select n.id_materia, n.nombre, n.creditos, n.event_at, n.message_id, n.batch_id
+    insert into academico.alumnos (id, nombre, edad, genero, event_at, message_id, batch_id)
+    select n.id_alumno, n.nombre, n.edad, n.genero, n.event_at, n.message_id, n.batch_id
     from verdict n
     where n.outcome = 'inserted'
 ),
 -- An unchanged row still brings its version: an older one that comes later must stay out.
 changed as (
-    update academico.materias c
-    set nombre = n.nombre, creditos = n.creditos,
+    update academico.alumnos c
+    set nombre = n.nombre, edad = n.edad, genero = n.genero,
         event_at = n.event_at, message_id = n.message_id, batch_id = n.batch_id
     from verdict n
-    where n.outcome in ('updated', 'unchanged') and c.id = n.id_materia
+    where n.outcome in ('updated', 'unchanged') and c.id = n.id_alumno
 ),
 -- Rows that waited for one of these may go on.
-released as (
+woken as (
     update core.pending p set ready = true
     from verdict n
-    where n.outcome = 'inserted' and p.parent = 'academico.materia' and p.parent_key = n.id_materia::text and not p.ready
+    where n.outcome = 'inserted' and p.parent = 'academico.alumno' and p.parent_key = n.id_alumno::text and not p.ready
 )
 select n.batch_id,
        count(*)::int,
@@ -57,9 +58,10 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'updated'))::int,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
+       0,
        0
 from verdict n
 group by n.batch_id;
 end
 $$;
-comment on function academico.merge_materias(bigint[]) is 'Merges staged subjects of the given batches, newer wins; one row of counts per batch';
+comment on function academico.merge_alumnos(bigint[]) is 'Merges staged academico.alumno, newer wins; one row of counts per batch';

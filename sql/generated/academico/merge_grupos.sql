@@ -1,4 +1,5 @@
--- Merges staged groups into academico.grupos: the newest version of each key wins.
+-- Merges staged messages academico.grupo into academico.grupos: the newest version of each key wins.
+-- Made from the catalog: change the declaration of the message, or how merges are made, not this text.
 
 create or replace function academico.merge_grupos(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -11,22 +12,24 @@ begin
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
 into v_first, v_last
 from core.batches b where b.batch_id = any (p_batches);
--- Rows that waited and may go on now. Mostly there are none, and then no partition is opened to find them.
+-- Rows that waited and may go on now, a bounded number at a time. Mostly there are none, and then no partition
+-- is opened to find them.
 if exists (select from core.pending p where p.entity = 'academico.grupo' and p.ready) then
     v_waited := array(
-        select s from core.pending p
-        join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day
-        where p.entity = 'academico.grupo' and p.ready);
+        select s from (select p.message_id, p.day from core.pending p where p.entity = 'academico.grupo' and p.ready limit 50000) p
+        join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day);
 end if;
 -- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, false as waited
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo,
+           coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, false as waited
     from stg.grupos_upsert s
     where s.batch_id = any (p_batches) and s.day between v_first and v_last
     union all
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo, coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, true
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo,
+           coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, true
     from unnest(v_waited) s
 ),
 -- Which parent is missing, if any; then the newest version of each key among the complete rows.
@@ -34,8 +37,8 @@ linked as (
     select n.*,
            case when p1.id is null then 'academico.materia'
                 when p2.id is null then 'academico.maestro' end as missing,
-           case when p1.id is null then n.id_materia
-                when p2.id is null then n.id_maestro end as missing_key
+           case when p1.id is null then n.id_materia::text
+                when p2.id is null then n.id_maestro::text end as missing_key
     from candidate n
     left join academico.materias p1 on p1.id = n.id_materia
     left join academico.maestros p2 on p2.id = n.id_maestro
@@ -45,7 +48,7 @@ ranked as (
            row_number() over (partition by l.id_grupo, l.missing is null order by l.event_at desc, l.message_id desc) as age
     from linked l
 ),
--- What becomes of each row, seen against the core.
+-- What becomes of each row, seen against the domain table.
 verdict as materialized (
     select n.*,
            case when n.missing is not null then 'pending'
@@ -73,20 +76,20 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_grupo
 ),
 -- Rows that waited for one of these may go on.
-released as (
+woken as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.grupo' and p.parent_key = n.id_grupo::text and not p.ready
 ),
-deferred as (
+parked as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
-    select 'academico.grupo', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
+    select 'academico.grupo', n.message_id, n.day, n.batch_id, n.missing, n.missing_key
     from verdict n
     where n.outcome = 'pending'
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-settled as (
+released as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'
@@ -98,9 +101,11 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'updated'))::int,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
-       (count(*) filter (where n.outcome = 'pending' and not n.waited) - count(*) filter (where n.waited and n.outcome <> 'pending'))::int
+       (count(*) filter (where n.outcome = 'pending' and not n.waited)
+           - count(*) filter (where n.waited and n.outcome <> 'pending'))::int,
+       0
 from verdict n
 group by n.batch_id;
 end
 $$;
-comment on function academico.merge_grupos(bigint[]) is 'Merges staged groups of the given batches, newer wins; one row of counts per batch';
+comment on function academico.merge_grupos(bigint[]) is 'Merges staged academico.grupo, newer wins; one row of counts per batch';

@@ -1,4 +1,5 @@
--- Merges staged teachers into academico.maestros: the newest version of each key wins.
+-- Merges staged messages academico.maestro into academico.maestros: the newest version of each key wins.
+-- Made from the catalog: change the declaration of the message, or how merges are made, not this text.
 
 create or replace function academico.merge_maestros(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -19,7 +20,7 @@ with candidate as (
     from stg.maestros_upsert s
     where s.batch_id = any (p_batches) and s.day between v_first and v_last
 ),
--- What becomes of each row, seen against the core.
+-- What becomes of each row, seen against the domain table.
 verdict as materialized (
     select n.*,
            case when n.age > 1 then 'stale'
@@ -46,7 +47,7 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_maestro
 ),
 -- Rows that waited for one of these may go on.
-released as (
+woken as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.maestro' and p.parent_key = n.id_maestro::text and not p.ready
@@ -57,9 +58,10 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'updated'))::int,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
+       0,
        0
 from verdict n
 group by n.batch_id;
 end
 $$;
-comment on function academico.merge_maestros(bigint[]) is 'Merges staged teachers of the given batches, newer wins; one row of counts per batch';
+comment on function academico.merge_maestros(bigint[]) is 'Merges staged academico.maestro, newer wins; one row of counts per batch';

@@ -1,4 +1,5 @@
--- Merges staged enrolments into academico.inscripciones: the newest version of each key wins.
+-- Merges staged messages academico.inscripcion into academico.inscripciones: the newest version of each key wins.
+-- Made from the catalog: change the declaration of the message, or how merges are made, not this text.
 
 create or replace function academico.merge_inscripciones(p_batches bigint[]) returns setof core.merge_outcome
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -11,22 +12,24 @@ begin
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
 into v_first, v_last
 from core.batches b where b.batch_id = any (p_batches);
--- Rows that waited and may go on now. Mostly there are none, and then no partition is opened to find them.
+-- Rows that waited and may go on now, a bounded number at a time. Mostly there are none, and then no partition
+-- is opened to find them.
 if exists (select from core.pending p where p.entity = 'academico.inscripcion' and p.ready) then
     v_waited := array(
-        select s from core.pending p
-        join stg.inscripciones_event s on s.message_id = p.message_id and s.day = p.day
-        where p.entity = 'academico.inscripcion' and p.ready);
+        select s from (select p.message_id, p.day from core.pending p where p.entity = 'academico.inscripcion' and p.ready limit 50000) p
+        join stg.inscripciones_event s on s.message_id = p.message_id and s.day = p.day);
 end if;
 -- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
 return query
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, false as waited
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo,
+           coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, false as waited
     from stg.inscripciones_event s
     where s.batch_id = any (p_batches) and s.day between v_first and v_last
     union all
-    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo, coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, true
+    select s.message_id, s.day, s.batch_id, s.event_at, s.id_alumno, s.id_grupo,
+           coalesce(s.fecha_inscripcion, (s.event_at at time zone 'UTC')::date) as fecha_inscripcion, true
     from unnest(v_waited) s
 ),
 -- Which parent is missing, if any; then the newest version of each key among the complete rows.
@@ -34,8 +37,8 @@ linked as (
     select n.*,
            case when p1.id is null then 'academico.alumno'
                 when p2.id is null then 'academico.grupo' end as missing,
-           case when p1.id is null then n.id_alumno
-                when p2.id is null then n.id_grupo end as missing_key
+           case when p1.id is null then n.id_alumno::text
+                when p2.id is null then n.id_grupo::text end as missing_key
     from candidate n
     left join academico.alumnos p1 on p1.id = n.id_alumno
     left join academico.grupos p2 on p2.id = n.id_grupo
@@ -45,7 +48,7 @@ ranked as (
            row_number() over (partition by l.id_alumno, l.id_grupo, l.missing is null order by l.event_at desc, l.message_id desc) as age
     from linked l
 ),
--- What becomes of each row, seen against the core.
+-- What becomes of each row, seen against the domain table.
 verdict as materialized (
     select n.*,
            case when n.missing is not null then 'pending'
@@ -56,10 +59,10 @@ verdict as materialized (
                     is not distinct from c.fecha_inscripcion then 'unchanged'
                 else 'updated' end as outcome
     from ranked n
-    -- Looked up row by row: the planner takes one look into eight partitions for eight, and would rather
+    -- Looked up row by row: the planner takes one look into many partitions for many, and would rather
     -- read the whole table, which grows.
     left join lateral (
-        select * from academico.inscripciones t where t.id_alumno = n.id_alumno and t.id_grupo = n.id_grupo offset 0
+        select t.* from academico.inscripciones t where t.id_alumno = n.id_alumno and t.id_grupo = n.id_grupo offset 0
     ) c on true
 ),
 written as (
@@ -76,15 +79,15 @@ changed as (
     from verdict n
     where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
 ),
-deferred as (
+parked as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
-    select 'academico.inscripcion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key::text
+    select 'academico.inscripcion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key
     from verdict n
     where n.outcome = 'pending'
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-settled as (
+released as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'
@@ -96,9 +99,11 @@ select n.batch_id,
        (count(*) filter (where n.outcome = 'updated'))::int,
        (count(*) filter (where n.outcome = 'unchanged'))::int,
        (count(*) filter (where n.outcome = 'stale'))::int,
-       (count(*) filter (where n.outcome = 'pending' and not n.waited) - count(*) filter (where n.waited and n.outcome <> 'pending'))::int
+       (count(*) filter (where n.outcome = 'pending' and not n.waited)
+           - count(*) filter (where n.waited and n.outcome <> 'pending'))::int,
+       0
 from verdict n
 group by n.batch_id;
 end
 $$;
-comment on function academico.merge_inscripciones(bigint[]) is 'Merges staged enrolments of the given batches, newer wins; one row of counts per batch';
+comment on function academico.merge_inscripciones(bigint[]) is 'Merges staged academico.inscripcion, newer wins; one row of counts per batch';
