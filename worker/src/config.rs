@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
+use acequia_store::housekeeping::Periods;
 use anyhow::Context;
 use clap::Args;
 
@@ -340,4 +341,16 @@ pub struct LoopArgs {
     /// /readyz turns bad when a loop makes no progress for this long
     #[arg(long, env = "STALL_AFTER", default_value = "30s", value_name = "TIME", value_parser = |text: &str| settings::STALL_AFTER.parse(text))]
     pub stall_after: Duration,
+}
+
+impl LoopArgs {
+    /// How long this worker keeps data, where that is longer than the owner says.
+    #[must_use]
+    pub const fn periods(&self) -> Periods {
+        Periods {
+            staging: self.staging_keep,
+            quarantine: self.quarantine_keep,
+            logs: self.log_keep,
+        }
+    }
 }

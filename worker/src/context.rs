@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
+use acequia_store::acknowledged::Memory;
 use acequia_store::clock::Clock;
 use acequia_telemetry::Traces;
 
-use crate::acknowledged::{Memory, Process};
+use crate::acknowledged::Process;
 use crate::config::LoopArgs;
 use crate::health::Health;
 use crate::ingest::writers::Writers;

@@ -19,7 +19,6 @@ pub mod looks;
 pub mod maintain;
 pub mod metrics;
 mod outbox_relay;
-mod pool;
 pub mod promote;
 pub mod queue_consumer;
 pub mod refresh;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use acequia_contracts::Domain;
+use acequia_store::{clock, observations};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -47,19 +48,12 @@ impl PeriodicTask for Observe {
         // The clocks of workers may differ, so times are those of the database. One that is
         // reckoned from an earlier answer is never too late.
         let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        let (clock, instant) = match mark {
+        let (time, instant) = match mark {
             Some(mark) => mark,
-            None => self.keep(
-                sqlx::query_scalar("select clock_timestamp()")
-                    .fetch_one(&mut *connection)
-                    .await?,
-            ),
+            None => self.keep(clock::now(connection).await?),
         };
-        let now = sqlx::query_scalar("select core.note_looks($1, $2, $3)")
-            .bind(&context.worker)
-            .bind(clock)
-            .bind(context.looks.since(instant))
-            .fetch_one(&mut *connection)
+        let looks = context.looks.since(instant);
+        let now = observations::note(connection, &context.worker, time, looks)
             .await
             .inspect_err(|_| {
                 *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -10,11 +10,11 @@ mod relay;
 use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
-use acequia_store::failpoint;
-use sqlx::{Connection as _, FromRow, PgConnection};
+use acequia_store::outbox::Waiting;
+use acequia_store::{failpoint, outbox};
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 use tracing::warn;
-use uuid::Uuid;
 
 use self::relay::Relay;
 use crate::context::WorkerContext;
@@ -27,28 +27,8 @@ const MOST: i32 = 1000;
 /// that was stopped and goes on looks at its clock before each message.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Seconds until a message of a domain is to be published; null when none waits.
-const DUE_IN: &str = "
-select case when exists (
-        select from core.outbox o
-        where o.domain = $1 and o.published_at is null and (o.retry_at is null or o.retry_at <= clock_timestamp())) then 0
-    else (
-        select extract(epoch from min(o.retry_at) - clock_timestamp())
-        from core.outbox o where o.domain = $1 and o.published_at is null and o.retry_at is not null)
-    end::float8";
 /// Shortest pause while messages wait that cannot be published now: another worker has them, or they were refused.
 const SHORTEST: Duration = Duration::from_millis(250);
-
-/// A message that waits.
-#[derive(Debug, FromRow)]
-struct Waiting {
-    id: i64,
-    message_id: Uuid,
-    routing_key: String,
-    body: String,
-    key: String,
-    attempts: i32,
-}
 
 /// What became of the messages of a transaction; those in neither list wait for the next one.
 #[derive(Debug, Default)]
@@ -114,10 +94,7 @@ impl PeriodicTask for OutboxRelay {
         domain: &'static Domain,
         context: &WorkerContext,
     ) -> sqlx::Result<Poll> {
-        let due_in: Option<f64> = sqlx::query_scalar(DUE_IN)
-            .bind(domain.name)
-            .fetch_one(&mut *connection)
-            .await?;
+        let due_in = outbox::due_in(connection, domain.name).await?;
         let poll_every = context.settings.poll_every;
         match due_in {
             None => return Ok(Poll::Idle(poll_every)),
@@ -130,11 +107,7 @@ impl PeriodicTask for OutboxRelay {
         // Before the transaction, which holds the domain's lock: a broker may take long to let us in.
         let relay = self.relay(context).await?;
         let mut transaction = connection.begin().await?;
-        let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
-            .bind(domain.name)
-            .bind(MOST)
-            .fetch_all(&mut *transaction)
-            .await?;
+        let waiting = outbox::due(&mut transaction, domain.name, MOST).await?;
         if waiting.is_empty() {
             self.keep(relay).await;
             transaction.rollback().await?;
@@ -142,17 +115,10 @@ impl PeriodicTask for OutboxRelay {
         }
         let outcome = self.publish(relay, waiting).await;
         failpoint::after_confirms();
-        sqlx::query("select core.outbox_published($1)")
-            .bind(&outcome.confirmed)
-            .execute(&mut *transaction)
-            .await?;
+        outbox::mark_published(&mut transaction, &outcome.confirmed).await?;
         let (refused, reasons): (Vec<i64>, Vec<&str>) = outcome.refused.iter().copied().unzip();
         if !refused.is_empty() {
-            sqlx::query("select core.outbox_refused($1, $2)")
-                .bind(&refused)
-                .bind(&reasons)
-                .execute(&mut *transaction)
-                .await?;
+            outbox::mark_refused(&mut transaction, &refused, &reasons).await?;
         }
         transaction.commit().await?;
         if !outcome.confirmed.is_empty() {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
+use acequia_store::acknowledged::Memory;
 use acequia_store::clock::Clock;
 use acequia_store::failure::Failure;
+use acequia_store::pool::Pool;
 use acequia_store::{db, pooler};
 use acequia_telemetry::Traces;
 use anyhow::{Context, bail};
@@ -15,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
 use crate::config::LoopArgs;
@@ -28,9 +29,8 @@ use crate::listen::listen;
 use crate::look::Looks;
 use crate::looks::Observe;
 use crate::maintain::Maintain;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Open};
 use crate::outbox_relay::OutboxRelay;
-use crate::pool::Pool;
 use crate::promote::Promote;
 use crate::queue_consumer::QueueConsumer;
 use crate::refresh::Refresh;
@@ -148,7 +148,7 @@ pub async fn run(
 /// The loops over the database, and their shared parts.
 struct Loops {
     running: JoinSet<()>,
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Open>>,
     context: Arc<WorkerContext>,
     stop: CancellationToken,
 }
@@ -164,7 +164,7 @@ impl Loops {
         &mut self,
         task: W,
         domain: &'static Domain,
-        pool: Pool,
+        pool: Pool<Open>,
     ) {
         self.spawn(task, domain, Arc::new(pool));
     }
@@ -173,7 +173,7 @@ impl Loops {
         &mut self,
         task: W,
         domain: &'static Domain,
-        pool: Arc<Pool>,
+        pool: Arc<Pool<Open>>,
     ) {
         let (context, stop) = (self.context.clone(), self.stop.clone());
         self.running

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acequia_net::topology::queue_of;
+use acequia_store::promotion;
 use anyhow::Context as _;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -137,7 +138,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Waits while more rows are staged than promotion should be behind.
 async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
-    const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
         lane,
         context,
@@ -152,12 +152,9 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
         let expects_success = writer.health.expects_success();
         writer.health.working();
         let look = async |connection: &mut PgConnection| {
-            sqlx::query_scalar(STAGED)
-                .bind(domain.name)
-                .fetch_one(connection)
-                .await
+            promotion::staged_rows(connection, domain.name).await
         };
-        let staged: i64 = writer.ask(look).await.context("database")?;
+        let staged = writer.ask(look).await.context("database")?;
         if !expects_success {
             writer.health.succeeded();
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acequia_store::failure::Backoff;
-use acequia_store::staging::Store;
+use acequia_store::staging::{self, Store};
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
@@ -97,7 +97,7 @@ async fn consume(
     let dead_letters = lane.domain.is_none();
     let ready = async |connection: &mut PgConnection| {
         if dead_letters {
-            return writable(connection).await;
+            return staging::quarantine_writable(connection).await;
         }
         connection.ping().await
     };
@@ -138,14 +138,4 @@ async fn consume(
     // broker notices.
     acks.close().await;
     written.and(collected)
-}
-
-/// Waits until quarantine can be written. A dead letter has been delivered in vain often enough: it is
-/// not taken from its queue before there is a place for it.
-async fn writable(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query("lock table raw.quarantine in row exclusive mode")
-        .execute(&mut *transaction)
-        .await?;
-    transaction.rollback().await
 }

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Context, Domain, catalog};
 use acequia_net::topology::queue_of;
+use acequia_store::acknowledged::Acknowledged;
 use acequia_store::clock::Clock;
 use acequia_store::db::{self, Attention, Session, attended};
 use acequia_store::failure::{Backoff, describe};
-use acequia_store::staging::{Counts, DecodedBatch, Store, WriteMode, Written, first_death_queue};
+use acequia_store::staging::{
+    self, Counts, DecodedBatch, Store, WriteMode, Written, first_death_queue,
+};
 use acequia_telemetry::Span;
 use chrono::Utc;
 use lapin::message::Delivery;
@@ -22,7 +25,7 @@ use super::batch::Batch;
 use super::rate_limited_log::RateLimitedLog;
 use super::writers::{Slot, SlotGuard};
 use super::{DisconnectReason, spans};
-use crate::acknowledged::{Acknowledged, look};
+use crate::acknowledged::look;
 use crate::context::WorkerContext;
 use crate::health::LoopHealth;
 use crate::metrics::Ingest;
@@ -229,13 +232,11 @@ impl Writer<'_> {
     }
 
     async fn connect(&self) -> sqlx::Result<Session> {
-        // Its batches are small and many, and to plan a statement costs more than to run it.
-        const KEEP_PLANS: &str = "set plan_cache_mode = force_generic_plan";
         let domain = self.lane.domain.or(self.context.domains.first().copied());
         let name = domain.map_or(self.lane.queue.as_str(), |domain| domain.name);
         let mut session = db::open(&self.context.database, &format!("ingest {name}")).await?;
         let set_up = async {
-            sqlx::raw_sql(KEEP_PLANS).execute(&mut *session).await?;
+            staging::keep_plans(&mut session).await?;
             // Before the first message: its dates are judged by this clock.
             self.context.clock.read(&mut session).await
         };

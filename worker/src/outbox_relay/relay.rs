@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use acequia_net::SecretUrl;
 use acequia_net::topology::{ALERTS, answer, close, connect, declare_alerts};
+use acequia_store::outbox::Waiting;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
-use super::{Outcome, Waiting};
+use super::Outcome;
 
 /// Header with the number of the message: of two with one key, the one with the greater number is
 /// the newer.

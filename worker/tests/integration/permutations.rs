@@ -8,10 +8,10 @@ use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Context, Domain};
 use acequia_net::{SecretUrl, topology};
 use acequia_store::db;
+use acequia_store::marts::{self, Refreshed};
+use acequia_store::promotion;
 use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_testkit::TestDatabase;
-use acequia_worker::promote;
-use acequia_worker::refresh::{self, Refreshed};
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -142,7 +142,7 @@ impl Feed {
 
     /// Promotes the oldest batches; false when there was nothing to promote.
     pub async fn promote(&mut self, max_rows: i32) -> bool {
-        let promoted = promote::promote(&mut self.connection, self.domain.name, max_rows).await;
+        let promoted = promotion::promote(&mut self.connection, self.domain.name, max_rows).await;
         !promoted.unwrap().is_empty()
     }
 
