@@ -9,13 +9,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use acequia_contracts::Domain;
+use acequia_messaging::look::EVERY;
 use acequia_store::{clock, observations};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::context::WorkerContext;
-use crate::look::{EVERY, OBSERVE};
 use crate::worker_loop::{PeriodicTask, Poll};
+
+/// Name of the loop.
+pub const OBSERVE: &str = "observe";
 
 /// The observe loop: one for the process, whatever its domains.
 #[derive(Debug, Default)]

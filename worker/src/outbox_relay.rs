@@ -5,18 +5,16 @@
 //! the one before it that has the same key: whoever takes over, and whatever is published again under the
 //! same id, in no queue does a message come for the first time before an older one of its key.
 
-mod relay;
-
 use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
+use acequia_messaging::relay::{Message, Outcome, Relay};
 use acequia_store::outbox::Waiting;
 use acequia_store::{failpoint, outbox};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use self::relay::Relay;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
@@ -29,20 +27,6 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 /// Shortest pause while messages wait that cannot be published now: another worker has them, or they were refused.
 const SHORTEST: Duration = Duration::from_millis(250);
-
-/// What became of the messages of a transaction; those in neither list wait for the next one.
-#[derive(Debug, Default)]
-struct Outcome {
-    confirmed: Vec<i64>,
-    /// Those refused, and why.
-    refused: Vec<(i64, &'static str)>,
-}
-
-impl Outcome {
-    fn has(&self, id: i64) -> bool {
-        self.confirmed.contains(&id) || self.refused.iter().any(|(refused, _)| *refused == id)
-    }
-}
 
 /// The outbox relay of one domain, with its connection to the broker, which is made when there is
 /// something to tell.
@@ -58,9 +42,11 @@ impl OutboxRelay {
     async fn relay(&self, context: &WorkerContext) -> sqlx::Result<Relay> {
         match self.broker.lock().await.take() {
             Some(open) if open.is_connected() => Ok(open),
-            _ => Relay::open(&context.broker).await.map_err(|error| {
-                sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
-            }),
+            _ => Relay::open(&context.broker, "acequia-worker outbox")
+                .await
+                .map_err(|error| {
+                    sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
+                }),
         }
     }
 
@@ -69,7 +55,8 @@ impl OutboxRelay {
         let until = Instant::now() + WITHIN;
         let mut outcome = Outcome::default();
         // A failed attempt may leave answers behind, so the connection is kept only when all went well.
-        if relay.publish(waiting, until, &mut outcome).await {
+        let messages = waiting.into_iter().map(message).collect();
+        if relay.publish(messages, until, &mut outcome).await {
             self.keep(relay).await;
         } else {
             relay.close().await;
@@ -136,5 +123,16 @@ impl PeriodicTask for OutboxRelay {
             "not published: tried again later, what has the same key waits behind them"
         );
         Ok(Poll::Idle(SHORTEST.min(poll_every)))
+    }
+}
+
+fn message(waiting: Waiting) -> Message {
+    Message {
+        id: waiting.id,
+        message_id: waiting.message_id,
+        routing_key: waiting.routing_key,
+        body: waiting.body,
+        key: waiting.key,
+        attempts: waiting.attempts,
     }
 }

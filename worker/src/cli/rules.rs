@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use acequia_args::DatabaseArgs;
 use acequia_store::marts::{self, Refreshed};
 use acequia_store::quality;
 use clap::Args;
 
 use super::connection;
 use super::output::{code, print_json};
-use crate::config::{DatabaseArgs, RuleArgs};
+use crate::config::RuleArgs;
 
 /// Options of `worker check`.
 #[derive(Debug, Args)]
