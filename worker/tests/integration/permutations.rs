@@ -153,14 +153,14 @@ impl Feed {
 
     /// The materialized marts that the refresh loop would refresh with this bound of a backlog.
     pub async fn due(&mut self, backlog: Option<i32>) -> Vec<String> {
-        let due = refresh::due(&mut self.connection, self.domain.name, backlog).await;
+        let due = marts::due(&mut self.connection, self.domain.name, backlog).await;
         due.unwrap().into_iter().map(|(mart, _)| mart).collect()
     }
 
     /// Refreshes the materialized marts that are behind.
     pub async fn refresh(&mut self) {
         for mart in self.due(None).await {
-            let refreshed = refresh::refresh(
+            let refreshed = marts::refresh(
                 &mut self.connection,
                 &mart,
                 std::time::Duration::from_secs(60),
