@@ -185,6 +185,17 @@ fn worker_is_loops_and_command_line() {
     );
 }
 
+/// Statements stand in the store, as typed functions.
+#[test]
+fn worker_has_no_sql() {
+    for file in sources(&root().join("worker/src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for call in ["sqlx::query", "raw_sql("] {
+            assert!(!text.contains(call), "{}: {call}", file.display());
+        }
+    }
+}
+
 #[test]
 fn no_source_file_is_long() {
     let folders = [
