@@ -231,7 +231,7 @@ mod tests {
         let duties = Duties::try_parse_from(["x", "--database-url", url]).unwrap();
         let operator = duties.operator.url().unwrap();
         assert!(duties.archive.url(&operator).unwrap().is_none());
-        let away = "postgres://acequia_archive:s3cret@db/payments";
+        let away = "postgres://acequia_archive:s3cret@db/payments?sslmode=disable";
         let duties = Duties::try_parse_from(["x", "--archive-database-url", away]).unwrap();
         let error = format!("{:#}", duties.archive.url(&operator).unwrap_err());
         assert!(error.contains("ARCHIVE_DATABASE_URL"), "{error}");
