@@ -113,12 +113,7 @@ impl Archiver {
         let Ok(last) = schedule.find_previous_occurrence(&Utc::now(), true) else {
             return Ok(None);
         };
-        let done: Option<DateTime<Utc>> = sqlx::query_scalar(
-            "select max(scheduled_for) from core.archive_runs where domain = $1 and kind = 'archive' and status = 'ok'",
-        )
-        .bind(domain)
-        .fetch_one(connection)
-        .await?;
+        let done = due::last_scheduled(connection, domain).await?;
         Ok((last > done.unwrap_or(self.started)).then_some(last))
     }
 
@@ -243,10 +238,7 @@ impl PeriodicTask for Archiver {
         domain: &'static Domain,
         _context: &WorkerContext,
     ) -> sqlx::Result<Poll> {
-        let wanted: Vec<i64> = sqlx::query_scalar("select core.archive_wanted($1)")
-            .bind(domain.name)
-            .fetch_all(&mut *connection)
-            .await?;
+        let wanted = restore::wanted(connection, domain.name).await?;
         let due = self.due(connection, domain.name).await?;
         if wanted.is_empty() && due.is_none() {
             return Ok(self.rest());

@@ -1,64 +1,15 @@
 //! Settings: command line or environment, secrets also by file.
 
-mod database;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
+use acequia_args::{ArchiveLogin, duration};
+use acequia_store::housekeeping::Periods;
 use anyhow::Context;
 use clap::Args;
 
 use crate::settings::{self, cron};
-
-pub use crate::settings::duration;
-
-pub use database::{ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase};
-
-/// Where RabbitMQ is.
-#[derive(Clone, Args)]
-pub struct BrokerArgs {
-    /// RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// with TLS
-    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
-    amqp_url: Option<String>,
-    /// File that holds the URL, instead of AMQP_URL; read again for each connection
-    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
-    amqp_url_file: Option<PathBuf>,
-    #[command(flatten)]
-    tls: BrokerTls,
-    #[command(flatten)]
-    plaintext: AllowPlaintext,
-}
-
-impl std::fmt::Debug for BrokerArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BrokerArgs").finish_non_exhaustive()
-    }
-}
-
-impl BrokerArgs {
-    /// The URL from the option, the variable or the file.
-    ///
-    /// # Errors
-    /// When none is given, a file cannot be read, it is no AMQP URL, or it leads to another
-    /// machine without TLS.
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "AMQP_URL";
-        let url = SecretUrl::from_setting(
-            self.amqp_url.as_deref(),
-            self.amqp_url_file.as_deref(),
-            NAME,
-            "amqp://app:password@127.0.0.1:5672/%2f",
-            broker::SCHEMES,
-        )?;
-        let url = url
-            .with_tls(self.tls.clone().into())
-            .with_plaintext(self.plaintext.0);
-        broker::check(&url).context(NAME)?;
-        Ok(url)
-    }
-}
 
 /// Passwords that `migrate` sets.
 #[derive(Clone, Args)]
@@ -243,41 +194,6 @@ pub struct RuleArgs {
     pub rule_max: Duration,
 }
 
-/// Where the broker's management is.
-#[derive(Clone, Default, Args)]
-pub struct ManagementArgs {
-    /// Management of RabbitMQ: http://user:password@host:15672, to look at the members of queues; without
-    /// a user, that of AMQP_URL
-    #[arg(
-        long,
-        env = "RABBITMQ_MANAGEMENT_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    management_url: Option<String>,
-}
-
-impl std::fmt::Debug for ManagementArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ManagementArgs").finish_non_exhaustive()
-    }
-}
-
-impl ManagementArgs {
-    /// The URL, if there is one.
-    ///
-    /// # Errors
-    /// When it is no URL of HTTP.
-    pub fn url(&self) -> anyhow::Result<Option<SecretUrl>> {
-        let given = self.management_url.as_deref();
-        given
-            .filter(|url| !url.is_empty())
-            .map(|url| SecretUrl::parse(url, &["http", "https"]))
-            .transpose()
-            .context("RABBITMQ_MANAGEMENT_URL, for example http://user:password@127.0.0.1:15672")
-    }
-}
-
 /// How the loops run.
 #[derive(Debug, Clone, Args)]
 pub struct LoopArgs {
@@ -352,4 +268,16 @@ pub struct LoopArgs {
     /// /readyz turns bad when a loop makes no progress for this long
     #[arg(long, env = "STALL_AFTER", default_value = "30s", value_name = "TIME", value_parser = |text: &str| settings::STALL_AFTER.parse(text))]
     pub stall_after: Duration,
+}
+
+impl LoopArgs {
+    /// How long this worker keeps data, where that is longer than the owner says.
+    #[must_use]
+    pub const fn periods(&self) -> Periods {
+        Periods {
+            staging: self.staging_keep,
+            quarantine: self.quarantine_keep,
+            logs: self.log_keep,
+        }
+    }
 }

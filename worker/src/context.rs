@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use acequia_contracts::Domain;
+use acequia_messaging::look::Looks;
 use acequia_net::SecretUrl;
+use acequia_store::acknowledged::Memory;
 use acequia_store::clock::Clock;
 use acequia_telemetry::Traces;
+use acequia_telemetry::health::Health;
 
-use crate::acknowledged::{Memory, Process};
+use crate::acknowledged::Process;
 use crate::config::LoopArgs;
-use crate::health::Health;
 use crate::ingest::writers::Writers;
-use crate::look::{Looks, OBSERVE};
+use crate::looks::OBSERVE;
 use crate::metrics::Metrics;
 use crate::wakes::Wakes;
 

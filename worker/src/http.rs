@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use acequia_store::{clock, failpoint};
+use acequia_telemetry::health::is_ready;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +15,6 @@ use tokio::net::TcpListener;
 
 use crate::context::WorkerContext;
 use crate::database_metrics::DatabaseMetrics;
-use crate::health::is_ready;
 use crate::queue_consumer::QueueConsumer;
 
 struct Server {

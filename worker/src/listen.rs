@@ -72,10 +72,7 @@ async fn hear(listener: &mut PgListener, context: &WorkerContext) -> sqlx::Resul
             Ok(Err(error)) => return Err(error),
             // Nobody speaks, or nobody can be heard.
             Err(_) => {
-                let probe = sqlx::query("select 1").execute(&mut *listener);
-                tokio::time::timeout(PROBE_WITHIN, probe)
-                    .await
-                    .unwrap_or_else(|_| Err(db::no_answer(PROBE_WITHIN)))?;
+                db::probe(listener, PROBE_WITHIN).await?;
             }
         }
     }

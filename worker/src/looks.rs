@@ -9,12 +9,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use acequia_contracts::Domain;
+use acequia_messaging::look::EVERY;
+use acequia_store::{clock, observations};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::context::WorkerContext;
-use crate::look::{EVERY, OBSERVE};
 use crate::worker_loop::{PeriodicTask, Poll};
+
+/// Name of the loop.
+pub const OBSERVE: &str = "observe";
 
 /// The observe loop: one for the process, whatever its domains.
 #[derive(Debug, Default)]
@@ -47,19 +51,12 @@ impl PeriodicTask for Observe {
         // The clocks of workers may differ, so times are those of the database. One that is
         // reckoned from an earlier answer is never too late.
         let mark = *self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        let (clock, instant) = match mark {
+        let (time, instant) = match mark {
             Some(mark) => mark,
-            None => self.keep(
-                sqlx::query_scalar("select clock_timestamp()")
-                    .fetch_one(&mut *connection)
-                    .await?,
-            ),
+            None => self.keep(clock::now(connection).await?),
         };
-        let now = sqlx::query_scalar("select core.note_looks($1, $2, $3)")
-            .bind(&context.worker)
-            .bind(clock)
-            .bind(context.looks.since(instant))
-            .fetch_one(&mut *connection)
+        let looks = context.looks.since(instant);
+        let now = observations::note(connection, &context.worker, time, looks)
             .await
             .inspect_err(|_| {
                 *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = None;

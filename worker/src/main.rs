@@ -5,11 +5,12 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use acequia_args::{BrokerArgs, DatabaseArgs};
 use acequia_telemetry::LogArgs;
 use acequia_worker::cli::{
     archive, doctor, gate, ledger, migrate, purge, quarantine, rules, trace,
 };
-use acequia_worker::config::{BrokerArgs, DatabaseArgs, LoopArgs};
+use acequia_worker::config::LoopArgs;
 use acequia_worker::{run, settings};
 use anyhow::Context;
 use clap::{Parser, Subcommand};

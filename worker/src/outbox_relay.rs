@@ -5,18 +5,16 @@
 //! the one before it that has the same key: whoever takes over, and whatever is published again under the
 //! same id, in no queue does a message come for the first time before an older one of its key.
 
-mod relay;
-
 use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
-use acequia_store::failpoint;
-use sqlx::{Connection as _, FromRow, PgConnection};
+use acequia_messaging::relay::{Message, Outcome, Relay};
+use acequia_store::outbox::Waiting;
+use acequia_store::{failpoint, outbox};
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 use tracing::warn;
-use uuid::Uuid;
 
-use self::relay::Relay;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
@@ -27,42 +25,8 @@ const MOST: i32 = 1000;
 /// that was stopped and goes on looks at its clock before each message.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Seconds until a message of a domain is to be published; null when none waits.
-const DUE_IN: &str = "
-select case when exists (
-        select from core.outbox o
-        where o.domain = $1 and o.published_at is null and (o.retry_at is null or o.retry_at <= clock_timestamp())) then 0
-    else (
-        select extract(epoch from min(o.retry_at) - clock_timestamp())
-        from core.outbox o where o.domain = $1 and o.published_at is null and o.retry_at is not null)
-    end::float8";
 /// Shortest pause while messages wait that cannot be published now: another worker has them, or they were refused.
 const SHORTEST: Duration = Duration::from_millis(250);
-
-/// A message that waits.
-#[derive(Debug, FromRow)]
-struct Waiting {
-    id: i64,
-    message_id: Uuid,
-    routing_key: String,
-    body: String,
-    key: String,
-    attempts: i32,
-}
-
-/// What became of the messages of a transaction; those in neither list wait for the next one.
-#[derive(Debug, Default)]
-struct Outcome {
-    confirmed: Vec<i64>,
-    /// Those refused, and why.
-    refused: Vec<(i64, &'static str)>,
-}
-
-impl Outcome {
-    fn has(&self, id: i64) -> bool {
-        self.confirmed.contains(&id) || self.refused.iter().any(|(refused, _)| *refused == id)
-    }
-}
 
 /// The outbox relay of one domain, with its connection to the broker, which is made when there is
 /// something to tell.
@@ -78,9 +42,11 @@ impl OutboxRelay {
     async fn relay(&self, context: &WorkerContext) -> sqlx::Result<Relay> {
         match self.broker.lock().await.take() {
             Some(open) if open.is_connected() => Ok(open),
-            _ => Relay::open(&context.broker).await.map_err(|error| {
-                sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
-            }),
+            _ => Relay::open(&context.broker, "acequia-worker outbox")
+                .await
+                .map_err(|error| {
+                    sqlx::Error::Io(std::io::Error::other(format!("broker: {error:#}")))
+                }),
         }
     }
 
@@ -89,7 +55,8 @@ impl OutboxRelay {
         let until = Instant::now() + WITHIN;
         let mut outcome = Outcome::default();
         // A failed attempt may leave answers behind, so the connection is kept only when all went well.
-        if relay.publish(waiting, until, &mut outcome).await {
+        let messages = waiting.into_iter().map(message).collect();
+        if relay.publish(messages, until, &mut outcome).await {
             self.keep(relay).await;
         } else {
             relay.close().await;
@@ -114,10 +81,7 @@ impl PeriodicTask for OutboxRelay {
         domain: &'static Domain,
         context: &WorkerContext,
     ) -> sqlx::Result<Poll> {
-        let due_in: Option<f64> = sqlx::query_scalar(DUE_IN)
-            .bind(domain.name)
-            .fetch_one(&mut *connection)
-            .await?;
+        let due_in = outbox::due_in(connection, domain.name).await?;
         let poll_every = context.settings.poll_every;
         match due_in {
             None => return Ok(Poll::Idle(poll_every)),
@@ -130,11 +94,7 @@ impl PeriodicTask for OutboxRelay {
         // Before the transaction, which holds the domain's lock: a broker may take long to let us in.
         let relay = self.relay(context).await?;
         let mut transaction = connection.begin().await?;
-        let waiting: Vec<Waiting> = sqlx::query_as("select * from core.outbox_due($1, $2)")
-            .bind(domain.name)
-            .bind(MOST)
-            .fetch_all(&mut *transaction)
-            .await?;
+        let waiting = outbox::due(&mut transaction, domain.name, MOST).await?;
         if waiting.is_empty() {
             self.keep(relay).await;
             transaction.rollback().await?;
@@ -142,17 +102,10 @@ impl PeriodicTask for OutboxRelay {
         }
         let outcome = self.publish(relay, waiting).await;
         failpoint::after_confirms();
-        sqlx::query("select core.outbox_published($1)")
-            .bind(&outcome.confirmed)
-            .execute(&mut *transaction)
-            .await?;
+        outbox::mark_published(&mut transaction, &outcome.confirmed).await?;
         let (refused, reasons): (Vec<i64>, Vec<&str>) = outcome.refused.iter().copied().unzip();
         if !refused.is_empty() {
-            sqlx::query("select core.outbox_refused($1, $2)")
-                .bind(&refused)
-                .bind(&reasons)
-                .execute(&mut *transaction)
-                .await?;
+            outbox::mark_refused(&mut transaction, &refused, &reasons).await?;
         }
         transaction.commit().await?;
         if !outcome.confirmed.is_empty() {
@@ -170,5 +123,16 @@ impl PeriodicTask for OutboxRelay {
             "not published: tried again later, what has the same key waits behind them"
         );
         Ok(Poll::Idle(SHORTEST.min(poll_every)))
+    }
+}
+
+fn message(waiting: Waiting) -> Message {
+    Message {
+        id: waiting.id,
+        message_id: waiting.message_id,
+        routing_key: waiting.routing_key,
+        body: waiting.body,
+        key: waiting.key,
+        attempts: waiting.attempts,
     }
 }

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use acequia_contracts::Domain;
 use acequia_store::failure::describe;
+use acequia_store::marts::{self, Refreshed};
 use acequia_telemetry::{KeyValue, MOST_LINKS, Span, SpanKind, Start, Traces, of_text};
-use chrono::Utc;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tracing::warn;
 
-use crate::check::run_rules;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
@@ -19,129 +18,10 @@ use crate::worker_loop::{PeriodicTask, Poll};
 /// time.
 const REST: u32 = 4;
 
-/// What became of a mart that needs a refresh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refreshed {
-    /// It was refreshed and has this number of rows.
-    Rows(i64),
-    /// Not refreshed: these rules fail on the new rows.
-    Blocked(Vec<String>),
-    /// Another process is at it.
-    Busy,
-}
-
-/// The materialized marts of a domain that show an older core than there is, in their order, with
-/// the rules that block them. While more than `backlog` rows wait for promotion, a mart is left out
-/// until it has lacked something for a quarter of its objective: what it showed would be old in a
-/// moment, and reading the core again and again would keep the backlog from getting smaller.
-///
-/// # Errors
-/// Whatever PostgreSQL answers.
-pub async fn due(
-    connection: &mut PgConnection,
-    domain: &str,
-    backlog: Option<i32>,
-) -> sqlx::Result<Vec<(String, Option<Vec<String>>)>> {
-    sqlx::query_as(
-        "select mart, case when not due then blocking_rules end from core.mart_status
-         where domain = $1 and needs_refresh
-           and ($2 is null or coalesce(behind_since, '-infinity') <= now() - objective / 4 or core.staged_rows($1) <= $2)
-         order by position",
-    )
-    .bind(domain)
-    .bind(backlog)
-    .fetch_all(connection)
-    .await
-}
-
-/// Checks one mart, each rule for at most `rule_max`, and refreshes it. A failure is kept in the
-/// refresh log.
-///
-/// # Errors
-/// Whatever PostgreSQL answers.
-pub async fn refresh(
-    connection: &mut PgConnection,
-    mart: &str,
-    rule_max: Duration,
-) -> sqlx::Result<Refreshed> {
-    let started = Utc::now();
-    let refreshed = audit_and_publish(connection, mart, rule_max, &mut Duration::default()).await;
-    keep_failure(connection, mart, started, refreshed).await
-}
-
-async fn keep_failure<T>(
-    connection: &mut PgConnection,
-    mart: &str,
-    started: chrono::DateTime<Utc>,
-    refreshed: sqlx::Result<T>,
-) -> sqlx::Result<T> {
-    if let Err(failed) = &refreshed {
-        sqlx::query("select core.refresh_failed($1, $2, $3)")
-            .bind(mart)
-            .bind(started)
-            .bind(describe(failed))
-            .execute(connection)
-            .await?;
-    }
-    refreshed
-}
-
-/// One snapshot for both: the published rows are the checked ones, whatever is promoted meanwhile.
-async fn audit_and_publish(
-    connection: &mut PgConnection,
-    mart: &str,
-    rule_max: Duration,
-    audited: &mut Duration,
-) -> sqlx::Result<Refreshed> {
-    let begun = Instant::now();
-    let mut transaction = connection
-        .begin_with("begin isolation level repeatable read")
-        .await?;
-    let rules: Option<Vec<String>> = sqlx::query_scalar("select core.due_audit($1)")
-        .bind(mart)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let Some(rules) = rules else {
-        transaction.rollback().await?;
-        return Ok(Refreshed::Busy);
-    };
-    run_rules(&mut transaction, &rules, rule_max).await?;
-    let blocking: Vec<String> = sqlx::query_scalar("select core.closed_gates($1)")
-        .bind(mart)
-        .fetch_one(&mut *transaction)
-        .await?;
-    *audited += begun.elapsed();
-    let refreshed = if blocking.is_empty() {
-        sqlx::query_scalar("select core.refresh_mart($1)")
-            .bind(mart)
-            .fetch_one(&mut *transaction)
-            .await
-            .map(|rows: Option<i64>| rows.map_or(Refreshed::Busy, Refreshed::Rows))?
-    } else {
-        Refreshed::Blocked(blocking)
-    };
-    // Of a mart that is blocked the results are kept.
-    transaction.commit().await?;
-    Ok(refreshed)
-}
-
-/// The newest spans of batches that the mart does not show yet.
-const BATCHES: &str = "
-select b.trace_context from core.marts m
-join core.batches b on b.domain = m.domain and b.state = 'promoted' and b.trace_context is not null
-where m.mart = $1 and b.promoted_at > coalesce((
-    select r.promoted_through from core.mart_refresh_log r where r.mart = m.mart and r.status = 'ok' order by r.id desc limit 1
-), '-infinity')
-order by b.promoted_at desc limit $2";
-
 /// Starts the span of a refresh, linked to those of the batches that it is about to show.
 async fn begin(traces: &Traces, connection: &mut PgConnection, mart: &str) -> sqlx::Result<Span> {
     let at = SystemTime::now();
-    let batches: Vec<String> = sqlx::query_scalar(BATCHES)
-        .bind(mart)
-        .bind(i64::try_from(MOST_LINKS).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?;
+    let batches = marts::spans_not_shown(connection, mart, MOST_LINKS).await?;
     Ok(traces.start(Start {
         name: format!("refresh {mart}"),
         kind: SpanKind::Internal,
@@ -202,23 +82,22 @@ impl PeriodicTask for Refresh {
     ) -> sqlx::Result<Poll> {
         let mut audited = Duration::ZERO;
         let backlog = Some(context.settings.promote_max);
-        for (mart, held_by) in due(connection, domain.name, backlog).await? {
+        for (mart, held_by) in marts::due(connection, domain.name, backlog).await? {
             // The check loop finds out when its rules pass again; checking here as well, for as
             // long as it is blocked, would cost and change nothing.
             if let Some(rules) = held_by {
                 self.block(&mart, rules);
                 continue;
             }
-            let (begun, started) = (Instant::now(), Utc::now());
+            let begun = Instant::now();
             let mut span = match &context.traces {
                 Some(traces) => Some(begin(traces, connection, &mart).await?),
                 None => None,
             };
             let log = span.as_ref().map_or_else(tracing::Span::none, Span::of_log);
             let rule_max = context.settings.rules.rule_max;
-            let refreshed = audit_and_publish(connection, &mart, rule_max, &mut audited).await;
             // One broken mart must not keep the others old.
-            let refreshed = keep_failure(connection, &mart, started, refreshed).await;
+            let refreshed = marts::refresh_timed(connection, &mart, rule_max, &mut audited).await;
             if let Some(span) = &mut span {
                 end(span, &refreshed);
             }

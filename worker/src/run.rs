@@ -4,33 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_messaging::look::Looks;
 use acequia_net::SecretUrl;
+use acequia_store::acknowledged::Memory;
 use acequia_store::clock::Clock;
 use acequia_store::failure::Failure;
+use acequia_store::pool::Pool;
 use acequia_store::{db, pooler};
 use acequia_telemetry::Traces;
+use acequia_telemetry::health::Health;
 use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::acknowledged::Memory;
 use crate::archive::Archiver;
 use crate::check::Check;
 use crate::config::LoopArgs;
 use crate::context::WorkerContext;
-use crate::health::Health;
 use crate::http;
 use crate::ingest;
 use crate::ingest::writers::Writers;
 use crate::listen::listen;
-use crate::look::Looks;
 use crate::looks::Observe;
 use crate::maintain::Maintain;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Open};
 use crate::outbox_relay::OutboxRelay;
-use crate::pool::Pool;
 use crate::promote::Promote;
 use crate::queue_consumer::QueueConsumer;
 use crate::refresh::Refresh;
@@ -59,13 +59,18 @@ pub async fn run(
             Archiver::new(url, login, &settings.archive_schedule, stop.clone())
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let lanes = QueueConsumer::of(&domains);
+    let queues = lanes.iter().map(|lane| {
+        let domain = lane.domain.map(|domain| domain.name);
+        (lane.queue.clone(), domain)
+    });
     let context = Arc::new(WorkerContext {
         worker: format!("{}:{}", acequia_net::hostname(), std::process::id()),
         metrics: Metrics::new(&domains).context("metrics")?,
         health: Health::default(),
         clock: Clock::default(),
         acknowledged: Memory::default(),
-        looks: Arc::new(Looks::new(&QueueConsumer::of(&domains))),
+        looks: Arc::new(Looks::new(queues)),
         traces: Traces::from_env("acequia-worker", |collector| {
             acequia_net::allow_http(collector, database.may_be_plaintext())
         })?,
@@ -111,7 +116,7 @@ pub async fn run(
     }
     let mut loops = loops.running;
     loops.spawn(listen(context.clone(), stop.clone()));
-    for lane in QueueConsumer::of(&domains) {
+    for lane in lanes {
         loops.spawn(ingest::run(lane, context.clone(), stop.clone()));
     }
     while !stop.is_cancelled() {
@@ -148,7 +153,7 @@ pub async fn run(
 /// The loops over the database, and their shared parts.
 struct Loops {
     running: JoinSet<()>,
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Open>>,
     context: Arc<WorkerContext>,
     stop: CancellationToken,
 }
@@ -164,7 +169,7 @@ impl Loops {
         &mut self,
         task: W,
         domain: &'static Domain,
-        pool: Pool,
+        pool: Pool<Open>,
     ) {
         self.spawn(task, domain, Arc::new(pool));
     }
@@ -173,7 +178,7 @@ impl Loops {
         &mut self,
         task: W,
         domain: &'static Domain,
-        pool: Arc<Pool>,
+        pool: Arc<Pool<Open>>,
     ) {
         let (context, stop) = (self.context.clone(), self.stop.clone());
         self.running

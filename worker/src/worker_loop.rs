@@ -6,11 +6,12 @@ use std::time::Duration;
 use acequia_contracts::Domain;
 use acequia_store::db::{self, Attention, Session, attended};
 use acequia_store::failure::{Backoff, Failure, describe};
+use acequia_store::pool::{Lease, Pool};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::WorkerContext;
-use crate::pool::{Lease, Pool};
+use crate::metrics::Open;
 
 /// Result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,7 @@ const LONG_WITHIN: Duration = Duration::from_secs(1800);
 pub async fn run<W: PeriodicTask>(
     task: W,
     domain: &'static Domain,
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Open>>,
     context: Arc<WorkerContext>,
     stop: CancellationToken,
 ) {
@@ -112,9 +113,10 @@ pub async fn run<W: PeriodicTask>(
         if W::SHORT {
             health.working();
         }
+        let opened = |name, attempt| context.metrics.loops.connected(name, attempt);
         let lease = tokio::select! {
             () = stop.cancelled() => return,
-            lease = pool.take(name, !W::SHORT, &context.metrics.loops, &tell) => lease,
+            lease = pool.take(name, !W::SHORT, opened, &tell) => lease,
         };
         let outcome = match lease {
             Ok(lease) => {
@@ -168,7 +170,7 @@ fn is_of_the_database(failed: &sqlx::Error) -> bool {
 /// A poll. One that fails or is given up takes its connection with it.
 async fn attempt<W: PeriodicTask>(
     task: &W,
-    mut lease: Lease<'_>,
+    mut lease: Lease<'_, Open>,
     domain: &'static Domain,
     context: &WorkerContext,
     tell: &(dyn Fn(String) + Sync),

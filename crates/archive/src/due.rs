@@ -49,6 +49,22 @@ pub struct Wanted {
     pub older_than: Option<Duration>,
 }
 
+/// The time of the schedule that the last run which archived a domain without an error was due for.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn last_scheduled(
+    connection: &mut PgConnection,
+    domain: &str,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar(
+        "select max(scheduled_for) from core.archive_runs where domain = $1 and kind = 'archive' and status = 'ok'",
+    )
+    .bind(domain)
+    .fetch_one(connection)
+    .await
+}
+
 /// The partitions that are old enough.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 use acequia_store::{failpoint, interval};
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -22,6 +22,17 @@ struct Begun {
     columns: Vec<ColumnSpec>,
     copy_in: String,
     copy_out: String,
+}
+
+/// Archives of a domain that rows wait for which came late.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn wanted(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar("select core.archive_wanted($1)")
+        .bind(domain)
+        .fetch_all(connection)
+        .await
 }
 
 /// Restores an archive and keeps it from being archived again for some time; returns it and how

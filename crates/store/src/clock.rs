@@ -107,12 +107,20 @@ pub fn is_off(ahead: TimeDelta) -> bool {
     ahead.abs() > TOLERANCE
 }
 
+/// The time of the database's clock, also inside of a transaction.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn now(connection: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(connection)
+        .await
+}
+
 /// The answer was made somewhere between question and answer: in the middle, as far as one can know.
 async fn ask(connection: &mut PgConnection) -> sqlx::Result<Reading> {
     let asked = Instant::now();
-    let database = sqlx::query_scalar("select clock_timestamp()")
-        .fetch_one(connection)
-        .await?;
+    let database = now(connection).await?;
     Ok(Reading {
         database,
         at: asked + asked.elapsed() / 2,

@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, Row};
 
 pub use attend::{Attention, attended};
-pub use listen::listen;
+pub use listen::{listen, probe};
 pub use options::{checks_the_server, is_here, options};
 
 /// How long the server may take to let us in.

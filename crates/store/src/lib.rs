@@ -1,10 +1,16 @@
 //! The database: sessions to a server that writes, what its errors mean, and the platform's calls as
 //! typed functions.
 
+pub mod acknowledged;
 pub mod clock;
 pub mod db;
 pub mod failpoint;
 pub mod failure;
+pub mod housekeeping;
+pub mod marts;
+pub mod observations;
+pub mod outbox;
+pub mod pool;
 pub mod pooler;
 pub mod promotion;
 pub mod quality;

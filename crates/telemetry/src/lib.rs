@@ -1,12 +1,14 @@
-//! The log, the metrics and the traces of every program.
+//! The log, the metrics, the traces and the health of every program.
 //!
 //! Traces go from the publisher, through broker and worker, to the marts. Off, and costing nothing, unless
 //! the usual variables of OpenTelemetry name a collector.
 
 mod carrier;
 mod export;
+pub mod health;
 mod log;
 pub mod metrics;
+mod rate_limited_log;
 
 use std::time::SystemTime;
 
@@ -20,6 +22,7 @@ pub use carrier::{extract, inject, of_text, to_text};
 pub use log::{LogArgs, LogFormat};
 pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::{SpanContext, SpanKind, Status};
+pub use rate_limited_log::{RateLimitedLog, Told};
 
 /// Most links of a span. A batch may have thousands of messages, and collectors cut off longer lists.
 pub const MOST_LINKS: usize = 128;

@@ -8,11 +8,13 @@ use acequia_testkit::root;
 
 /// Crates of ours with those that they may use; see docs/architecture.md. The programs of `testing/` may use
 /// all, and so may the tests of every crate.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("contracts", &[]),
     ("crates/net", &[]),
     ("crates/telemetry", &[]),
+    ("crates/messaging", &["net", "telemetry"]),
     ("crates/store", &["contracts", "net"]),
+    ("crates/args", &["net", "store"]),
     ("crates/schema", &["contracts", "net", "store"]),
     ("crates/archive", &["net", "store"]),
     ("crates/ops", &["archive", "contracts", "net", "store"]),
@@ -20,7 +22,9 @@ const MAY_USE: [(&str, &[&str]); 10] = [
         "worker",
         &[
             "archive",
+            "args",
             "contracts",
+            "messaging",
             "net",
             "ops",
             "schema",
@@ -33,12 +37,18 @@ const MAY_USE: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that command lines and APIs share: they take plain parameters and print nothing.
-const SHARED: [&str; 4] = [
+const SHARED: [&str; 5] = [
     "crates/store",
     "crates/schema",
     "crates/archive",
     "crates/ops",
+    "crates/messaging",
 ];
+
+/// Most lines of code in `worker`: loops and command line.
+const MOST_OF_WORKER: usize = 6_000;
+/// Files have fewer lines than this, tests apart.
+const MOST_OF_A_FILE: usize = 400;
 
 /// Names of the libraries that a crate uses outside of its tests.
 fn dependencies(folder: &str) -> BTreeSet<String> {
@@ -119,4 +129,96 @@ fn shared_crates_have_no_options_and_print_nothing() {
             }
         }
     }
+}
+
+/// Sources of the workspace, those of tests apart.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = files_in(folder);
+    files.retain(|file| {
+        let of_tests = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
+        let below = file.strip_prefix(folder).unwrap();
+        file.extension().is_some_and(|end| end == "rs") && !below.iter().any(of_tests)
+    });
+    files
+}
+
+/// Lines that are neither empty nor comments nor of a test module. Sources are formatted, so an item ends with the
+/// first line that begins as far to the left as the item does and closes a brace, unless its first line ends it.
+fn lines_of_code(text: &str) -> usize {
+    let mut code = 0;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let bare = line.trim_start();
+        if bare.is_empty() || bare.starts_with("//") {
+            continue;
+        }
+        if bare != "#[cfg(test)]" {
+            code += 1;
+            continue;
+        }
+        let item = lines
+            .by_ref()
+            .find(|line| !line.trim_start().starts_with("#["));
+        if item.is_some_and(|item| item.ends_with('{')) {
+            let end = format!("{}}}", &line[..line.len() - bare.len()]);
+            lines.by_ref().find(|line| *line == end);
+        }
+    }
+    code
+}
+
+#[test]
+fn code_is_told_from_comments_and_tests() {
+    let text = "//! A file.\n\n/// A function.\nfn one() {\n    two(); // calls\n}\n\n#[cfg(test)]\nuse that;\n\n\
+        #[cfg(test)]\n#[allow(x)]\nmod tests {\n    #[test]\n    fn three() {\n    }\n}\n\nfn four() {}\n";
+    assert_eq!(lines_of_code(text), 4);
+}
+
+#[test]
+fn worker_is_loops_and_command_line() {
+    let files = sources(&root().join("worker/src"));
+    let of_file = |file: &PathBuf| lines_of_code(&std::fs::read_to_string(file).unwrap());
+    let code: usize = files.iter().map(of_file).sum();
+    assert!(code > 1_000, "{} files with {code} lines", files.len());
+    assert!(
+        code < MOST_OF_WORKER,
+        "worker has {code} lines of code: move what is neither loop nor command line into a crate"
+    );
+}
+
+/// Statements stand in the store, as typed functions.
+#[test]
+fn worker_has_no_sql() {
+    for file in sources(&root().join("worker/src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for call in ["sqlx::query", "raw_sql("] {
+            assert!(!text.contains(call), "{}: {call}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_source_file_is_long() {
+    let folders = [
+        "contracts",
+        "worker",
+        "publisher",
+        "crates",
+        "testing",
+        "fuzz/fuzz_targets",
+    ];
+    let of_sources = |file: &PathBuf| !file.iter().any(|part| part == "target");
+    let mut count = 0;
+    for folder in folders {
+        for file in sources(&root().join(folder)).into_iter().filter(of_sources) {
+            let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+            assert!(
+                lines < MOST_OF_A_FILE,
+                "{} has {lines} lines; split it",
+                file.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 200, "{count} files");
 }

@@ -7,6 +7,7 @@ use acequia_archive::due::{self, Candidate, Wanted};
 use acequia_archive::restore;
 use acequia_archive::session::{Archive, Session, Totals};
 use acequia_archive::store::Store;
+use acequia_args::{ArchiveDatabase, duration};
 use acequia_net::SecretUrl;
 use anyhow::bail;
 use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, Utc};
@@ -18,7 +19,7 @@ use super::actor;
 use super::archive_read::{ListArgs, VerifyArgs, list, verify};
 use super::connection;
 use super::output::{code, print_json, print_table, size, time};
-use crate::config::{ArchiveDatabase, ArchiveUrl, duration};
+use crate::config::ArchiveUrl;
 
 /// Options of `worker archive`.
 #[derive(Debug, Args)]

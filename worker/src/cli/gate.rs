@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use acequia_args::OperatorDatabase;
 use acequia_ops::gates::{self, Done, Gate};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -11,7 +12,6 @@ use sqlx::PgConnection;
 use super::actor;
 use super::connection;
 use super::output::{code, print_json, print_table, printable, time};
-use crate::config::OperatorDatabase;
 use crate::settings;
 
 /// The commands.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use acequia_args::OperatorDatabase;
 use acequia_ops::ledger::{self, Lost};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -10,7 +11,6 @@ use serde::Serialize;
 use super::actor;
 use super::connection;
 use super::output::{code, print_json, print_table, time};
-use crate::config::OperatorDatabase;
 use crate::run;
 
 /// The commands.

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use acequia_args::DatabaseArgs;
 use clap::Args;
 
 use super::output::print_json;
-use crate::config::{DatabaseArgs, KeepArgs, PasswordArgs};
+use crate::config::{KeepArgs, PasswordArgs};
 
 /// Options of `worker migrate`.
 #[derive(Debug, Args)]

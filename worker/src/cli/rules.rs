@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+use acequia_args::DatabaseArgs;
+use acequia_store::marts::{self, Refreshed};
+use acequia_store::quality;
 use clap::Args;
 
 use super::connection;
 use super::output::{code, print_json};
-use crate::config::{DatabaseArgs, RuleArgs};
-use crate::refresh::{self, Refreshed};
+use crate::config::RuleArgs;
 
 /// Options of `worker check`.
 #[derive(Debug, Args)]
@@ -38,7 +40,7 @@ pub async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut connection = connection::open(&args.database.url()?, "check").await?;
     let mut results = Vec::new();
     for domain in acequia_contracts::catalog() {
-        let found = crate::check::check(&mut connection, domain.name, args.rules.rule_max);
+        let found = quality::check(&mut connection, domain.name, args.rules.rule_max);
         results.extend(found.await?);
     }
     if args.json {
@@ -63,8 +65,8 @@ pub async fn refresh(args: RefreshArgs) -> anyhow::Result<ExitCode> {
     let mut connection = connection::open(&args.database.url()?, "refresh").await?;
     let mut all = true;
     for domain in acequia_contracts::catalog() {
-        for (mart, _) in refresh::due(&mut connection, domain.name, None).await? {
-            match refresh::refresh(&mut connection, &mart, args.rules.rule_max).await? {
+        for (mart, _) in marts::due(&mut connection, domain.name, None).await? {
+            match marts::refresh(&mut connection, &mart, args.rules.rule_max).await? {
                 Refreshed::Rows(rows) => println!("{mart}: {rows} rows"),
                 Refreshed::Busy => println!("{mart}: another process is refreshing it"),
                 Refreshed::Blocked(rules) => {

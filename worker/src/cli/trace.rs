@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use acequia_args::DatabaseArgs;
 use acequia_ops::trace::{self, LostMessages, Target, Trace};
 use acequia_store::db;
 use anyhow::Context;
@@ -12,7 +13,6 @@ use clap::Args;
 
 use super::output::{code, print_json};
 use super::trace_text;
-use crate::config::DatabaseArgs;
 use crate::settings;
 
 /// Options of `worker trace`.

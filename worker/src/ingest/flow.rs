@@ -2,46 +2,16 @@
 
 use std::time::Duration;
 
+use acequia_messaging::{AckHandle, Source, Window, WritePermit};
 use acequia_net::topology::queue_of;
+use acequia_store::promotion;
+use acequia_store::staging::CAME_BY;
 use anyhow::Context as _;
 use sqlx::PgConnection;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{SemaphorePermit, mpsc};
 
-use super::ack_handle::AckHandle;
-use super::source::Source;
 use super::spans;
 use super::stage::{Load, Writer};
-use super::window::Window;
-
-/// The permit to write: one batch at a time.
-#[derive(Debug)]
-pub struct WritePermit {
-    free: Semaphore,
-}
-
-impl WritePermit {
-    /// Free, and nothing was written yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            free: Semaphore::const_new(1),
-        }
-    }
-
-    /// Waits until the batch before is written.
-    ///
-    /// # Errors
-    /// Never: it is not closed.
-    pub async fn take(&self) -> anyhow::Result<SemaphorePermit<'_>> {
-        Ok(self.free.acquire().await?)
-    }
-
-    /// Whether no batch is being written.
-    #[must_use]
-    pub fn is_free(&self) -> bool {
-        self.free.available_permits() > 0
-    }
-}
 
 /// A decoded batch, and the permit that goes back when it is acknowledged.
 pub type Handed<'a> = (Load, SemaphorePermit<'a>);
@@ -61,7 +31,7 @@ pub async fn collect<'a>(
     loop {
         let most = usize::from(settings.batch_max.min(window.size()));
         let batch = tokio::select! {
-            batch = source.next_batch(writer, most, permit) => batch?,
+            batch = source.next_batch(most, permit, writer.stop, writer.health) => batch?,
             () = hand_over.closed() => return Ok(()), // the other side says why
         };
         let Some(batch) = batch else {
@@ -115,7 +85,8 @@ pub async fn write(
                 && let Some(domain) = lane.legacy_of()
             {
                 let queue = queue_of(domain.name);
-                acks.republish(&load.batch, &lane.queue, &queue).await?;
+                acks.republish(&load.batch, CAME_BY, &lane.queue, &queue)
+                    .await?;
             } else if !spans::stage(writer, acks, &mut load).await? {
                 return Ok(()); // told to stop while the database was away
             }
@@ -137,7 +108,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Waits while more rows are staged than promotion should be behind.
 async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
-    const STAGED: &str = "select core.staged_rows($1)";
     let Writer {
         lane,
         context,
@@ -152,12 +122,9 @@ async fn pause_while_behind(writer: &Writer<'_>) -> anyhow::Result<()> {
         let expects_success = writer.health.expects_success();
         writer.health.working();
         let look = async |connection: &mut PgConnection| {
-            sqlx::query_scalar(STAGED)
-                .bind(domain.name)
-                .fetch_one(connection)
-                .await
+            promotion::staged_rows(connection, domain.name).await
         };
-        let staged: i64 = writer.ask(look).await.context("database")?;
+        let staged = writer.ask(look).await.context("database")?;
         if !expects_success {
             writer.health.succeeded();
         }

@@ -1,39 +1,29 @@
 //! The ingest loop: from a queue to staging, one transaction and one acknowledgement a batch.
 
-mod ack_handle;
-mod batch;
-mod broker_probe;
-mod disconnect;
 mod flow;
-mod rate_limited_log;
-mod republish;
-mod source;
 mod spans;
 mod stage;
-mod window;
 pub mod writers;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use acequia_messaging::{
+    ConsumerSettings, DisconnectReason, Instruments, Refused, STEADY, Sizes, Source, Window,
+    WritePermit, is_of_the_queue,
+};
 use acequia_store::failure::Backoff;
-use acequia_store::staging::Store;
+use acequia_store::staging::{self, Store};
+use acequia_telemetry::RateLimitedLog;
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::disconnect::DisconnectReason;
-use self::flow::{WritePermit, collect, write};
-use self::source::Source;
+use self::flow::{collect, write};
 use self::stage::Writer;
-use self::window::{Sizes, Window};
 use crate::context::WorkerContext;
-use crate::queue_consumer::QueueConsumer;
-
-/// A consumer that ran for at least this long resets the backoff. A lane whose queue is empty has no
-/// other success to show.
-const STEADY: Duration = Duration::from_secs(1);
+use crate::queue_consumer::{QueueConsumer, queues_of};
 
 /// Runs a lane until `stop` is cancelled. Losing broker or database leads back to the start,
 /// after a pause: nothing is consumed while one of them is away.
@@ -56,23 +46,21 @@ pub async fn run(lane: QueueConsumer, context: Arc<WorkerContext>, stop: Cancell
         health: &health,
         slot: context.writers.of(&lane),
         waits: &waits,
-        reject_log: rate_limited_log::RateLimitedLog::default(),
+        reject_log: RateLimitedLog::default(),
     };
     while !stop.is_cancelled() {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
             let delay = backoff.next_delay();
-            if error.is::<disconnect::Refused>() {
+            if error.is::<Refused>() {
                 health.refused(format!("{error:#}"));
             } else {
                 health.failed(format!("{error:#}"));
             }
-            context.metrics.ingest.interrupted(
-                &lane.queue,
-                DisconnectReason::reason(&error),
-                &error,
-                delay,
-            );
+            context
+                .metrics
+                .ingest
+                .interrupted(&lane.queue, reason(&error), &error, delay);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -97,17 +85,17 @@ async fn consume(
     let dead_letters = lane.domain.is_none();
     let ready = async |connection: &mut PgConnection| {
         if dead_letters {
-            return writable(connection).await;
+            return staging::quarantine_writable(connection).await;
         }
         connection.ping().await
     };
     writer.ask(ready).await.context("database")?;
-    let opened = Source::open(context, lane, window.size())
+    let opened = open(context, lane, window.size())
         .await
         .inspect_err(|_| context.metrics.ingest.not_started(&lane.queue));
     let mut source = match opened {
-        Err(error) if disconnect::is_of_the_queue(&error) => {
-            return Err(error.context(disconnect::Refused));
+        Err(error) if is_of_the_queue(&error) => {
+            return Err(error.context(Refused));
         }
         opened => opened.context("broker")?,
     };
@@ -140,12 +128,61 @@ async fn consume(
     written.and(collected)
 }
 
-/// Waits until quarantine can be written. A dead letter has been delivered in vain often enough: it is
-/// not taken from its queue before there is a place for it.
-async fn writable(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query("lock table raw.quarantine in row exclusive mode")
-        .execute(&mut *transaction)
-        .await?;
-    transaction.rollback().await
+/// A consumer of the lane's queue.
+async fn open(
+    context: &WorkerContext,
+    lane: &QueueConsumer,
+    window: u16,
+) -> anyhow::Result<Source> {
+    let settings = &context.settings;
+    let name = format!("acequia-worker {}", lane.queue);
+    let consumer = ConsumerSettings {
+        queue: lane.queue.clone(),
+        counts_deliveries: lane.legacy_of().is_none(),
+        in_flight_bytes: settings.in_flight_bytes,
+        batch_bytes: settings.batch_bytes,
+        batch_wait: settings.batch_wait,
+        stall_after: settings.stall_after,
+        published_at: staging::published_at,
+    };
+    let instruments = Instruments {
+        flow: context.metrics.ingest.flow(&lane.queue),
+        broker_pings: context.metrics.ingest.broker_pings(&lane.queue),
+        looks: context.looks.clone(),
+    };
+    let queues = queues_of(&context.domains);
+    Source::open(
+        &context.broker,
+        &name,
+        &queues,
+        consumer,
+        instruments,
+        window,
+    )
+    .await
+}
+
+/// What interrupted a lane, one of [`INTERRUPTED_BY`](acequia_messaging::INTERRUPTED_BY).
+fn reason(error: &anyhow::Error) -> &'static str {
+    if error.is::<sqlx::Error>() {
+        return "database";
+    }
+    DisconnectReason::reason(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use acequia_messaging::INTERRUPTED_BY;
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_of_the_database_or_of_the_broker() {
+        let lost = anyhow::Error::new(sqlx::Error::WorkerCrashed).context("database");
+        assert_eq!(reason(&lost.context("more")), "database");
+        assert_eq!(reason(&DisconnectReason::Starved.into()), "starved");
+        assert_eq!(reason(&anyhow!("text")), "other");
+        assert!(INTERRUPTED_BY.contains(&"database"));
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
+use acequia_messaging::AckHandle;
 use acequia_store::staging::{Counts, Written};
 use acequia_telemetry::{
     KeyValue, MOST_LINKS, Span, SpanContext, SpanKind, Start, Traces, extract, to_text,
 };
 use tracing::Instrument as _;
 
-use super::ack_handle::AckHandle;
 use super::stage::{Load, Writer};
 use crate::queue_consumer::QueueConsumer;
 

@@ -1,30 +1,26 @@
 //! Writes a batch, and retries until it is written or the lane stops.
 
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use acequia_contracts::envelope::UNKNOWN;
-use acequia_contracts::{Context, Domain, catalog};
-use acequia_net::topology::queue_of;
+use acequia_contracts::{Code, Context};
+use acequia_messaging::{AckHandle, Batch, DisconnectReason};
+use acequia_store::acknowledged::Acknowledged;
 use acequia_store::clock::Clock;
 use acequia_store::db::{self, Attention, Session, attended};
 use acequia_store::failure::{Backoff, describe};
-use acequia_store::staging::{Counts, DecodedBatch, Store, WriteMode, Written, first_death_queue};
-use acequia_telemetry::Span;
+use acequia_store::staging::{self, Counts, DecodedBatch, Store, WriteMode, Written};
+use acequia_telemetry::health::LoopHealth;
+use acequia_telemetry::{RateLimitedLog, Span};
 use chrono::Utc;
 use lapin::message::Delivery;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::ack_handle::AckHandle;
-use super::batch::Batch;
-use super::rate_limited_log::RateLimitedLog;
+use super::spans;
 use super::writers::{Slot, SlotGuard};
-use super::{DisconnectReason, spans};
-use crate::acknowledged::{Acknowledged, look};
+use crate::acknowledged::look;
 use crate::context::WorkerContext;
-use crate::health::LoopHealth;
 use crate::metrics::Ingest;
 use crate::queue_consumer::QueueConsumer;
 
@@ -40,9 +36,6 @@ const QUESTION_WITHIN: Duration = Duration::from_secs(30);
 
 /// Time limit for setting up a new connection and reading its clock.
 const SET_UP_WITHIN: Duration = Duration::from_secs(10);
-
-/// Messages decoded before the task yields its thread.
-const DECODED_AT_ONCE: usize = 128;
 
 /// The writer of a lane.
 pub struct Writer<'a> {
@@ -61,7 +54,7 @@ pub struct Writer<'a> {
     /// Hears why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
     /// Log lines about refused messages.
-    pub reject_log: RateLimitedLog,
+    pub reject_log: RateLimitedLog<Code>,
 }
 
 impl Writer<'_> {
@@ -229,13 +222,11 @@ impl Writer<'_> {
     }
 
     async fn connect(&self) -> sqlx::Result<Session> {
-        // Its batches are small and many, and to plan a statement costs more than to run it.
-        const KEEP_PLANS: &str = "set plan_cache_mode = force_generic_plan";
         let domain = self.lane.domain.or(self.context.domains.first().copied());
         let name = domain.map_or(self.lane.queue.as_str(), |domain| domain.name);
         let mut session = db::open(&self.context.database, &format!("ingest {name}")).await?;
         let set_up = async {
-            sqlx::raw_sql(KEEP_PLANS).execute(&mut *session).await?;
+            staging::keep_plans(&mut session).await?;
             // Before the first message: its dates are judged by this clock.
             self.context.clock.read(&mut session).await
         };
@@ -303,36 +294,14 @@ impl Load {
     pub async fn decode(lane: &QueueConsumer, clock: &Clock, mut batch: Batch) -> Self {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
-        let mut decoded: Vec<DecodedBatch> = match lane.domain {
-            Some(_) if batch.again => Vec::new(),
-            Some(domain) => vec![DecodedBatch::new(domain)],
-            None => catalog()
-                .iter()
-                .chain([&*NOBODYS])
-                .map(DecodedBatch::new)
-                .collect(),
+        let unreadable = batch.take_unreadable();
+        // What a queue delivered again that does not count is passed on unseen.
+        let decoded = if batch.again && lane.domain.is_some() {
+            Vec::new()
+        } else {
+            let messages = &batch.deliveries;
+            staging::decode(&lane.queue, lane.domain, messages, unreadable, &context).await
         };
-        let mut unreadable = batch.take_unreadable();
-        for (position, delivery) in batch.deliveries.iter().enumerate() {
-            if position % DECODED_AT_ONCE == DECODED_AT_ONCE - 1 {
-                tokio::task::yield_now().await; // the batch before this one is being written
-            }
-            let index = match lane.domain {
-                Some(_) => 0,
-                None => origin_of(delivery, &decoded),
-            };
-            let Some(decoded) = decoded.get_mut(index) else {
-                continue;
-            };
-            if let Some(note) = unreadable.remove(&position) {
-                decoded.add_unreadable(position, delivery, &lane.queue, note);
-            } else if lane.domain.is_none() {
-                decoded.add_dead(position, delivery, &lane.queue);
-            } else {
-                decoded.add(position, delivery, &lane.queue, &context);
-            }
-        }
-        decoded.retain(|decoded| !decoded.is_empty());
         Self {
             batch,
             decoded,
@@ -360,22 +329,4 @@ fn acknowledged(queue: &str, decoded: &DecodedBatch, written: &Written) -> Ackno
         published: oldest.zip(newest),
         at: Utc::now(),
     }
-}
-
-/// Dead letters of which nobody can tell what queue gave them up.
-static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
-
-/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the ledger of
-/// a domain they would be messages that it never had.
-fn origin_of(delivery: &Delivery, domains: &[DecodedBatch]) -> usize {
-    let key = delivery.routing_key.as_str();
-    let origin = first_death_queue(&delivery.properties);
-    let index = domains.iter().position(|decoded| {
-        let name = decoded.domain.name;
-        origin.as_deref() == Some(queue_of(name).as_str())
-            || key
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('.'))
-    });
-    index.unwrap_or(domains.len() - 1)
 }

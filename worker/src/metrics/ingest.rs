@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, Domain};
+use acequia_messaging::Flow;
 use acequia_store::failure::{Failure, describe, remedy};
 use acequia_store::staging::{DecodedBatch, Written};
 use acequia_telemetry::metrics::{Registrar, observe};
@@ -14,10 +15,8 @@ use lapin::message::Delivery;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
 use tracing::{info, warn};
 
-use super::{Flow, positive};
+use super::positive;
 use crate::queue_consumer::QueueConsumer;
-
-pub use series::{FLUSHED_BY, INTERRUPTED_BY};
 
 /// Metrics of the lanes.
 #[derive(Debug)]
@@ -85,11 +84,11 @@ impl Ingest {
 
     /// What a lane keeps up to date of its messages in flight.
     pub fn flow(&self, queue: &str) -> Flow {
-        Flow {
-            messages: self.in_flight_messages.with_label_values(&[queue]),
-            bytes: self.in_flight_bytes.with_label_values(&[queue]),
-            prefetch: self.prefetch.with_label_values(&[queue]),
-        }
+        Flow::new(
+            self.in_flight_messages.with_label_values(&[queue]),
+            self.in_flight_bytes.with_label_values(&[queue]),
+            self.prefetch.with_label_values(&[queue]),
+        )
     }
 
     /// How long the broker takes to answer questions about a queue.

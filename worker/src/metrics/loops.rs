@@ -2,13 +2,13 @@
 
 use acequia_contracts::Domain;
 use acequia_store::failure::{Failure, describe, remedy};
+use acequia_telemetry::health::LoopReport;
 use acequia_telemetry::metrics::Registrar;
 use chrono::TimeDelta;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
-use crate::health::LoopReport;
 use crate::queue_consumer::QueueConsumer;
 
 /// The loops over the database.

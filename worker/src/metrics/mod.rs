@@ -7,7 +7,6 @@
 
 mod archive;
 mod database;
-mod flow;
 mod ingest;
 mod loops;
 mod marts;
@@ -24,8 +23,7 @@ use crate::queue_consumer::QueueConsumer;
 
 pub use archive::Archive;
 pub use database::DatabaseGauges;
-pub use flow::Flow;
-pub use ingest::{FLUSHED_BY, INTERRUPTED_BY, Ingest};
+pub use ingest::Ingest;
 pub use loops::{Loops, Open};
 pub use marts::Marts;
 pub use outbox::Outbox;

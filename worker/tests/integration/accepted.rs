@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use acequia_contracts::{Context, Domain, Entity, Kind, catalog, fixtures};
+use acequia_store::promotion;
 use acequia_store::staging::{DecodedBatch, Store, WriteMode};
-use acequia_worker::promote;
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -265,7 +265,7 @@ async fn refused(platform: &Platform, domain: &'static Domain) -> Vec<String> {
     }
     let mut why = Vec::new();
     loop {
-        match promote::promote(&mut connection, domain.name, 80_000).await {
+        match promotion::promote(&mut connection, domain.name, 80_000).await {
             Ok(batches) if batches.is_empty() => break,
             Ok(_) => {}
             Err(error) => {

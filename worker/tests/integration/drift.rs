@@ -47,7 +47,7 @@ fn the_folder_has_every_piece_of_every_domain() {
 async fn every_rule_can_be_asked() {
     let platform = Platform::new().await;
     for domain in catalog() {
-        let results = acequia_worker::check::check(
+        let results = acequia_store::quality::check(
             &mut platform.connect().await,
             domain.name,
             std::time::Duration::from_secs(60),

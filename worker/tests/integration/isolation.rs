@@ -4,7 +4,7 @@
 use std::iter::zip;
 
 use acequia_contracts::{Code, catalog, fixtures};
-use acequia_worker::promote::promote;
+use acequia_store::promotion::promote;
 use serde_json::json;
 
 use crate::support::school::{

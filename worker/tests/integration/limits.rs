@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use acequia_worker::check::check;
-use acequia_worker::refresh::{Refreshed, refresh};
+use acequia_store::marts::{Refreshed, refresh};
+use acequia_store::quality::check;
 
 use crate::freshness::school;
 use crate::support::Platform;

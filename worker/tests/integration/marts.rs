@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use acequia_store::quality;
 use acequia_store::quality::Checked;
-use acequia_worker::check;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -634,7 +634,7 @@ async fn run_rules(connection: &mut PgConnection) -> BTreeMap<String, Kept> {
         .fetch_one(&mut *connection)
         .await
         .unwrap();
-    let answered: Vec<Checked> = check::check(connection, DOMAIN, Duration::from_secs(60))
+    let answered: Vec<Checked> = quality::check(connection, DOMAIN, Duration::from_secs(60))
         .await
         .unwrap();
     let kept: Vec<Kept> = sqlx::query_as(

@@ -8,10 +8,10 @@ use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Context, Domain};
 use acequia_net::{SecretUrl, topology};
 use acequia_store::db;
+use acequia_store::marts::{self, Refreshed};
+use acequia_store::promotion;
 use acequia_store::staging::{DecodedBatch, Store, WriteMode};
 use acequia_testkit::TestDatabase;
-use acequia_worker::promote;
-use acequia_worker::refresh::{self, Refreshed};
 use chrono::{DateTime, Utc};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -142,7 +142,7 @@ impl Feed {
 
     /// Promotes the oldest batches; false when there was nothing to promote.
     pub async fn promote(&mut self, max_rows: i32) -> bool {
-        let promoted = promote::promote(&mut self.connection, self.domain.name, max_rows).await;
+        let promoted = promotion::promote(&mut self.connection, self.domain.name, max_rows).await;
         !promoted.unwrap().is_empty()
     }
 
@@ -153,14 +153,14 @@ impl Feed {
 
     /// The materialized marts that the refresh loop would refresh with this bound of a backlog.
     pub async fn due(&mut self, backlog: Option<i32>) -> Vec<String> {
-        let due = refresh::due(&mut self.connection, self.domain.name, backlog).await;
+        let due = marts::due(&mut self.connection, self.domain.name, backlog).await;
         due.unwrap().into_iter().map(|(mart, _)| mart).collect()
     }
 
     /// Refreshes the materialized marts that are behind.
     pub async fn refresh(&mut self) {
         for mart in self.due(None).await {
-            let refreshed = refresh::refresh(
+            let refreshed = marts::refresh(
                 &mut self.connection,
                 &mart,
                 std::time::Duration::from_secs(60),

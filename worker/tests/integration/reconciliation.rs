@@ -155,7 +155,7 @@ async fn assert_books(platform: &Platform, domain: &Domain, planned: &BTreeMap<S
 
 /// The data quality rules have nothing to say against the demonstration.
 async fn assert_quality(platform: &Platform, domain: &Domain) {
-    let results = acequia_worker::check::check(
+    let results = acequia_store::quality::check(
         &mut platform.connect().await,
         domain.name,
         std::time::Duration::from_secs(60),

@@ -1,6 +1,6 @@
 //! Foreign keys hold in promotions too, where they are checked per statement instead of per row.
 
-use acequia_worker::promote::check_references_per_statement;
+use acequia_store::promotion::check_references_per_statement;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::support::Platform;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use acequia_store::housekeeping::{self, ensure_partitions};
 use acequia_worker::config::LoopArgs;
-use acequia_worker::maintain::{self, ensure_partitions};
 use chrono::{DateTime, Days, Utc};
 use clap::Parser;
 use lapin::BasicProperties;
@@ -34,7 +34,7 @@ pub async fn retain(
     at: DateTime<Utc>,
 ) -> Vec<(String, i64)> {
     let within = Duration::from_secs(600);
-    let retained = maintain::retain(connection, settings, at, within)
+    let retained = housekeeping::retain(connection, &settings.periods(), at, within)
         .await
         .unwrap();
     assert!(!retained.more);

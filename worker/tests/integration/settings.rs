@@ -1,8 +1,9 @@
 //! Every setting has a range, which the page shows; a value outside of it ends the program at its
 //! start.
 
+use acequia_args::{Limits, duration, size};
 use acequia_worker::config::LoopArgs;
-use acequia_worker::settings::{LIMITS, Limits, duration, size};
+use acequia_worker::settings::LIMITS;
 use clap::{Args as _, Command, Parser};
 
 use crate::support::program::{finish, program};

@@ -1,6 +1,6 @@
 //! Ledger rows are settled into running totals: right at every moment, and as cheap after many batches as after few.
 
-use acequia_worker::promote;
+use acequia_store::promotion;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -33,7 +33,7 @@ async fn settle(platform: &Platform) {
         .await
         > 0
     {
-        promote::promote(&mut worker, DOMAIN, 1000).await.unwrap();
+        promotion::promote(&mut worker, DOMAIN, 1000).await.unwrap();
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use acequia_store::housekeeping::{Retained, ensure_partitions};
+use acequia_store::{housekeeping, promotion};
 use acequia_worker::config::LoopArgs;
-use acequia_worker::maintain::{Retained, ensure_partitions};
-use acequia_worker::{maintain, promote};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use lapin::BasicProperties;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -70,7 +70,7 @@ const NO_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1970, 1, 1) {
 
 async fn promote_all(platform: &Platform) {
     let mut connection = platform.connect().await;
-    while !promote::promote(&mut connection, DOMAIN, 100_000)
+    while !promotion::promote(&mut connection, DOMAIN, 100_000)
         .await
         .unwrap()
         .is_empty()
@@ -362,7 +362,7 @@ async fn a_round_ends_when_its_time_is_over() {
     let mut owner = platform.connect().await;
     let today = now(&mut owner).await;
     let settings: LoopArgs = settings(&[]);
-    let round = maintain::retain(&mut owner, &settings, today, Duration::ZERO)
+    let round = housekeeping::retain(&mut owner, &settings.periods(), today, Duration::ZERO)
         .await
         .unwrap();
     let nothing = Retained {

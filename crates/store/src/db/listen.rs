@@ -5,7 +5,7 @@ use std::time::Duration;
 use acequia_net::SecretUrl;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
-use super::{first_of, must_write, options};
+use super::{first_of, must_write, no_answer, options};
 
 /// Listens on a channel, by the first server of the URL that lets us in and writes. The listener does not connect
 /// again by itself: it would come back to the same server.
@@ -15,6 +15,18 @@ use super::{first_of, must_write, options};
 pub async fn listen(url: &SecretUrl, channel: &str) -> sqlx::Result<PgListener> {
     let hosts = options(url, "listen")?;
     first_of(&hosts, |host, within| enter(host, channel, within)).await
+}
+
+/// Asks the server something that costs it nothing, to see whether the listening connection lives.
+///
+/// # Errors
+/// When it does not, or there is no answer within that time.
+pub async fn probe(listener: &mut PgListener, within: Duration) -> sqlx::Result<()> {
+    let probe = sqlx::query("select 1").execute(listener);
+    tokio::time::timeout(within, probe)
+        .await
+        .unwrap_or_else(|_| Err(no_answer(within)))?;
+    Ok(())
 }
 
 async fn enter(

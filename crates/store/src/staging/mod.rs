@@ -7,10 +7,14 @@ mod decode;
 mod insert;
 mod properties;
 mod quarantine;
+mod queue;
 mod replayed;
+mod session;
 mod unreadable;
 mod write;
 
 pub use decode::{DecodedBatch, EntityRows, Rejected};
 pub use properties::{CAME_BY, came_by, first_death_queue, named, published_at, sent};
+pub use queue::decode;
+pub use session::{keep_plans, quarantine_writable};
 pub use write::{Counts, Store, WriteMode, Written};

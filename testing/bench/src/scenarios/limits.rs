@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use acequia_net::topology::{connect, queue_of};
+use acequia_store::promotion::check_references_per_statement;
 use acequia_testkit::TestDatabase;
-use acequia_worker::promote::check_references_per_statement;
 use anyhow::{Context, ensure};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};

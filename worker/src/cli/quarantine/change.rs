@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use acequia_args::{BrokerArgs, OperatorDatabase};
 use acequia_ops::quarantine::{self, Actor, Failed, Filters, Job, LeftOut, Report, Sender, Would};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,7 +12,6 @@ use sqlx::PgConnection;
 use super::{FilterArgs, open};
 use crate::cli::actor;
 use crate::cli::output::{code, print_json, print_table, printable};
-use crate::config::{BrokerArgs, OperatorDatabase};
 
 /// Options that the commands that change rows have in common.
 #[derive(Debug, Args)]

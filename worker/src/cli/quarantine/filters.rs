@@ -1,12 +1,11 @@
 //! Which rows of the quarantine a command is about: the same options for every command.
 
+use acequia_args::duration;
 use acequia_contracts::Stage;
 use acequia_ops::quarantine::{Filters, Id, Status};
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
-
-use crate::settings::duration;
 
 /// State of a row.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -7,6 +7,7 @@ mod whole;
 
 use std::process::ExitCode;
 
+use acequia_args::OperatorDatabase;
 use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
@@ -14,7 +15,6 @@ use self::change::{DiscardArgs, ReplayArgs, discard, replay};
 use self::filters::FilterArgs;
 use self::read::{list, show, stats};
 use super::connection;
-use crate::config::OperatorDatabase;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

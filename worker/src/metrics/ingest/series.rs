@@ -1,5 +1,6 @@
 //! The series of ingest. All of them exist from the start.
 
+use acequia_messaging::{FLUSHED_BY, INTERRUPTED_BY};
 use acequia_telemetry::metrics::Registrar;
 use prometheus::Result;
 
@@ -9,20 +10,6 @@ use crate::metrics::{ANSWER, LAG, WORK, create_failures};
 /// Messages in a batch.
 const SIZE: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 30000.0,
-];
-
-/// What ends the collection of a batch.
-pub const FLUSHED_BY: [&str; 4] = ["full", "bytes", "wait", "apart"];
-/// What interrupts consuming.
-pub const INTERRUPTED_BY: [&str; 8] = [
-    "connection",
-    "closed",
-    "silence",
-    "cancelled",
-    "starved",
-    "overflow",
-    "database",
-    "other",
 ];
 
 impl Ingest {

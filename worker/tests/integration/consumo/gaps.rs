@@ -7,7 +7,7 @@ use crate::support::Platform;
 
 async fn rule(platform: &Platform, name: &str) -> (String, f64, i64) {
     let mut connection = platform.connect().await;
-    acequia_worker::check::check(&mut connection, DOMAIN, std::time::Duration::from_secs(60))
+    acequia_store::quality::check(&mut connection, DOMAIN, std::time::Duration::from_secs(60))
         .await
         .unwrap();
     sqlx::query_as(

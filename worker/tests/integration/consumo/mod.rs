@@ -14,8 +14,8 @@ use acequia_contracts::Context;
 use acequia_net::SecretUrl;
 use acequia_publisher::{Ids, messages};
 use acequia_store::db;
+use acequia_store::promotion;
 use acequia_store::staging::{DecodedBatch, Store, WriteMode};
-use acequia_worker::promote;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ impl Feed {
 
     /// Promotes batches of up to `max_rows` rows until nothing is left.
     pub async fn promote(&mut self, max_rows: i32) {
-        while !promote::promote(&mut self.connection, DOMAIN, max_rows)
+        while !promotion::promote(&mut self.connection, DOMAIN, max_rows)
             .await
             .unwrap()
             .is_empty()

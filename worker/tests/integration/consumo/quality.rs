@@ -179,7 +179,7 @@ fn troubles(readings: &[Sent]) -> Vec<(&'static str, Trouble)> {
 }
 
 async fn outcome(platform: &Platform, rule: &str) -> String {
-    let results = acequia_worker::check::check(
+    let results = acequia_store::quality::check(
         &mut platform.connect().await,
         DOMAIN,
         std::time::Duration::from_secs(60),
@@ -196,7 +196,7 @@ async fn every_rule_fails_for_its_reason_and_passes_again() {
     let mut feed = Feed::new(&platform).await;
     let messages = generated(&format!("--clients 12 --days {DAYS} --suspicious 34"));
     feed.send(&messages).await;
-    let results = acequia_worker::check::check(
+    let results = acequia_store::quality::check(
         &mut platform.connect().await,
         DOMAIN,
         std::time::Duration::from_secs(60),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use acequia_contracts::envelope::{Identity, body_hash};
 use acequia_contracts::{catalog, fixtures};
 use acequia_net::topology::{DEAD_QUEUE, queue_of};
-use acequia_worker::maintain::resolve_copies;
+use acequia_store::housekeeping::resolve_copies;
 use chrono::{Days, TimeDelta, Utc};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};

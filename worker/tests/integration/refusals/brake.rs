@@ -1,7 +1,7 @@
 //! What no single row is to blame for is not isolated.
 
 use acequia_ops::doctor::{Finding, Verdict};
-use acequia_worker::promote::promote;
+use acequia_store::promotion::promote;
 
 use super::stage_by_hand;
 use crate::operations::{doctor, failed};

@@ -2,7 +2,7 @@
 
 mod brake;
 
-use acequia_worker::promote::promote;
+use acequia_store::promotion::promote;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 

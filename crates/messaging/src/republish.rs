@@ -8,32 +8,37 @@
 use std::time::Duration;
 
 use acequia_net::topology::answer;
-use acequia_store::staging::CAME_BY;
 use anyhow::{Context, bail};
 use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::ack_handle::AckHandle;
-use super::batch::Batch;
+use crate::{AckHandle, Batch};
 
 /// How long the broker may take over a batch.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
 
 impl AckHandle {
     /// Publishes a batch to another queue and waits until the broker has all of it. The batch is
-    /// still to be acknowledged; a crash before that makes copies, which count as duplicates.
+    /// still to be acknowledged; a crash before that makes copies, which count as duplicates. Header `came_by` says
+    /// which queue a message came by first.
     ///
     /// # Errors
     /// When the broker does not take a message or does not answer.
-    pub async fn republish(&self, batch: &Batch, from: &str, to: &str) -> anyhow::Result<()> {
+    pub async fn republish(
+        &self,
+        batch: &Batch,
+        came_by: &str,
+        from: &str,
+        to: &str,
+    ) -> anyhow::Result<()> {
         let publish = async {
             let channel = self.channel();
             answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
             let mut confirms = Vec::with_capacity(batch.deliveries.len());
             for delivery in &batch.deliveries {
                 let mut headers = delivery.properties.headers().clone().unwrap_or_default();
-                mark(&mut headers, from);
+                mark(&mut headers, came_by, from);
                 let properties = delivery.properties.clone().with_headers(headers);
                 let options = BasicPublishOptions {
                     mandatory: true,
@@ -66,9 +71,9 @@ impl AckHandle {
     }
 }
 
-fn mark(headers: &mut FieldTable, from: &str) {
-    if !headers.inner().contains_key(CAME_BY) {
+fn mark(headers: &mut FieldTable, came_by: &str, from: &str) {
+    if !headers.inner().contains_key(came_by) {
         let from = AMQPValue::LongString(LongString::from(from));
-        headers.insert(CAME_BY.into(), from);
+        headers.insert(came_by.into(), from);
     }
 }

@@ -5,12 +5,22 @@ use prometheus::IntGauge;
 /// What a lane holds of its queue at the moment.
 #[derive(Debug, Clone)]
 pub struct Flow {
-    pub(super) messages: IntGauge,
-    pub(super) bytes: IntGauge,
-    pub(super) prefetch: IntGauge,
+    messages: IntGauge,
+    bytes: IntGauge,
+    prefetch: IntGauge,
 }
 
 impl Flow {
+    /// Gauges of messages and bytes that are delivered and not acknowledged, and of the prefetch.
+    #[must_use]
+    pub const fn new(messages: IntGauge, bytes: IntGauge, prefetch: IntGauge) -> Self {
+        Self {
+            messages,
+            bytes,
+            prefetch,
+        }
+    }
+
     /// Messages were delivered.
     pub fn arrived(&self, messages: usize, bytes: usize) {
         self.messages.add(signed(messages));

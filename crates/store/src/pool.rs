@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acequia_net::SecretUrl;
-use acequia_store::db::{self, Session};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metrics::{Loops, Open};
+use crate::db::{self, Session};
 
 /// Most connections that the loops of a process share.
 pub const SHARED: usize = 4;
@@ -23,15 +22,16 @@ const OF_A_KIND: usize = 2;
 /// How long the server may take to answer nothing before a connection counts as dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Connections for the polls of loops, opened when they are needed.
+/// Connections for the polls of loops, opened when they are needed. `G` lives as long as a connection, as what counts
+/// the open ones does.
 #[derive(Debug)]
-pub struct Pool {
+pub struct Pool<G> {
     name: &'static str,
     application: String,
     database: SecretUrl,
     limits: Option<Limits>,
     all: Arc<Semaphore>,
-    idle: Mutex<Vec<(Session, Open)>>,
+    idle: Mutex<Vec<(Session, G)>>,
 }
 
 /// Who may have how many connections of a pool that loops share.
@@ -47,15 +47,15 @@ pub struct Permits {
 }
 
 /// A connection for one poll.
-pub struct Lease<'a> {
-    pool: &'a Pool,
+pub struct Lease<'a, G> {
+    pool: &'a Pool<G>,
     session: Session,
-    open: Open,
+    guard: G,
     permits: Permits,
     is_new: bool,
 }
 
-impl Deref for Lease<'_> {
+impl<G> Deref for Lease<'_, G> {
     type Target = Session;
 
     fn deref(&self) -> &Session {
@@ -63,13 +63,13 @@ impl Deref for Lease<'_> {
     }
 }
 
-impl DerefMut for Lease<'_> {
+impl<G> DerefMut for Lease<'_, G> {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.session
     }
 }
 
-impl Pool {
+impl<G> Pool<G> {
     /// The pool that the loops of a process share.
     #[must_use]
     pub fn shared(database: &SecretUrl) -> Self {
@@ -103,8 +103,8 @@ impl Pool {
         }
     }
 
-    /// A connection for a poll of a loop, whose kind is the loop's name; `tell` hears it when all are in use. May be
-    /// cancelled.
+    /// A connection for a poll of a loop, whose kind is the loop's name; `tell` hears it when all are in use. `opened`
+    /// hears of an attempt to open one, with the name of the pool. May be cancelled.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
@@ -112,23 +112,23 @@ impl Pool {
         &self,
         kind: &'static str,
         long: bool,
-        loops: &Loops,
+        opened: impl FnOnce(&'static str, sqlx::Result<Session>) -> sqlx::Result<(Session, G)>,
         tell: &(dyn Fn(String) + Sync),
-    ) -> sqlx::Result<Lease<'_>> {
+    ) -> sqlx::Result<Lease<'_, G>> {
         let permits = self.permits(kind, long, tell).await?;
         let idle = self.idle().pop();
         let is_new = idle.is_none();
-        let (session, open) = match idle {
+        let (session, guard) = match idle {
             Some(idle) => idle,
             None => {
                 let attempt = db::open(&self.database, &self.application).await;
-                loops.connected(self.name, attempt)?
+                opened(self.name, attempt)?
             }
         };
         Ok(Lease {
             pool: self,
             session,
-            open,
+            guard,
             permits,
             is_new,
         })
@@ -171,12 +171,12 @@ impl Pool {
         Ok(Permits { _held: permits })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Session, Open)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Session, G)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lease<'_> {
+impl<G> Lease<'_, G> {
     /// Whether nobody has used the connection yet.
     #[must_use]
     pub const fn is_new(&self) -> bool {
@@ -194,7 +194,7 @@ impl Lease<'_> {
                 return;
             }
         }
-        self.pool.idle().push((self.session, self.open));
+        self.pool.idle().push((self.session, self.guard));
     }
 
     /// Closes the connection and keeps its place: another one is opened in its stead, by other means.
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     /// The permits, if they are there at once.
-    async fn now(pool: &Pool, kind: &'static str, long: bool) -> Option<Permits> {
+    async fn now(pool: &Pool<()>, kind: &'static str, long: bool) -> Option<Permits> {
         let permits = pool.permits(kind, long, &|_| {});
         let permits = tokio::time::timeout(Duration::ZERO, permits).await.ok()?;
         Some(permits.unwrap())
@@ -219,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn no_kind_of_loop_takes_all_and_long_steps_leave_one() {
         let url = SecretUrl::parse("postgres://u@127.0.0.1/x", &["postgres"]).unwrap();
-        let pool = Pool::shared(&url);
+        let pool = Pool::<()>::shared(&url);
         let checks = [
             now(&pool, "check", true).await.unwrap(),
             now(&pool, "check", true).await.unwrap(),
@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_says_so_and_takes_what_comes_back() {
         let url = SecretUrl::parse("postgres://u@127.0.0.1/x", &["postgres"]).unwrap();
-        let pool = Pool::own("promote", "x", &url);
+        let pool = Pool::<()>::own("promote", "x", &url);
         let first = now(&pool, "promote", false).await.unwrap();
         let told = Mutex::new(0);
         let tell = |_| *told.lock().unwrap() += 1;

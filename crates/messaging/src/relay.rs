@@ -8,8 +8,7 @@ use acequia_net::topology::{ALERTS, answer, close, connect, declare_alerts};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
-
-use super::{Outcome, Waiting};
+use uuid::Uuid;
 
 /// Header with the number of the message: of two with one key, the one with the greater number is
 /// the newer.
@@ -19,6 +18,38 @@ pub const KEY: &str = "x-key";
 /// Longest routing key that AMQP can carry, bytes.
 const LONGEST_KEY: usize = 255;
 
+/// A message that waits to be published.
+#[derive(Debug)]
+pub struct Message {
+    /// Its number: of two messages with one key, the one with the greater number is the newer.
+    pub id: i64,
+    /// Its id.
+    pub message_id: Uuid,
+    /// Routing key.
+    pub routing_key: String,
+    /// Body, JSON.
+    pub body: String,
+    /// What it is about: messages with the same key keep their order.
+    pub key: String,
+    /// Times that it was refused.
+    pub attempts: i32,
+}
+
+/// What became of the messages of a transaction; those in neither list wait for the next one.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Those that the broker has.
+    pub confirmed: Vec<i64>,
+    /// Those refused, and why.
+    pub refused: Vec<(i64, &'static str)>,
+}
+
+impl Outcome {
+    fn has(&self, id: i64) -> bool {
+        self.confirmed.contains(&id) || self.refused.iter().any(|(refused, _)| *refused == id)
+    }
+}
+
 /// The connection that the core's own messages leave by.
 pub struct Relay {
     connection: Connection,
@@ -26,12 +57,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Connects, declares the exchange, and asks for confirms.
+    /// Connects under a name that the broker shows, declares the exchange, and asks for confirms.
     ///
     /// # Errors
     /// When the broker refuses or does not answer.
-    pub async fn open(broker: &SecretUrl) -> anyhow::Result<Self> {
-        let connection = connect(broker, "acequia-worker outbox").await?;
+    pub async fn open(broker: &SecretUrl, name: &str) -> anyhow::Result<Self> {
+        let connection = connect(broker, name).await?;
         declare_alerts(&connection).await?;
         let channel = answer(connection.create_channel()).await?;
         answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
@@ -42,6 +73,7 @@ impl Relay {
     }
 
     /// Whether it can still be used.
+    #[must_use]
     pub fn is_connected(&self) -> bool {
         self.channel.status().connected()
     }
@@ -55,7 +87,7 @@ impl Relay {
     /// go on. Returns whether the connection is still as it should be.
     pub async fn publish(
         &self,
-        waiting: Vec<Waiting>,
+        waiting: Vec<Message>,
         until: Instant,
         outcome: &mut Outcome,
     ) -> bool {
@@ -69,7 +101,7 @@ impl Relay {
         };
         let mut lines = by_key(others);
         while !lines.is_empty() {
-            let wave: Vec<Waiting> = lines.values_mut().filter_map(VecDeque::pop_front).collect();
+            let wave: Vec<Message> = lines.values_mut().filter_map(VecDeque::pop_front).collect();
             let keys: Vec<String> = wave.iter().map(|message| message.key.clone()).collect();
             let Some(confirmed) = self.wave(&wave, until, outcome).await else {
                 return false;
@@ -97,7 +129,7 @@ impl Relay {
     /// when the broker closed the channel over one of them.
     async fn wave(
         &self,
-        wave: &[Waiting],
+        wave: &[Message],
         until: Instant,
         outcome: &mut Outcome,
     ) -> Option<Vec<bool>> {
@@ -141,7 +173,7 @@ impl Relay {
 
     async fn send(
         &self,
-        message: &Waiting,
+        message: &Message,
     ) -> Result<impl Future<Output = lapin::Result<Confirmation>>, Unsendable> {
         if message.routing_key.len() > LONGEST_KEY {
             return Err(Unsendable::Never(
@@ -173,7 +205,7 @@ impl Relay {
 
     /// The channel broke. When the connection is there all the same, the broker closed the channel
     /// over one of the messages; which one shows when each goes alone.
-    fn lost(&self, wave: &[Waiting], outcome: &mut Outcome) {
+    fn lost(&self, wave: &[Message], outcome: &mut Outcome) {
         if !self.channel.status().connected() && self.connection.status().connected() {
             for message in wave {
                 if !outcome.has(message.id) {
@@ -195,8 +227,8 @@ enum Unsendable {
 }
 
 /// Messages by key, those of a key in their order.
-fn by_key(messages: Vec<Waiting>) -> HashMap<String, VecDeque<Waiting>> {
-    let mut lines: HashMap<String, VecDeque<Waiting>> = HashMap::new();
+fn by_key(messages: Vec<Message>) -> HashMap<String, VecDeque<Message>> {
+    let mut lines: HashMap<String, VecDeque<Message>> = HashMap::new();
     for message in messages {
         lines
             .entry(message.key.clone())

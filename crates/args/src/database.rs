@@ -101,87 +101,64 @@ impl DatabaseArgs {
     }
 }
 
-/// Where PostgreSQL is, for what people decide: as role `acequia_operator`.
-#[derive(Clone, Args)]
-pub struct OperatorDatabase {
-    /// PostgreSQL, as role acequia_operator; DATABASE_URL when not given
-    #[arg(
-        long = "database-url",
-        id = "operator_database_url",
-        env = "OPERATOR_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    url: Option<String>,
-    /// File that holds the URL
-    #[arg(
-        long = "database-url-file",
-        id = "operator_database_url_file",
-        env = "OPERATOR_DATABASE_URL_FILE",
-        value_name = "FILE"
-    )]
-    file: Option<PathBuf>,
-    #[command(flatten)]
-    security: Security,
+/// A login for a duty, in place of that of `DATABASE_URL`, under the option `--database-url`.
+macro_rules! duty {
+    ($about:literal, $name:ident, $role:literal, $id:literal, $url:literal, $file_id:literal, $file:literal) => {
+        #[doc = $about]
+        #[derive(Clone, Args)]
+        pub struct $name {
+            #[arg(
+                long = "database-url",
+                id = $id,
+                env = $url,
+                hide_env_values = true,
+                value_name = "URL",
+                help = concat!("PostgreSQL, as role ", $role, "; DATABASE_URL when not given")
+            )]
+            url: Option<String>,
+            #[arg(
+                long = "database-url-file",
+                id = $file_id,
+                env = $file,
+                value_name = "FILE",
+                help = "File that holds the URL"
+            )]
+            file: Option<PathBuf>,
+            #[command(flatten)]
+            security: Security,
+        }
+
+        impl $name {
+            /// The URL from the option, the variable or the file, or that of `DATABASE_URL`.
+            ///
+            /// # Errors
+            /// As [`DatabaseArgs::url`].
+            pub fn url(&self) -> anyhow::Result<SecretUrl> {
+                let url = url_of(self.url.as_deref(), self.file.as_ref(), $url, $role)?;
+                self.security.secure(url, $url)
+            }
+        }
+    };
 }
 
-impl OperatorDatabase {
-    /// The URL from the option, the variable or the file, or that of `DATABASE_URL`.
-    ///
-    /// # Errors
-    /// As [`DatabaseArgs::url`].
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "OPERATOR_DATABASE_URL";
-        let url = url_of(
-            self.url.as_deref(),
-            self.file.as_ref(),
-            NAME,
-            "acequia_operator",
-        )?;
-        self.security.secure(url, NAME)
-    }
-}
-
-/// Where PostgreSQL is, for the commands of the archive: as role `acequia_archive`.
-#[derive(Clone, Args)]
-pub struct ArchiveDatabase {
-    /// PostgreSQL, as role acequia_archive; DATABASE_URL when not given
-    #[arg(
-        long = "database-url",
-        id = "archive_database_url",
-        env = "ARCHIVE_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    url: Option<String>,
-    /// File that holds the URL
-    #[arg(
-        long = "database-url-file",
-        id = "archive_database_url_file",
-        env = "ARCHIVE_DATABASE_URL_FILE",
-        value_name = "FILE"
-    )]
-    file: Option<PathBuf>,
-    #[command(flatten)]
-    security: Security,
-}
-
-impl ArchiveDatabase {
-    /// The URL from the option, the variable or the file, or that of `DATABASE_URL`.
-    ///
-    /// # Errors
-    /// As [`DatabaseArgs::url`].
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "ARCHIVE_DATABASE_URL";
-        let url = url_of(
-            self.url.as_deref(),
-            self.file.as_ref(),
-            NAME,
-            "acequia_archive",
-        )?;
-        self.security.secure(url, NAME)
-    }
-}
+duty!(
+    "Where PostgreSQL is, for what people decide: as role `acequia_operator`.",
+    OperatorDatabase,
+    "acequia_operator",
+    "operator_database_url",
+    "OPERATOR_DATABASE_URL",
+    "operator_database_url_file",
+    "OPERATOR_DATABASE_URL_FILE"
+);
+duty!(
+    "Where PostgreSQL is, for the commands of the archive: as role `acequia_archive`.",
+    ArchiveDatabase,
+    "acequia_archive",
+    "archive_database_url",
+    "ARCHIVE_DATABASE_URL",
+    "archive_database_url_file",
+    "ARCHIVE_DATABASE_URL_FILE"
+);
 
 /// The login of the archive in a worker that has another one for everything else.
 #[derive(Clone, Default, Args)]
@@ -227,5 +204,37 @@ impl ArchiveLogin {
             .with_plaintext(worker.may_be_plaintext());
         db::options(&url, "check").context(NAME)?;
         Ok(Some(url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Duties {
+        #[command(flatten)]
+        operator: OperatorDatabase,
+        #[command(flatten)]
+        archive: ArchiveLogin,
+    }
+
+    #[test]
+    fn a_duty_has_its_login_and_says_whose() {
+        let help = Duties::command().render_long_help().to_string();
+        assert!(help.contains("as role acequia_operator"), "{help}");
+        assert!(help.contains("OPERATOR_DATABASE_URL_FILE"), "{help}");
+        let url = "postgres://acequia_operator:s3cret@127.0.0.1/payments";
+        let duties = Duties::try_parse_from(["x", "--database-url", url]).unwrap();
+        let operator = duties.operator.url().unwrap();
+        assert!(duties.archive.url(&operator).unwrap().is_none());
+        let away = "postgres://acequia_archive:s3cret@db/payments?sslmode=disable";
+        let duties = Duties::try_parse_from(["x", "--archive-database-url", away]).unwrap();
+        let error = format!("{:#}", duties.archive.url(&operator).unwrap_err());
+        assert!(error.contains("ARCHIVE_DATABASE_URL"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 }

@@ -16,9 +16,7 @@ use lapin::options::BasicAckOptions;
 use lapin::{Channel, Consumer};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::DisconnectReason;
-use super::batch::Batch;
-use crate::metrics::Flow;
+use crate::{Batch, DisconnectReason, Flow};
 
 /// Messages that are handed on together when they arrive together.
 const CHUNK: usize = 256;
@@ -114,13 +112,14 @@ impl AckHandle {
     }
 
     /// Size of the message for which the line was cut; 0 when it was not.
-    pub(super) fn overflow(&self) -> usize {
+    #[must_use]
+    pub fn overflow(&self) -> usize {
         self.overflow.load(Ordering::Relaxed)
     }
 
     /// How many messages the consumer was given, and since when it holds the oldest one that is not
     /// acknowledged.
-    pub(super) fn tally(&self) -> (u64, Option<Instant>) {
+    pub(crate) fn tally(&self) -> (u64, Option<Instant>) {
         (self.tally).with(|counts| (counts.arrived, counts.held.front().map(|(_, at)| *at)))
     }
 
@@ -128,7 +127,7 @@ impl AckHandle {
     ///
     /// # Errors
     /// When the forwarder has ended.
-    pub(super) async fn counted(&self) -> anyhow::Result<()> {
+    pub(crate) async fn counted(&self) -> anyhow::Result<()> {
         let (done, counted) = oneshot::channel();
         self.tally.with(|counts| counts.waiting.push(done));
         self.tally.asked.notify_one();
@@ -136,30 +135,30 @@ impl AckHandle {
     }
 
     /// The messages in flight, for the metrics.
-    pub(super) const fn flow(&self) -> &Flow {
+    pub(crate) const fn flow(&self) -> &Flow {
         &self.flow
     }
 
     /// Bytes of memory that a delivery takes: its body, and properties that are worth a note.
-    pub(super) fn size(&self, delivery: &Delivery) -> usize {
+    pub(crate) fn size(&self, delivery: &Delivery) -> usize {
         let notes = &self.connection.notes;
         delivery.data.len() + notes.weight(self.channel.id(), delivery.delivery_tag)
     }
 
     /// Whether something of a delivery cannot be read.
-    pub(super) fn is_unreadable(&self, delivery: &Delivery) -> bool {
+    pub(crate) fn is_unreadable(&self, delivery: &Delivery) -> bool {
         let notes = &self.connection.notes;
         notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
     }
 
     /// Takes what was noted of a delivery.
-    pub(super) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
+    pub(crate) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
         let notes = &self.connection.notes;
         notes.take(self.channel.id(), delivery.delivery_tag)
     }
 
     /// The channel that it consumes by.
-    pub(super) const fn channel(&self) -> &Channel {
+    pub(crate) const fn channel(&self) -> &Channel {
         &self.channel
     }
 

@@ -7,10 +7,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::queue_consumer::QueueConsumer;
-
-/// Name of the loop that writes it down.
-pub const OBSERVE: &str = "observe";
 /// Time between two looks of a lane, and between two entries in the database.
 pub const EVERY: Duration = Duration::from_secs(5);
 
@@ -43,13 +39,11 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// No lane has looked yet.
+    /// Lanes by their queues, each with its domain if it has one. None has looked yet.
     #[must_use]
-    pub fn new(lanes: &[QueueConsumer]) -> Self {
-        let lanes = lanes.iter().map(|lane| {
-            let domain = lane.domain.map(|domain| domain.name);
-            (lane.queue.clone(), (domain, None))
-        });
+    pub fn new(queues: impl IntoIterator<Item = (String, Option<&'static str>)>) -> Self {
+        let queues = queues.into_iter();
+        let lanes = queues.map(|(queue, domain)| (queue, (domain, None)));
         Self {
             lanes: Mutex::new(lanes.collect()),
             first: Notify::new(),

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use acequia_net::guard::Note;
 use lapin::message::Delivery;
 
-use super::window::Sizes;
+use crate::Sizes;
+
+/// What ends the collection of a batch.
+pub const FLUSHED_BY: [&str; 4] = ["full", "bytes", "wait", "apart"];
 
 /// What ended the collection of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// A short name for metrics, one of [`FLUSHED_BY`](crate::metrics::FLUSHED_BY).
+    /// A short name for metrics, one of [`FLUSHED_BY`].
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +47,7 @@ pub struct Batch {
     /// Why there are no more of them.
     pub ended: Ended,
     /// What was noted of some, by position.
-    pub(super) notes: HashMap<usize, Note>,
+    pub(crate) notes: HashMap<usize, Note>,
 }
 
 impl Batch {
@@ -85,11 +88,11 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::Ended;
+    use super::{Ended, FLUSHED_BY};
 
     #[test]
     fn each_end_has_its_series() {
         let ends = [Ended::Full, Ended::Bytes, Ended::Wait, Ended::Apart];
-        assert_eq!(ends.map(Ended::as_str), crate::metrics::FLUSHED_BY);
+        assert_eq!(ends.map(Ended::as_str), FLUSHED_BY);
     }
 }

@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Queue};
 use prometheus::Histogram;
 
-use super::ack_handle::AckHandle;
+use crate::AckHandle;
 use crate::look::{EVERY, Look, Looks};
 
 /// The probe of a lane's queue, for as long as its consumer lives.

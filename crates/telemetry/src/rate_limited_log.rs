@@ -1,19 +1,18 @@
-//! Rate-limited log lines about refused messages: a faulty publisher must not fill the log.
+//! Rate-limited log lines: what happens to many messages for one reason must not fill the log.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use acequia_contracts::Code;
 
 /// The least time between two log lines with the same reason.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// A line for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Why messages were refused.
-    pub code: Code,
+pub struct Told<C> {
+    /// Why it happened to messages.
+    pub code: C,
     /// Messages since its last line; those of batches without a line are among them.
     pub messages: u64,
     /// Batches without a line since then.
@@ -21,19 +20,26 @@ pub struct Told {
 }
 
 /// When each reason was logged last, and the messages since.
-#[derive(Default)]
-pub struct RateLimitedLog(Mutex<HashMap<Code, Since>>);
+#[derive(Debug)]
+pub struct RateLimitedLog<C>(Mutex<HashMap<C, Since>>);
 
+impl<C> Default for RateLimitedLog<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+#[derive(Debug)]
 struct Since {
     told: Instant,
     messages: u64,
     batches: u64,
 }
 
-impl RateLimitedLog {
-    /// Counts the refusals of a batch; returns those to be logged now. They may be of earlier
+impl<C: Copy + Eq + Hash> RateLimitedLog<C> {
+    /// Counts the messages of a batch by reason; returns those to be logged now. They may be of earlier
     /// batches: the last ones of a rush are not kept back until the next rush.
-    pub fn count(&self, codes: &[(Code, u64)], now: Instant) -> Vec<Told> {
+    pub fn count(&self, codes: &[(C, u64)], now: Instant) -> Vec<Told<C>> {
         let mut reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
         for &(code, messages) in codes {
@@ -89,12 +95,12 @@ mod tests {
                 suppressed,
             }]
         };
-        let bad = Code::InvalidJson;
+        let bad = "invalid_json";
         assert_eq!(reject_log.count(&[(bad, 3)], at(0)), told(bad, 3, 0));
         assert_eq!(reject_log.count(&[(bad, 4)], at(1)), []);
         assert_eq!(reject_log.count(&[(bad, 5)], at(9)), []);
         // Another reason is not kept back by this one.
-        let other = Code::MissingField;
+        let other = "missing_field";
         assert_eq!(reject_log.count(&[(other, 1)], at(9)), told(other, 1, 0));
         assert_eq!(reject_log.count(&[(bad, 1)], at(10)), told(bad, 10, 2));
         assert_eq!(reject_log.count(&[(bad, 2)], at(11)), []);

@@ -3,6 +3,18 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
+/// What interrupts consuming.
+pub const INTERRUPTED_BY: [&str; 8] = [
+    "connection",
+    "closed",
+    "silence",
+    "cancelled",
+    "starved",
+    "overflow",
+    "database",
+    "other",
+];
+
 /// Reasons to stop consuming that are neither an error of the broker nor of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisconnectReason {
@@ -26,7 +38,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The reason in an error of a lane, one of [`INTERRUPTED_BY`](crate::metrics::INTERRUPTED_BY).
+    /// The reason in an error of a lane, one of [`INTERRUPTED_BY`]. Errors of the database are the caller's to know.
     #[must_use]
     pub fn reason(error: &anyhow::Error) -> &'static str {
         if let Some(lost) = error.downcast_ref() {
@@ -37,9 +49,6 @@ impl DisconnectReason {
                 Self::Channel => "connection",
                 Self::Held => "database",
             };
-        }
-        if error.is::<sqlx::Error>() {
-            return "database";
         }
         if error.is::<tokio::time::error::Elapsed>() {
             return "silence";
@@ -95,7 +104,7 @@ mod tests {
     #[test]
     fn every_reason_stands_in_its_runbook() {
         let page = include_str!("../../../docs/runbooks/AcequiaConsumingInterrupted.md");
-        for reason in crate::metrics::INTERRUPTED_BY {
+        for reason in INTERRUPTED_BY {
             assert!(page.contains(&format!("*{reason}*")), "{reason}");
         }
     }
@@ -104,12 +113,12 @@ mod tests {
     fn a_reason_is_found_under_what_was_said_on_top_of_it() {
         let of = |error: anyhow::Error| {
             let reason = DisconnectReason::reason(&error);
-            assert!(crate::metrics::INTERRUPTED_BY.contains(&reason));
+            assert!(INTERRUPTED_BY.contains(&reason));
             reason
         };
         assert_eq!(of(DisconnectReason::Starved.into()), "starved");
-        let error = Err::<(), _>(sqlx::Error::WorkerCrashed).context("database");
-        assert_eq!(of(error.unwrap_err().context("more")), "database");
+        let error = Err::<(), _>(DisconnectReason::Held).context("more");
+        assert_eq!(of(error.unwrap_err().context("still more")), "database");
         let error = lapin::Error::from(ErrorKind::MissingHeartbeatError);
         assert_eq!(of(anyhow::Error::from(error).context("broker")), "silence");
         assert_eq!(of(anyhow::anyhow!("text")), "other");
