@@ -24,7 +24,8 @@ pub fn check_name(name: &str) -> std::result::Result<(), Broken> {
     }
     Err((
         "name",
-        "must have 1 to 63 small letters, digits and . _ @ -, and begin with a letter or digit".to_owned(),
+        "must have 1 to 63 small letters, digits and . _ @ -, and begin with a letter or digit"
+            .to_owned(),
     ))
 }
 

@@ -12,12 +12,14 @@ use crate::problem::{Code, Problem, Result};
 /// # Errors
 /// `too_large`, or `invalid_body` when the caller went away in the middle.
 pub async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
-    Bytes::from_request(request, state).await.map_err(|refused| {
-        if refused.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Problem::new(Code::TooLarge, "send fewer lines at a time");
-        }
-        Problem::new(Code::InvalidBody, "the body could not be read to its end")
-    })
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|refused| {
+            if refused.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return Problem::new(Code::TooLarge, "send fewer lines at a time");
+            }
+            Problem::new(Code::InvalidBody, "the body could not be read to its end")
+        })
 }
 
 /// The media type of a body, in lower case and without parameters.
@@ -52,12 +54,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
                 {
                     text.split(" at line").next().unwrap_or_default()
                 }
-                serde_json::error::Category::Data => "a value does not have the type of /openapi.json",
+                serde_json::error::Category::Data => {
+                    "a value does not have the type of /openapi.json"
+                }
                 _ => "not JSON",
             };
             Problem::new(
                 Code::InvalidBody,
-                format!("{what}: see line {}, column {}", error.line(), error.column()),
+                format!(
+                    "{what}: see line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
             )
         })
     }

@@ -48,7 +48,8 @@ impl DatabaseArgs {
             file = general("DATABASE_URL_FILE").map(PathBuf::from);
         }
         let example = "postgresql://acequia_api:password@127.0.0.1:5432/payments";
-        let url = SecretUrl::from_setting(text.as_deref(), file.as_deref(), NAME, example, SCHEMES)?;
+        let url =
+            SecretUrl::from_setting(text.as_deref(), file.as_deref(), NAME, example, SCHEMES)?;
         self.secure(url, NAME)
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use acequia_net::SecretUrl;
 use acequia_store::db::{self, Session};
-use acequia_store::interval;
 use sqlx::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -84,8 +83,9 @@ impl Database {
             }
         }
         let mut session = db::open(&self.0.url, "api").await?;
-        sqlx::query("select set_config('statement_timeout', $1::interval::text, false)")
-            .bind(interval(self.0.statement_max))
+        // What is undone for safety is no news.
+        sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
+            .bind(format!("{}ms", self.0.statement_max.as_millis()))
             .execute(&mut *session)
             .await?;
         Ok(self.lease(session, permit))
@@ -103,7 +103,10 @@ impl Database {
     /// Connections in use, and the most of them.
     #[must_use]
     pub fn in_use(&self) -> (usize, usize) {
-        (self.0.most - self.0.permits.available_permits(), self.0.most)
+        (
+            self.0.most - self.0.permits.available_permits(),
+            self.0.most,
+        )
     }
 
     /// Where it is, without its password.

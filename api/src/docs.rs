@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use crate::problem::{Code, PROBLEM_JSON};
 
-/// The refusals that any route may answer with.
+/// The refusals that any route may answer with, by class: their codes are the same everywhere.
 #[derive(Debug)]
 pub struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut codes: BTreeMap<StatusCode, Vec<&str>> = BTreeMap::new();
+        let mut codes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for code in Code::ALL {
-            codes.entry(code.status()).or_default().push(code.as_str());
+            let class = if code.status().is_client_error() {
+                "4XX"
+            } else {
+                "5XX"
+            };
+            codes.entry(class).or_default().push(code.as_str());
         }
-        let response = |(status, codes): (StatusCode, Vec<&str>)| {
+        let response = |(class, codes): (&str, Vec<&str>)| {
             let content = ContentBuilder::new()
                 .schema(Some(Ref::from_schema_name("Problem")))
                 .build();
@@ -27,7 +31,7 @@ impl IntoResponses for Refusals {
                 .description(codes.join(", "))
                 .content(PROBLEM_JSON, content)
                 .build();
-            (status.as_u16().to_string(), RefOr::T(response))
+            (class.to_owned(), RefOr::T(response))
         };
         codes.into_iter().map(response).collect()
     }

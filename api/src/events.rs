@@ -81,7 +81,11 @@ pub async fn run(app: App) {
         match look(&app, after, looks).await {
             Ok(position) => after = Some(position),
             Err(problem) => {
-                warn!(event = "events.unread", code = problem.code.as_str(), "cannot read events; listeners hear them later");
+                warn!(
+                    event = "events.unread",
+                    code = problem.code.as_str(),
+                    "cannot read events; listeners hear them later"
+                );
             }
         }
     }

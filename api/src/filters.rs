@@ -126,7 +126,10 @@ impl Chosen {
             id: self
                 .id
                 .iter()
-                .map(|text| text.parse().map_or_else(|_| Id::of_message(text), Id::Number))
+                .map(|text| {
+                    text.parse()
+                        .map_or_else(|_| Id::of_message(text), Id::Number)
+                })
                 .collect(),
             domain,
             entity: self.entity,

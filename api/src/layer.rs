@@ -76,7 +76,11 @@ pub async fn around(State(app): State<App>, request: Request, next: Next) -> Res
     let code = problem.as_ref().map(|problem| problem.code);
     let took = begun.elapsed();
     // Methods are the caller's choice: unknown ones share a label.
-    let label = if route == "(none)" { "(none)" } else { method.as_str() };
+    let label = if route == "(none)" {
+        "(none)"
+    } else {
+        method.as_str()
+    };
     app.metrics
         .answered(label, &route, status.as_u16(), code, took);
     debug!(event = "call", %method, route, status = status.as_u16(), code = code.map(Code::as_str),
@@ -86,7 +90,8 @@ pub async fn around(State(app): State<App>, request: Request, next: Next) -> Res
         status,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
     );
-    let changes = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) && caller.is_some();
+    let changes =
+        !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) && caller.is_some();
     if denied || changes || note.is_some() {
         let call = Call {
             who: caller.as_ref().map(Caller::who),

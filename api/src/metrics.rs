@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use acequia_telemetry::metrics::{Maker, Process, page};
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result};
+use prometheus::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
+};
 
 use crate::problem::Code;
 
 /// Seconds; the last ones are those of calls that wait.
-const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// The metrics of a process.
 #[derive(Debug)]
@@ -69,11 +73,9 @@ impl Metrics {
                 "Messages that came by HTTP and broke their contract.",
                 &["domain"],
             )?,
-            connections: make.int_gauge("acequia_api_connections", "Open connections of callers.")?,
-            listeners: make.int_gauge(
-                "acequia_api_event_listeners",
-                "Open event streams.",
-            )?,
+            connections: make
+                .int_gauge("acequia_api_connections", "Open connections of callers.")?,
+            listeners: make.int_gauge("acequia_api_event_listeners", "Open event streams.")?,
             slow_listeners: make.counter(
                 "acequia_api_event_listeners_dropped_total",
                 "Event streams that were ended because their reader was too slow.",
@@ -100,7 +102,14 @@ impl Metrics {
     }
 
     /// Counts an answered call; `code` is that of its problem.
-    pub fn answered(&self, method: &str, route: &str, status: u16, code: Option<Code>, took: Duration) {
+    pub fn answered(
+        &self,
+        method: &str,
+        route: &str,
+        status: u16,
+        code: Option<Code>,
+        took: Duration,
+    ) {
         self.calls
             .with_label_values(&[method, route, &status.to_string()])
             .inc();

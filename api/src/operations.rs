@@ -30,7 +30,11 @@ const NAMED: usize = 100;
 /// `broker_unavailable`.
 pub async fn sender(url: &SecretUrl) -> Result<Sender> {
     Sender::connect(url).await.map_err(|error| {
-        warn!(event = "broker.away", error = format!("{error:#}"), "cannot replay");
+        warn!(
+            event = "broker.away",
+            error = format!("{error:#}"),
+            "cannot replay"
+        );
         Problem::new(
             Code::BrokerUnavailable,
             "the broker does not answer: try again when /readyz says that it is back",
@@ -49,7 +53,12 @@ pub async fn run(app: App) {
             Ok(true) => continue,
             Ok(false) => {}
             Err(problem) => {
-                warn!(event = "operation.failed", code = problem.code.as_str(), detail = problem.detail, "it is taken up again");
+                warn!(
+                    event = "operation.failed",
+                    code = problem.code.as_str(),
+                    detail = problem.detail,
+                    "it is taken up again"
+                );
             }
         }
         tokio::select! {
@@ -68,10 +77,24 @@ async fn next(app: &App) -> Result<bool> {
     let Some(operation) = taken else {
         return Ok(false);
     };
-    info!(event = "operation.begun", operation = operation.operation_id, kind = operation.kind, matched = operation.matched, who = operation.who, "a bulk action");
+    info!(
+        event = "operation.begun",
+        operation = operation.operation_id,
+        kind = operation.kind,
+        matched = operation.matched,
+        who = operation.who,
+        "a bulk action"
+    );
     let ended = carry_out(app, operation).await?;
     if let Some(operation) = ended {
-        info!(event = "operation.ended", operation = operation.operation_id, state = operation.state, done = operation.done, failed = operation.failed, "a bulk action has ended");
+        info!(
+            event = "operation.ended",
+            operation = operation.operation_id,
+            state = operation.state,
+            done = operation.done,
+            failed = operation.failed,
+            "a bulk action has ended"
+        );
     }
     Ok(true)
 }

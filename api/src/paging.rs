@@ -94,7 +94,10 @@ impl List {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| self.cursor(position(row)));
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|row| self.cursor(position(row)));
         Page { items: rows, next }
     }
 }
@@ -148,7 +151,10 @@ mod tests {
         let cursor = page.next.unwrap();
         assert_eq!(list.position::<i64>(Some(&cursor)).unwrap(), Some(8));
         let other = List::of(&["quarantine", "domain=b"]);
-        assert_eq!(other.position::<i64>(Some(&cursor)).unwrap_err().code, Code::InvalidCursor);
+        assert_eq!(
+            other.position::<i64>(Some(&cursor)).unwrap_err().code,
+            Code::InvalidCursor
+        );
         for wrong in ["", "x", "!!", "e30"] {
             assert!(list.position::<i64>(Some(wrong)).is_err(), "{wrong}");
         }

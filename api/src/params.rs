@@ -68,9 +68,15 @@ impl Params {
         let Some(text) = self.one(name)? else {
             return Ok(None);
         };
-        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number));
         number.map(Some).ok_or_else(|| {
-            Problem::parameter(name, format!("must be a whole number from {least} to {most}"))
+            Problem::parameter(
+                name,
+                format!("must be a whole number from {least} to {most}"),
+            )
         })
     }
 

@@ -200,10 +200,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(PROBLEM_JSON),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -229,7 +226,11 @@ impl From<sqlx::Error> for Problem {
         }
         match Failure::of(&error) {
             Failure::Down | Failure::Transient => {
-                warn!(event = "database.failed", error = describe(&error), "a call failed");
+                warn!(
+                    event = "database.failed",
+                    error = describe(&error),
+                    "a call failed"
+                );
                 Self::new(
                     Code::DatabaseUnavailable,
                     "try again in a moment; if it goes on, look at /readyz and at the database",

@@ -41,7 +41,11 @@ pub struct Servers {
 ///
 /// # Errors
 /// When a setting is wrong, the schema does not fit, or the port is taken. Database and broker may come and go.
-pub async fn run(servers: Servers, settings: ServeArgs, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    servers: Servers,
+    settings: ServeArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     settings.check()?;
     let listener = server::bind(settings.http_addr).await?;
     let connections = usize::from(settings.database_connections);
@@ -77,7 +81,10 @@ pub async fn run(servers: Servers, settings: ServeArgs, stop: CancellationToken)
     info!(event = "api.stopping", "finishing what is under way");
     let ended = async { while background.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
-        warn!(event = "api.stop_timeout", "gave up waiting; another process goes on with the operation");
+        warn!(
+            event = "api.stop_timeout",
+            "gave up waiting; another process goes on with the operation"
+        );
         background.abort_all();
     }
     drop(app);
@@ -95,7 +102,13 @@ async fn fit(database: &Database) -> anyhow::Result<()> {
     };
     let checked = database::check(&mut connection).await;
     match checked {
-        Err(error) if error.downcast_ref().is_some_and(|error| Failure::of(error) != Failure::Broken) => Ok(()),
+        Err(error)
+            if error
+                .downcast_ref()
+                .is_some_and(|error| Failure::of(error) != Failure::Broken) =>
+        {
+            Ok(())
+        }
         checked => checked,
     }
 }

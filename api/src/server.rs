@@ -31,7 +31,9 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// When it is taken already.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --http-addr or API_HTTP_ADDR")
+        format!(
+            "cannot listen on {address}; choose another address with --http-addr or API_HTTP_ADDR"
+        )
     })
 }
 
@@ -60,7 +62,10 @@ pub async fn serve(listener: TcpListener, router: Router, app: App) {
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
         warn!(event = "http.stop_timeout", "gave up waiting for calls");
     }
 }

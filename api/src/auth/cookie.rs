@@ -90,14 +90,24 @@ mod tests {
     fn other_sites_are_refused() {
         for ours in [
             headers(&[("sec-fetch-site", "same-origin")]),
-            headers(&[("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:8080")]),
+            headers(&[
+                ("origin", "http://127.0.0.1:8080"),
+                ("host", "127.0.0.1:8080"),
+            ]),
         ] {
             same_site(&ours).unwrap();
         }
         for other in [
             headers(&[("sec-fetch-site", "cross-site")]),
-            headers(&[("sec-fetch-site", "same-site"), ("origin", "http://h"), ("host", "h")]),
-            headers(&[("origin", "http://evil.example"), ("host", "127.0.0.1:8080")]),
+            headers(&[
+                ("sec-fetch-site", "same-site"),
+                ("origin", "http://h"),
+                ("host", "h"),
+            ]),
+            headers(&[
+                ("origin", "http://evil.example"),
+                ("host", "127.0.0.1:8080"),
+            ]),
             headers(&[("origin", "null"), ("host", "h")]),
             headers(&[("host", "h")]),
         ] {

@@ -46,7 +46,8 @@ pub async fn is_of(password: String, hash: Option<String>) -> anyhow::Result<boo
     tokio::task::spawn_blocking(move || {
         let nobody = hash.is_none();
         let text = hash.unwrap_or_else(|| NOBODY.clone());
-        let parsed = PasswordHash::new(&text).map_err(|_| anyhow::anyhow!("a stored password hash is none"))?;
+        let parsed = PasswordHash::new(&text)
+            .map_err(|_| anyhow::anyhow!("a stored password hash is none"))?;
         let same = Argon2::default()
             .verify_password(password.as_bytes(), &parsed)
             .is_ok();
@@ -72,7 +73,8 @@ mod tests {
     async fn a_password_is_told_from_others_and_nobody_has_one() {
         let hash = hash("correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
-        let is = async |word: &str, hash: Option<String>| is_of(word.to_owned(), hash).await.unwrap();
+        let is =
+            async |word: &str, hash: Option<String>| is_of(word.to_owned(), hash).await.unwrap();
         assert!(is("correct horse", Some(hash.clone())).await);
         assert!(!is("battery staple", Some(hash)).await);
         assert!(!is("nobody", None).await);

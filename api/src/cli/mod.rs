@@ -40,7 +40,12 @@ pub fn openapi(_: &OpenapiArgs) -> anyhow::Result<ExitCode> {
 #[derive(Debug, Args)]
 pub struct HealthArgs {
     /// Address of the API
-    #[arg(long, env = "API_HTTP_ADDR", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "API_HTTP_ADDR",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT"
+    )]
     addr: SocketAddr,
 }
 
@@ -55,7 +60,11 @@ pub async fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
             println!("ready");
             return Ok(ExitCode::SUCCESS);
         }
-        Ok(Ok(answer)) => answer.split("\r\n\r\n").nth(1).unwrap_or("no answer").to_owned(),
+        Ok(Ok(answer)) => answer
+            .split("\r\n\r\n")
+            .nth(1)
+            .unwrap_or("no answer")
+            .to_owned(),
         Ok(Err(error)) => format!("{}: {error}", args.addr),
         Err(_) => format!("{}: no answer", args.addr),
     };

@@ -106,7 +106,10 @@ async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     };
     let token = match tokens::create(&mut connection, &new, &secret).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            bail!("there is a token of that name: revoke it first, `api token revoke {}`", args.name)
+            bail!(
+                "there is a token of that name: revoke it first, `api token revoke {}`",
+                args.name
+            )
         }
         made => made.context("database")?,
     };

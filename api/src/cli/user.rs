@@ -117,10 +117,21 @@ async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     let (password, shown) = password_of(args.password_file.as_deref())?;
     let hash = password::hash(password.clone()).await?;
     let mut connection = open(&args.database.url()?).await?;
-    let added = people::add(&mut connection, &args.name, &hash, args.role, domains, &by()).await;
+    let added = people::add(
+        &mut connection,
+        &args.name,
+        &hash,
+        args.role,
+        domains,
+        &by(),
+    )
+    .await;
     let person = match added {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            bail!("there is a person of that name: `api user set-password {}` sets a new password", args.name)
+            bail!(
+                "there is a person of that name: `api user set-password {}` sets a new password",
+                args.name
+            )
         }
         added => added.context("database")?,
     };
@@ -155,7 +166,10 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
                 |at| format!("logged in {}", at.format("%Y-%m-%dT%H:%MZ")),
             );
             let (role, scope) = (person.role.as_str(), scope(person.domains.as_deref()));
-            println!("{}  {role}  {scope}  {login}  {} sessions", person.name, person.sessions);
+            println!(
+                "{}  {role}  {scope}  {login}  {} sessions",
+                person.name, person.sessions
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

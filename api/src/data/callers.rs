@@ -42,11 +42,11 @@ from core.api_tokens t where t.token_hash = $1 and t.revoked_at is null";
 const SESSION: &str = "
 with seen as (
     update core.api_sessions s set last_seen_at = now()
-    where s.session_hash = $1 and s.expires_at > now() and s.last_seen_at > now() - $2
+    where s.session_hash = $1 and s.expires_at > now() and s.last_seen_at > now() - $2::interval
       and s.last_seen_at < now() - interval '1 minute'
 )
 select p.name, p.role, p.domains, null::integer as rate, s.expires_at,
-       s.expires_at <= now() or s.last_seen_at <= now() - $2 as expired
+       s.expires_at <= now() or s.last_seen_at <= now() - $2::interval as expired
 from core.api_sessions s join core.api_people p on p.name = s.name where s.session_hash = $1";
 
 /// The program of a token.

@@ -99,7 +99,11 @@ pub async fn list(connection: &mut PgConnection, all: bool) -> sqlx::Result<Vec<
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn revoke(connection: &mut PgConnection, which: &str, by: &str) -> sqlx::Result<Vec<Token>> {
+pub async fn revoke(
+    connection: &mut PgConnection,
+    which: &str,
+    by: &str,
+) -> sqlx::Result<Vec<Token>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "update core.api_tokens set revoked_at = now(), revoked_by = $3
          where revoked_at is null and (name = $1 or token_id = $2) returning {COLUMNS}"

@@ -65,7 +65,11 @@ pub async fn list(
     params.end()?;
     let contracts = catalog()
         .iter()
-        .filter(|domain| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|one| one == domain.name)))
+        .filter(|domain| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.iter().any(|one| one == domain.name))
+        })
         .flat_map(|domain| &domain.entities)
         .map(|entity| {
             let (domain, name) = (entity.domain, entity.name);

@@ -100,7 +100,11 @@ pub async fn list(
 ) -> Result<Json<Page<DomainEntry>>> {
     let wanted = scope(&caller, &mut params)?;
     params.end()?;
-    let sees = |domain: &&Domain| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|one| one == domain.name));
+    let sees = |domain: &&Domain| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.iter().any(|one| one == domain.name))
+    };
     let domains = catalog().iter().filter(sees).map(DomainEntry::from);
     Ok(Json(Page::whole(domains.collect())))
 }

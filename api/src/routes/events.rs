@@ -126,36 +126,43 @@ impl Listener {
             .collect();
         let expires = self.caller.expires_at;
         let state = (self, app, live, counted, false);
-        let coming = stream::unfold(state, move |(mut listener, app, mut live, counted, over)| async move {
-            if over {
-                return None;
-            }
-            loop {
-                let event = tokio::select! {
-                    event = live.recv() => event,
-                    () = app.stop.cancelled() => return None,
-                };
-                if expires <= app.clock.now() {
+        let coming = stream::unfold(
+            state,
+            move |(mut listener, app, mut live, counted, over)| async move {
+                if over {
                     return None;
                 }
-                match event {
-                    Ok(event) => {
-                        if event.event_id.is_some_and(|id| id <= listener.told) || !listener.wants(&event) {
-                            continue;
+                loop {
+                    let event = tokio::select! {
+                        event = live.recv() => event,
+                        () = app.stop.cancelled() => return None,
+                    };
+                    if expires <= app.clock.now() {
+                        return None;
+                    }
+                    match event {
+                        Ok(event) => {
+                            if event.event_id.is_some_and(|id| id <= listener.told)
+                                || !listener.wants(&event)
+                            {
+                                continue;
+                            }
+                            listener.told = event.event_id.unwrap_or(listener.told);
+                            return Some((write(&event), (listener, app, live, counted, false)));
                         }
-                        listener.told = event.event_id.unwrap_or(listener.told);
-                        return Some((write(&event), (listener, app, live, counted, false)));
+                        Err(RecvError::Lagged(missed)) => {
+                            app.metrics.slow_listeners.inc();
+                            let text = format!(
+                                "{missed} events were missed: connect again with Last-Event-ID"
+                            );
+                            let told = Told::default().event("slow").data(text);
+                            return Some((told, (listener, app, live, counted, true)));
+                        }
+                        Err(RecvError::Closed) => return None,
                     }
-                    Err(RecvError::Lagged(missed)) => {
-                        app.metrics.slow_listeners.inc();
-                        let text = format!("{missed} events were missed: connect again with Last-Event-ID");
-                        let told = Told::default().event("slow").data(text);
-                        return Some((told, (listener, app, live, counted, true)));
-                    }
-                    Err(RecvError::Closed) => return None,
                 }
-            }
-        });
+            },
+        );
         stream::iter(std::iter::once(begin).chain(missed))
             .chain(coming)
             .map(Ok)

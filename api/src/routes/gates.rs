@@ -84,8 +84,12 @@ pub async fn open(
         None => None,
         Some(text) => Some(
             span(text)
-                .filter(|period| (Duration::from_secs(1)..=Duration::from_secs(365 * 86_400)).contains(period))
-                .ok_or_else(|| Problem::parameter("for", "must be a time span from 1s to 365d, as 30m or 2h"))?,
+                .filter(|period| {
+                    (Duration::from_secs(1)..=Duration::from_secs(365 * 86_400)).contains(period)
+                })
+                .ok_or_else(|| {
+                    Problem::parameter("for", "must be a time span from 1s to 365d, as 30m or 2h")
+                })?,
         ),
     };
     let reason = reason(&asked.reason)?;
@@ -176,7 +180,10 @@ async fn marts(app: &App, caller: &Caller, asked: Vec<String>) -> Result<Option<
     for name in &asked {
         let found = known.iter().find(|mart| mart.mart == *name);
         let mart = found.ok_or_else(|| {
-            Problem::parameter("marts", format!("there is no mart {name}; GET /v1/marts lists them"))
+            Problem::parameter(
+                "marts",
+                format!("there is no mart {name}; GET /v1/marts lists them"),
+            )
         })?;
         caller.insist_on(&mart.domain)?;
     }

@@ -61,8 +61,12 @@ pub async fn readyz(State(app): State<App>) -> Response {
             name: "broker",
             ready: publisher.is_connected(),
             required: false,
-            why: (!publisher.is_connected())
-                .then(|| format!("{} does not answer: messages cannot be sent", publisher.url())),
+            why: (!publisher.is_connected()).then(|| {
+                format!(
+                    "{} does not answer: messages cannot be sent",
+                    publisher.url()
+                )
+            }),
         },
         None => missing("broker", "AMQP_URL"),
     });
@@ -80,7 +84,9 @@ fn missing(name: &'static str, variable: &str) -> Part {
         name,
         ready: false,
         required: false,
-        why: Some(format!("{variable} is not set: routes that need it answer not_configured")),
+        why: Some(format!(
+            "{variable} is not set: routes that need it answer not_configured"
+        )),
     }
 }
 
@@ -115,7 +121,10 @@ pub async fn metrics(State(app): State<App>) -> Response {
     }
     match app.metrics.page() {
         Ok(page) => (
-            [(header::CONTENT_TYPE, acequia_telemetry::metrics::CONTENT_TYPE)],
+            [(
+                header::CONTENT_TYPE,
+                acequia_telemetry::metrics::CONTENT_TYPE,
+            )],
             page,
         )
             .into_response(),

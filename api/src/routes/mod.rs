@@ -148,7 +148,10 @@ pub fn router(app: &App) -> Router {
         .route("/openapi.json", get(async move || Json(document.clone())))
         .fallback(async || Problem::not_found("such route; /openapi.json has the list"))
         .method_not_allowed_fallback(async || {
-            Problem::new(Code::MethodNotAllowed, "/openapi.json has the methods of each route")
+            Problem::new(
+                Code::MethodNotAllowed,
+                "/openapi.json has the methods of each route",
+            )
         })
         .layer(DefaultBodyLimit::max(app.settings.body_max()))
         .layer(from_fn_with_state(app.clone(), layer::around))

@@ -45,8 +45,14 @@ pub async fn list(
     let list = List::of(&["operations", &format!("{domains:?} {states:?}")]);
     let before = list.position(cursor.as_deref())?;
     let mut database = app.database().await?;
-    let rows =
-        operations::list(&mut database, domains.as_deref(), &states, before, limit + 1).await?;
+    let rows = operations::list(
+        &mut database,
+        domains.as_deref(),
+        &states,
+        before,
+        limit + 1,
+    )
+    .await?;
     database.done();
     Ok(Json(list.page(rows, limit, |row| row.operation_id)))
 }

@@ -64,10 +64,7 @@ pub async fn results(
     let limit = limit(&mut params)?;
     let cursor = params.one("cursor")?;
     params.end()?;
-    let list = List::of(&[
-        "dq/results",
-        &format!("{domains:?} {rules:?} {outcomes:?}"),
-    ]);
+    let list = List::of(&["dq/results", &format!("{domains:?} {rules:?} {outcomes:?}")]);
     let which = Which {
         domains,
         rules,
@@ -79,7 +76,9 @@ pub async fn results(
     let mut results = quality::results(&mut database, &which, limit + 1).await?;
     database.done();
     if !caller.role.may(Right::Payloads) {
-        results.iter_mut().for_each(|result| result.sample_keys.clear());
+        results
+            .iter_mut()
+            .for_each(|result| result.sample_keys.clear());
     }
     Ok(Json(list.page(results, limit, |result| result.id)))
 }

@@ -44,7 +44,10 @@ pub async fn list(
     let mut key = filters.clone();
     // Spans move with the clock: a page later they mean another instant.
     (key.since, key.until) = (None, None);
-    let list = List::of(&["quarantine", &serde_json::to_string(&key).unwrap_or_default()]);
+    let list = List::of(&[
+        "quarantine",
+        &serde_json::to_string(&key).unwrap_or_default(),
+    ]);
     let last: Option<i64> = list.position(cursor.as_deref())?;
     filters.through = last.map(|last| last - 1);
     filters.limit = u32::try_from(limit).ok();
@@ -208,7 +211,12 @@ pub async fn restore(
     caller: As<Operate>,
     Input(mut act): Input<Act>,
 ) -> Result<Response> {
-    if act.filter.status.iter().any(|status| *status != Status::Discarded) {
+    if act
+        .filter
+        .status
+        .iter()
+        .any(|status| *status != Status::Discarded)
+    {
         return Err(Problem::parameter(
             "status",
             "only discarded rows can be restored",

@@ -140,8 +140,13 @@ pub async fn current(caller: As<Look>) -> Json<Current> {
 /// Log out
 #[utoipa::path(delete, path = "/v1/session", tag = "access", extensions(("x-acequia-right" = json!("look"))), responses(
     (status = 204, description = "The session has ended"), Refusals))]
-pub async fn logout(State(app): State<App>, caller: As<Look>, headers: HeaderMap) -> Result<Response> {
-    let Some(session) = cookie::read(&headers, app.settings.behind_tls).filter(|_| caller.is_person)
+pub async fn logout(
+    State(app): State<App>,
+    caller: As<Look>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let Some(session) =
+        cookie::read(&headers, app.settings.behind_tls).filter(|_| caller.is_person)
     else {
         return Err(Problem::new(
             Code::Conflict,
@@ -183,8 +188,13 @@ pub async fn change_password(
     let mut database = app.database().await?;
     let stored = people::password_hash(&mut database, &caller.name).await?;
     database.done();
-    if change.password.len() > password::LONGEST || !password::is_of(change.password, stored).await? {
-        return Err(Problem::new(Code::WrongPassword, "the present password is wrong"));
+    if change.password.len() > password::LONGEST
+        || !password::is_of(change.password, stored).await?
+    {
+        return Err(Problem::new(
+            Code::WrongPassword,
+            "the present password is wrong",
+        ));
     }
     let hashed = password::hash(change.new_password).await?;
     let mut database = app.database().await?;

@@ -78,7 +78,12 @@ fn key_target(caller: &Caller, domain: &str, entity: &str, key: &str) -> Result<
     Target::parse(&name, &parts).map_err(|error| Problem::parameter("key", error.to_string()))
 }
 
-async fn answer(app: &App, caller: &Caller, mut params: Params, target: &Target) -> Result<Response> {
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    mut params: Params,
+    target: &Target,
+) -> Result<Response> {
     let values = params.flag("values")?;
     params.end()?;
     if values {
@@ -117,7 +122,10 @@ pub async fn look(app: &App, target: &Target, values: bool) -> Result<Trace> {
             database.done();
             Ok(found)
         }
-        Err(error) if error.is::<sqlx::Error>() || error.chain().any(|cause| cause.is::<sqlx::Error>()) => {
+        Err(error)
+            if error.is::<sqlx::Error>()
+                || error.chain().any(|cause| cause.is::<sqlx::Error>()) =>
+        {
             let cause = error
                 .downcast::<sqlx::Error>()
                 .map_or_else(Problem::from, Problem::from);
@@ -151,8 +159,12 @@ fn within(caller: &Caller, trace: &mut Value) -> bool {
     if let Some(trace) = trace.as_object_mut() {
         trace.remove("lost");
     }
-    let rows = trace["rows"].as_array().is_some_and(|rows| !rows.is_empty());
-    let more = trace["more_quarantine"].as_array().is_some_and(|rows| !rows.is_empty());
+    let rows = trace["rows"]
+        .as_array()
+        .is_some_and(|rows| !rows.is_empty());
+    let more = trace["more_quarantine"]
+        .as_array()
+        .is_some_and(|rows| !rows.is_empty());
     if let Some(outcome) = trace["rows"][0]["outcome"].as_str().map(ToOwned::to_owned) {
         trace["outcome"] = outcome.into();
     } else if let Some(status) = trace["quarantine"]["status"].as_str() {

@@ -58,7 +58,10 @@ impl Route {
         ] {
             path = path.replace(&format!("{{{name}}}"), value);
         }
-        assert!(!path.contains('{'), "{path}: give the parameter a value here");
+        assert!(
+            !path.contains('{'),
+            "{path}: give the parameter a value here"
+        );
         if self.parameters.iter().any(|name| name == "domain") && !self.path.contains("{domain}") {
             path.push_str("?domain=academico");
         }
@@ -67,8 +70,16 @@ impl Route {
         if let Some(bearer) = &bearer {
             headers.push(("authorization", bearer));
         }
-        let body = if self.body { self.example() } else { Value::Null };
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if self.body {
+            self.example()
+        } else {
+            Value::Null
+        };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         platform.call(&self.method, &path, &headers, &body).await
     }
 
@@ -85,8 +96,13 @@ impl Route {
                 json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})
             }
             "/v1/tokens" => json!({"name": "x", "role": "viewer"}),
-            "/v1/people" => json!({"name": "x", "role": "viewer", "password": "long enough to be one"}),
-            _ => json!({"password": "long enough to be one", "new_password": "long enough to be one"}),
+            "/v1/people" => {
+                json!({"name": "x", "role": "viewer", "password": "long enough to be one"})
+            }
+            "/v1/people/{name}/password" => json!({"password": "long enough to be one"}),
+            _ => {
+                json!({"password": "long enough to be one", "new_password": "long enough to be one"})
+            }
         }
     }
 }
@@ -98,13 +114,33 @@ fn the_document_names_a_right_of_every_guarded_route() {
         .filter(|route| route.right.is_none())
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
-    let expected = ["GET /livez", "GET /metrics", "GET /readyz", "POST /v1/session"];
+    let expected = [
+        "GET /livez",
+        "GET /metrics",
+        "GET /readyz",
+        "POST /v1/session",
+    ];
     let mut open = open;
     open.sort();
     assert_eq!(open, expected);
     for route in guarded() {
         assert!(route.path.starts_with("/v1/"), "{}", route.path);
     }
+}
+
+/// `UPDATE_OPENAPI=1` writes it.
+#[test]
+fn the_copy_of_the_document_is_what_the_code_says() {
+    let file = acequia_testkit::root().join("api/openapi.json");
+    let is = serde_json::to_string_pretty(&routes::document()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&file, &is).unwrap();
+    }
+    let said = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        is == said,
+        "api/openapi.json differs: UPDATE_OPENAPI=1 writes it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,11 +158,23 @@ async fn every_route_refuses_who_is_not_known_or_not_any_more() {
         let name = format!("{} {}", route.method, route.path);
         let answer = route.call(&platform, None).await;
         assert_eq!(answer.status, 401, "{name} without a token: {answer:?}");
-        assert!(answer.header("www-authenticate").starts_with("Bearer"), "{name}");
+        assert!(
+            answer.header("www-authenticate").starts_with("Bearer"),
+            "{name}"
+        );
         answer.is_problem(401, "unauthenticated");
-        route.call(&platform, Some("acq_made_up")).await.is_problem(401, "unauthenticated");
-        route.call(&platform, Some(&revoked)).await.is_problem(401, "unauthenticated");
-        route.call(&platform, Some(&expired)).await.is_problem(401, "expired");
+        route
+            .call(&platform, Some("acq_made_up"))
+            .await
+            .is_problem(401, "unauthenticated");
+        route
+            .call(&platform, Some(&revoked))
+            .await
+            .is_problem(401, "unauthenticated");
+        route
+            .call(&platform, Some(&expired))
+            .await
+            .is_problem(401, "expired");
     }
     // Every one of them is in the record.
     acequia_testkit::wait_for("denied calls in the record", async || {
@@ -154,7 +202,10 @@ async fn every_route_refuses_a_role_without_its_right() {
                 Right::Administer,
             ];
             let named = route.right.clone().unwrap();
-            let right = rights.into_iter().find(|right| right.as_str() == named).expect(&named);
+            let right = rights
+                .into_iter()
+                .find(|right| right.as_str() == named)
+                .expect(&named);
             if role.may(right) {
                 continue;
             }
@@ -183,7 +234,10 @@ async fn every_route_keeps_to_the_domains_of_its_caller() {
         let answer = route.call(&platform, Some(&token)).await;
         if matches!(answer.status, 403 | 404) {
             let code = answer.json()["code"].clone();
-            assert!(code == "foreign_domain" || code == "not_found", "{name}: {answer:?}");
+            assert!(
+                code == "foreign_domain" || code == "not_found",
+                "{name}: {answer:?}"
+            );
             continue;
         }
         assert_eq!(answer.status, 200, "{name}: {answer:?}");
@@ -201,8 +255,16 @@ async fn every_list_is_within_the_scope_when_no_domain_is_named() {
             continue;
         }
         let answer = platform.get(&token, &route.path).await;
-        assert!(matches!(answer.status, 200 | 403), "{}: {answer:?}", route.path);
-        assert!(!answer.text.contains("academico"), "{}: {answer:?}", route.path);
+        assert!(
+            matches!(answer.status, 200 | 403),
+            "{}: {answer:?}",
+            route.path
+        );
+        assert!(
+            !answer.text.contains("academico"),
+            "{}: {answer:?}",
+            route.path
+        );
     }
     api.stop().await;
 }
@@ -214,9 +276,18 @@ async fn the_document_is_served_and_what_is_not_in_it_is_refused() {
     assert_eq!(served, serde_json::to_value(routes::document()).unwrap());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
     let token = platform.token(Role::Admin, None).await;
-    platform.get(&token, "/v1/nothing").await.is_problem(404, "not_found");
-    platform.post(&token, "/v1/domains", &json!({})).await.is_problem(405, "method_not_allowed");
-    let problem = platform.get(&token, "/v1/domains?domian=academico").await.is_problem(400, "invalid_parameter");
+    platform
+        .get(&token, "/v1/nothing")
+        .await
+        .is_problem(404, "not_found");
+    platform
+        .post(&token, "/v1/domains", &json!({}))
+        .await
+        .is_problem(405, "method_not_allowed");
+    let problem = platform
+        .get(&token, "/v1/domains?domian=academico")
+        .await
+        .is_problem(400, "invalid_parameter");
     assert_eq!(problem["errors"][0]["field"], "domian");
     api.stop().await;
 }

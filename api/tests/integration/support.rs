@@ -59,12 +59,20 @@ impl Answer {
     /// Asserts a status and returns the body.
     pub fn is(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// Asserts a problem and returns it.
     pub fn is_problem(&self, status: u16, code: &str) -> Value {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
         let problem = self.is(status);
         assert_eq!(problem["code"], code, "{self:?}");
         assert_eq!(problem["instance"], self.header("x-request-id"));
@@ -109,7 +117,10 @@ impl Platform {
 
     /// Starts an API and waits until it is ready, the broker included.
     pub async fn serve(&self, options: &[&str]) -> Running {
-        let mut arguments = vec!["api", "--http-addr", &self.api, "--rate", "10000"];
+        let mut arguments = vec!["api", "--http-addr", &self.api];
+        if !options.contains(&"--rate") {
+            arguments.extend(["--rate", "10000"]);
+        }
         arguments.extend(options);
         let settings = Serve::try_parse_from(arguments).unwrap().settings;
         let servers = Servers {
@@ -123,7 +134,11 @@ impl Platform {
         wait_for("a ready API", async || {
             let answer = self.call("GET", "/readyz", &[], "").await;
             let ready = answer.status == 200
-                && answer.json()["parts"].as_array().unwrap().iter().all(|part| part["ready"] == true);
+                && answer.json()["parts"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|part| part["ready"] == true);
             anyhow::ensure!(!running.task.is_finished(), "the API ended");
             Ok(ready)
         })
@@ -204,20 +219,30 @@ impl Platform {
     }
 
     /// Calls the API.
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         request(&self.api, method, path, headers, body).await
     }
 
     /// Reads by a token.
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         let bearer = format!("Bearer {token}");
-        self.call("GET", path, &[("authorization", &bearer)], "").await
+        self.call("GET", path, &[("authorization", &bearer)], "")
+            .await
     }
 
     /// Sends JSON by a token.
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {token}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
         self.call("POST", path, &headers, &body.to_string()).await
     }
 
@@ -235,7 +260,10 @@ impl Platform {
     pub async fn ended(&self, token: &str, id: &Value) -> Value {
         let mut operation = Value::Null;
         wait_for("an operation that has ended", async || {
-            operation = self.get(token, &format!("/v1/operations/{id}")).await.is(200);
+            operation = self
+                .get(token, &format!("/v1/operations/{id}"))
+                .await
+                .is(200);
             Ok(!operation["finished_at"].is_null())
         })
         .await
@@ -269,7 +297,12 @@ pub async fn request(
         let mut response = agent.run(request).ok()?;
         let headers = response.headers().iter();
         let headers = headers
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    value.to_str().unwrap_or_default().to_owned(),
+                )
+            })
             .collect();
         let text = response.body_mut().read_to_string().ok()?;
         Some(Answer {
@@ -293,7 +326,10 @@ async fn migrated(services: &Services) -> TestDatabase {
         let mut passwords = Vec::new();
         for role in ["worker", "archive", "operator", "api", "analyst"] {
             let variable = format!("ACEQUIA_{}_PASSWORD", role.to_uppercase());
-            passwords.push((format!("acequia_{role}"), services.var(&variable)?.to_owned()));
+            passwords.push((
+                format!("acequia_{role}"),
+                services.var(&variable)?.to_owned(),
+            ));
         }
         let passwords: Vec<(&str, String)> = passwords
             .iter()

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 /// A mart. All times are those of the database.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -42,8 +41,12 @@ pub struct Freshness {
     /// Last look at its queues.
     pub observed_at: Option<DateTime<Utc>>,
     /// Message that keeps `complete_through` back.
-    pub held_by: Option<Uuid>,
+    pub held_by: Option<String>,
 }
+
+const COLUMNS: &str = "f.mart, f.domain, f.kind, f.status, f.trusted, f.data_as_of, f.complete_through, f.missing::bigint as missing,
+    f.missing_since, f.refreshed_at, f.checked_at, f.objective_s, f.behind_since, f.gate, f.blocking_rules, f.observed_at,
+    f.held_by::text as held_by";
 
 /// The marts of domains, of all when `None`.
 ///
@@ -53,9 +56,9 @@ pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
 ) -> sqlx::Result<Vec<Freshness>> {
-    sqlx::query_as(
-        "select f.* from marts.freshness f where $1::text[] is null or f.domain = any ($1)",
-    )
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {COLUMNS} from marts.freshness f where $1::text[] is null or f.domain = any ($1)"
+    )))
     .bind(domains)
     .fetch_all(connection)
     .await
@@ -66,8 +69,10 @@ pub async fn list(
 /// # Errors
 /// Whatever PostgreSQL answers.
 pub async fn of(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Option<Freshness>> {
-    sqlx::query_as("select f.* from marts.freshness f where f.mart = $1")
-        .bind(mart)
-        .fetch_optional(connection)
-        .await
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {COLUMNS} from marts.freshness f where f.mart = $1"
+    )))
+    .bind(mart)
+    .fetch_optional(connection)
+    .await
 }

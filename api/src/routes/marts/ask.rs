@@ -30,11 +30,18 @@ impl Media {
     /// # Errors
     /// `not_acceptable`.
     pub fn accepted(headers: &HeaderMap) -> Result<Self> {
-        let text = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let text = headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
         let mut best: Option<(f32, Self)> = None;
         for part in text.unwrap_or("*/*").split(',') {
             let mut words = part.split(';').map(str::trim);
-            let media = match words.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            let media = match words
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+                .as_str()
+            {
                 "application/json" | "application/*" | "*/*" | "" => Self::Json,
                 "application/x-ndjson" | "application/jsonl" => Self::Ndjson,
                 "text/csv" | "text/*" => Self::Csv,
@@ -83,7 +90,11 @@ pub struct Asked {
 /// When one is wrong.
 pub fn read(mut params: Params, media: Media) -> Result<Asked> {
     let columns = params.list("columns");
-    let order = params.list("order").iter().map(|text| order(text)).collect();
+    let order = params
+        .list("order")
+        .iter()
+        .map(|text| order(text))
+        .collect();
     let limit = params.number("limit", 1, MOST)?.unwrap_or(ROWS);
     let cursor = params.one("cursor")?;
     let count = params.flag("count")?;
@@ -152,7 +163,10 @@ fn filter(column: String, text: &str) -> Result<Filter> {
                 .strip_prefix('(')
                 .and_then(|rest| rest.strip_suffix(')'))
                 .ok_or_else(wrong)?;
-            (Compare::In, inside.split(',').map(ToOwned::to_owned).collect())
+            (
+                Compare::In,
+                inside.split(',').map(ToOwned::to_owned).collect(),
+            )
         }
         "is" => match value {
             "null" => (Compare::Null, Vec::new()),
@@ -174,7 +188,9 @@ mod tests {
     use super::*;
 
     fn accepted(text: &'static str) -> Result<Media> {
-        let headers = [(header::ACCEPT, text.parse().unwrap())].into_iter().collect();
+        let headers = [(header::ACCEPT, text.parse().unwrap())]
+            .into_iter()
+            .collect();
         Media::accepted(&headers)
     }
 
@@ -182,7 +198,10 @@ mod tests {
     fn the_media_type_with_most_weight_is_sent() {
         assert_eq!(accepted("text/csv").unwrap(), Media::Csv);
         assert_eq!(accepted("text/html,*/*;q=0.8").unwrap(), Media::Json);
-        assert_eq!(accepted("text/csv;q=0.2, application/x-ndjson").unwrap(), Media::Ndjson);
+        assert_eq!(
+            accepted("text/csv;q=0.2, application/x-ndjson").unwrap(),
+            Media::Ndjson
+        );
         assert_eq!(accepted("image/png").unwrap_err().code, Code::NotAcceptable);
         assert_eq!(Media::accepted(&HeaderMap::new()).unwrap(), Media::Json);
     }

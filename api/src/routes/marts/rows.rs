@@ -87,7 +87,9 @@ pub async fn rows(
     let found = marts::read(&mut database, &schema, &wanted, &asked.query).await;
     let found = match found {
         Ok(found) => found,
-        Err(error) => return Err(explain(&mut database, error, &schema, &asked.query.filters).await),
+        Err(error) => {
+            return Err(explain(&mut database, error, &schema, &asked.query.filters).await);
+        }
     };
     let count = match asked.count {
         true => Some(marts::count(&mut database, &schema, &asked.query.filters).await?),
@@ -120,10 +122,13 @@ async fn explain(
         return error.into();
     }
     for filter in filters {
-        let column = schema.columns.iter().find(|column| column.name == filter.column);
+        let column = schema
+            .columns
+            .iter()
+            .find(|column| column.name == filter.column);
         let Some(column) = column else { continue };
         for value in &filter.values {
-            let statement = format!("select $1::text::{} is null", column.sql_type);
+            let statement = format!("select $1::text::{} is null", column.plain_type);
             let fits = sqlx::query(AssertSqlSafe(statement))
                 .bind(value)
                 .execute(&mut *database)
@@ -139,7 +144,12 @@ async fn explain(
     error.into()
 }
 
-fn page(fresh: &Freshness, found: Found, next: Option<String>, count: Option<i64>) -> Result<Response> {
+fn page(
+    fresh: &Freshness,
+    found: Found,
+    next: Option<String>,
+    count: Option<i64>,
+) -> Result<Response> {
     let rows: serde_json::Result<Vec<_>> = found
         .rows
         .into_iter()
@@ -170,7 +180,11 @@ fn ndjson(found: Found) -> String {
 
 fn csv(found: &Found) -> String {
     let mut text = String::new();
-    let head: Vec<_> = found.columns.iter().map(|name| Some(name.as_str())).collect();
+    let head: Vec<_> = found
+        .columns
+        .iter()
+        .map(|name| Some(name.as_str()))
+        .collect();
     record(&mut text, &head);
     for row in &found.rows {
         let cells: Vec<_> = row.iter().map(Option::as_deref).collect();
@@ -208,7 +222,10 @@ fn head(headers: &mut HeaderMap, media: Media, fresh: &Freshness, count: Option<
     let values = [
         ("acequia-as-of", time(fresh.data_as_of)),
         ("acequia-complete-through", time(fresh.complete_through)),
-        ("acequia-trusted", Some((fresh.trusted == Some(true)).to_string())),
+        (
+            "acequia-trusted",
+            Some((fresh.trusted == Some(true)).to_string()),
+        ),
         ("acequia-status", Some(fresh.status.clone())),
         ("acequia-count", count.map(|count| count.to_string())),
     ];
@@ -240,7 +257,10 @@ mod tests {
     #[test]
     fn fields_are_quoted_when_they_must_be() {
         let mut text = String::new();
-        record(&mut text, &[Some("8.7500"), None, Some(""), Some("a,\"b\"\n")]);
+        record(
+            &mut text,
+            &[Some("8.7500"), None, Some(""), Some("a,\"b\"\n")],
+        );
         assert_eq!(text, "8.7500,,\"\",\"a,\"\"b\"\"\n\"\r\n");
     }
 }

@@ -147,7 +147,11 @@ impl Query {
                 });
             }
         }
-        if self.after.as_ref().is_some_and(|after| after.len() != self.order.len()) {
+        if self
+            .after
+            .as_ref()
+            .is_some_and(|after| after.len() != self.order.len())
+        {
             self.after = None;
         }
         Ok(wanted)
@@ -162,7 +166,7 @@ fn quoted(name: &str) -> String {
 /// PostgreSQL's type of a column.
 fn type_of<'a>(schema: &'a Schema, name: &str) -> &'a str {
     let column = schema.columns.iter().find(|column| column.name == name);
-    column.map_or("text", |column| column.sql_type.as_str())
+    column.map_or("text", |column| column.plain_type.as_str())
 }
 
 fn conditions(query: &mut QueryBuilder<Postgres>, schema: &Schema, filters: &[Filter]) {
@@ -170,7 +174,11 @@ fn conditions(query: &mut QueryBuilder<Postgres>, schema: &Schema, filters: &[Fi
         let (name, kind) = (quoted(&filter.column), type_of(schema, &filter.column));
         let operator = match filter.compare {
             Compare::Null | Compare::NotNull => {
-                let not = if filter.compare == Compare::NotNull { " not" } else { "" };
+                let not = if filter.compare == Compare::NotNull {
+                    " not"
+                } else {
+                    ""
+                };
                 query.push(format_args!(" and m.{name} is{not} null"));
                 continue;
             }
@@ -212,13 +220,18 @@ fn behind(
         query.push(" or (true");
         for (same, value) in order.iter().zip(after).take(place) {
             let kind = type_of(schema, &same.column);
-            query.push(format_args!(" and m.{} is not distinct from ", quoted(&same.column)));
+            query.push(format_args!(
+                " and m.{} is not distinct from ",
+                quoted(&same.column)
+            ));
             query.push_bind(value.clone());
             query.push(format_args!("::text::{kind}"));
         }
         let (name, kind) = (quoted(&last.column), type_of(schema, &last.column));
         let operator = if last.descending { "<" } else { ">" };
-        query.push(format_args!(" and (m.{name} is null or m.{name} {operator} "));
+        query.push(format_args!(
+            " and (m.{name} is null or m.{name} {operator} "
+        ));
         query.push_bind(value.clone());
         query.push(format_args!("::text::{kind}))"));
     }
@@ -242,7 +255,11 @@ pub async fn read(
             let _ = write!(
                 cells,
                 "(select row_to_json(x)::text from (select {}) x)",
-                names.iter().map(|name| format!("m.{name}")).collect::<Vec<_>>().join(", ")
+                names
+                    .iter()
+                    .map(|name| format!("m.{name}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
         }
         Format::Fields => {
@@ -261,7 +278,11 @@ pub async fn read(
         .collect();
     let mut query = QueryBuilder::<Postgres>::new("select ");
     query.push(cells);
-    query.push(format_args!(", array[{}]::text[] from {} m where true", place.join(", "), table(schema)));
+    query.push(format_args!(
+        ", array[{}]::text[] from {} m where true",
+        place.join(", "),
+        table(schema)
+    ));
     conditions(&mut query, schema, &asked.filters);
     if let Some(after) = &asked.after {
         behind(&mut query, schema, &asked.order, after);
@@ -269,7 +290,10 @@ pub async fn read(
     for (place, order) in asked.order.iter().enumerate() {
         query.push(if place == 0 { " order by " } else { ", " });
         let direction = if order.descending { "desc" } else { "asc" };
-        query.push(format_args!("m.{} {direction} nulls last", quoted(&order.column)));
+        query.push(format_args!(
+            "m.{} {direction} nulls last",
+            quoted(&order.column)
+        ));
     }
     query.push(" limit ").push_bind(asked.limit + 1);
     type Cells = Vec<Option<String>>;
@@ -277,7 +301,10 @@ pub async fn read(
     let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|(_, place)| place.clone());
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|(_, place)| place.clone());
     Ok(Rows {
         columns: wanted.iter().map(|column| column.name.clone()).collect(),
         rows: found.into_iter().map(|(cells, _)| cells).collect(),

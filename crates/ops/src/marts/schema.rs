@@ -14,6 +14,9 @@ pub struct Column {
     pub name: String,
     /// Type in PostgreSQL.
     pub sql_type: String,
+    /// The same without its limits: what values are compared as.
+    #[serde(skip)]
+    pub plain_type: String,
     /// Type in JSON: `number`, `integer`, `boolean`, `string`, `array` or `object`.
     pub json_type: String,
     /// What it holds and in which unit.
@@ -38,6 +41,7 @@ pub struct Schema {
 
 const COLUMNS: &str = "
 select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as sql_type,
+       format_type(a.atttypid, null) as plain_type,
        case when t.typcategory = 'B' then 'boolean' when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then 'integer'
             when t.typcategory = 'N' then 'number' when t.typcategory = 'A' then 'array'
             when a.atttypid in ('json'::regtype, 'jsonb'::regtype) or t.typtype = 'c' then 'object' else 'string' end as json_type,

@@ -50,9 +50,15 @@ pub(super) async fn mark_some(
 ) -> anyhow::Result<Option<usize>> {
     let limit = CHUNK.min(progress.left);
     let mut transaction = connection.begin().await.context("database")?;
-    let taken = take(&mut transaction, filters, progress.after, limit, "for update")
-        .await
-        .context("database")?;
+    let taken = take(
+        &mut transaction,
+        filters,
+        progress.after,
+        limit,
+        "for update",
+    )
+    .await
+    .context("database")?;
     let rows: Vec<_> = taken.into_iter().map(|(row, _)| row).collect();
     let Some(last) = rows.last().copied() else {
         return Ok(None);
