@@ -33,6 +33,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::guard;
+use crate::console;
 use crate::layer;
 use crate::paging::Json;
 use crate::problem::{Code, Problem};
@@ -146,7 +147,7 @@ pub fn router(app: &App) -> Router {
     let document = document();
     open.merge(guarded.route_layer(recognise))
         .route("/openapi.json", get(async move || Json(document.clone())))
-        .fallback(async || Problem::not_found("such route; /openapi.json has the list"))
+        .fallback(console::serve)
         .method_not_allowed_fallback(async || {
             Problem::new(
                 Code::MethodNotAllowed,
