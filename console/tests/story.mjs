@@ -45,7 +45,7 @@ test('a refused message is corrected and arrives in a mart', async (t) => {
 
   // Its way, to the mart.
   await page.getByRole('link', { name: 'Trace this message' }).first().click();
-  await page.waitForURL(/\/trace\?message=/);
+  await page.waitForURL(/\/trace\?/);
   await page.getByText('In the domain table', { exact: true }).waitFor();
   await page.getByText('In the mart kpi_alumno').waitFor({ timeout: 60_000 }).catch(async () => {
     await page.reload();

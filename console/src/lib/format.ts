@@ -64,6 +64,8 @@ export function relative(iso: string, now: number): string {
   if (Number.isNaN(seconds)) return iso;
   const format = new Intl.RelativeTimeFormat(settings.lang, { numeric: 'always', style: 'short' });
   const size = Math.abs(seconds);
+  // Clocks differ a little: what is just over is the present.
+  if (size < 3) return new Intl.RelativeTimeFormat(settings.lang, { numeric: 'auto' }).format(0, 'second');
   if (size < 60) return format.format(Math.round(seconds), 'second');
   if (size < 3_600) return format.format(Math.round(seconds / 60), 'minute');
   if (size < 86_400) return format.format(Math.round(seconds / 3_600), 'hour');
