@@ -74,7 +74,7 @@ test('the keyboard alone is enough', async (t) => {
   await press('Tab');
   await page.keyboard.type(people.admin.password);
   await press('Enter');
-  await ready(page);
+  await page.getByRole('button', { name: 'Log out' }).waitFor();
   // The first stop leads past the navigation.
   await page.goto('/quarantine');
   await ready(page);

@@ -9,7 +9,8 @@ const LOCK = 'acequia-events';
 const TOPICS = ['operations', 'gates', 'streams'] as const;
 type Topic = (typeof TOPICS)[number];
 interface Told {
-  topic: Topic | 'state';
+  /** `state`: whether the listener is connected; `hello`: a tab that was opened asks for it. */
+  topic: Topic | 'state' | 'hello';
   text: string;
 }
 interface StreamState {
@@ -28,6 +29,8 @@ class Live {
   gates = $state(0);
   #stop: AbortController | null = null;
   #channel: BroadcastChannel | null = null;
+  /** Whether this tab listens for all. */
+  #leads = false;
 
   /** Listens until {@link stop}. */
   start(): void {
@@ -35,7 +38,11 @@ class Live {
     const stop = new AbortController();
     this.#stop = stop;
     this.#channel = new BroadcastChannel(LOCK);
-    this.#channel.onmessage = (event: MessageEvent<Told>) => this.#take(event.data);
+    this.#channel.onmessage = (event: MessageEvent<Told>) => {
+      if (event.data.topic !== 'hello') this.#take(event.data);
+      else if (this.#leads) this.#channel?.postMessage({ topic: 'state', text: String(this.connected) } satisfies Told);
+    };
+    this.#channel.postMessage({ topic: 'hello', text: '' } satisfies Told);
     // Locks exist in secure contexts only. Without them each tab listens for itself.
     if (navigator.locks) {
       navigator.locks.request(LOCK, { signal: stop.signal }, () => this.#listen(stop.signal, true)).catch(() => undefined);
@@ -51,9 +58,11 @@ class Live {
     this.#channel?.close();
     this.#channel = null;
     this.connected = false;
+    this.#leads = false;
   }
 
   #listen(signal: AbortSignal, tell: boolean): Promise<void> {
+    this.#leads = true;
     return new Promise((done) => {
       const source = new EventSource(`/v1/events?topics=${TOPICS.join(',')}`);
       const pass = (told: Told): void => {
@@ -74,7 +83,7 @@ class Live {
 
   #take({ topic, text }: Told): void {
     this.connected = topic === 'state' ? text === 'true' : true;
-    if (topic === 'state') return;
+    if (topic === 'state' || topic === 'hello') return;
     const event = parse(text) as { data: unknown };
     if (topic === 'streams') {
       const state = event.data as StreamState;
