@@ -15,16 +15,14 @@
 #
 # Needs Node 20 or newer. Nothing else in the project does: the built files are committed and compiled into the API.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
 
 need_node() {
   local major
   major=$(node --version 2>/dev/null | sed -E 's/^v([0-9]+).*/\1/')
-  if [[ -z $major || $major -lt 20 ]]; then
-    echo "console: Node 20 or newer is needed (found: ${major:-none})" >&2
-    exit 1
-  fi
+  [[ -n $major && $major -ge 20 ]] || die "Node 20 or newer is needed, found: ${major:-none}" "get it with: apt-get install nodejs npm"
 }
 
 packages() { (cd "$1" && npm ci --no-audit --no-fund --silent); }
@@ -47,25 +45,21 @@ check() {
     packages "$folder/console"
     (cd "$folder/console" && npm run --silent api && npm run --silent check && npm run --silent build >/dev/null)
   done
-  diff -r "$one/console/dist" "$two/console/dist" || fail "two builds of the same sources differ"
-  diff -r "$one/console/dist" console/dist || fail "console/dist is not what the sources make: run scripts/console.sh build and commit it"
+  diff -r "$one/console/dist" "$two/console/dist" || die "two builds of the same sources differ"
+  diff -r "$one/console/dist" console/dist || die "console/dist is not what the sources make: run scripts/console.sh build and commit it"
   diff "$one/console/src/api/schema.d.ts" console/src/api/schema.d.ts ||
-    fail "the types are not those of api/openapi.json: run scripts/console.sh build and commit them"
+    die "the types are not those of api/openapi.json: run scripts/console.sh build and commit them"
   local size
   size=$(find console/dist -type f -exec gzip -9 -c {} + | wc -c)
-  ((size < 150000)) || fail "the console takes $size bytes compressed; 150000 are allowed"
+  ((size < 150000)) || die "the console takes $size bytes compressed; 150000 are allowed"
   echo "console: two builds are identical to what is committed; $size bytes compressed"
 }
 
-fail() {
-  echo "console: $1" >&2
-  exit 1
-}
-
 test_in_browser() {
-  local programs=${PROGRAMS:-$root/target/debug} work
+  local programs=${PROGRAMS:-${CARGO_TARGET_DIR:-$ROOT/target}/debug} program work
   for program in worker publisher api; do
-    [[ -x $programs/$program ]] || fail "$programs/$program is missing: cargo build -p acequia-worker -p acequia-publisher -p acequia-api"
+    [[ -x $programs/$program ]] ||
+      die "$programs/$program is missing" "make it with: cargo build --locked -p acequia-worker -p acequia-publisher -p acequia-api"
   done
   [[ -d console/node_modules/playwright-core ]] || packages console
   work=$(mktemp -d)
@@ -96,12 +90,13 @@ test_in_browser() {
 # wait_for URL LOG
 wait_for() {
   local tries
+  have curl || die "curl is missing" "get it with: apt-get install curl"
   for ((tries = 0; tries < 120; tries++)); do
     if curl --silent --fail --output /dev/null "$1"; then return; fi
     sleep 0.5
   done
   tail -n 20 "$2" >&2
-  fail "$1 does not answer"
+  die "$1 does not answer"
 }
 
 end_test() {
@@ -116,7 +111,7 @@ build) need_node && build ;;
 check) need_node && check ;;
 test) need_node && test_in_browser ;;
 *)
-  sed -n '2,/^set -e/p' "${BASH_SOURCE[0]}" | grep '^#' | cut -c3-
+  print_help
   exit 2
   ;;
 esac
