@@ -52,6 +52,17 @@ export const api = {
     if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
     return answer.text();
   },
+  /** Sends a valid message through the API, and waits until it is merged. */
+  async send(type, body) {
+    const answer = await fetch(`${base}/v1/messages/${type.replace('.', '/')}?wait=15s`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(text);
+    return JSON.parse(text);
+  },
   /** Sends a message that the worker must refuse, past the API (which would refuse it), and waits until it is in quarantine. */
   async refuse(type, body) {
     const [domain, entity] = type.split('.');

@@ -114,6 +114,26 @@ test('a message is tried against its contract, and a decimal keeps its digits', 
   assert.ok((await page.locator('section tbody tr').first().innerText()).split(/\s+/).includes(digits));
 });
 
+test('a failing rule leads to the rows that it names', async (t) => {
+  const key = 700_000 + Math.floor(Math.random() * 90_000);
+  const { outcome } = await api.send('academico.alumno', { id_alumno: key, nombre: 'Niño', edad: 5, genero: 'M' });
+  assert.equal(outcome, 'current');
+  for (let tries = 0; ; tries++) {
+    const rules = JSON.parse(await api.text('/v1/dq/rules?domain=academico')).items;
+    if (rules.find((one) => one.rule === 'alumnos_edad_range').failing_count > 0) break;
+    assert.ok(tries < 120, 'the rule does not notice the row');
+    await new Promise((done) => setTimeout(done, 1_000));
+  }
+  const page = await login(t, people.admin);
+  await page.goto('/quality?failing=1');
+  await ready(page);
+  await page.getByRole('link', { name: 'alumnos_edad_range' }).click();
+  await page.getByText('Check the ages with the school; the contract allows 1 to 120.', { exact: true }).waitFor();
+  await page.locator('a.key').first().click();
+  await page.waitForURL(/\/trace\?/);
+  await page.getByText('In the domain table', { exact: true }).waitFor();
+});
+
 test('a viewer sees no payload and no button that would fail', async (t) => {
   await api.refuse('academico.alumno', { id_alumno: 5, nombre: 'Secreta', edad: 999, genero: 'F' });
   const page = await login(t, people.viewer);
