@@ -43,7 +43,7 @@ export function wrongNow(domains: string[]): Wrong[] {
       found.push({ ...base, key: `backlog ${one.domain}`, tone: 'warning', title: w.backlog(span(one.backlog_s ?? 0)), help: w.backlog_help });
     }
   }
-  for (const one of watch.rules.filter((one) => within(one.domain) && one.enabled && (one.outcome === 'fail' || one.outcome === 'error'))) {
+  for (const one of watch.rules.filter((one) => within(one.domain) && one.enabled && ['warn', 'fail', 'error'].includes(one.outcome))) {
     found.push({
       key: `rule ${one.rule}`, tone: one.severity === 'error' ? 'bad' : 'warning', domain: one.domain, page: '/quality',
       title: w.rule(one.rule), help: one.remedy, href: router.to('/quality', { rule: one.rule }),
