@@ -105,7 +105,7 @@ async fn look(app: &App, after: Option<i64>, looks: u32) -> crate::problem::Resu
         position = event.event_id.unwrap_or(position);
         app.events.tell(event);
     }
-    if looks % STATE_EVERY == 0 {
+    if looks.is_multiple_of(STATE_EVERY) {
         let state = events::state(&mut database).await?;
         let mut last = app
             .events

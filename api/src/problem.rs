@@ -217,7 +217,9 @@ impl IntoResponse for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let sqlstate = error.as_database_error().and_then(|refusal| refusal.code());
+        let sqlstate = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         if sqlstate.as_deref() == Some("57014") {
             return Self::new(
                 Code::Timeout,

@@ -139,7 +139,6 @@ pub fn document() -> Document {
 }
 
 /// Everything that is served.
-#[must_use]
 pub fn router(app: &App) -> Router {
     let (guarded, _) = guarded().split_for_parts();
     let (open, _) = open().split_for_parts();

@@ -122,16 +122,10 @@ pub async fn look(app: &App, target: &Target, values: bool) -> Result<Trace> {
             database.done();
             Ok(found)
         }
-        Err(error)
-            if error.is::<sqlx::Error>()
-                || error.chain().any(|cause| cause.is::<sqlx::Error>()) =>
-        {
-            let cause = error
-                .downcast::<sqlx::Error>()
-                .map_or_else(Problem::from, Problem::from);
-            Err(cause)
-        }
-        Err(error) => Err(Problem::new(Code::Timeout, format!("{error:#}"))),
+        Err(error) => Err(match error.downcast::<sqlx::Error>() {
+            Ok(cause) => cause.into(),
+            Err(error) => Problem::new(Code::Timeout, format!("{error:#}")),
+        }),
     }
 }
 
