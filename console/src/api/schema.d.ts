@@ -2331,10 +2331,7 @@ export interface components {
             domain: string;
             /** @description `open`, `closed`, `opened` or `none`. */
             gate: string;
-            /**
-             * Format: uuid
-             * @description Message that keeps `complete_through` back.
-             */
+            /** @description Message that keeps `complete_through` back. */
             held_by?: string | null;
             /** @description `view` or `materialized`. */
             kind: string;
@@ -2983,10 +2980,7 @@ export interface components {
                 domain: string;
                 /** @description `open`, `closed`, `opened` or `none`. */
                 gate: string;
-                /**
-                 * Format: uuid
-                 * @description Message that keeps `complete_through` back.
-                 */
+                /** @description Message that keeps `complete_through` back. */
                 held_by?: string | null;
                 /** @description `view` or `materialized`. */
                 kind: string;
