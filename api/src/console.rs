@@ -33,7 +33,8 @@ static PAGE: LazyLock<Option<(&'static [u8], String)>> = LazyLock::new(|| {
 });
 
 /// Answers what no route of the API takes.
-pub async fn serve(request: Request) -> Response {
+#[must_use]
+pub fn serve(request: &Request) -> Response {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads
@@ -129,24 +130,23 @@ fn with_policy(fixed: [(header::HeaderName, &'static str); 2], content: &'static
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use axum::http::Request;
+
     use super::*;
 
-    async fn get(path: &str, accept: &'static str) -> Response {
-        let request = Request::get(path)
-            .header(header::ACCEPT, accept)
-            .body(Body::empty())
-            .unwrap();
-        serve(request).await
+    fn get(path: &str, accept: &str) -> Response {
+        let request = Request::get(path).header(header::ACCEPT, accept);
+        serve(&request.body(Body::empty()).unwrap())
     }
 
     fn text<'a>(response: &'a Response, name: &header::HeaderName) -> &'a str {
         response.headers()[name].to_str().unwrap()
     }
 
-    #[tokio::test]
-    async fn pages_are_the_page_and_files_are_kept() {
+    #[test]
+    fn pages_are_the_page_and_files_are_kept() {
         for path in ["/", "/quarantine/17", "/marts/kpi"] {
-            let response = get(path, "text/html,*/*").await;
+            let response = get(path, "text/html,*/*");
             assert_eq!(response.status(), StatusCode::OK, "{path}");
             assert_eq!(
                 text(&response, &header::CACHE_CONTROL),
@@ -158,13 +158,13 @@ mod tests {
             );
         }
         let page = std::str::from_utf8(PAGE.as_ref().unwrap().0).unwrap();
-        let named: Vec<&str> = page
+        let named: Vec<_> = page
             .split('"')
             .filter(|one| one.starts_with("/assets/"))
             .collect();
         assert_eq!(named.len(), 2, "a script and a style sheet: {named:?}");
         for path in named {
-            let response = get(path, "*/*").await;
+            let response = get(path, "*/*");
             assert_eq!(response.status(), StatusCode::OK, "{path}");
             assert!(
                 text(&response, &header::CACHE_CONTROL).contains("immutable"),
@@ -176,45 +176,34 @@ mod tests {
                 "{kind}"
             );
         }
-        assert!(
-            !page.contains("<style") && !page.contains(" style="),
-            "the policy forbids inline styles"
-        );
-        assert!(
-            !page.contains("<script>"),
-            "the policy forbids inline scripts"
-        );
+        for inline in ["<style", " style=", "<script>"] {
+            assert!(!page.contains(inline), "the policy forbids {inline}");
+        }
     }
 
-    #[tokio::test]
-    async fn what_is_no_page_is_a_problem() {
-        for (path, accept) in [
+    #[test]
+    fn what_is_no_page_is_a_problem() {
+        let cases = [
             ("/v1/nothing", "text/html"),
             ("/assets/gone.js", "text/html"),
-            ("/quarantine", "application/json"),
             ("/favicon.ico", "text/html"),
-        ] {
-            assert_eq!(
-                get(path, accept).await.status(),
-                StatusCode::NOT_FOUND,
-                "{path}"
-            );
+            ("/quarantine", "application/json"),
+        ];
+        for (path, accept) in cases {
+            assert_eq!(get(path, accept).status(), StatusCode::NOT_FOUND, "{path}");
         }
-        let post = Request::post("/")
-            .header(header::ACCEPT, "text/html")
-            .body(Body::empty())
-            .unwrap();
-        assert_eq!(serve(post).await.status(), StatusCode::NOT_FOUND);
+        let post = Request::post("/").header(header::ACCEPT, "text/html");
+        let answer = serve(&post.body(Body::empty()).unwrap());
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
 
-    #[tokio::test]
-    async fn a_page_that_is_known_is_not_sent_again() {
-        let first = get("/", "text/html").await;
+    #[test]
+    fn a_page_that_is_known_is_not_sent_again() {
+        let first = get("/", "text/html");
         let again = Request::get("/")
             .header(header::ACCEPT, "text/html")
-            .header(header::IF_NONE_MATCH, text(&first, &header::ETAG))
-            .body(Body::empty())
-            .unwrap();
-        assert_eq!(serve(again).await.status(), StatusCode::NOT_MODIFIED);
+            .header(header::IF_NONE_MATCH, text(&first, &header::ETAG));
+        let answer = serve(&again.body(Body::empty()).unwrap());
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
     }
 }

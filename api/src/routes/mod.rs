@@ -22,7 +22,7 @@ pub mod tokens;
 pub mod trace;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
@@ -146,7 +146,7 @@ pub fn router(app: &App) -> Router {
     let document = document();
     open.merge(guarded.route_layer(recognise))
         .route("/openapi.json", get(async move || Json(document.clone())))
-        .fallback(console::serve)
+        .fallback(async |request: Request| console::serve(&request))
         .method_not_allowed_fallback(async || {
             Problem::new(
                 Code::MethodNotAllowed,
