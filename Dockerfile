@@ -1,12 +1,12 @@
-# Both programs in one image; which one runs is the command. Needs BuildKit, the default since Docker 23.
+# All programs in one image; which one runs is the command. Needs BuildKit, the default since Docker 23.
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 # The cache mounts keep downloaded crates and compiled dependencies between builds.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p acequia-worker -p acequia-publisher \
-    && install -D -t /out target/release/worker target/release/publisher
+    cargo build --release --locked -p acequia-worker -p acequia-publisher -p acequia-api \
+    && install -D -t /out target/release/worker target/release/publisher target/release/api
 
 FROM debian:bookworm-slim
 # Certificates: for servers that want TLS.

@@ -77,7 +77,7 @@ find_compose() {
 check_credentials() {
   local name
   for name in POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB POSTGRES_SUPERUSER_PASSWORD ACEQUIA_WORKER_PASSWORD \
-    ACEQUIA_ANALYST_PASSWORD ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD RABBITMQ_USER RABBITMQ_PASSWORD; do
+    ACEQUIA_ANALYST_PASSWORD ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD ACEQUIA_API_PASSWORD RABBITMQ_USER RABBITMQ_PASSWORD; do
     [[ -z ${!name:-} || ${!name} =~ ^[A-Za-z0-9_.~-]+$ ]] ||
       die "$name may contain letters, digits and . _ ~ - only: it becomes part of addresses" \
         "change it in .env or the environment, then run this again"
@@ -106,6 +106,7 @@ native_up() {
   step "programs" native_build
   step "schema" native_migrate
   step "worker" native_worker
+  step "api" native_api
 }
 
 native_servers() {
@@ -119,7 +120,7 @@ native_servers() {
 native_build() {
   local pid made status=0 width=0
   # With the features of the whole workspace, so that the tests find the dependencies built.
-  local build=(cargo build --locked --workspace --bin worker --bin publisher)
+  local build=(cargo build --locked --workspace --bin worker --bin publisher --bin api)
   bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
   [[ $release == no ]] || build+=(--release) bin=${bin%/*}/release
   (cd "$ROOT" && exec "${build[@]}") &
@@ -141,7 +142,7 @@ native_build() {
 native_migrate() {
   DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
     ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD \
-    ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
+    ACEQUIA_API_PASSWORD=$ACEQUIA_API_PASSWORD ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
 }
 
 # Keeps the worker that runs, unless its program or its addresses changed.
@@ -167,6 +168,31 @@ native_worker() {
   fail "the worker is not ready: $(curl -sS -m 5 "$WORKER_URL/readyz" 2>&1 || true)"
 }
 
+# Keeps the API that runs, unless its program or its addresses changed.
+native_api() {
+  local now i
+  api_env=("API_DATABASE_URL=$API_DATABASE_URL" "OPERATOR_DATABASE_URL=$OPERATOR_DATABASE_URL" "AMQP_URL=$AMQP_URL"
+    "API_HTTP_ADDR=${API_URL#http://}")
+  now=$(cat "$bin/api" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
+  if pid_of "$RUN_DIR/api" >/dev/null && [[ $(value_of "$RUN_DIR/mode" API) != "$now" ]]; then
+    say "restarting the API, it changed"
+    end_process "$RUN_DIR/api" TERM 30
+  fi
+  if ! pid_of "$RUN_DIR/api" >/dev/null; then
+    spawn "$RUN_DIR/api" "$RUN_DIR/api.log" env "${api_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/api" serve
+    set_value "$RUN_DIR/mode" API "$now"
+  fi
+  say "waiting for the API"
+  for ((i = 0; i < 150; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$API_URL/readyz" 2>/dev/null && result=ready && return
+    pid_of "$RUN_DIR/api" >/dev/null || { tail -n 30 "$RUN_DIR/api.log" >&2 && die "the API stopped"; }
+    sleep 0.2
+  done
+  tail -n 30 "$RUN_DIR/api.log" >&2
+  die "the API is not ready: $(curl -sS -m 5 "$API_URL/readyz" 2>&1 || true)"
+}
+
+native_api_command() { env "${api_env[@]}" "$bin/api" "$@"; }
 native_worker_command() { env "${worker_env[@]}" "$bin/worker" "$@"; }
 native_publisher() { AMQP_URL=$AMQP_URL "$bin/publisher" "$@"; }
 native_psql() { psql --no-psqlrc --quiet --pset pager=off --pset footer=off --set ON_ERROR_STOP=1 --dbname "$DATABASE_URL" "$@"; }
@@ -200,6 +226,7 @@ compose_wait() {
   fail "the worker is not ready"
 }
 
+compose_api_command() { "${compose[@]}" exec -T api api "$@" </dev/null; }
 compose_worker_command() { "${compose[@]}" exec -T worker worker "$@" </dev/null; }
 compose_publisher() { "${compose[@]}" run --rm -T publisher "$@" </dev/null; }
 compose_psql() {
@@ -216,6 +243,7 @@ compose_address() { "${compose[@]}" port "$1" "$2" 2>/dev/null | head -n 1; }
 # Each of these has a native and a compose form.
 up() { "${mode}_up"; }
 worker() { "${mode}_worker_command" "$@"; }
+api() { "${mode}_api_command" "$@"; }
 publisher() { "${mode}_publisher" "$@"; }
 sql() { "${mode}_psql" "$@"; }
 
@@ -292,6 +320,20 @@ examine() {
   result="$(grep -c '^ok' <<<"$found" || true) checks ok${warnings:+, $(grep -c "^WARN" <<<"$warnings") to read below}"
 }
 
+# There is no default password: the first login is made here, once, and shown once.
+first_login() {
+  login=
+  [[ $(sql --tuples-only --no-align --command 'select count(*) from core.api_people' </dev/null) == 0 ]] || return 0
+  login=$(api user add admin --role admin 2>/dev/null) || fail "the first login could not be made"
+  result="made"
+}
+
+show_login() {
+  [[ -n ${login:-} ]] || return 0
+  printf '\nFirst login of the API, shown once: admin / %s\n' "$login"
+  printf '  another password: %s\n' "$([[ $mode == native ]] && echo "${bin#"$ROOT/"}/api user set-password admin" || echo "${compose[*]} exec api api user set-password admin")"
+}
+
 show_addresses() {
   if [[ $mode == native ]]; then
     cat <<TEXT
@@ -301,6 +343,7 @@ Running (addresses and passwords: .acequia/env):
   Prometheus  $PROMETHEUS_URL (alerts: /alerts${ALERTMANAGER_URL:+, Alertmanager $ALERTMANAGER_URL})
   RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER
   worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
+  API         $API_URL (/openapi.json; docs/api.md), log .acequia/api.log
 
 Next:
   set -a; source .acequia/env; DATABASE_URL=\$WORKER_DATABASE_URL; set +a
@@ -318,6 +361,7 @@ Running:
   Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090} (alerts: /alerts, Alertmanager http://127.0.0.1:${ALERTMANAGER_PORT:-9093})
   RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
   worker      http://$(compose_address worker 9464)/metrics (also /livez, /readyz)
+  API         http://127.0.0.1:${API_PORT:-8080} (/openapi.json; docs/api.md)
 
 Next:
   ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
@@ -354,6 +398,7 @@ main() {
   begin_log
   up
   step "doctor" examine
+  step "first login" first_login
   if [[ $demo == yes ]]; then
     step "demo messages" demo_data
     step "data quality rules" demo_results
@@ -361,6 +406,7 @@ main() {
   fi
   [[ -z $warnings ]] || printf '\nThe doctor warns:\n%s\n' "$warnings"
   show_addresses
+  show_login
 }
 
 main "$@"

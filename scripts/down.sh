@@ -26,6 +26,7 @@ mode=${mode:-$(value_of "$RUN_DIR/mode" LAST)}
 case $mode in
   native)
     # The worker first: it finishes its batch while the servers are still there.
+    end_process "$RUN_DIR/api" TERM 30
     end_process "$RUN_DIR/worker" TERM 60
     "$ROOT/scripts/services.sh" stop "$RUN_DIR" ${wipe[@]+"${wipe[@]}"}
     ;;
@@ -41,7 +42,7 @@ case $mode in
 esac
 
 if [[ ${#wipe[@]} -gt 0 ]]; then
-  rm -f "$RUN_DIR"/mode "$RUN_DIR"/worker.*
+  rm -f "$RUN_DIR"/mode "$RUN_DIR"/worker.* "$RUN_DIR"/api.*
   rm -rf "$RUN_DIR/archive"
   rmdir "$RUN_DIR" 2>/dev/null || true
 else

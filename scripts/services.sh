@@ -699,6 +699,7 @@ start() {
   role_password ACEQUIA_WORKER_PASSWORD worker_password
   role_password ACEQUIA_ARCHIVE_PASSWORD archive_password
   role_password ACEQUIA_OPERATOR_PASSWORD operator_password
+  role_password ACEQUIA_API_PASSWORD api_password
   role_password ACEQUIA_ANALYST_PASSWORD analyst_password
 
   local rabbitmq_runs
@@ -709,6 +710,7 @@ start() {
   port RABBITMQ_METRICS_PORT 15692 "$rabbitmq_runs"
   # The worker is not ours to start, but Prometheus must know where it will be.
   port WORKER_PORT 9464 "$(running pid_of "$DIR/worker")"
+  port API_PORT 8080 "$(running pid_of "$DIR/api")"
   if [[ $observability == yes ]]; then
     port NODE_EXPORTER_PORT 9100 "$(running pid_of "$STATE/node-exporter")"
     port PROMETHEUS_PORT 9090 "$(running pid_of "$STATE/prometheus")"
@@ -742,7 +744,7 @@ start() {
   [[ $failed == no ]] || die "not everything started, see above"
   write_env
   bound_logs
-  release_claims WORKER_PORT
+  release_claims WORKER_PORT API_PORT
   exec 9>&-
   say "services: ready after $((SECONDS - began)) s, addresses in $DIR/env"
 }
@@ -758,10 +760,12 @@ write_env() {
       echo "WORKER_DATABASE_URL=postgresql://acequia_worker:$ACEQUIA_WORKER_PASSWORD@$db/$POSTGRES_DB"
       echo "ARCHIVE_DATABASE_URL=postgresql://acequia_archive:$ACEQUIA_ARCHIVE_PASSWORD@$db/$POSTGRES_DB"
       echo "OPERATOR_DATABASE_URL=postgresql://acequia_operator:$ACEQUIA_OPERATOR_PASSWORD@$db/$POSTGRES_DB"
+      echo "API_DATABASE_URL=postgresql://acequia_api:$ACEQUIA_API_PASSWORD@$db/$POSTGRES_DB"
       echo "ANALYST_DATABASE_URL=postgresql://acequia_analyst:$ACEQUIA_ANALYST_PASSWORD@$db/$POSTGRES_DB"
       echo "ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD"
       echo "ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD"
       echo "ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD"
+      echo "ACEQUIA_API_PASSWORD=$ACEQUIA_API_PASSWORD"
       echo "ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD"
       echo "POSTGRES_SOCKET_DIR=$PGSOCKET"
       echo "POSTGRES_DATA_DIR=$(pg_base)/data"
@@ -771,6 +775,7 @@ write_env() {
       echo "RABBITMQ_USER=$RABBITMQ_USER"
       echo "RABBITMQ_PASSWORD=$RABBITMQ_PASSWORD"
       echo "WORKER_URL=http://127.0.0.1:$WORKER_PORT"
+      echo "API_URL=http://127.0.0.1:$API_PORT"
       # For programs that are started under this file: `worker run` listens there, `worker health` asks there.
       echo "HTTP_ADDR=127.0.0.1:$WORKER_PORT"
       echo "ARCHIVE_URL=${archive:-file://$DIR/archive}"

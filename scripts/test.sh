@@ -137,6 +137,11 @@ if [[ -n $suite ]]; then
 fi
 step "Rust toolchain" toolchain
 [[ $fast == yes ]] || step "servers for the tests" scripts/services.sh install --observability --tests
+if have npm; then
+  step "console: built files are what the sources make" scripts/console.sh check
+else
+  skip "console" "Node is not installed (apt-get install nodejs npm)"
+fi
 step "cargo fmt --all --check" cargo fmt --all --check
 step "shell scripts" shell_scripts
 if have promtool; then
@@ -171,6 +176,11 @@ step "cargo clippy" cargo clippy --workspace --all-targets --locked -- -D warnin
 step "cargo test" cargo_test
 if [[ $fast == no ]] && python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards against servers" scripts/dashboards.sh
+fi
+if [[ $fast == no ]] && have npm && [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; then
+  step "console in a browser" scripts/console.sh test
+else
+  skip "console in a browser" "Node or Chromium is not installed (apt-get install nodejs npm chromium), or --fast"
 fi
 # With what cargo test has built: it compares costs within one run, so the profile does not matter.
 [[ $fast == yes ]] || step "performance" env BENCH_PROFILE=dev scripts/bench.sh --guard

@@ -96,6 +96,17 @@ pub struct PasswordArgs {
     /// File that holds it
     #[arg(long, env = "ACEQUIA_OPERATOR_PASSWORD_FILE", value_name = "FILE")]
     operator_password_file: Option<PathBuf>,
+    /// Password for role acequia_api; left as it is when not given
+    #[arg(
+        long,
+        env = "ACEQUIA_API_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    api_password: Option<String>,
+    /// File that holds it
+    #[arg(long, env = "ACEQUIA_API_PASSWORD_FILE", value_name = "FILE")]
+    api_password_file: Option<PathBuf>,
     /// Password for role acequia_analyst; left as it is when not given
     #[arg(
         long,
@@ -131,6 +142,7 @@ impl PasswordArgs {
                 &self.operator_password,
                 &self.operator_password_file,
             ),
+            ("acequia_api", &self.api_password, &self.api_password_file),
             (
                 "acequia_analyst",
                 &self.analyst_password,

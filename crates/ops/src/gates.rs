@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 
 /// A failing rule and a mart that it concerns.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gate {
     /// Mart.
     pub mart: String,
@@ -43,6 +44,7 @@ pub struct Gate {
 
 /// A mart and a rule that an action was done to.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = GateAction))]
 pub struct Done {
     /// Mart.
     pub mart: String,

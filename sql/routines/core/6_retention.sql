@@ -192,6 +192,8 @@ begin
     v_which := case p_table
         when 'raw.quarantine_versions' then '$1 is not null and not exists (select from raw.quarantine q where q.quarantine_id = l.quarantine_id)'
         when 'core.audit_log' then 'l.at < $1'
+        when 'core.api_calls' then 'l.at < $1'
+        when 'core.operations' then 'l.finished_at < $1'
         when 'core.outbox' then 'l.published_at < $1'
         when 'core.etl_run_log' then 'l.started_at < $1'
         when 'core.archive_runs' then 'l.finished_at < $1 and exists (select from core.archive_runs n
@@ -227,7 +229,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         from tables t cross join (values ('_undated'), ('_default')) s (suffix)
         union all
         select 2, 'log', l.name
-        from (values ('core.audit_log'), ('core.outbox'), ('core.etl_run_log'), ('core.archive_runs'),
+        from (values ('core.audit_log'), ('core.api_calls'), ('core.operations'), ('core.outbox'), ('core.etl_run_log'), ('core.archive_runs'),
             ('core.mart_refresh_log'), ('core.gate_openings'), ('core.dq_results')) l (name)
         union all
         select 3, 'thin', t.name from (values ('etl_run_log'), ('mart_refresh_log'), ('dq_results')) t (name)
@@ -277,7 +279,7 @@ begin
         when 'log' then
             -- What tells of messages stays as long as these may be there, and not shorter than the other logs.
             removed := core.retain_log(p_what,
-                case when p_what in ('core.audit_log', 'core.gate_openings') then least(v_quarantine, v_logs) else v_logs end, c_rows);
+                case when p_what in ('core.audit_log', 'core.api_calls', 'core.operations', 'core.gate_openings') then least(v_quarantine, v_logs) else v_logs end, c_rows);
     end case;
     if p_step in ('batches', 'thin', 'log') and removed = c_rows then
         next := 0;

@@ -126,6 +126,15 @@ begin
         ('acequia_operator', 'write-off', 'function', '{execute}', array[
             'core.write_off(text, bigint[], text, text)', 'core.lost_rows(text, bigint[])', 'core.say_lost(text, bigint[])']),
         ('acequia_operator', 'doctor', 'function', '{execute}', array['core.long_transactions(interval)']),
+        -- The API: who calls it and what was called. What people decide goes by the operator's login.
+        ('acequia_api', 'callers', 'table', '{insert,update,delete}', '{core.api_people,core.api_sessions}'),
+        ('acequia_api', 'callers', 'table', '{insert}', '{core.api_tokens}'),
+        ('acequia_api', 'callers', 'column', '{update}', array[
+            'core.api_tokens.last_used_at', 'core.api_tokens.revoked_at', 'core.api_tokens.revoked_by']),
+        ('acequia_api', 'audit', 'table', '{insert}', '{core.api_calls}'),
+        ('acequia_api', 'idempotency', 'table', '{insert,update,delete}', '{core.api_idempotency}'),
+        ('acequia_api', 'operations', 'table', '{insert,update}', '{core.operations}'),
+        ('acequia_api', 'events', 'table', '{insert,delete}', '{core.api_events}'),
         -- The analyst, Grafana too.
         ('acequia_analyst', 'read', 'schema', '{usage}', '{core,marts}'),
         ('acequia_analyst', 'read', 'table', '{select}', array[
@@ -137,16 +146,19 @@ begin
     insert into core.rights (role, kind, object, privilege, duty)
     -- Who stages rows, who archives and who decides look at everything, also to say what became of a message.
     select r.role, 'schema', n.nspname, 'usage', 'look'
-    from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive')) r (role)
+    from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive'), ('acequia_api')) r (role)
     where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)
     union all
     select r.role, 'table', format('%I.%I', n.nspname, c.relname), 'select', 'look'
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive')) r (role)
+    cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive'), ('acequia_api')) r (role)
     where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
       and case when r.role = 'acequia_archive' then n.nspname = 'core'
           else n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e) end
+      -- Hashes of secrets, and answers that belong to one caller.
+      and (r.role = 'acequia_api' or c.oid not in (
+          'core.api_people'::regclass, 'core.api_sessions'::regclass, 'core.api_tokens'::regclass, 'core.api_idempotency'::regclass))
     union all
     select 'acequia_worker', 'table', e.staging, 'insert', 'ingest' from core.entities e
     union all
@@ -173,7 +185,7 @@ begin
     -- Rights that an administrator gave to analysts stay; a program has the listed ones.
     for v_right in
         select g.* from core.granted g
-        where g.role in ('acequia_worker', 'acequia_archive', 'acequia_operator')
+        where g.role in ('acequia_worker', 'acequia_archive', 'acequia_operator', 'acequia_api')
           and not (g.role = 'acequia_archive' and g.partition)
           and not exists (select from core.rights r
               where (r.role, r.kind, r.object, r.privilege) = (g.role, g.kind, g.object, g.privilege))

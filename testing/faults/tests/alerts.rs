@@ -331,7 +331,7 @@ async fn worker(scene: &mut Scene) {
 const PANIC: &str = "PANIC7c1f";
 
 const RULES: &str = "
-insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, action, failing_rows, threshold)
+insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, threshold)
 values
 ('planted_error', 'academico', 'academico', 'calificaciones', 'expression_is_true', 'error', 'd', 'r', 'select 1 as key', 0),
 ('planted_warn', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key', 0),

@@ -21,6 +21,8 @@ pub struct TestDatabase {
     pub archive: String,
     /// As the operators' role.
     pub operator: String,
+    /// As the API's role.
+    pub api: String,
     /// As the analyst's role.
     pub analyst: String,
     /// As superuser of the server.
@@ -117,6 +119,7 @@ impl TestDatabase {
             worker: url("WORKER_DATABASE_URL")?,
             archive: url("ARCHIVE_DATABASE_URL")?,
             operator: url("OPERATOR_DATABASE_URL")?,
+            api: url("API_DATABASE_URL")?,
             analyst: url("ANALYST_DATABASE_URL")?,
             admin: url("ADMIN_DATABASE_URL")?,
         })

@@ -146,6 +146,7 @@ impl Server {
             worker: self.url("acequia_worker", DATABASE),
             archive: self.url("acequia_archive", DATABASE),
             operator: self.url("acequia_operator", DATABASE),
+            api: self.url("acequia_api", DATABASE),
             analyst: self.url("acequia_analyst", DATABASE),
             admin: self.url("postgres", DATABASE),
         }

@@ -87,7 +87,7 @@ async fn page(platform: &Platform) -> String {
     let mut page = String::from(
         "# Rights\n\nEvery function and relation of the platform and who may do what with it, as the database says after `worker migrate`. \
          What no role is listed for is\nthe owner's alone: it is called by other functions. Why the roles are cut like this: \
-         [ADR 35](adr/0035-a-login-for-each-duty.md). `acequia_api` and\n`acequia_publisher` have no rights yet.\n\n\
+         [ADR 35](adr/0035-a-login-for-each-duty.md). `acequia_publisher` has no\nrights yet.\n\n\
          This page is made by a test: `UPDATE_RIGHTS=1 cargo test -p acequia-worker --test integration duties::the_page`.\n\n\
          ## Functions\n\n| function | role | duty |\n|---|---|---|\n",
     );
@@ -119,7 +119,7 @@ async fn page(platform: &Platform) -> String {
     for (relation, role, rights) in relations {
         rows.entry(relation).or_default().insert(role, rights);
     }
-    let heads: Vec<_> = ROLES[..4].iter().map(ToString::to_string).collect();
+    let heads: Vec<_> = ROLES[..5].iter().map(ToString::to_string).collect();
     writeln!(
         page,
         "\n## Relations\n\n| relation | {} |\n|---{}|",
@@ -130,7 +130,7 @@ async fn page(platform: &Platform) -> String {
     for (relation, rights) in &rows {
         let cells: Vec<_> = heads.iter().map(|role| rights[role].as_str()).collect();
         writeln!(page, "| `{relation}` | {} |", cells.join(" | ")).unwrap();
-        assert!(rights["api"].is_empty() && rights["publisher"].is_empty());
+        assert!(rights["publisher"].is_empty());
     }
     page
 }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 
+use super::Progress;
 use super::filters::{Filters, Status};
 use super::mark::{Actor, mark, take};
 
@@ -18,25 +19,55 @@ pub async fn discard(
     filters: &Filters,
     actor: &Actor,
 ) -> anyhow::Result<usize> {
-    let mut left = filters.limit(u32::MAX);
-    let (mut after, mut discarded) = (0, 0);
-    loop {
-        let mut transaction = connection.begin().await.context("database")?;
-        let limit = CHUNK.min(left);
-        let taken = take(&mut transaction, filters, after, limit, "for update")
-            .await
-            .context("database")?;
-        let rows: Vec<_> = taken.into_iter().map(|(row, _)| row).collect();
-        let Some(last) = rows.last().copied() else {
-            break;
-        };
-        mark(&mut transaction, actor, &rows, Status::Discarded)
-            .await
-            .context("database")?;
-        transaction.commit().await.context("database")?;
-        after = last;
-        left -= i64::try_from(rows.len())?;
-        discarded += rows.len();
+    let mut progress = Progress::begin(filters);
+    let mut discarded = 0;
+    while let Some(rows) = discard_some(connection, filters, actor, &mut progress).await? {
+        discarded += rows;
     }
     Ok(discarded)
+}
+
+/// Marks the next rows in one transaction; returns how many, nothing when there is none left.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn discard_some(
+    connection: &mut PgConnection,
+    filters: &Filters,
+    actor: &Actor,
+    progress: &mut Progress,
+) -> anyhow::Result<Option<usize>> {
+    mark_some(connection, filters, actor, progress, Status::Discarded).await
+}
+
+/// Gives the next rows a status, in one transaction.
+pub(super) async fn mark_some(
+    connection: &mut PgConnection,
+    filters: &Filters,
+    actor: &Actor,
+    progress: &mut Progress,
+    status: Status,
+) -> anyhow::Result<Option<usize>> {
+    let limit = CHUNK.min(progress.left);
+    let mut transaction = connection.begin().await.context("database")?;
+    let taken = take(
+        &mut transaction,
+        filters,
+        progress.after,
+        limit,
+        "for update",
+    )
+    .await
+    .context("database")?;
+    let rows: Vec<_> = taken.into_iter().map(|(row, _)| row).collect();
+    let Some(last) = rows.last().copied() else {
+        return Ok(None);
+    };
+    mark(&mut transaction, actor, &rows, status)
+        .await
+        .context("database")?;
+    transaction.commit().await.context("database")?;
+    progress.after = last;
+    progress.left -= i64::try_from(rows.len())?;
+    Ok(Some(rows.len()))
 }

@@ -2,12 +2,12 @@
 
 use acequia_contracts::envelope::{Identity, UNKNOWN};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 /// State of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nobody has dealt with it.
@@ -34,7 +34,7 @@ impl Status {
 }
 
 /// A row as an operator names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Id {
     /// By the number of the row.
@@ -52,7 +52,8 @@ impl Id {
 }
 
 /// Which rows: all conditions must hold; of a list, one.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filters {
     /// Domains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -90,6 +91,12 @@ pub struct Filters {
     /// States.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<Status>,
+    /// Text in the body, as it is written there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// Numbers of rows up to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub through: Option<i64>,
     /// At most this many: list and show take the newest, replay and discard the oldest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -121,6 +128,7 @@ impl Filters {
             self.status.iter().all(|status| *status == Status::Open),
             self.message_id.is_empty(),
             self.since.is_none() && self.until.is_none(),
+            self.contains.is_none(),
         ];
         lists.iter().any(|empty| !*empty)
     }
@@ -157,6 +165,15 @@ impl Filters {
         }
         if let Some(until) = self.until {
             query.push(" and q.received_at < ").push_bind(until);
+        }
+        if let Some(text) = &self.contains {
+            query
+                .push(" and position(")
+                .push_bind(text.clone().into_bytes())
+                .push("::bytea in q.body) > 0");
+        }
+        if let Some(through) = self.through {
+            query.push(" and q.quarantine_id <= ").push_bind(through);
         }
         for ids in [&self.id, &self.message_id] {
             if ids.is_empty() {

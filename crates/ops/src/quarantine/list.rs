@@ -13,6 +13,7 @@ const ROWS: u32 = 100;
 
 /// A row.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineRow))]
 pub struct Row {
     /// Number of the row.
     pub quarantine_id: i64,

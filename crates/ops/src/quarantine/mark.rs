@@ -58,14 +58,15 @@ pub async fn take(
 const MARK: &str = "
 with marked as (
     update raw.quarantine q
-    set status = $2, resolved_at = now(), resolved_by = coalesce($3, session_user::text), note = $4,
+    set status = $2, resolved_at = case when $2 <> 'open' then now() end,
+        resolved_by = case when $2 <> 'open' then coalesce($3, session_user::text) end, note = $4,
         replays = q.replays + ($2 = 'replayed')::integer
     where q.quarantine_id = any($1)
 )
 insert into core.audit_log (who, action, quarantine_ids, filters, reason)
 select coalesce($3, session_user::text), $5, $1, $6, $4";
 
-/// Marks locked rows as replayed or discarded.
+/// Marks locked rows as replayed, discarded, or open again.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
@@ -75,10 +76,10 @@ pub async fn mark(
     rows: &[i64],
     status: Status,
 ) -> sqlx::Result<()> {
-    let action = if status == Status::Discarded {
-        "discard"
-    } else {
-        "replay"
+    let action = match status {
+        Status::Discarded => "discard",
+        Status::Open => "restore",
+        Status::Replayed | Status::Resolved => "replay",
     };
     sqlx::query(MARK)
         .bind(rows)

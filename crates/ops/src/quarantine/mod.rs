@@ -6,6 +6,7 @@ mod list;
 mod mark;
 mod message;
 mod replay;
+mod restore;
 mod send;
 mod show;
 mod stats;
@@ -13,14 +14,35 @@ mod stats;
 use serde::Serialize;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-pub use discard::discard;
+pub use discard::{discard, discard_some};
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;
-pub use replay::{Failed, Job, LeftOut, Report, replay};
+pub use replay::{Failed, Job, LeftOut, Report, replay, replay_some};
+pub use restore::restore_some;
 pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};
 pub use stats::{Group, stats};
+
+/// How far an action on many rows has come, in the order of their numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Number of the last row that was looked at; 0 before the first.
+    pub after: i64,
+    /// Rows that may still be taken.
+    pub left: i64,
+}
+
+impl Progress {
+    /// At the beginning of everything that matches.
+    #[must_use]
+    pub fn begin(filters: &Filters) -> Self {
+        Self {
+            after: 0,
+            left: filters.limit(u32::MAX),
+        }
+    }
+}
 
 /// The first rows of those that match.
 #[derive(Debug, Serialize)]
@@ -43,6 +65,7 @@ impl<T> Page<T> {
 
 /// Rows of the same kind that an action would be done to.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Would {
     /// Domain.
     pub domain: String,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use acequia_store::failpoint;
 use anyhow::{Context, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
+use super::Progress;
 use super::filters::{Filters, Status};
 use super::mark::{Actor, edit, mark, take};
 use super::message::Quarantined;
@@ -33,6 +34,22 @@ pub struct Job {
     pub edit: Option<Vec<u8>>,
     /// At most this many messages a second.
     pub rate: Option<u32>,
+}
+
+impl Job {
+    /// Rows of a transaction.
+    fn chunk(&self) -> u32 {
+        self.rate.unwrap_or(CHUNK).min(CHUNK)
+    }
+
+    /// What has to tick before each [`replay_some`], when there is a rate.
+    #[must_use]
+    pub fn clock(&self) -> Option<Interval> {
+        let rate = self.rate?;
+        let mut clock = tokio::time::interval(Duration::from_secs(1) * self.chunk() / rate);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Some(clock)
+    }
 }
 
 /// What was done.
@@ -77,7 +94,8 @@ impl Report {
 }
 
 /// A row that could not be replayed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReplayFailure))]
 pub struct Failed {
     /// Number of the row.
     pub quarantine_id: i64,
@@ -95,74 +113,82 @@ pub async fn replay(
     job: &Job,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let chunk = job.rate.unwrap_or(CHUNK).min(CHUNK);
-    let mut clock = job.rate.map(|rate| {
-        let mut clock = tokio::time::interval(Duration::from_secs(1) * chunk / rate);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        clock
-    });
-    let mut left = job.filters.limit(u32::MAX);
-    let mut after = 0;
-    while left > 0 {
+    let mut clock = job.clock();
+    let mut progress = Progress::begin(&job.filters);
+    while progress.left > 0 {
         // Outside of a transaction: rows are locked for the time that the broker takes.
         if let Some(clock) = &mut clock {
             clock.tick().await;
         }
-        let mut transaction = connection.begin().await.context("database")?;
-        let limit = i64::from(chunk).min(left);
-        let mut rows = next(&mut transaction, job, after, limit)
-            .await
-            .context("database")?;
-        let Some(last) = rows.last() else {
-            break;
-        };
-        after = last.quarantine_id;
-        left -= i64::try_from(rows.len())?;
-        if let Some(body) = &job.edit {
-            if rows.len() > 1 {
-                bail!("an edit is for one row, and more match: choose the row by its id");
-            }
-            body.clone_into(&mut rows[0].body);
-        }
-        let (outcomes, sent) = sender.send(&rows).await;
-        let mut replayed = Vec::new();
-        for (row, outcome) in rows.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Confirmed => {
-                    replayed.push(row.quarantine_id);
-                    report.note(row);
-                }
-                Outcome::Refused(reason) => {
-                    report.failed += 1;
-                    if report.failures.len() < NAMED {
-                        let quarantine_id = row.quarantine_id;
-                        report.failures.push(Failed {
-                            quarantine_id,
-                            reason,
-                        });
-                    }
-                }
-            }
-        }
-        if !replayed.is_empty() {
-            if let Some(body) = &job.edit {
-                edit(&mut transaction, &job.actor, replayed[0], body)
-                    .await
-                    .context("database")?;
-            }
-            mark(&mut transaction, &job.actor, &replayed, Status::Replayed)
-                .await
-                .context("database")?;
-            failpoint::after_confirms();
-        }
-        transaction.commit().await.context("database")?;
-        report.replayed += replayed.len();
-        sent.context("broker")?;
-        if job.edit.is_some() {
+        if !replay_some(connection, sender, job, &mut progress, report).await? {
             break;
         }
     }
     Ok(())
+}
+
+/// Replays the next rows in one transaction, and adds them to the report; whether there may be more.
+///
+/// # Errors
+/// As [`replay`].
+pub async fn replay_some(
+    connection: &mut PgConnection,
+    sender: &Sender,
+    job: &Job,
+    progress: &mut Progress,
+    report: &mut Report,
+) -> anyhow::Result<bool> {
+    let mut transaction = connection.begin().await.context("database")?;
+    let limit = i64::from(job.chunk()).min(progress.left);
+    let mut rows = next(&mut transaction, job, progress.after, limit)
+        .await
+        .context("database")?;
+    let Some(last) = rows.last() else {
+        return Ok(false);
+    };
+    progress.after = last.quarantine_id;
+    progress.left -= i64::try_from(rows.len())?;
+    if let Some(body) = &job.edit {
+        if rows.len() > 1 {
+            bail!("an edit is for one row, and more match: choose the row by its id");
+        }
+        body.clone_into(&mut rows[0].body);
+    }
+    let (outcomes, sent) = sender.send(&rows).await;
+    let mut replayed = Vec::new();
+    for (row, outcome) in rows.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Confirmed => {
+                replayed.push(row.quarantine_id);
+                report.note(row);
+            }
+            Outcome::Refused(reason) => {
+                report.failed += 1;
+                if report.failures.len() < NAMED {
+                    let quarantine_id = row.quarantine_id;
+                    report.failures.push(Failed {
+                        quarantine_id,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+    if !replayed.is_empty() {
+        if let Some(body) = &job.edit {
+            edit(&mut transaction, &job.actor, replayed[0], body)
+                .await
+                .context("database")?;
+        }
+        mark(&mut transaction, &job.actor, &replayed, Status::Replayed)
+            .await
+            .context("database")?;
+        failpoint::after_confirms();
+    }
+    transaction.commit().await.context("database")?;
+    report.replayed += replayed.len();
+    sent.context("broker")?;
+    Ok(job.edit.is_none())
 }
 
 const ROWS: &str = "

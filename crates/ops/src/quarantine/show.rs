@@ -17,6 +17,7 @@ const ROWS: u32 = 20;
 /// A body as text, or in base64 when it is none.
 #[derive(Debug, Serialize)]
 #[serde(tag = "encoding", content = "body", rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineBody))]
 pub enum Body {
     /// As text.
     #[serde(rename = "utf-8")]
@@ -36,6 +37,7 @@ impl From<Vec<u8>> for Body {
 
 /// A row with its body, its versions and its history.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineMessage))]
 pub struct Whole {
     /// Number of the row.
     pub quarantine_id: i64,
@@ -101,6 +103,7 @@ pub struct Whole {
 
 /// A body that took the place of the original.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineVersion))]
 pub struct Version {
     /// From 1 on.
     pub version: i32,
@@ -118,6 +121,7 @@ pub struct Version {
 
 /// Something that was done to the row.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineEntry))]
 pub struct Entry {
     /// When.
     pub at: DateTime<Utc>,

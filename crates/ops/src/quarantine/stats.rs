@@ -12,6 +12,7 @@ const GROUPS: u32 = 1_000;
 
 /// Rows of the same cause.
 #[derive(Debug, Serialize, sqlx::FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineGroup))]
 pub struct Group {
     /// Domain.
     pub domain: String,

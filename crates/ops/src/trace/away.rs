@@ -8,6 +8,7 @@ use super::core_row::key_columns;
 
 /// The archived partition that a key belongs to.
 #[derive(Debug, Clone, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Away {
     /// Partition.
     pub partition: String,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 /// A row of the core.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = DomainRow))]
 pub struct CoreRow {
     /// Core table.
     pub table: &'static str,
@@ -27,11 +28,13 @@ pub struct CoreRow {
     pub marts: Vec<Mart>,
     /// Its columns, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub values: Option<Box<RawValue>>,
 }
 
 /// A mart that reads a core table.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TracedMart))]
 pub struct Mart {
     /// Its name.
     pub mart: String,

@@ -13,6 +13,7 @@ use super::staged::{self, Staged, full_name};
 
 /// What became of the messages of a key.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyTrace {
     /// Entity with its domain.
     pub entity: String,
@@ -31,6 +32,7 @@ pub struct KeyTrace {
 
 /// A row that waits for the key.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Waiting {
     /// Its entity, with its domain.
     pub entity: String,

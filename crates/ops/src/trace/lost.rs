@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 /// Acknowledged messages that the database lost at one time.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LostMessages {
     /// Their domain.
     pub domain: String,

@@ -16,6 +16,7 @@ use super::staged::{self, Outcome, Staged};
 
 /// What became of a message.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessageTrace {
     /// Its id as it was asked for.
     pub asked: String,
@@ -41,6 +42,7 @@ pub struct MessageTrace {
 
 /// A message in staging and what the core has for its key.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Merged {
     /// The message.
     #[serde(flatten)]

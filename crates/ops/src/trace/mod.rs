@@ -28,6 +28,7 @@ pub use target::Target;
 /// What was found.
 #[derive(Debug, Serialize)]
 #[serde(tag = "trace", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Trace {
     /// Of a message.
     Message(Box<MessageTrace>),

@@ -11,6 +11,7 @@ use super::staged::Outcome;
 
 /// A message in quarantine.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TracedQuarantine))]
 pub struct Quarantined {
     /// Number for `worker quarantine`.
     pub quarantine_id: i64,
@@ -72,6 +73,7 @@ pub struct Quarantined {
 
 /// A body that an operator put in the place of the original.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TracedVersion))]
 pub struct Version {
     /// From 1 on.
     pub version: i32,
@@ -85,6 +87,7 @@ pub struct Version {
 
 /// Something that was done to the row.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TracedEntry))]
 pub struct Entry {
     /// When.
     pub at: DateTime<Utc>,

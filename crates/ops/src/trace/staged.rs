@@ -18,6 +18,7 @@ const VERSIONS: i64 = 200;
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MessageOutcome))]
 pub enum Outcome {
     /// Waits for promotion.
     Staged,
@@ -47,6 +48,7 @@ pub enum Outcome {
 
 /// The batch that a message came in.
 #[derive(Debug, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Batch {
     /// Its number.
     pub batch_id: i64,
@@ -64,6 +66,7 @@ pub struct Batch {
 
 /// A row that waits for another one.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Waits {
     /// Missing entity.
     pub parent: String,
@@ -77,6 +80,7 @@ pub struct Waits {
 
 /// A message in staging.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Staged {
     /// What became of it.
     pub outcome: Outcome,
@@ -100,6 +104,7 @@ pub struct Staged {
     pub pending: Option<Waits>,
     /// Its fields, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub values: Option<Box<RawValue>>,
 }
 

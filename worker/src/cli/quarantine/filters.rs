@@ -69,6 +69,9 @@ pub struct FilterArgs {
     /// The id that the message was published with, also one that looks like a number; may be repeated
     #[arg(long, value_parser = message_id, value_name = "ID")]
     message_id: Vec<Id>,
+    /// Text in the body, as it is written there
+    #[arg(long, value_name = "TEXT")]
+    contains: Option<String>,
     /// Status
     #[arg(long, value_delimiter = ',')]
     status: Vec<StatusArg>,
@@ -93,6 +96,8 @@ impl FilterArgs {
             app_id: self.app_id,
             message_id: self.message_id,
             status: self.status.into_iter().map(Status::from).collect(),
+            contains: self.contains,
+            through: None,
             limit: self.limit,
         }
     }

@@ -1,0 +1,72 @@
+//! Bodies of calls.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Code, Problem, Result};
+
+/// The bytes of a body within the limit of the API, and its headers.
+///
+/// # Errors
+/// `too_large`, or `invalid_body` when the caller went away in the middle.
+pub async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|refused| {
+            if refused.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return Problem::new(Code::TooLarge, "send fewer lines at a time");
+            }
+            Problem::new(Code::InvalidBody, "the body could not be read to its end")
+        })
+}
+
+/// The media type of a body, in lower case and without parameters.
+#[must_use]
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let media = text.split(';').next().unwrap_or_default();
+    Some(media.trim().to_ascii_lowercase())
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Input<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        if media_type(request.headers()).as_deref() != Some("application/json") {
+            return Err(Problem::new(
+                Code::UnsupportedType,
+                "send Content-Type: application/json",
+            ));
+        }
+        let bytes = bytes(request, state).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            // The text of the library may repeat a value; names of fields and the place do not.
+            let text = error.to_string();
+            let what = match error.classify() {
+                serde_json::error::Category::Data
+                    if text.starts_with("missing field") || text.starts_with("unknown field") =>
+                {
+                    text.split(" at line").next().unwrap_or_default()
+                }
+                serde_json::error::Category::Data => {
+                    "a value does not have the type of /openapi.json"
+                }
+                _ => "not JSON",
+            };
+            Problem::new(
+                Code::InvalidBody,
+                format!(
+                    "{what}: see line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
+            )
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! The commands beside `serve`: their options, and what they print.
+
+pub mod token;
+pub mod user;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use acequia_net::SecretUrl;
+use acequia_store::db;
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::{database, routes};
+
+/// How long a running API may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Options of `api openapi`.
+#[derive(Debug, Args)]
+pub struct OpenapiArgs {
+    /// The same: the document is JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the OpenAPI document.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn openapi(_: &OpenapiArgs) -> anyhow::Result<ExitCode> {
+    print_json(&routes::document())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Options of `api health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Address of the API
+    #[arg(
+        long,
+        env = "API_HTTP_ADDR",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT"
+    )]
+    addr: SocketAddr,
+}
+
+/// Asks whether an API is ready, by a minimal request: container images have no curl.
+///
+/// # Errors
+/// None: an API that does not answer is not ready.
+pub async fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
+    let answer = tokio::time::timeout(ANSWER_WITHIN, ask_ready(args.addr)).await;
+    let found = match answer {
+        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => {
+            println!("ready");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Ok(answer)) => answer
+            .split("\r\n\r\n")
+            .nth(1)
+            .unwrap_or("no answer")
+            .to_owned(),
+        Ok(Err(error)) => format!("{}: {error}", args.addr),
+        Err(_) => format!("{}: no answer", args.addr),
+    };
+    acequia_telemetry::note!("not ready: {found}");
+    Ok(ExitCode::FAILURE)
+}
+
+async fn ask_ready(addr: SocketAddr) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(addr).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Connects, once the schema is known to serve this program.
+async fn open(url: &SecretUrl) -> anyhow::Result<PgConnection> {
+    let mut connection = db::connect(url, "api").await.context("database")?;
+    database::check(&mut connection).await?;
+    Ok(connection)
+}
+
+fn print_json(report: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(report)?);
+    Ok(())
+}
+
+/// Who gives a command, as the tables name it: the user of the system.
+fn by() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty());
+    format!("cli:{}", user.as_deref().unwrap_or("unknown"))
+}
+
+/// Exit code: done, or nothing found.
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// A scope for people.
+fn scope(domains: Option<&[String]>) -> String {
+    domains.map_or_else(|| "all domains".to_owned(), |domains| domains.join(","))
+}
+
+/// A rule of [`crate::access`] that is broken, as an error of the command line.
+fn usage((field, why): (&'static str, String)) -> anyhow::Error {
+    anyhow::anyhow!("--{field} {why}")
+}

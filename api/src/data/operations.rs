@@ -1,0 +1,226 @@
+//! Bulk actions on quarantine: what was asked for, how far it has come, what was done.
+
+use acequia_ops::quarantine::{Failed, Filters};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use utoipa::ToSchema;
+
+/// An operation.
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
+pub struct Operation {
+    /// Its number.
+    pub operation_id: i64,
+    /// `replay`, `discard` or `restore`.
+    pub kind: String,
+    /// `queued`, `running`, `done`, `failed` or `cancelled`.
+    pub state: String,
+    /// Who asked for it.
+    pub who: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Domains whose rows it is about; null: all.
+    pub domains: Option<Vec<String>>,
+    /// Filters that rows are chosen by.
+    #[schema(value_type = Object)]
+    pub filters: Json<Filters>,
+    /// Messages per second, at most.
+    pub rate: Option<i32>,
+    /// Rows that matched when it was asked for.
+    pub matched: i64,
+    /// Rows done.
+    pub done: i64,
+    /// Rows that no queue took.
+    pub failed: i64,
+    /// The first hundred of them.
+    #[schema(value_type = Vec<Failed>)]
+    pub failures: Json<Vec<Failed>>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When the first row was taken.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Last sign of life of the process that carries it out.
+    pub seen_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When somebody asked to cancel it.
+    pub cancel_at: Option<DateTime<Utc>>,
+    /// Who.
+    pub cancelled_by: Option<String>,
+    /// Greatest row number that it takes.
+    #[serde(skip)]
+    pub through_id: i64,
+    /// Greatest row number that is done.
+    #[serde(skip)]
+    pub after_id: i64,
+}
+
+const COLUMNS: &str = "operation_id, kind, state, who, reason, domains, filters, rate, matched, done, failed, failures, error,
+    created_at, started_at, seen_at, finished_at, cancel_at, cancelled_by, through_id, after_id";
+
+/// An operation that is asked for.
+#[derive(Debug)]
+pub struct New<'a> {
+    /// Kind.
+    pub kind: &'static str,
+    /// Who asks.
+    pub who: &'a str,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// Domains; `None`: all.
+    pub domains: Option<&'a [String]>,
+    /// Filters.
+    pub filters: &'a Filters,
+    /// Messages per second.
+    pub rate: Option<i32>,
+    /// Rows that match.
+    pub matched: i64,
+}
+
+/// Writes down what is asked for. It takes rows that are there now.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<Operation> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "insert into core.operations (kind, who, reason, domains, filters, rate, matched, through_id)
+         values ($1, $2, $3, $4, $5, $6, $7, coalesce((select max(q.quarantine_id) from raw.quarantine q), 0))
+         returning {COLUMNS}"
+    )))
+    .bind(new.kind)
+    .bind(new.who)
+    .bind(new.reason)
+    .bind(new.domains)
+    .bind(Json(new.filters))
+    .bind(new.rate)
+    .bind(new.matched)
+    .fetch_one(connection)
+    .await
+}
+
+/// Operations whose domains are all within `domains` (`None`: all), the newest first.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn list(
+    connection: &mut PgConnection,
+    domains: Option<&[String]>,
+    states: &[String],
+    before: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {COLUMNS} from core.operations o
+         where ($1::text[] is null or o.domains <@ $1) and ($2::text[] = '{{}}' or o.state = any ($2))
+           and ($3::bigint is null or o.operation_id < $3)
+         order by o.operation_id desc limit $4"
+    )))
+    .bind(domains)
+    .bind(states)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
+/// One operation.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {COLUMNS} from core.operations where operation_id = $1"
+    )))
+    .bind(id)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Asks to cancel one that has not ended; one that nobody has begun ends at once. Nothing when it has ended.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn cancel(
+    connection: &mut PgConnection,
+    id: i64,
+    who: &str,
+) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "update core.operations
+         set cancel_at = coalesce(cancel_at, now()), cancelled_by = coalesce(cancelled_by, $2),
+             state = case state when 'queued' then 'cancelled' else state end,
+             finished_at = case state when 'queued' then now() end
+         where operation_id = $1 and finished_at is null returning {COLUMNS}"
+    )))
+    .bind(id)
+    .bind(who)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Takes the oldest one that nobody carries out, also one whose process has not been heard of for half a minute.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn take(connection: &mut PgConnection, runner: &str) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "update core.operations
+         set state = 'running', runner = $1, seen_at = now(), started_at = coalesce(started_at, now())
+         where operation_id = (
+             select o.operation_id from core.operations o
+             where o.finished_at is null and (o.state = 'queued' or o.seen_at < now() - interval '30 seconds')
+             order by o.operation_id limit 1 for update skip locked)
+         returning {COLUMNS}"
+    )))
+    .bind(runner)
+    .fetch_optional(connection)
+    .await
+}
+
+/// How far an operation has come.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Rows done in all.
+    pub done: i64,
+    /// Rows that no queue took.
+    pub failed: i64,
+    /// The first of them.
+    pub failures: &'a [Failed],
+    /// Greatest row number that is done.
+    pub after_id: i64,
+    /// State, when it has ended.
+    pub ended: Option<&'static str>,
+    /// Why it failed.
+    pub error: Option<&'a str>,
+}
+
+/// Writes down how far it has come. Nothing when another process has taken it over.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn step(
+    connection: &mut PgConnection,
+    id: i64,
+    runner: &str,
+    step: &Step<'_>,
+) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "update core.operations
+         set done = $3, failed = $4, failures = $5, after_id = $6, seen_at = now(), state = coalesce($7, state), error = $8,
+             finished_at = case when $7::text is not null then now() end
+         where operation_id = $1 and runner = $2 and finished_at is null returning {COLUMNS}"
+    )))
+    .bind(id)
+    .bind(runner)
+    .bind(step.done)
+    .bind(step.failed)
+    .bind(Json(step.failures))
+    .bind(step.after_id)
+    .bind(step.ended)
+    .bind(step.error)
+    .fetch_optional(connection)
+    .await
+}

@@ -1,0 +1,211 @@
+//! Connections to the database: a bounded number, each lent to one call at a time.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_net::SecretUrl;
+use acequia_store::db::{self, Session};
+use sqlx::PgConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::problem::{Code, Problem, Result};
+
+/// How long a call waits for a connection.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long the rest of an abandoned call may take to be undone.
+const UNDO_WITHIN: Duration = Duration::from_secs(2);
+/// A connection that was idle for longer is asked whether it still lives.
+const FRESH: Duration = Duration::from_secs(5);
+/// Schema version that this program needs.
+pub const SCHEMA: i32 = 17;
+
+/// Connections of one login.
+#[derive(Debug, Clone)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    url: SecretUrl,
+    statement_max: Duration,
+    permits: Arc<Semaphore>,
+    most: usize,
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    session: Session,
+    /// Whether nothing of an earlier call can be left in it.
+    clean: bool,
+    since: Instant,
+}
+
+/// A connection for one call. It goes back when it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    inner: Arc<Inner>,
+    session: Option<Session>,
+    clean: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Database {
+    /// At most `most` connections, whose statements take at most `statement_max`. None is opened yet.
+    #[must_use]
+    pub fn new(url: SecretUrl, most: usize, statement_max: Duration) -> Self {
+        Self(Arc::new(Inner {
+            url,
+            statement_max,
+            permits: Arc::new(Semaphore::new(most)),
+            most,
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// A connection. Waits up to two seconds for one.
+    ///
+    /// # Errors
+    /// `busy` when all are in use, `database_unavailable` when the server does not answer.
+    pub async fn take(&self) -> Result<Lease> {
+        let permit = timeout(WAIT, self.0.permits.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(Problem::new(
+                Code::Busy,
+                "all connections to the database are in use: try again, with fewer calls at a time",
+            )
+            .retry_after(1));
+        };
+        while let Some(idle) = self.0.pop() {
+            if let Some(session) = idle.ready().await {
+                return Ok(self.lease(session, permit));
+            }
+        }
+        let mut session = db::open(&self.0.url, "api").await?;
+        // What is undone for safety is no news.
+        sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
+            .bind(format!("{}ms", self.0.statement_max.as_millis()))
+            .execute(&mut *session)
+            .await?;
+        Ok(self.lease(session, permit))
+    }
+
+    fn lease(&self, session: Session, permit: OwnedSemaphorePermit) -> Lease {
+        Lease {
+            inner: self.0.clone(),
+            session: Some(session),
+            clean: false,
+            _permit: permit,
+        }
+    }
+
+    /// Connections in use, and the most of them.
+    #[must_use]
+    pub fn in_use(&self) -> (usize, usize) {
+        (
+            self.0.most - self.0.permits.available_permits(),
+            self.0.most,
+        )
+    }
+
+    /// Where it is, without its password.
+    #[must_use]
+    pub fn url(&self) -> &SecretUrl {
+        &self.0.url
+    }
+}
+
+impl Inner {
+    fn pop(&self) -> Option<Idle> {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+    }
+}
+
+impl Idle {
+    /// The connection, once nothing of an earlier call is left in it: one that was given up in the middle may have an open
+    /// transaction.
+    async fn ready(mut self) -> Option<Session> {
+        if self.clean && self.since.elapsed() < FRESH {
+            return Some(self.session);
+        }
+        let undone = timeout(
+            UNDO_WITHIN,
+            sqlx::raw_sql("rollback").execute(&mut *self.session),
+        );
+        matches!(undone.await, Ok(Ok(_))).then_some(self.session)
+    }
+}
+
+impl Lease {
+    /// Says that the call is done with it in good order.
+    pub fn done(mut self) {
+        self.clean = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let clean = self.clean;
+            self.inner
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Idle {
+                    session,
+                    clean,
+                    since: Instant::now(),
+                });
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = PgConnection;
+
+    #[allow(clippy::expect_used)] // taken in `drop` only
+    fn deref(&self) -> &PgConnection {
+        self.session.as_ref().expect("a lease has its session")
+    }
+}
+
+impl DerefMut for Lease {
+    #[allow(clippy::expect_used)] // taken in `drop` only
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.session.as_mut().expect("a lease has its session")
+    }
+}
+
+/// Insists that the schema has what this program reads and writes.
+///
+/// # Errors
+/// When it is older or too new; the text says what to do.
+pub async fn check(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let found: sqlx::Result<(Option<i32>, Option<i32>)> = sqlx::query_as(
+        "select (select max(version)::int from core.refinery_schema_history), (select max(oldest_program) from core.served)",
+    )
+    .fetch_one(connection)
+    .await;
+    match found {
+        Ok((Some(version), Some(oldest))) if version >= SCHEMA && oldest <= SCHEMA => Ok(()),
+        Ok((Some(version), Some(oldest))) if oldest > SCHEMA => anyhow::bail!(
+            "the schema has version {version} and serves programs from version {oldest} on, this program has {SCHEMA}: use the newer program"
+        ),
+        Ok((version, _)) => anyhow::bail!(
+            "the schema has version {}, this program needs {SCHEMA}: run `worker migrate`",
+            version.unwrap_or(0)
+        ),
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some("42P01" | "3F000" | "42501")) =>
+        {
+            anyhow::bail!(
+                "the schema is not there, or this role may not see it: run `worker migrate` as the owner of the database, and connect as acequia_api"
+            )
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,241 @@
+//! Carries out bulk actions, one at a time in each process. Progress is kept after each chunk, so that another process goes
+//! on where one was killed; what was sent twice then has no second effect.
+
+use std::time::Duration;
+
+use acequia_net::SecretUrl;
+use acequia_ops::quarantine::{
+    Actor, Filters, Job, Progress, Report, Sender, discard_some, replay_some, restore_some,
+};
+use serde_json::json;
+use sqlx::PgConnection;
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::data::events;
+use crate::data::operations::{self, Operation, Step};
+use crate::problem::{Code, Problem, Result};
+
+/// Time between two looks for work that nobody announced: what another process left behind.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Least time between two events of the same operation.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Rows that could not be replayed are named up to this number.
+const NAMED: usize = 100;
+
+/// A connection that replays.
+///
+/// # Errors
+/// `broker_unavailable`.
+pub async fn sender(url: &SecretUrl) -> Result<Sender> {
+    Sender::connect(url).await.map_err(|error| {
+        warn!(
+            event = "broker.away",
+            error = format!("{error:#}"),
+            "cannot replay"
+        );
+        Problem::new(
+            Code::BrokerUnavailable,
+            "the broker does not answer: try again when /readyz says that it is back",
+        )
+        .retry_after(5)
+    })
+}
+
+/// Looks for operations and carries them out until the application stops.
+pub async fn run(app: App) {
+    if app.operator.is_none() {
+        return;
+    }
+    while !app.stop.is_cancelled() {
+        match next(&app).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(problem) => {
+                warn!(
+                    event = "operation.failed",
+                    code = problem.code.as_str(),
+                    detail = problem.detail,
+                    "it is taken up again"
+                );
+            }
+        }
+        tokio::select! {
+            () = app.work.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = app.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Carries the next one out; whether there was one.
+async fn next(app: &App) -> Result<bool> {
+    let mut database = app.database().await?;
+    let taken = operations::take(&mut database, &app.name).await?;
+    database.done();
+    let Some(operation) = taken else {
+        return Ok(false);
+    };
+    info!(
+        event = "operation.begun",
+        operation = operation.operation_id,
+        kind = operation.kind,
+        matched = operation.matched,
+        who = operation.who,
+        "a bulk action"
+    );
+    let ended = carry_out(app, operation).await?;
+    if let Some(operation) = ended {
+        info!(
+            event = "operation.ended",
+            operation = operation.operation_id,
+            state = operation.state,
+            done = operation.done,
+            failed = operation.failed,
+            "a bulk action has ended"
+        );
+    }
+    Ok(true)
+}
+
+/// The parts of an operation under way.
+struct Work<'a> {
+    app: &'a App,
+    operation: Operation,
+    progress: Progress,
+    /// What this process has done of it.
+    report: Report,
+    told: Option<tokio::time::Instant>,
+}
+
+/// Carries an operation out to its end; the operation then. Nothing when it was taken over, or the process stops: another one
+/// goes on.
+async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>> {
+    let filters = Filters {
+        through: Some(operation.through_id),
+        ..operation.filters.0.clone()
+    };
+    let actor = Actor::new(
+        Some(operation.who.clone()),
+        operation.reason.clone(),
+        &operation.filters.0,
+    )
+    .map_err(anyhow::Error::from)?;
+    let job = Job {
+        filters,
+        actor,
+        edit: None,
+        rate: operation.rate.and_then(|rate| u32::try_from(rate).ok()),
+    };
+    let mut clock = job.clock();
+    let mut progress = Progress::begin(&job.filters);
+    progress.after = operation.after_id;
+    let mut work = Work {
+        app,
+        operation,
+        progress,
+        report: Report::default(),
+        told: None,
+    };
+    let sender = match work.operation.kind.as_str() {
+        "replay" => match sender(app.publisher()?.url()).await {
+            Ok(sender) => Some(sender),
+            // It stays taken, and is taken again when it has not been heard of for a while.
+            Err(problem) => return Err(problem),
+        },
+        _ => None,
+    };
+    let ended = loop {
+        if app.stop.is_cancelled() {
+            break None;
+        }
+        if work.operation.cancel_at.is_some() {
+            break work.write(Some("cancelled"), None).await?;
+        }
+        if let Some(clock) = &mut clock {
+            clock.tick().await;
+        }
+        let mut operator = app.operator().await?;
+        let more = work.some(&mut operator, sender.as_ref(), &job).await;
+        let (state, error) = match more {
+            Ok(true) => (None, None),
+            Ok(false) => (Some("done"), None),
+            Err(error) => {
+                let problem = Problem::from(error);
+                if problem.retry_after.is_some() {
+                    return Err(problem);
+                }
+                (Some("failed"), Some(problem.detail))
+            }
+        };
+        operator.done();
+        match work.write(state, error.as_deref()).await? {
+            None => break None,
+            Some(operation) if operation.finished_at.is_some() => break Some(operation),
+            Some(operation) => work.operation = operation,
+        }
+    };
+    if let Some(sender) = sender {
+        sender.close().await;
+    }
+    Ok(ended)
+}
+
+impl Work<'_> {
+    /// Takes the next rows; whether there may be more.
+    async fn some(
+        &mut self,
+        operator: &mut PgConnection,
+        sender: Option<&Sender>,
+        job: &Job,
+    ) -> anyhow::Result<bool> {
+        let (filters, actor) = (&job.filters, &job.actor);
+        if let Some(sender) = sender {
+            return replay_some(operator, sender, job, &mut self.progress, &mut self.report).await;
+        }
+        let rows = match self.operation.kind.as_str() {
+            "discard" => discard_some(operator, filters, actor, &mut self.progress).await?,
+            _ => restore_some(operator, filters, actor, &mut self.progress).await?,
+        };
+        self.report.replayed += rows.unwrap_or(0);
+        Ok(rows.is_some())
+    }
+
+    /// Writes down how far it has come, and tells listeners.
+    async fn write(
+        &mut self,
+        ended: Option<&'static str>,
+        error: Option<&str>,
+    ) -> Result<Option<Operation>> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let report = std::mem::take(&mut self.report);
+        let mut failures = self.operation.failures.0.clone();
+        failures.extend(report.failures);
+        failures.truncate(NAMED);
+        let step = Step {
+            done: self.operation.done + number(report.replayed),
+            failed: self.operation.failed + number(report.failed),
+            failures: &failures,
+            after_id: self.progress.after,
+            ended,
+            error,
+        };
+        let mut database = self.app.database().await?;
+        let id = self.operation.operation_id;
+        let written = operations::step(&mut database, id, &self.app.name, &step).await?;
+        if let Some(operation) = &written {
+            let due = self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+            if due || operation.finished_at.is_some() {
+                let domain = match operation.domains.as_deref() {
+                    Some([one]) => Some(one.as_str()),
+                    _ => None,
+                };
+                events::write(&mut database, "operations", domain, &json!(operation)).await?;
+                self.told = Some(tokio::time::Instant::now());
+            }
+        }
+        database.done();
+        Ok(written)
+    }
+}

@@ -1,0 +1,145 @@
+//! People who log in.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::access;
+use crate::app::App;
+use crate::auth::guard::{Administer, As};
+use crate::auth::{Role, password};
+use crate::body::Input;
+use crate::data::calls::Note;
+use crate::data::people::{self, Person};
+use crate::docs::Refusals;
+use crate::layer::Noted;
+use crate::paging::{Json, Page};
+use crate::params::Params;
+use crate::problem::{Code, Problem, Result};
+
+/// Everybody, by name
+#[utoipa::path(get, path = "/v1/people", tag = "access", extensions(("x-acequia-right" = json!("administer"))), responses(
+    (status = 200, description = "The people", body = Page<Person>), Refusals))]
+pub async fn list(
+    State(app): State<App>,
+    caller: As<Administer>,
+    params: Params,
+) -> Result<Json<Page<Person>>> {
+    caller.insist_on_all()?;
+    params.end()?;
+    let mut database = app.database().await?;
+    let people = people::list(&mut database).await?;
+    database.done();
+    Ok(Json(Page::whole(people)))
+}
+
+/// A person who is to be added.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPerson {
+    /// Login name: small letters, digits and `. _ @ -`.
+    name: String,
+    /// Password, 12 to 256 bytes.
+    password: String,
+    /// Role.
+    role: Role,
+    /// Domains that the role is for; all when not given.
+    #[serde(default)]
+    domains: Option<Vec<String>>,
+}
+
+/// Add a person
+#[utoipa::path(post, path = "/v1/people", tag = "access", extensions(("x-acequia-right" = json!("administer"))), request_body = NewPerson, responses(
+    (status = 201, description = "The person", body = Person), Refusals))]
+pub async fn add(
+    State(app): State<App>,
+    caller: As<Administer>,
+    Input(new): Input<NewPerson>,
+) -> Result<Noted<(StatusCode, Json<Person>)>> {
+    caller.insist_on_all()?;
+    access::check_name(&new.name)
+        .and_then(|()| access::check_domains(new.domains.as_deref()))
+        .and_then(|()| password::check(&new.password).map_err(|why| ("password", why)))
+        .map_err(|(field, why)| Problem::parameter(field, why))?;
+    let hashed = password::hash(new.password).await?;
+    let mut database = app.database().await?;
+    let added = people::add(
+        &mut database,
+        &new.name,
+        &hashed,
+        new.role,
+        new.domains.as_deref(),
+        &caller.who(),
+    )
+    .await;
+    let person = access::unless_taken(added, "person")?;
+    database.done();
+    let note = Note {
+        detail: json!({"name": person.name, "role": person.role, "domains": person.domains}),
+        ..Note::default()
+    };
+    Ok(Noted((StatusCode::CREATED, Json(person)), note))
+}
+
+/// A password that is to be set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The new one, 12 to 256 bytes.
+    password: String,
+}
+
+/// Set a person's password
+///
+/// Ends every session of the person.
+#[utoipa::path(post, path = "/v1/people/{name}/password", tag = "access", extensions(("x-acequia-right" = json!("administer"))),
+    params(("name" = String, Path, description = "Login name")), request_body = NewPassword, responses(
+    (status = 204, description = "It is set"), Refusals))]
+pub async fn set_password(
+    State(app): State<App>,
+    caller: As<Administer>,
+    Path(name): Path<String>,
+    Input(new): Input<NewPassword>,
+) -> Result<StatusCode> {
+    caller.insist_on_all()?;
+    password::check(&new.password).map_err(|why| Problem::parameter("password", why))?;
+    let hashed = password::hash(new.password).await?;
+    let mut database = app.database().await?;
+    let is_there = people::set_password(&mut database, &name, &hashed).await?;
+    database.done();
+    app.callers.forget();
+    if is_there {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("such person"))
+    }
+}
+
+/// Remove a person
+#[utoipa::path(delete, path = "/v1/people/{name}", tag = "access", extensions(("x-acequia-right" = json!("administer"))),
+    params(("name" = String, Path, description = "Login name")), responses(
+    (status = 204, description = "The person is removed"), Refusals))]
+pub async fn remove(
+    State(app): State<App>,
+    caller: As<Administer>,
+    Path(name): Path<String>,
+) -> Result<StatusCode> {
+    caller.insist_on_all()?;
+    if caller.is_person && caller.name == name {
+        return Err(Problem::new(
+            Code::Conflict,
+            "nobody removes themselves: another administrator does",
+        ));
+    }
+    let mut database = app.database().await?;
+    let was_there = people::remove(&mut database, &name).await?;
+    database.done();
+    app.callers.forget();
+    if was_there {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("such person"))
+    }
+}

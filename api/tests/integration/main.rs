@@ -1,0 +1,9 @@
+//! The API on real servers, with a real worker beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod access;
+mod document;
+mod messages;
+mod quarantine;
+mod reading;
+mod support;

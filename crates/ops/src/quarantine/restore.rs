@@ -1,0 +1,24 @@
+//! Messages that were given up, and are not any more.
+
+use sqlx::PgConnection;
+
+use super::Progress;
+use super::discard::mark_some;
+use super::filters::{Filters, Status};
+use super::mark::Actor;
+
+/// Opens the next discarded rows again, in one transaction; returns how many, nothing when there is none left.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn restore_some(
+    connection: &mut PgConnection,
+    filters: &Filters,
+    actor: &Actor,
+    progress: &mut Progress,
+) -> anyhow::Result<Option<usize>> {
+    let mut discarded = filters.clone();
+    // Whatever was asked for: only what was discarded can be restored.
+    discarded.status = vec![Status::Discarded];
+    mark_some(connection, &discarded, actor, progress, Status::Open).await
+}

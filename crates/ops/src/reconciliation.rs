@@ -1,0 +1,55 @@
+//! Where the messages of each entity are: every one in exactly one place.
+
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+
+/// The messages of an entity. `received = duplicates + staged + promoted + stale + pending + quarantined + written_off`.
+#[derive(Debug, Clone, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Account {
+    /// Domain.
+    pub domain: String,
+    /// Entity; (unknown) when none could be told.
+    pub entity: String,
+    /// Messages taken from the queue.
+    pub received: i64,
+    /// Messages seen before.
+    pub duplicates: i64,
+    /// Rows that wait for promotion.
+    pub staged: i64,
+    /// Rows merged: inserted, updated or unchanged.
+    pub promoted: i64,
+    /// Rows that made a new row of the domain table.
+    pub inserted: i64,
+    /// Rows that changed one.
+    pub updated: i64,
+    /// Newer versions with the same values.
+    pub unchanged: i64,
+    /// Rows superseded by a newer version.
+    pub stale: i64,
+    /// Rows that wait for the row they refer to.
+    pub pending: i64,
+    /// Messages put in quarantine.
+    pub quarantined: i64,
+    /// Rows that were removed before their promotion and given up by an operator.
+    pub written_off: i64,
+    /// Messages that are not accounted for: always 0.
+    pub unaccounted: i64,
+}
+
+/// The accounts of domains, of all when `None`.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn list(
+    connection: &mut PgConnection,
+    domains: Option<&[String]>,
+) -> sqlx::Result<Vec<Account>> {
+    sqlx::query_as(
+        "select c.*, c.difference as unaccounted from core.conservation c
+         where $1::text[] is null or c.domain = any ($1) order by c.domain, c.entity",
+    )
+    .bind(domains)
+    .fetch_all(connection)
+    .await
+}
