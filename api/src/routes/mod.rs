@@ -22,7 +22,7 @@ pub mod tokens;
 pub mod trace;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
@@ -33,6 +33,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::auth::guard;
+use crate::console;
 use crate::layer;
 use crate::paging::Json;
 use crate::problem::{Code, Problem};
@@ -145,7 +146,7 @@ pub fn router(app: &App) -> Router {
     let document = document();
     open.merge(guarded.route_layer(recognise))
         .route("/openapi.json", get(async move || Json(document.clone())))
-        .fallback(async || Problem::not_found("such route; /openapi.json has the list"))
+        .fallback(async |request: Request| console::serve(&request))
         .method_not_allowed_fallback(async || {
             Problem::new(
                 Code::MethodNotAllowed,

@@ -355,12 +355,15 @@ async fn one_row_is_edited_and_sent() {
     api.stop().await;
 }
 
+/// What an event must be.
+type Wanted = fn(&Value) -> bool;
+
 /// Opens the event stream; the function returned reads until an event of a bulk action is as wanted.
 fn listen(
     platform: &Platform,
     token: &str,
     last: Option<i64>,
-) -> impl FnOnce(fn(&Value) -> bool) -> Option<(i64, Value)> + Send + 'static {
+) -> impl FnOnce(Wanted) -> Option<(i64, Value)> + Send + 'static {
     let mut stream = TcpStream::connect(&platform.api).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
