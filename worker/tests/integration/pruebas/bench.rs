@@ -7,8 +7,8 @@ use acequia_contracts::{Context, MergeKind};
 use acequia_net::SecretUrl;
 use acequia_schema::merge_sql;
 use acequia_store::db;
+use acequia_store::promotion;
 use acequia_store::staging::{DecodedBatch, Store, WriteMode};
-use acequia_worker::promote;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
@@ -102,7 +102,7 @@ impl Feed {
     }
 
     pub async fn promote(&mut self, max_rows: i32) -> Result<bool, String> {
-        let promoted = promote::promote(&mut self.connection, "pruebas", max_rows).await;
+        let promoted = promotion::promote(&mut self.connection, "pruebas", max_rows).await;
         promoted
             .map(|promoted| !promoted.is_empty())
             .map_err(|error| error.to_string())
