@@ -319,20 +319,9 @@ pub async fn request(
 
 /// A clone of a database that was migrated once.
 async fn migrated(services: &Services) -> TestDatabase {
-    TestDatabase::cloned(services, "acequia_api_template", |template| async move {
+    TestDatabase::cloned(services, "acequia_template", |template| async move {
         let owner = SecretUrl::parse(&template.owner, &["postgres", "postgresql"])?;
-        let roles = [
-            ("acequia_worker", "ACEQUIA_WORKER_PASSWORD"),
-            ("acequia_archive", "ACEQUIA_ARCHIVE_PASSWORD"),
-            ("acequia_operator", "ACEQUIA_OPERATOR_PASSWORD"),
-            ("acequia_api", "ACEQUIA_API_PASSWORD"),
-            ("acequia_analyst", "ACEQUIA_ANALYST_PASSWORD"),
-        ];
-        let mut passwords = Vec::new();
-        for (role, variable) in roles {
-            passwords.push((role, services.var(variable)?.to_owned()));
-        }
-        acequia_schema::migrate(&owner, &passwords).await?;
+        acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
         Ok(())
     })
     .await

@@ -157,6 +157,8 @@ enum Mutation {
     Twice(Index, String),
     /// Without the field at this place.
     Without(Index),
+    /// With a word on what becomes of the key.
+    Op(&'static str),
     FlipBit(Index, u8),
     Truncate(Index),
     Insert(Index, Vec<u8>),
@@ -173,6 +175,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         2 => (place(), hostile_key()).prop_map(|(at, key)| Mutation::Key(at, key)),
         1 => (place(), hostile_value()).prop_map(|(at, value)| Mutation::Twice(at, value)),
         1 => place().prop_map(Mutation::Without),
+        1 => select(&["\"delete\"", "\"upsert\"", "\"no\"", "1"][..]).prop_map(Mutation::Op),
         1 => (place(), 0_u8..8).prop_map(|(at, bit)| Mutation::FlipBit(at, bit)),
         1 => place().prop_map(Mutation::Truncate),
         1 => (place(), vec(any::<u8>(), 1..8)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
@@ -215,6 +218,10 @@ fn mutate(body: &mut Vec<u8>, mutation: Mutation) {
         Mutation::Without(at) => {
             let at = field(at);
             fields.remove(at);
+            *body = object(&fields).into();
+        }
+        Mutation::Op(word) => {
+            fields.push(("\"_op\"".to_owned(), word.to_owned()));
             *body = object(&fields).into();
         }
         Mutation::FlipBit(_, _) if body.is_empty() => {}

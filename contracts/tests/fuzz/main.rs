@@ -19,7 +19,7 @@ use crate::hostile::{hostile_body, mutated_sample};
 use crate::support::{context, entities, text, values};
 
 /// Fields that every body may have beside the entity's own.
-pub const ENVELOPE: [&str; 4] = ["ts", "event_id", "entity", "v"];
+pub const ENVELOPE: [&str; 5] = ["ts", "event_id", "entity", "v", "_op"];
 
 /// An entity with columns that hold all its valid samples.
 struct Target {

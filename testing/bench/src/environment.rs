@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use acequia_contracts::Domain;
 use acequia_net::SecretUrl;
 use acequia_publisher::Outgoing;
-use acequia_testkit::{Services, TestDatabase, VirtualHost};
+use acequia_testkit::{ROLES, Services, TestDatabase, VirtualHost};
 use acequia_worker::queue_consumer::queues_of;
 use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -92,9 +92,8 @@ impl<'a> BenchEnv<'a> {
             migrate
                 .args(["--log", "warn", "migrate"])
                 .env("DATABASE_URL", &template.owner);
-            for role in ["WORKER", "ARCHIVE", "OPERATOR", "ANALYST"] {
-                let name = format!("ACEQUIA_{role}_PASSWORD");
-                migrate.env(&name, self.services.var(&name)?);
+            for (_, variable) in ROLES {
+                migrate.env(variable, self.services.var(variable)?);
             }
             process::done(migrate, "worker migrate").await.map(drop)
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use acequia_testkit::{Services, TestDatabase, VirtualHost};
+use acequia_testkit::{ROLES, Services, TestDatabase, VirtualHost};
 use anyhow::{Context, bail};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
@@ -165,9 +165,8 @@ pub fn migrator(services: &Services, owner: &str) -> anyhow::Result<Command> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    for role in ["WORKER", "ARCHIVE", "OPERATOR", "ANALYST"] {
-        let name = format!("ACEQUIA_{role}_PASSWORD");
-        command.env(&name, services.var(&name)?);
+    for (_, variable) in ROLES {
+        command.env(variable, services.var(variable)?);
     }
     Ok(command)
 }

@@ -21,7 +21,7 @@ pub use collector::{Collected, Collector};
 pub use database::TestDatabase;
 pub use proxy::{Lost, Proxy};
 pub use server::Server;
-pub use services::Services;
+pub use services::{ROLES, Services};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -12,6 +12,15 @@ use tokio::sync::OnceCell;
 
 static SHARED: OnceCell<Services> = OnceCell::const_new();
 
+/// The login roles, and the variables with their passwords.
+pub const ROLES: [(&str, &str); 5] = [
+    ("acequia_worker", "ACEQUIA_WORKER_PASSWORD"),
+    ("acequia_archive", "ACEQUIA_ARCHIVE_PASSWORD"),
+    ("acequia_operator", "ACEQUIA_OPERATOR_PASSWORD"),
+    ("acequia_api", "ACEQUIA_API_PASSWORD"),
+    ("acequia_analyst", "ACEQUIA_ANALYST_PASSWORD"),
+];
+
 /// A private PostgreSQL and a private RabbitMQ.
 #[derive(Debug)]
 pub struct Services {
@@ -156,6 +165,19 @@ impl Services {
             bail!("{}: {words}", command.join(" "));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The passwords of the login roles, for `migrate`: (role, password). Every database of these servers is migrated with
+    /// all of them, because roles belong to the server.
+    ///
+    /// # Errors
+    /// When `services.sh` wrote none for a role.
+    pub fn role_passwords(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let passwords = ROLES.map(|(role, variable)| {
+            let password = self.var(variable)?;
+            Ok((role, password.to_owned()))
+        });
+        passwords.into_iter().collect()
     }
 
     /// Their folder.

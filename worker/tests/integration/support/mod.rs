@@ -296,25 +296,7 @@ pub async fn get(http: &str, path: &str) -> (u16, String) {
 async fn migrated(services: &Services) -> TestDatabase {
     TestDatabase::cloned(services, "acequia_template", |template| async move {
         let owner = SecretUrl::parse(&template.owner, &["postgres"])?;
-        let passwords = [
-            (
-                "acequia_worker",
-                services.var("ACEQUIA_WORKER_PASSWORD")?.to_owned(),
-            ),
-            (
-                "acequia_archive",
-                services.var("ACEQUIA_ARCHIVE_PASSWORD")?.to_owned(),
-            ),
-            (
-                "acequia_operator",
-                services.var("ACEQUIA_OPERATOR_PASSWORD")?.to_owned(),
-            ),
-            (
-                "acequia_analyst",
-                services.var("ACEQUIA_ANALYST_PASSWORD")?.to_owned(),
-            ),
-        ];
-        acequia_schema::migrate(&owner, &passwords).await?;
+        acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
         Ok(())
     })
     .await
