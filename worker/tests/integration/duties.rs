@@ -222,7 +222,7 @@ async fn what_is_not_listed_is_not_granted() {
                 or g.object like 'core.marts_rebuilt%' or g.object like 'core.promote%' order by 1")
             .await,
         [
-            "acequia_analyst select core.batches", // an administrator's choice
+            "acequia_analyst select core.batches", "acequia_api select core.batches", // an administrator's choice
             "acequia_archive select core.batches",
             "acequia_operator select core.batches",
             "acequia_worker execute core.promote(text, integer)",
