@@ -339,11 +339,11 @@ show_addresses() {
     cat <<TEXT
 
 Running (addresses and passwords: .acequia/env):
-  Grafana     ${GRAFANA_URL:-not installed; its dashboards: docs/dashboards (pictures), grafana/dashboards (to import)}
+  Grafana     ${GRAFANA_URL:-not installed; its dashboards: docs/dashboards, grafana/dashboards (to import)}
   Prometheus  $PROMETHEUS_URL (alerts: /alerts${ALERTMANAGER_URL:+, Alertmanager $ALERTMANAGER_URL})
   RabbitMQ    $RABBITMQ_MANAGEMENT_URL, user $RABBITMQ_USER
   worker      $WORKER_URL/metrics (also /livez, /readyz), log .acequia/worker.log
-  API         $API_URL (/openapi.json; docs/api.md), log .acequia/api.log
+  API         $API_URL (console at /, docs/console.md; /openapi.json, docs/api.md), log .acequia/api.log
 
 Next:
   set -a; source .acequia/env; DATABASE_URL=\$WORKER_DATABASE_URL; set +a
@@ -361,7 +361,7 @@ Running:
   Prometheus  http://127.0.0.1:${PROMETHEUS_PORT:-9090} (alerts: /alerts, Alertmanager http://127.0.0.1:${ALERTMANAGER_PORT:-9093})
   RabbitMQ    http://127.0.0.1:${RABBITMQ_MANAGEMENT_PORT:-15672}, user ${RABBITMQ_USER:-app}
   worker      http://$(compose_address worker 9464)/metrics (also /livez, /readyz)
-  API         http://127.0.0.1:${API_PORT:-8080} (/openapi.json; docs/api.md)
+  API         http://127.0.0.1:${API_PORT:-8080} (console at /, docs/console.md; /openapi.json, docs/api.md)
 
 Next:
   ${compose[*]} exec postgres psql -U ${POSTGRES_USER:-app} ${POSTGRES_DB:-payments}
