@@ -152,6 +152,8 @@ macro_rules! message {
             const MERGE: &'static str = $merge;
             const CORE: &'static str = $core;
             const KEY: &'static [&'static str] = &[$($key),+];
+            // Whoever says everything leaves nothing to the default.
+            #[allow(clippy::needless_update)]
             const MERGE_SPEC: $crate::MergeSpec = $crate::MergeSpec {
                 kind: $crate::merge_word!(kind $($merge_kind)?),
                 partitioned: $crate::merge_word!(partitioned $($partitioned)?),
