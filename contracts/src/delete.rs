@@ -7,6 +7,7 @@ use crate::json::shape;
 use crate::message::Message;
 use crate::report::{broken_rules, broken_time, fields_of, report};
 use crate::rules::Context;
+use crate::time::Instant;
 use crate::violation::{Code, Violation, sort};
 
 /// Field of a body that says what a message does with its key.
@@ -102,7 +103,7 @@ pub fn decode_delete<T: Message>(
         sort(&mut violations);
         return Err(violations);
     }
-    envelope.ts = ts.map(super::time::Instant::utc);
+    envelope.ts = ts.map(Instant::utc);
     envelope.op = Op::Delete;
     let mut staged: Vec<_> = T::COLUMNS
         .iter()

@@ -62,11 +62,17 @@ pub fn delivery(tag: u64, sent: &Sent) -> Delivery {
     let mut delivery = Delivery::mock(tag, "acequia".into(), key.into(), false, sent.body());
     let mut properties =
         BasicProperties::default().with_message_id(sent.heard.id.to_string().into());
-    if sent.says == Says::Header {
-        let mut headers = FieldTable::default();
-        headers.insert("x-op".into(), AMQPValue::LongString("delete".into()));
-        properties = properties.with_headers(headers);
+    let mut headers = FieldTable::default();
+    if sent.untimed {
+        headers.insert(
+            "x-published-at".into(),
+            AMQPValue::LongLongInt(sent.heard.at),
+        );
     }
+    if sent.says == Says::Header {
+        headers.insert("x-op".into(), AMQPValue::LongString("delete".into()));
+    }
+    properties = properties.with_headers(headers);
     delivery.properties = properties;
     delivery
 }

@@ -28,14 +28,18 @@ pub enum Says {
 pub struct Sent {
     pub heard: Heard,
     pub says: Says,
+    /// Whether its time stands in the header alone, as the time of publishing.
+    pub untimed: bool,
 }
 
 impl Sent {
     /// The body on the wire.
     pub fn body(&self) -> Vec<u8> {
         let mut body = self.heard.body.clone();
-        let at = DateTime::from_timestamp_micros(self.heard.at).unwrap();
-        body.insert("ts".to_owned(), json!(at));
+        if !self.untimed {
+            let at = DateTime::from_timestamp_micros(self.heard.at).unwrap();
+            body.insert("ts".to_owned(), json!(at));
+        }
         if matches!(self.says, Says::Body | Says::Header) {
             for value in [
                 "id_familia",
@@ -149,7 +153,13 @@ impl Case {
 }
 
 pub fn case() -> impl Strategy<Value = Case> {
-    let message = (said(), says(), 0..5_i64, any::<u32>());
+    let message = (
+        said(),
+        says(),
+        0..5_i64,
+        any::<u32>(),
+        prop::bool::weighted(0.3),
+    );
     let promote = prop::option::of(prop::sample::select(vec![1, 3, 1_000]));
     (
         prop::collection::vec(message, 1..40),
@@ -158,22 +168,25 @@ pub fn case() -> impl Strategy<Value = Case> {
     )
         .prop_map(|(messages, seed, rhythm)| {
             let sent = (0_u128..).zip(messages);
-            let sent = sent.map(|(number, ((entity, body), says, minute, random))| {
-                let may_go = matches!(entity, "articulo" | "tarifa");
-                let says = if may_go { says } else { Says::Nothing };
-                let body: Map<String, Value> = body.as_object().unwrap().clone();
-                Sent {
-                    heard: Heard {
-                        entity,
-                        // Not in the order of the messages, and no two alike.
-                        id: Uuid::from_u128((u128::from(random) << 32) + number + 1),
-                        at: BEGIN + minute * 60_000_000,
-                        deletes: says != Says::Nothing,
-                        body,
-                    },
-                    says,
-                }
-            });
+            let sent = sent.map(
+                |(number, ((entity, body), says, minute, random, untimed))| {
+                    let may_go = matches!(entity, "articulo" | "tarifa");
+                    let says = if may_go { says } else { Says::Nothing };
+                    let body: Map<String, Value> = body.as_object().unwrap().clone();
+                    Sent {
+                        heard: Heard {
+                            entity,
+                            // Not in the order of the messages, and no two alike.
+                            id: Uuid::from_u128((u128::from(random) << 32) + number + 1),
+                            at: BEGIN + minute * 60_000_000,
+                            deletes: says != Says::Nothing,
+                            body,
+                        },
+                        says,
+                        untimed,
+                    }
+                },
+            );
             Case {
                 sent: sent.collect(),
                 seed,

@@ -26,6 +26,7 @@ fn article(number: u128, minute: i64, says: Says) -> Sent {
             body: body.as_object().unwrap().clone(),
         },
         says,
+        untimed: false,
     }
 }
 

@@ -4,7 +4,7 @@ use super::bench::{Bench, merge_of};
 use super::first_failure;
 
 /// What is wrong, in which merge, and the text that is replaced.
-const MUTANTS: [(&str, &str, &str, &str); 17] = [
+const MUTANTS: [(&str, &str, &str, &str); 18] = [
     (
         "waiting rows are never released",
         "articulo",
@@ -46,6 +46,12 @@ const MUTANTS: [(&str, &str, &str, &str); 17] = [
         "articulo",
         "coalesce(s.estado, 'it''s new')",
         "coalesce(s.estado, 'old')",
+    ),
+    (
+        "the day of the event is not filled in",
+        "articulo",
+        "coalesce(s.revisado_en, (s.event_at at time zone 'UTC')::date)",
+        "s.revisado_en",
     ),
     (
         "a key that goes before it came is forgotten",
