@@ -1,143 +1,10 @@
-//! Settings: command line or environment, secrets also by file.
+//! Settings of serving.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use acequia_net::tls::TlsFiles;
-use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
-use acequia_store::db;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-
-const SCHEMES: &[&str] = &["postgres", "postgresql"];
-
-/// Where PostgreSQL is, as role acequia_api.
-#[derive(Clone, Args)]
-pub struct DatabaseArgs {
-    /// PostgreSQL, as role acequia_api; DATABASE_URL when not given
-    #[arg(
-        long,
-        env = "API_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    database_url: Option<String>,
-    /// File that holds the URL; read again for each connection
-    #[arg(long, env = "API_DATABASE_URL_FILE", value_name = "FILE")]
-    database_url_file: Option<PathBuf>,
-    /// CA that signed the server's certificate (PEM), trusted beside the system's CAs
-    #[arg(long, env = "DATABASE_CA_FILE", value_name = "FILE")]
-    database_ca_file: Option<PathBuf>,
-    #[command(flatten)]
-    plaintext: AllowPlaintext,
-}
-
-impl DatabaseArgs {
-    /// The URL from the option, the variable or the file, or that of `DATABASE_URL`.
-    ///
-    /// # Errors
-    /// When none is given, the file cannot be read, it is no PostgreSQL URL, or it leads to another machine without TLS.
-    pub fn url(&self) -> anyhow::Result<SecretUrl> {
-        const NAME: &str = "API_DATABASE_URL";
-        let general = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let (mut text, mut file) = (given(&self.database_url), self.database_url_file.clone());
-        if text.is_none() && file.is_none() {
-            text = general("DATABASE_URL");
-            file = general("DATABASE_URL_FILE").map(PathBuf::from);
-        }
-        let example = "postgresql://acequia_api:password@127.0.0.1:5432/payments";
-        let url =
-            SecretUrl::from_setting(text.as_deref(), file.as_deref(), NAME, example, SCHEMES)?;
-        self.secure(url, NAME)
-    }
-
-    fn secure(&self, url: SecretUrl, name: &str) -> anyhow::Result<SecretUrl> {
-        let tls = TlsFiles {
-            ca: self.database_ca_file.clone(),
-            ..TlsFiles::default()
-        };
-        let url = url.with_tls(tls).with_plaintext(self.plaintext.0);
-        db::options(&url, "check").context(name.to_owned())?;
-        Ok(url)
-    }
-}
-
-/// The login by which people's decisions are carried out, and the broker that messages go to. Both may be left out: then
-/// the routes that need them say so.
-#[derive(Clone, Args)]
-pub struct ActionArgs {
-    /// PostgreSQL, as role acequia_operator: for replay, discard and gates
-    #[arg(
-        long,
-        env = "OPERATOR_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    operator_database_url: Option<String>,
-    /// File that holds the URL; read again for each connection
-    #[arg(long, env = "OPERATOR_DATABASE_URL_FILE", value_name = "FILE")]
-    operator_database_url_file: Option<PathBuf>,
-    /// RabbitMQ: amqp://user:password@host:port/vhost, or amqps:// with TLS
-    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
-    amqp_url: Option<String>,
-    /// File that holds the URL, instead of AMQP_URL; read again for each connection
-    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
-    amqp_url_file: Option<PathBuf>,
-    #[command(flatten)]
-    tls: BrokerTls,
-}
-
-impl ActionArgs {
-    /// The operator's login, if it is given.
-    ///
-    /// # Errors
-    /// As [`DatabaseArgs::url`].
-    pub fn operator(&self, database: &DatabaseArgs) -> anyhow::Result<Option<SecretUrl>> {
-        const NAME: &str = "OPERATOR_DATABASE_URL";
-        let (text, file) = (
-            given(&self.operator_database_url),
-            self.operator_database_url_file.as_deref(),
-        );
-        if text.is_none() && file.is_none() {
-            return Ok(None);
-        }
-        let example = "postgresql://acequia_operator:password@127.0.0.1:5432/payments";
-        let url = SecretUrl::from_setting(text.as_deref(), file, NAME, example, SCHEMES)?;
-        database.secure(url, NAME).map(Some)
-    }
-
-    /// The broker, if it is given.
-    ///
-    /// # Errors
-    /// When a file cannot be read, it is no AMQP URL, or it leads to another machine without TLS.
-    pub fn broker(&self, database: &DatabaseArgs) -> anyhow::Result<Option<SecretUrl>> {
-        const NAME: &str = "AMQP_URL";
-        let (text, file) = (given(&self.amqp_url), self.amqp_url_file.as_deref());
-        if text.is_none() && file.is_none() {
-            return Ok(None);
-        }
-        let example = "amqp://app:password@127.0.0.1:5672/%2f";
-        let url = SecretUrl::from_setting(text.as_deref(), file, NAME, example, broker::SCHEMES)?;
-        let url = url
-            .with_tls(self.tls.clone().into())
-            .with_plaintext(database.plaintext.0);
-        broker::check(&url).context(NAME)?;
-        Ok(Some(url))
-    }
-}
-
-macro_rules! hidden {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-hidden!(DatabaseArgs, ActionArgs);
 
 /// How calls are served, and their limits.
 #[derive(Debug, Clone, Args)]
@@ -218,9 +85,4 @@ impl ServeArgs {
             "refused: on {ip} passwords, tokens and data would pass the network in plain text. Listen on 127.0.0.1, or put a proxy with TLS in front and say --behind-tls (API_BEHIND_TLS=true); in a private network, --plain-network"
         )
     }
-}
-
-/// A text that is not empty.
-fn given(text: &Option<String>) -> Option<String> {
-    text.clone().filter(|text| !text.is_empty())
 }

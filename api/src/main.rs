@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 
 use acequia_api::cli::{self, token, user};
-use acequia_api::config::{ActionArgs, DatabaseArgs, ServeArgs};
+use acequia_api::config::ServeArgs;
 use acequia_api::run::{self, Servers};
+use acequia_args::{ApiDatabase, BrokerArgs, OperatorLogin, stop_on_signal};
 use acequia_telemetry::LogArgs;
 use clap::{Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
 
 /// The platform over HTTP: state, quarantine, marts, messages.
 #[derive(Debug, Parser)]
@@ -28,9 +28,11 @@ enum Command {
     /// Serve. Stops cleanly on SIGTERM or Ctrl-C
     Serve {
         #[command(flatten)]
-        database: DatabaseArgs,
+        database: ApiDatabase,
         #[command(flatten)]
-        actions: Box<ActionArgs>,
+        operator: OperatorLogin,
+        #[command(flatten)]
+        broker: Box<BrokerArgs>,
         #[command(flatten)]
         settings: Box<ServeArgs>,
     },
@@ -70,13 +72,15 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve {
             database,
-            actions,
+            operator,
+            broker,
             settings,
         } => {
+            let database = database.url()?;
             let servers = Servers {
-                database: database.url()?,
-                operator: actions.operator(&database)?,
-                broker: actions.broker(&database)?,
+                operator: operator.url(&database)?,
+                broker: broker.given()?,
+                database,
             };
             run::run(servers, *settings, stop_on_signal()?).await?;
             Ok(ExitCode::SUCCESS)
@@ -86,21 +90,4 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Openapi(args) => cli::openapi(&args),
         Command::Health(args) => cli::health(&args).await,
     }
-}
-
-/// A token that is cancelled by SIGTERM or SIGINT.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        token.cancel();
-    });
-    Ok(stop)
 }

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use acequia_args::{BrokerArgs, DatabaseArgs};
+use acequia_args::{BrokerArgs, DatabaseArgs, stop_on_signal};
 use acequia_telemetry::LogArgs;
 use acequia_worker::cli::{
     archive, doctor, gate, ledger, migrate, purge, quarantine, rules, trace,
@@ -15,7 +15,6 @@ use acequia_worker::{run, settings};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
 /// Moves messages from RabbitMQ to marts in PostgreSQL, and accounts for every one.
 #[derive(Debug, Parser)]
@@ -139,23 +138,6 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => trace::execute(args).await,
         Command::Health { addr, wait } => health(addr, wait).await,
     }
-}
-
-/// A token that is cancelled by SIGTERM or SIGINT.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        token.cancel();
-    });
-    Ok(stop)
 }
 
 /// A minimal HTTP request: container images have no curl.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use acequia_args::ApiDatabase;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -10,7 +11,6 @@ use super::{by, code, open, print_json, scope, usage};
 use crate::access;
 use crate::auth::Role;
 use crate::auth::secret::Secret;
-use crate::config::DatabaseArgs;
 use crate::data::tokens::{self, New, Token};
 
 /// The commands.
@@ -28,7 +28,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Name of the program: small letters, digits and . _ @ -; the app_id of what it sends
     #[arg(long)]
     name: String,
@@ -53,7 +53,7 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Also those that were revoked or have expired
     #[arg(long)]
     all: bool,
@@ -66,7 +66,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct RevokeArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Name or number of the token
     token: String,
     /// Print a JSON list

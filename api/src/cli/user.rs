@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use acequia_args::ApiDatabase;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -10,7 +11,6 @@ use serde_json::json;
 use super::{by, code, open, print_json, scope, usage};
 use crate::access;
 use crate::auth::{Role, password, secret};
-use crate::config::DatabaseArgs;
 use crate::data::people;
 
 /// The commands.
@@ -30,7 +30,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct AddArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Login name: small letters, digits and . _ @ -
     name: String,
     /// What the person may do
@@ -51,7 +51,7 @@ pub struct AddArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Print a JSON list
     #[arg(long)]
     json: bool,
@@ -61,7 +61,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct SetPasswordArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Login name
     name: String,
     /// File that holds the password, 12 to 256 bytes
@@ -76,7 +76,7 @@ pub struct SetPasswordArgs {
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     #[command(flatten)]
-    database: DatabaseArgs,
+    database: ApiDatabase,
     /// Login name
     name: String,
     /// Print a JSON object

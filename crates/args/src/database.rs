@@ -67,7 +67,9 @@ hidden!(
     DatabaseArgs,
     OperatorDatabase,
     ArchiveDatabase,
-    ArchiveLogin
+    ApiDatabase,
+    ArchiveLogin,
+    OperatorLogin
 );
 
 /// Where PostgreSQL is.
@@ -160,52 +162,77 @@ duty!(
     "ARCHIVE_DATABASE_URL_FILE"
 );
 
-/// The login of the archive in a worker that has another one for everything else.
-#[derive(Clone, Default, Args)]
-pub struct ArchiveLogin {
-    /// PostgreSQL, as role acequia_archive, for the archive loop: the worker's role cannot drop
-    /// anything
-    #[arg(
-        long,
-        env = "ARCHIVE_DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    archive_database_url: Option<String>,
-    /// File that holds the URL, instead of ARCHIVE_DATABASE_URL; read again for each connection
-    #[arg(long, env = "ARCHIVE_DATABASE_URL_FILE", value_name = "FILE")]
-    archive_database_url_file: Option<PathBuf>,
+duty!(
+    "Where PostgreSQL is, for the HTTP API: as role `acequia_api`.",
+    ApiDatabase,
+    "acequia_api",
+    "api_database_url",
+    "API_DATABASE_URL",
+    "api_database_url_file",
+    "API_DATABASE_URL_FILE"
+);
+
+/// A second login of a program, for a duty that its own role may not do; it may be left out.
+macro_rules! login {
+    ($about:literal, $name:ident, $role:literal, $id:literal, $url:literal, $file_id:literal, $file:literal, $help:literal) => {
+        #[doc = $about]
+        #[derive(Clone, Default, Args)]
+        pub struct $name {
+            #[arg(long = $id, id = $id, env = $url, hide_env_values = true, value_name = "URL", help = $help)]
+            url: Option<String>,
+            #[arg(
+                long = $file_id,
+                id = $file_id,
+                env = $file,
+                value_name = "FILE",
+                help = concat!("File that holds the URL, instead of ", $url, "; read again for each connection")
+            )]
+            file: Option<PathBuf>,
+        }
+
+        impl $name {
+            /// The URL, secured as the program's own; `None` when none is given.
+            ///
+            /// # Errors
+            /// When the file cannot be read, it is no PostgreSQL URL, or it leads to another machine without TLS.
+            pub fn url(&self, own: &SecretUrl) -> anyhow::Result<Option<SecretUrl>> {
+                let text = self.url.as_deref().filter(|text| !text.is_empty());
+                if text.is_none() && self.file.is_none() {
+                    return Ok(None);
+                }
+                let example = concat!("postgresql://", $role, ":password@127.0.0.1:5432/payments");
+                let url =
+                    SecretUrl::from_setting(text, self.file.as_deref(), $url, example, SCHEMES)?;
+                let url = url
+                    .with_tls(own.tls().clone())
+                    .with_plaintext(own.may_be_plaintext());
+                db::options(&url, "check").context($url)?;
+                Ok(Some(url))
+            }
+        }
+    };
 }
 
-impl ArchiveLogin {
-    /// The URL, secured as the worker's; `None` when none is given.
-    ///
-    /// # Errors
-    /// When the file cannot be read, it is no PostgreSQL URL, or it leads to another machine
-    /// without TLS.
-    pub fn url(&self, worker: &SecretUrl) -> anyhow::Result<Option<SecretUrl>> {
-        const NAME: &str = "ARCHIVE_DATABASE_URL";
-        let text = self
-            .archive_database_url
-            .as_deref()
-            .filter(|text| !text.is_empty());
-        if text.is_none() && self.archive_database_url_file.is_none() {
-            return Ok(None);
-        }
-        let url = SecretUrl::from_setting(
-            text,
-            self.archive_database_url_file.as_deref(),
-            NAME,
-            "postgresql://acequia_archive:password@127.0.0.1:5432/payments",
-            SCHEMES,
-        )?;
-        let url = url
-            .with_tls(worker.tls().clone())
-            .with_plaintext(worker.may_be_plaintext());
-        db::options(&url, "check").context(NAME)?;
-        Ok(Some(url))
-    }
-}
+login!(
+    "The login of the archive in a worker that has another one for everything else.",
+    ArchiveLogin,
+    "acequia_archive",
+    "archive-database-url",
+    "ARCHIVE_DATABASE_URL",
+    "archive-database-url-file",
+    "ARCHIVE_DATABASE_URL_FILE",
+    "PostgreSQL, as role acequia_archive, for the archive loop: the worker's role cannot drop anything"
+);
+login!(
+    "The login by which an API carries out what people decide.",
+    OperatorLogin,
+    "acequia_operator",
+    "operator-database-url",
+    "OPERATOR_DATABASE_URL",
+    "operator-database-url-file",
+    "OPERATOR_DATABASE_URL_FILE",
+    "PostgreSQL, as role acequia_operator: for replay, discard and gates"
+);
 
 #[cfg(test)]
 mod tests {

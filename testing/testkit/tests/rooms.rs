@@ -33,7 +33,10 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         ],
     ),
     ("publisher", &["contracts", "net", "telemetry"]),
-    ("api", &["contracts", "net", "ops", "store", "telemetry"]),
+    (
+        "api",
+        &["args", "contracts", "net", "ops", "store", "telemetry"],
+    ),
 ];
 
 /// Crates that command lines and APIs share: they take plain parameters and print nothing.
