@@ -16,6 +16,8 @@ use crate::data::events::{self, Event};
 const BEHIND: usize = 1_024;
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Seconds that the first look goes back.
+const LOOK_BACK_S: f64 = 5.0;
 /// Looks between two states of the streams.
 const STATE_EVERY: u32 = 4;
 /// Looks between two deletions of old events.
@@ -98,7 +100,8 @@ async fn look(app: &App, after: Option<i64>, looks: u32) -> crate::problem::Resu
     }
     let after = match after {
         Some(after) => after,
-        None => events::last(&mut database).await?,
+        // A little back: a listener may have looked before this task did, and knows what it was told.
+        None => events::last_before(&mut database, LOOK_BACK_S).await?,
     };
     let mut position = after;
     for event in events::after(&mut database, after, &[], AT_ONCE).await? {

@@ -115,6 +115,7 @@ impl Chosen {
             ("field", &self.field),
             ("fingerprint", &self.fingerprint),
             ("app_id", &self.app_id),
+            ("contains", &self.contains.iter().cloned().collect()),
         ] {
             if nul(texts) {
                 return Err(Problem::parameter(name, "must not contain U+0000"));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -29,15 +29,38 @@ pub struct Peer(pub SocketAddr);
 #[must_use]
 pub fn address(request: &Request, behind_tls: bool) -> Option<IpAddr> {
     let peer = request.extensions().get::<Peer>()?.0.ip();
-    let named = request.headers().get("x-forwarded-for");
-    let last = named
+    // The proxy may add a line of its own behind those that came with the call.
+    let named = request.headers().get_all("x-forwarded-for");
+    let last = (named.iter().next_back())
         .filter(|_| behind_tls)
         .and_then(|text| text.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
     Some(last.unwrap_or(peer).to_canonical())
 }
 
-/// Answers a call, whatever happens inside.
+/// Who called, once that is known: left by the layers inside for the record of calls.
+#[derive(Debug, Clone, Default)]
+pub struct Recognised(Arc<OnceLock<Caller>>);
+
+impl Recognised {
+    /// Leaves the caller of a request for the record of calls.
+    pub fn leave(request: &axum::http::Extensions, caller: &Caller) {
+        if let Some(Self(place)) = request.get::<Self>() {
+            // The first one counts: nobody is recognised twice in a call.
+            let _ = place.set(caller.clone());
+        }
+    }
+}
+
+/// Answers a call, whatever happens inside, and to its end: a caller who goes away changes nothing about what is done and
+/// recorded.
 pub async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answered = tokio::spawn(answer(app, request, next)).await;
+    answered.unwrap_or_else(|_| {
+        Problem::new(Code::Internal, "the call was given up: the API stops").into_response()
+    })
+}
+
+async fn answer(app: App, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = Uuid::now_v7();
     let method = request.method().clone();
@@ -48,6 +71,8 @@ pub async fn around(State(app): State<App>, request: Request, next: Next) -> Res
         .get::<MatchedPath>()
         .map_or_else(|| "(none)".to_owned(), |route| route.as_str().to_owned());
 
+    let recognised = Recognised::default();
+    request.extensions_mut().insert(recognised.clone());
     let answer = tokio::time::timeout(app.settings.call_max(), next.run(request));
     let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -66,7 +91,7 @@ pub async fn around(State(app): State<App>, request: Request, next: Next) -> Res
         }
     };
     let problem = response.extensions_mut().remove::<Arc<Problem>>();
-    let caller = response.extensions_mut().remove::<Caller>();
+    let caller = recognised.0.get().cloned();
     let note = response.extensions_mut().remove::<Note>();
     let status = response.status();
     if let Some(problem) = &problem {
@@ -76,10 +101,15 @@ pub async fn around(State(app): State<App>, request: Request, next: Next) -> Res
     let code = problem.as_ref().map(|problem| problem.code);
     let took = begun.elapsed();
     // Methods are the caller's choice: unknown ones share a label.
-    let label = if route == "(none)" {
-        "(none)"
-    } else {
-        method.as_str()
+    let label = match method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => method.as_str(),
+        _ => "(other)",
     };
     app.metrics
         .answered(label, &route, status.as_u16(), code, took);

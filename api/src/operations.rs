@@ -29,18 +29,20 @@ const NAMED: usize = 100;
 /// # Errors
 /// `broker_unavailable`.
 pub async fn sender(url: &SecretUrl) -> Result<Sender> {
-    Sender::connect(url).await.map_err(|error| {
-        warn!(
-            event = "broker.away",
-            error = format!("{error:#}"),
-            "cannot replay"
-        );
-        Problem::new(
-            Code::BrokerUnavailable,
-            "the broker does not answer: try again when /readyz says that it is back",
-        )
-        .retry_after(5)
-    })
+    Sender::connect(url, "acequia-api replay")
+        .await
+        .map_err(|error| {
+            warn!(
+                event = "broker.away",
+                error = format!("{error:#}"),
+                "cannot replay"
+            );
+            Problem::new(
+                Code::BrokerUnavailable,
+                "the broker does not answer: try again when /readyz says that it is back",
+            )
+            .retry_after(5)
+        })
 }
 
 /// Looks for operations and carries them out until the application stops.
@@ -72,7 +74,7 @@ pub async fn run(app: App) {
 /// Carries the next one out; whether there was one.
 async fn next(app: &App) -> Result<bool> {
     let mut database = app.database().await?;
-    let taken = operations::take(&mut database, &app.name).await?;
+    let taken = operations::take(&mut database, &app.name, app.publisher().is_ok()).await?;
     database.done();
     let Some(operation) = taken else {
         return Ok(false);
@@ -164,6 +166,8 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
             Err(error) => {
                 let problem = Problem::from(error);
                 if problem.retry_after.is_some() {
+                    // What was done before counts; the operation is taken up again.
+                    work.write(None, None).await?;
                     return Err(problem);
                 }
                 (Some("failed"), Some(problem.detail))

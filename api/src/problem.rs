@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use acequia_contracts::Violation;
+use acequia_ops::quarantine::BrokerLost;
 use acequia_store::failure::{Failure, describe};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -246,6 +247,18 @@ impl From<sqlx::Error> for Problem {
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
+        if error.is::<BrokerLost>() {
+            warn!(
+                event = "broker.lost",
+                error = format!("{error:#}"),
+                "messages were not confirmed"
+            );
+            return Self::new(
+                Code::BrokerUnavailable,
+                "the broker was lost on the way: what it confirmed is done, the rest is as it was. Try again when /readyz says that it is back",
+            )
+            .retry_after(5);
+        }
         match error.downcast::<sqlx::Error>() {
             Ok(error) => error.into(),
             Err(error) => Self::internal(&error),

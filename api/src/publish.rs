@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use acequia_contracts::envelope::PUBLISHED_AT;
 use acequia_net::SecretUrl;
-use acequia_net::topology::{EXCHANGE, answer, close, connect};
+use acequia_net::confirms::{Answer, Confirming, Mandatory};
+use acequia_net::topology::EXCHANGE;
 use acequia_store::failure::Backoff;
 use chrono::Utc;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-
+use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,6 +20,10 @@ use crate::problem::{Code, Problem, Result};
 
 /// Calls whose messages wait for the channel.
 const WAITING: usize = 1_024;
+/// Calls whose messages are sent together.
+const WAVE: usize = 64;
+/// How often an idle channel is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A message that is to be sent.
 #[derive(Debug, Clone)]
@@ -43,8 +47,9 @@ pub enum Sent {
     Refused(String),
 }
 
-type Answers = Vec<lapin::Result<PublisherConfirm>>;
-type Request = (Vec<Outgoing>, oneshot::Sender<Answers>);
+/// Answers in the order of the messages, and whether the connection lasted.
+type Answers = (Vec<Answer>, bool);
+type Request = (Vec<Mandatory>, oneshot::Sender<Answers>);
 
 /// The way to the broker. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -90,32 +95,24 @@ impl Publisher {
         }
         let name = messages.first().map(|message| message.name.clone());
         let (sender, answers) = oneshot::channel();
+        let messages = messages.into_iter().map(mandatory).collect();
         let sent = self.requests.send((messages, sender)).await;
-        let (Ok(()), Ok(answers)) = (sent, answers.await) else {
-            return Err(away("nothing was sent"));
-        };
-        let mut outcomes = Vec::with_capacity(answers.len());
-        for publish in answers {
-            let confirm = match publish {
-                Ok(confirm) => answer(confirm).await,
-                Err(error) => Err(error.into()),
-            };
-            outcomes.push(match confirm {
-                Ok(Confirmation::Ack(None)) => Sent::Confirmed,
-                Ok(Confirmation::Ack(Some(_))) => Sent::Refused(format!(
-                    "no queue takes {}: start a worker of the domain once, it declares the queue",
-                    name.as_deref().unwrap_or_default()
-                )),
-                Ok(_) => Sent::Refused("the broker refused it: its queue may be full".to_owned()),
-                Err(error) => {
-                    warn!(event = "broker.lost", %error, "messages were not confirmed");
-                    return Err(away(
-                        "the broker was lost before it confirmed: send the same call again with the same Idempotency-Key, or with event_id in the messages; what arrives twice has no second effect",
-                    ));
-                }
-            });
+        sent.map_err(|_| away("nothing was sent"))?;
+        let (answers, lasted) = answers.await.map_err(|_| away("nothing was sent"))?;
+        if !lasted && answers.contains(&Answer::Unknown) {
+            return Err(away(
+                "the broker was lost before it confirmed: send the same call again with the same Idempotency-Key, or with event_id in the messages; what arrives twice has no second effect",
+            ));
         }
-        Ok(outcomes)
+        let outcome = |answer| match answer {
+            Answer::Confirmed => Sent::Confirmed,
+            Answer::Returned => Sent::Refused(format!(
+                "no queue takes {}: start a worker of the domain once, it declares the queue",
+                name.as_deref().unwrap_or_default()
+            )),
+            _ => Sent::Refused("the broker refused it: its queue may be full".to_owned()),
+        };
+        Ok(answers.into_iter().map(outcome).collect())
     }
 }
 
@@ -135,14 +132,14 @@ async fn run(
 ) {
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
-        match open(&url).await {
-            Ok((connection, channel)) => {
+        match Confirming::open(&url, "acequia-api").await {
+            Ok(channel) => {
                 info!(event = "broker.connected", broker = %url, "messages can be sent");
                 backoff.reset();
                 connected.store(true, Ordering::Relaxed);
-                serve(&connection, &channel, &mut waiting, &stop).await;
+                serve(&channel, &mut waiting, &stop).await;
                 connected.store(false, Ordering::Relaxed);
-                close(&connection).await;
+                channel.close().await;
             }
             Err(error) => {
                 warn!(event = "broker.away", broker = %url, error = format!("{error:#}"), "messages cannot be sent");
@@ -159,54 +156,56 @@ async fn run(
     }
 }
 
-async fn open(url: &SecretUrl) -> anyhow::Result<(Connection, Channel)> {
-    let connection = connect(url, "acequia-api").await?;
-    let channel = answer(connection.create_channel()).await?;
-    answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    Ok((connection, channel))
-}
-
-/// Publishes what comes until the channel is lost. One task does it: frames of two could get into another order than their
-/// numbers.
+/// Publishes what waits, wave by wave, until the channel is lost.
 async fn serve(
-    connection: &Connection,
-    channel: &Channel,
+    channel: &Confirming,
     waiting: &mut mpsc::Receiver<Request>,
     stop: &CancellationToken,
 ) {
-    let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut wave = Vec::new();
     loop {
-        let request = tokio::select! {
-            request = waiting.recv() => request,
+        let calls = tokio::select! {
+            calls = waiting.recv_many(&mut wave, WAVE) => calls,
             _ = look.tick() => {
-                if connection.status().connected() && channel.status().connected() {
+                if channel.is_connected() {
                     continue;
                 }
                 return;
             }
             () = stop.cancelled() => return,
         };
-        let Some((messages, sender)) = request else {
-            return;
-        };
-        let mut answers = Vec::with_capacity(messages.len());
-        for message in &messages {
-            answers.push(publish(channel, message).await);
-        }
-        let lost = answers.iter().any(Result::is_err);
-        // The caller may have gone away.
-        let _ = sender.send(answers);
-        if lost {
+        if calls == 0 || !send(channel, &mut wave).await {
             return;
         }
     }
 }
 
-async fn publish(channel: &Channel, message: &Outgoing) -> lapin::Result<PublisherConfirm> {
-    let mandatory = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
+/// Publishes the messages of some calls and answers each; whether the connection lasted.
+async fn send(channel: &Confirming, wave: &mut Vec<Request>) -> bool {
+    let mut messages = Vec::new();
+    let mut calls = Vec::with_capacity(wave.len());
+    for (own, sender) in wave.drain(..) {
+        calls.push((own.len(), sender));
+        messages.extend(own);
+    }
+    let (answers, sent) = channel.publish(&messages).await;
+    if let Err(error) = &sent {
+        warn!(
+            event = "broker.lost",
+            error = format!("{error:#}"),
+            "messages were not confirmed"
+        );
+    }
+    let mut answers = answers.into_iter();
+    for (messages, sender) in calls {
+        // The caller may have gone away.
+        let _ = sender.send((answers.by_ref().take(messages).collect(), sent.is_ok()));
+    }
+    sent.is_ok()
+}
+
+fn mandatory(message: Outgoing) -> Mandatory {
     let short = |text: &str| ShortString::try_new(text).unwrap_or_default();
     let mut headers = FieldTable::default();
     headers.insert(
@@ -220,15 +219,10 @@ async fn publish(channel: &Channel, message: &Outgoing) -> lapin::Result<Publish
         .with_app_id(short(&message.app_id))
         .with_type(short(&message.name))
         .with_headers(headers);
-    let publishing = channel.basic_publish(
-        EXCHANGE.into(),
-        short(&message.name),
-        mandatory,
-        &message.body,
+    Mandatory {
+        exchange: EXCHANGE.into(),
+        key: short(&message.name),
         properties,
-    );
-    match tokio::time::timeout(acequia_net::topology::ANSWER_WITHIN, publishing).await {
-        Ok(published) => published,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        body: message.body,
     }
 }

@@ -82,8 +82,8 @@ impl Entity {
         (self.decode)(body, context, columns)
     }
 
-    /// The same for a message that came with a header `x-op`; what the header says comes before
-    /// what the body says.
+    /// The same for a message that came with a header `x-op`: `delete` comes before what the body says, `upsert` leaves it to the
+    /// body.
     ///
     /// # Errors
     /// As [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than

@@ -18,7 +18,7 @@ pub const UNKNOWN: &str = "(unknown)";
 
 /// Header with the publish time in microseconds since 1970.
 pub const PUBLISHED_AT: &str = "x-published-at";
-/// Header with what the message does with its key: `delete`, or `upsert` as if it were not there.
+/// Header with what the message does with its key: `delete`, or `upsert`, which is as if there were no header.
 pub const OP: &str = "x-op";
 /// Header of a replay: the number of the attempt, from 1 on.
 pub const ATTEMPT: &str = "x-acequia-replay";

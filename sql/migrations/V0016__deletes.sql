@@ -35,6 +35,3 @@ alter table core.settled_totals
     add constraint every_message_is_accounted_for
         check (received = duplicates + staged + inserted + updated + unchanged + deleted + stale + pending + quarantined + written_off);
 comment on column core.settled_totals.deleted is 'Rows that said that their key is gone';
-
-alter type core.merge_outcome add attribute deleted integer;
-comment on type core.merge_outcome is 'What a merge function did with the rows of one batch: staged rows taken, their outcomes, and the change in the number of pending rows';

@@ -112,7 +112,7 @@ create table core.api_idempotency (
 create index api_idempotency_created on core.api_idempotency (created_at);
 comment on table core.api_idempotency is 'Answers to calls with an Idempotency-Key, kept for a day';
 comment on column core.api_idempotency.key_hash is 'SHA-256 of caller, route and key';
-comment on column core.api_idempotency.fingerprint is 'SHA-256 of parameters and body';
+comment on column core.api_idempotency.fingerprint is 'SHA-256 of kind and body';
 comment on column core.api_idempotency.created_at is 'When the first of these calls began';
 comment on column core.api_idempotency.status is 'HTTP status of the answer; null while the call is under way';
 comment on column core.api_idempotency.content_type is 'Type of the answer';

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acequia_messaging::STEADY;
 use acequia_store::db;
 use acequia_store::failure::{Backoff, describe};
 use acequia_store::wakes::CHANNEL;
@@ -16,9 +17,6 @@ use crate::context::WorkerContext;
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// How long the answer may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
-
-/// A connection that lasted this long resets the backoff.
-const STEADY: Duration = Duration::from_secs(1);
 
 /// Listens until cancelled. Without a listener the loops find work by polling.
 pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use acequia_args::{BrokerArgs, DatabaseArgs, stop_on_signal};
+use acequia_args::{BrokerArgs, DatabaseArgs, not_ready, stop_on_signal};
 use acequia_telemetry::LogArgs;
 use acequia_worker::cli::{
     archive, doctor, gate, ledger, migrate, purge, quarantine, rules, trace,
@@ -140,23 +140,13 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A minimal HTTP request: container images have no curl.
+/// Asks until the worker is ready, or the time is over.
 async fn health(addr: std::net::SocketAddr, wait: std::time::Duration) -> anyhow::Result<ExitCode> {
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(3), ask_ready(addr)).await;
-        let found = match answer {
-            Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => {
-                println!("ready");
-                return Ok(ExitCode::SUCCESS);
-            }
-            Ok(Ok(answer)) => answer
-                .split("\r\n\r\n")
-                .nth(1)
-                .unwrap_or("no answer")
-                .to_owned(),
-            Ok(Err(error)) => format!("{addr}: {error}"),
-            Err(_) => format!("{addr}: no answer within 3 s"),
+        let Some(found) = not_ready(addr).await else {
+            println!("ready");
+            return Ok(ExitCode::SUCCESS);
         };
         if tokio::time::Instant::now() >= deadline {
             acequia_telemetry::note!("not ready: {found}");
@@ -164,15 +154,4 @@ async fn health(addr: std::net::SocketAddr, wait: std::time::Duration) -> anyhow
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-}
-
-async fn ask_ready(addr: std::net::SocketAddr) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(addr).await?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n")
-        .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
 }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::{Caller, Right, cookie, secret};
 use crate::app::App;
 use crate::data::callers::{self, Found};
+use crate::layer::Recognised;
 use crate::problem::{Code, Problem, Result};
 
 /// A layer of every route that needs a caller: recognises it, takes one of its calls, and leaves it to the route.
@@ -20,10 +21,11 @@ pub async fn recognise(State(app): State<App>, mut request: Request, next: Next)
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
+    Recognised::leave(request.extensions(), &caller);
     let rate = caller.rate.unwrap_or(app.settings.rate);
-    let mut response = match app.limiter.take(&caller.who(), rate) {
+    match app.limiter.take(&caller.who(), rate) {
         Ok(()) => {
-            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(wait) => Problem::new(
@@ -32,10 +34,7 @@ pub async fn recognise(State(app): State<App>, mut request: Request, next: Next)
         )
         .retry_after(wait.as_secs() + 1)
         .into_response(),
-    };
-    // For the record of calls.
-    response.extensions_mut().insert(caller);
-    response
+    }
 }
 
 async fn caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller> {

@@ -5,8 +5,8 @@ pub mod user;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use acequia_args::{not_ready, system_user};
 use acequia_net::SecretUrl;
 use acequia_store::db;
 use anyhow::Context as _;
@@ -15,9 +15,6 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::{database, routes};
-
-/// How long a running API may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of `api openapi`.
 #[derive(Debug, Args)]
@@ -49,38 +46,17 @@ pub struct HealthArgs {
     addr: SocketAddr,
 }
 
-/// Asks whether an API is ready, by a minimal request: container images have no curl.
+/// Asks whether an API is ready.
 ///
 /// # Errors
 /// None: an API that does not answer is not ready.
 pub async fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let answer = tokio::time::timeout(ANSWER_WITHIN, ask_ready(args.addr)).await;
-    let found = match answer {
-        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => {
-            println!("ready");
-            return Ok(ExitCode::SUCCESS);
-        }
-        Ok(Ok(answer)) => answer
-            .split("\r\n\r\n")
-            .nth(1)
-            .unwrap_or("no answer")
-            .to_owned(),
-        Ok(Err(error)) => format!("{}: {error}", args.addr),
-        Err(_) => format!("{}: no answer", args.addr),
+    let Some(found) = not_ready(args.addr).await else {
+        println!("ready");
+        return Ok(ExitCode::SUCCESS);
     };
     acequia_telemetry::note!("not ready: {found}");
     Ok(ExitCode::FAILURE)
-}
-
-async fn ask_ready(addr: SocketAddr) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(addr).await?;
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
-        .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 /// Connects, once the schema is known to serve this program.
@@ -97,10 +73,7 @@ fn print_json(report: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
 
 /// Who gives a command, as the tables name it: the user of the system.
 fn by() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|name| !name.is_empty());
+    let user = system_user();
     format!("cli:{}", user.as_deref().unwrap_or("unknown"))
 }
 

@@ -164,7 +164,8 @@ fn print(token: &Token) {
 
 async fn revoke(args: RevokeArgs) -> anyhow::Result<ExitCode> {
     let mut connection = open(&args.database.url()?).await?;
-    let revoked = tokens::revoke(&mut connection, &args.token, &by())
+    let id = args.token.parse().ok();
+    let revoked = tokens::revoke(&mut connection, Some(&args.token), id, &by())
         .await
         .context("database")?;
     if args.json {

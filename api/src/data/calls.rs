@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 
-/// Calls that wait to be written; further ones are counted and dropped, so that a flood of denied calls cannot stop the API.
+/// Calls that wait to be written; further denied ones are counted and dropped, so that a flood of them cannot stop the API.
 const WAITING: usize = 4_096;
 /// Calls that one statement writes.
 const GROUP: usize = 500;
@@ -78,10 +78,14 @@ impl Calls {
     /// Writes a call down; waits until it is written when `wait` says so. Returns whether it was taken.
     pub async fn note(&self, call: Call, wait: bool) -> bool {
         let (written, answer) = oneshot::channel();
-        if self.0.try_send((call, written)).is_err() {
-            return false;
+        if !wait {
+            return self.0.try_send((call, written)).is_ok();
         }
-        !wait || matches!(timeout(WRITTEN_WITHIN, answer).await, Ok(Ok(true)))
+        let recorded = async {
+            let sent = self.0.send((call, written)).await;
+            sent.is_ok() && answer.await.unwrap_or(false)
+        };
+        timeout(WRITTEN_WITHIN, recorded).await.unwrap_or(false)
     }
 }
 

@@ -50,6 +50,19 @@ pub async fn last(connection: &mut PgConnection) -> sqlx::Result<i64> {
         .await
 }
 
+/// The number of the last event that is older than some seconds; 0 when there is none.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn last_before(connection: &mut PgConnection, seconds: f64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(max(event_id), 0) from core.api_events where at < now() - make_interval(secs => $1)",
+    )
+    .bind(seconds)
+    .fetch_one(connection)
+    .await
+}
+
 /// Events behind a number, of some topics (none: all), in their order.
 ///
 /// # Errors

@@ -38,11 +38,13 @@ struct Row {
 // A call whose process died leaves its row without an answer: after a minute another one takes it over.
 const BEGIN: &str = "
 with over as (
-    delete from core.api_idempotency i where i.created_at < now() - interval '1 day'
+    delete from core.api_idempotency i where i.created_at < now() - interval '1 day' and i.key_hash <> $1
 ), mine as (
     insert into core.api_idempotency as i (key_hash, fingerprint) values ($1, $2)
-    on conflict (key_hash) do update set created_at = now()
-    where i.status is null and i.fingerprint = excluded.fingerprint and i.created_at < now() - interval '1 minute'
+    on conflict (key_hash) do update
+    set created_at = now(), fingerprint = excluded.fingerprint, status = null, content_type = null, body = null
+    where i.created_at < now() - interval '1 day'
+        or (i.status is null and i.fingerprint = excluded.fingerprint and i.created_at < now() - interval '1 minute')
     returning true as mine
 )
 select coalesce((select m.mine from mine m), false) as mine, coalesce(i.fingerprint = $2, true) as same, i.status, i.content_type, i.body

@@ -161,21 +161,28 @@ pub async fn cancel(
     .await
 }
 
-/// Takes the oldest one that nobody carries out, also one whose process has not been heard of for half a minute.
+/// Takes the oldest one that nobody carries out, also one whose process has not been heard of for half a minute. A process
+/// without a broker takes no replay.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
-pub async fn take(connection: &mut PgConnection, runner: &str) -> sqlx::Result<Option<Operation>> {
+pub async fn take(
+    connection: &mut PgConnection,
+    runner: &str,
+    has_broker: bool,
+) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "update core.operations
          set state = 'running', runner = $1, seen_at = now(), started_at = coalesce(started_at, now())
          where operation_id = (
              select o.operation_id from core.operations o
              where o.finished_at is null and (o.state = 'queued' or o.seen_at < now() - interval '30 seconds')
+                 and (o.kind <> 'replay' or $2)
              order by o.operation_id limit 1 for update skip locked)
          returning {COLUMNS}"
     )))
     .bind(runner)
+    .bind(has_broker)
     .fetch_optional(connection)
     .await
 }

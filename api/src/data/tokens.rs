@@ -95,21 +95,22 @@ pub async fn list(connection: &mut PgConnection, all: bool) -> sqlx::Result<Vec<
     .await
 }
 
-/// Revokes the valid tokens of a name, or one by its number; returns those that were revoked.
+/// Revokes the valid tokens of a name, and the one of a number; returns those that were revoked.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.
 pub async fn revoke(
     connection: &mut PgConnection,
-    which: &str,
+    name: Option<&str>,
+    id: Option<i64>,
     by: &str,
 ) -> sqlx::Result<Vec<Token>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "update core.api_tokens set revoked_at = now(), revoked_by = $3
          where revoked_at is null and (name = $1 or token_id = $2) returning {COLUMNS}"
     )))
-    .bind(which)
-    .bind(which.parse::<i64>().ok())
+    .bind(name)
+    .bind(id)
     .bind(by)
     .fetch_all(connection)
     .await

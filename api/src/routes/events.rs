@@ -25,14 +25,17 @@ const TOPICS: [&str; 3] = ["operations", "gates", "streams"];
 const RESUMED: i64 = 10_000;
 /// Time between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a stream lasts. Whoever listens connects again, with Last-Event-ID, and is recognised anew: a revoked token or a
+/// session that has ended hears nothing for longer.
+const LASTS: Duration = Duration::from_secs(60);
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Events as they happen (Server-Sent Events)
 ///
 /// `operations`: progress of bulk actions. `gates`: what was opened or closed. `streams`: the state of a stream whenever it has
-/// changed, looked at every two seconds; only the newest counts, so it has no id. After a lost connection the browser says in
-/// Last-Event-ID where to go on; events are kept for a day. A reader that is too slow gets the event `slow` and is cut off.
+/// changed, looked at every two seconds; only the newest counts, so it has no id. A stream ends after a minute. Then, and after a
+/// lost connection, the browser connects again and says in Last-Event-ID where to go on; events are kept for a day. A reader that is too slow gets the event `slow` and is cut off.
 #[utoipa::path(get, path = "/v1/events", tag = "state", extensions(("x-acequia-right" = json!("look"))),
     params(
         ("topics" = Option<Vec<String>>, Query, description = "`operations`, `gates`, `streams`; all when not given"),
@@ -64,13 +67,17 @@ pub async fn stream(
     // Before the look at what was missed: nothing falls between the two, and what is in both is told once.
     let live = app.events.listen();
     let mut missed = app.events.state();
-    let mut told = 0;
+    let told;
     if let Some(last) = last {
         let mut database = app.database().await?;
         let rows = events::after(&mut database, last, &topics, RESUMED).await?;
         database.done();
         told = rows.last().and_then(|event| event.event_id).unwrap_or(last);
         missed.extend(rows);
+    } else {
+        let mut database = app.database().await?;
+        told = events::last(&mut database).await?;
+        database.done();
     }
     let listener = Listener {
         caller: Caller::clone(&caller),
@@ -125,6 +132,7 @@ impl Listener {
             .map(|event| write(&event))
             .collect();
         let expires = self.caller.expires_at;
+        let until = tokio::time::Instant::now() + LASTS;
         let state = (self, app, live, counted, false);
         let coming = stream::unfold(
             state,
@@ -136,6 +144,7 @@ impl Listener {
                     let event = tokio::select! {
                         event = live.recv() => event,
                         () = app.stop.cancelled() => return None,
+                        () = tokio::time::sleep_until(until) => return None,
                     };
                     if expires <= app.clock.now() {
                         return None;

@@ -1,5 +1,6 @@
 //! Marts that failing rules block, and people who decide otherwise.
 
+use acequia_args::duration;
 use std::time::Duration;
 
 use acequia_ops::gates::{self, Done, Gate};
@@ -18,7 +19,7 @@ use crate::data::events;
 use crate::docs::Refusals;
 use crate::layer::Noted;
 use crate::paging::{Json, Page};
-use crate::params::{Params, span};
+use crate::params::Params;
 use crate::problem::{Problem, Result};
 use crate::scope::scope;
 
@@ -83,7 +84,8 @@ pub async fn open(
     let period = match &asked.period {
         None => None,
         Some(text) => Some(
-            span(text)
+            duration(text)
+                .ok()
                 .filter(|period| {
                     (Duration::from_secs(1)..=Duration::from_secs(365 * 86_400)).contains(period)
                 })
@@ -126,10 +128,10 @@ pub async fn close(
 /// `invalid_parameter` when it does not.
 pub fn reason(text: &str) -> Result<&str> {
     let text = text.trim();
-    if text.is_empty() || text.len() > 1_000 {
+    if text.is_empty() || text.len() > 1_000 || text.contains('\0') {
         return Err(Problem::parameter(
             "reason",
-            "must say why, in at most 1000 bytes",
+            "must say why, in at most 1000 bytes and without U+0000",
         ));
     }
     Ok(text)

@@ -260,6 +260,9 @@ async fn begin(
     if act.rate.is_some_and(|rate| rate < 1) {
         return Err(Problem::parameter("rate", "must be at least 1"));
     }
+    if !act.reason.is_empty() {
+        reason(&act.reason)?;
+    }
     let filters = meant(app, caller, &act, status)?;
     let mut database = app.database().await?;
     let by = quarantine::dry_run(&mut database, &filters).await?;
@@ -314,7 +317,6 @@ fn note(reason: String, filters: &Filters, rows: i64) -> Note {
 
 /// Sends one row with another body, at once.
 async fn edit(app: &App, caller: &Caller, act: &Act, body: Vec<u8>) -> Result<Response> {
-    let reason = reason(&act.reason)?;
     let filters = meant(app, caller, act, Status::Open)?;
     let mut operator = app.operator().await?;
     let would = quarantine::dry_run(&mut operator, &filters).await?;
@@ -333,6 +335,7 @@ async fn edit(app: &App, caller: &Caller, act: &Act, body: Vec<u8>) -> Result<Re
         });
         return Ok(Noted(answer, note(String::new(), &filters, rows)).into_response());
     }
+    let reason = reason(&act.reason)?;
     let job = quarantine::Job {
         actor: quarantine::Actor::new(Some(caller.who()), Some(reason.to_owned()), &filters)
             .map_err(anyhow::Error::from)?,

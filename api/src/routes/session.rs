@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::check_name;
 use crate::app::App;
 use crate::auth::guard::{As, Look};
 use crate::auth::secret::{Secret, hash};
@@ -15,7 +16,7 @@ use crate::body::Input;
 use crate::data::calls::Note;
 use crate::data::people;
 use crate::docs::Refusals;
-use crate::layer::{Noted, address};
+use crate::layer::{Noted, Recognised, address};
 use crate::paging::Json;
 use crate::problem::{Code, Problem, Result};
 
@@ -86,8 +87,9 @@ pub async fn login(State(app): State<App>, request: Request) -> Result<Response>
         cookie::same_site(headers)?;
     }
     let from = address(&request, app.settings.behind_tls);
+    let extensions = request.extensions().clone();
     let Input(login) = Input::<Login>::from_request(request, &()).await?;
-    if login.password.len() > password::LONGEST || login.name.len() > 63 {
+    if login.password.len() > password::LONGEST || check_name(&login.name).is_err() {
         return Err(wrong());
     }
     let keys = [
@@ -118,9 +120,8 @@ pub async fn login(State(app): State<App>, request: Request) -> Result<Response>
     };
     let cookie = cookie::set(&secret.text, app.settings.behind_tls, lasts);
     let answer = ([(header::SET_COOKIE, cookie)], Json(Current::from(&caller)));
-    let mut response = Noted(answer, Note::default()).into_response();
-    response.extensions_mut().insert(caller);
-    Ok(response)
+    Recognised::leave(&extensions, &caller);
+    Ok(Noted(answer, Note::default()).into_response())
 }
 
 fn wrong() -> Problem {

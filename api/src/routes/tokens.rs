@@ -119,9 +119,9 @@ pub async fn revoke(
 ) -> Result<Noted<Json<Token>>> {
     caller.insist_on_all()?;
     let missing = || Problem::not_found("valid token of that number");
-    id.parse::<i64>().map_err(|_| missing())?;
+    let id = id.parse::<i64>().map_err(|_| missing())?;
     let mut database = app.database().await?;
-    let revoked = tokens::revoke(&mut database, &id, &caller.who()).await?;
+    let revoked = tokens::revoke(&mut database, None, Some(id), &caller.who()).await?;
     database.done();
     app.callers.forget();
     let token = revoked.into_iter().next().ok_or_else(missing)?;

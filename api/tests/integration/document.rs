@@ -4,6 +4,7 @@ use acequia_api::auth::{Right, Role};
 use acequia_api::routes;
 use serde_json::{Value, json};
 
+use crate::quarantine::refused;
 use crate::support::{Answer, Platform};
 
 /// A route of the document.
@@ -217,14 +218,33 @@ async fn every_route_refuses_a_role_without_its_right() {
     api.stop().await;
 }
 
+/// Something of domain `academico` for each list to show.
+async fn fill(platform: &Platform) {
+    refused(platform).await;
+    let worker = platform.worker().await;
+    let results = "select count(*) from core.dq_results where domain = 'academico'";
+    acequia_testkit::wait_for("results of rules", async || {
+        Ok(platform.number(results).await > 0)
+    })
+    .await
+    .unwrap();
+    worker.stop().await;
+    platform
+        .execute(
+            "insert into core.operations (kind, who, domains, filters, matched, through_id) values ('discard', 'x', '{academico}', '{}', 0, 0);
+             insert into core.archives (table_name, domain, partition_name, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
+             values ('academico.calificaciones', 'academico', 'p', 'month', now() - interval '2 months', now() - interval '1 month', 'o', 'm', 1)",
+        )
+        .await;
+}
+
+/// Lists that name no domain: logins, and what people did.
+const WITHOUT_DOMAINS: [&str; 4] = ["/v1/people", "/v1/session", "/v1/tokens", "/v1/audit"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_keeps_to_the_domains_of_its_caller() {
     let (platform, api) = Platform::new().await;
-    platform
-        .execute(
-            "insert into core.operations (kind, who, domains, filters, matched, through_id) values ('discard', 'x', '{academico}', '{}', 0, 0)",
-        )
-        .await;
+    fill(&platform).await;
     let token = platform.token(Role::Admin, Some(&["consumo"])).await;
     for route in guarded() {
         let name = format!("{} {}", route.method, route.path);
@@ -249,11 +269,29 @@ async fn every_route_keeps_to_the_domains_of_its_caller() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_list_is_within_the_scope_when_no_domain_is_named() {
     let (platform, api) = Platform::new().await;
+    fill(&platform).await;
     let token = platform.token(Role::Admin, Some(&["consumo"])).await;
+    let all = platform.token(Role::Admin, None).await;
+    platform
+        .get(&all, "/v1/quarantine?domain=academico")
+        .await
+        .is(200);
+    acequia_testkit::wait_for("the call in the record", async || {
+        let calls = "select count(*) from core.api_calls where domain = 'academico'";
+        Ok(platform.number(calls).await > 0)
+    })
+    .await
+    .unwrap();
     for route in guarded().filter(|route| route.method == "GET" && !route.path.contains('{')) {
         if route.path == "/v1/events" {
             continue;
         }
+        let seen = platform.get(&all, &route.path).await;
+        assert!(
+            seen.text.contains("academico") || WITHOUT_DOMAINS.contains(&route.path.as_str()),
+            "{} shows nothing of the domain to a caller who may see it: {seen:?}",
+            route.path
+        );
         let answer = platform.get(&token, &route.path).await;
         assert!(
             matches!(answer.status, 200 | 403),

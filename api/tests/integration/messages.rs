@@ -1,11 +1,16 @@
 //! Messages that come by HTTP.
 
 use acequia_api::auth::Role;
+use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use serde_json::{Value, json};
 
 use crate::support::Platform;
 
 const ALUMNO: &str = "/v1/messages/academico/alumno";
+
+fn cliente(id: i32) -> Value {
+    json!({"propietario_id": format!("CLI_{id:05}"), "nombre": format!("Cliente {id}")})
+}
 
 fn alumno(id: i32) -> Value {
     json!({"id_alumno": id, "nombre": format!("Alumno {id}"), "edad": 20, "genero": "F"})
@@ -51,7 +56,6 @@ async fn lines_are_answered_one_by_one_and_the_good_ones_arrive() {
     })
     .await
     .unwrap();
-    // The name of the token is the app_id, which stays with what is refused later.
     platform
         .post_lines(&token, ALUMNO, "")
         .await
@@ -185,5 +189,55 @@ async fn without_a_queue_or_a_broker_nothing_is_accepted() {
         .call("POST", ALUMNO, &text, "x")
         .await
         .is_problem(415, "unsupported_media_type");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_side_by_side_are_answered_each_for_its_own_message() {
+    let (platform, api) = Platform::new().await;
+    // Queues of both domains; then one is away.
+    platform.worker().await.stop().await;
+    let queue = platform.broker_connection().await;
+    let channel = queue.create_channel().await.unwrap();
+    channel
+        .queue_delete("acequia.consumo".into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    let token = platform.token(Role::Publisher, None).await;
+    let calls = (1..=60).map(|id| {
+        let (platform, token) = (&platform, &token);
+        async move {
+            let (path, body) = if id % 2 == 0 {
+                (ALUMNO, alumno(id))
+            } else {
+                ("/v1/messages/consumo/cliente", cliente(id))
+            };
+            (id, platform.post(token, path, &body).await)
+        }
+    });
+    for (id, answer) in futures_util::future::join_all(calls).await {
+        if id % 2 == 0 {
+            answer.is(202);
+        } else {
+            let problem = answer.is_problem(503, "broker_unavailable");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(
+                detail.contains("no queue takes consumo.cliente"),
+                "{detail}"
+            );
+        }
+    }
+    let name = platform.text("select name from core.api_tokens").await;
+    for _ in 0..30 {
+        let options = BasicGetOptions { no_ack: true };
+        let got = channel
+            .basic_get("acequia.academico".into(), options)
+            .await
+            .unwrap()
+            .expect("a message of a call that was answered with 202");
+        // Who sent it stays with what is refused later.
+        assert_eq!(got.properties.app_id().as_ref().unwrap().as_str(), name);
+    }
+    acequia_net::topology::close(&queue).await;
     api.stop().await;
 }

@@ -12,7 +12,7 @@ use crate::support::Platform;
 const ROWS: i64 = 1_200;
 
 /// Refused messages: orphans by another name, whose reason somebody can take away.
-async fn refused(platform: &Platform) {
+pub async fn refused(platform: &Platform) {
     platform
         .execute(&format!(
             "insert into core.batches (batch_id, domain, queue, worker, state) values (900000, 'academico', 'acequia.academico', 'test', 'promoted');

@@ -197,6 +197,21 @@ impl Platform {
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
+    /// The single text that a query answers.
+    pub async fn text(&self, query: &str) -> String {
+        sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_one(&mut self.connect().await)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// A connection to the broker.
+    pub async fn broker_connection(&self) -> lapin::Connection {
+        acequia_net::topology::connect(&url(&self.broker.url), "test")
+            .await
+            .unwrap()
+    }
+
     /// A new token.
     pub async fn token(&self, role: Role, domains: Option<&[&str]>) -> String {
         let secret = Secret::token();

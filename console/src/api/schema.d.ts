@@ -521,8 +521,8 @@ export interface paths {
         /**
          * Events as they happen (Server-Sent Events)
          * @description `operations`: progress of bulk actions. `gates`: what was opened or closed. `streams`: the state of a stream whenever it has
-         *     changed, looked at every two seconds; only the newest counts, so it has no id. After a lost connection the browser says in
-         *     Last-Event-ID where to go on; events are kept for a day. A reader that is too slow gets the event `slow` and is cut off.
+         *     changed, looked at every two seconds; only the newest counts, so it has no id. A stream ends after a minute. Then, and after a
+         *     lost connection, the browser connects again and says in Last-Event-ID where to go on; events are kept for a day. A reader that is too slow gets the event `slow` and is cut off.
          */
         get: {
             parameters: {
@@ -1933,6 +1933,11 @@ export interface components {
         };
         /** @description The messages of an entity. `received = duplicates + staged + promoted + stale + pending + quarantined + written_off`. */
         Account: {
+            /**
+             * Format: int64
+             * @description Rows that said that their key is gone.
+             */
+            deleted: number;
             /** @description Domain. */
             domain: string;
             /**
@@ -1954,7 +1959,7 @@ export interface components {
             pending: number;
             /**
              * Format: int64
-             * @description Rows merged: inserted, updated or unchanged.
+             * @description Rows merged: inserted, updated, unchanged or deleted.
              */
             promoted: number;
             /**
@@ -2216,6 +2221,11 @@ export interface components {
             batch_id: number;
             /**
              * Format: date-time
+             * @description When its key went, for a row whose key is gone.
+             */
+            deleted_at?: string | null;
+            /**
+             * Format: date-time
              * @description Event time of that version.
              */
             event_at: string;
@@ -2362,7 +2372,7 @@ export interface components {
              * @description Last refresh; the present for a view.
              */
             refreshed_at?: string | null;
-            /** @description `fresh`, `late`, `held`, `untrusted`, `unknown` or `empty`. */
+            /** @description `fresh`, `late`, `blocked`, `untrusted`, `unknown` or `empty`. */
             status: string;
             /** @description Whether no rule of severity error fails on what it shows. */
             trusted?: boolean | null;
@@ -2586,7 +2596,7 @@ export interface components {
             next?: string | null;
             /** @description The rows. Decimals are JSON numbers with all their digits. */
             rows: Record<string, never>[];
-            /** @description `fresh`, `late`, `held`, `untrusted`, `unknown` or `empty`. */
+            /** @description `fresh`, `late`, `blocked`, `untrusted`, `unknown` or `empty`. */
             status: string;
             /** @description Whether no rule of severity error fails on what it shows. */
             trusted: boolean;
@@ -2596,7 +2606,7 @@ export interface components {
             /** @description Its columns in their order. */
             columns: components["schemas"]["MartColumn"][];
         };
-        /** @description A message in staging and what the core has for its key. */
+        /** @description A staged message and the row of its key in the domain table. */
         Merged: components["schemas"]["Staged"] & {
             archived?: components["schemas"]["Away"] | null;
             core?: components["schemas"]["DomainRow"] | null;
@@ -2605,7 +2615,7 @@ export interface components {
          * @description What became of a message.
          * @enum {string}
          */
-        MessageOutcome: "staged" | "pending" | "current" | "superseded" | "quarantined" | "replayed" | "discarded" | "resolved" | "not_in_core" | "archived" | "purged" | "unknown";
+        MessageOutcome: "staged" | "pending" | "current" | "superseded" | "deleted" | "quarantined" | "replayed" | "discarded" | "resolved" | "not_in_core" | "archived" | "purged" | "unknown";
         /** @description What became of a message. */
         MessageTrace: {
             /** @description Its id as it was asked for. */
@@ -2736,6 +2746,11 @@ export interface components {
         Page_Account: {
             /** @description The rows. */
             items: {
+                /**
+                 * Format: int64
+                 * @description Rows that said that their key is gone.
+                 */
+                deleted: number;
                 /** @description Domain. */
                 domain: string;
                 /**
@@ -2757,7 +2772,7 @@ export interface components {
                 pending: number;
                 /**
                  * Format: int64
-                 * @description Rows merged: inserted, updated or unchanged.
+                 * @description Rows merged: inserted, updated, unchanged or deleted.
                  */
                 promoted: number;
                 /**
@@ -3011,7 +3026,7 @@ export interface components {
                  * @description Last refresh; the present for a view.
                  */
                 refreshed_at?: string | null;
-                /** @description `fresh`, `late`, `held`, `untrusted`, `unknown` or `empty`. */
+                /** @description `fresh`, `late`, `blocked`, `untrusted`, `unknown` or `empty`. */
                 status: string;
                 /** @description Whether no rule of severity error fails on what it shows. */
                 trusted?: boolean | null;
@@ -3285,7 +3300,7 @@ export interface components {
                 occurrences: number;
                 /**
                  * Format: int64
-                 * @description Rows that nobody has dealt with.
+                 * @description Open rows.
                  */
                 open: number;
                 /**
@@ -3827,7 +3842,7 @@ export interface components {
             occurrences: number;
             /**
              * Format: int64
-             * @description Rows that nobody has dealt with.
+             * @description Open rows.
              */
             open: number;
             /**

@@ -49,7 +49,7 @@ export function wrongNow(domains: string[]): Wrong[] {
       title: w.rule(one.rule), help: one.remedy, href: router.to('/quality', { rule: one.rule }),
     });
   }
-  for (const one of watch.freshness.filter((one) => within(one.domain) && ['late', 'held', 'untrusted'].includes(one.status))) {
+  for (const one of watch.freshness.filter((one) => within(one.domain) && ['late', 'blocked', 'untrusted'].includes(one.status))) {
     found.push({
       key: `mart ${one.mart}`, tone: one.status === 'late' ? 'warning' : 'bad', domain: one.domain, page: '/marts',
       title: w.mart(one.mart, term('marts_status', one.status)), help: one.blocking_rules.join(', '),

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use acequia_net::SecretUrl;
-use acequia_net::topology::{ALERTS, answer, close, connect, declare_alerts};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use acequia_net::confirms::Confirming;
+use acequia_net::topology::{ALERTS, answer, connect, declare_alerts};
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Confirmation};
 use uuid::Uuid;
 
 /// Header with the number of the message: of two with one key, the one with the greater number is
@@ -51,10 +52,7 @@ impl Outcome {
 }
 
 /// The connection that the core's own messages leave by.
-pub struct Relay {
-    connection: Connection,
-    channel: Channel,
-}
+pub struct Relay(Confirming);
 
 impl Relay {
     /// Connects under a name that the broker shows, declares the exchange, and asks for confirms.
@@ -64,23 +62,18 @@ impl Relay {
     pub async fn open(broker: &SecretUrl, name: &str) -> anyhow::Result<Self> {
         let connection = connect(broker, name).await?;
         declare_alerts(&connection).await?;
-        let channel = answer(connection.create_channel()).await?;
-        answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        Ok(Self {
-            connection,
-            channel,
-        })
+        Confirming::on(connection).await.map(Self)
     }
 
     /// Whether it can still be used.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.channel.status().connected()
+        self.0.is_connected()
     }
 
     /// Says good-bye: what was written and not sent yet must not arrive later.
     pub async fn close(&self) {
-        close(&self.connection).await;
+        self.0.close().await;
     }
 
     /// Publishes messages in waves of one per key. A key of which one was refused waits; the others
@@ -193,7 +186,7 @@ impl Relay {
             .with_headers(headers)
             .with_delivery_mode(2);
         // Not mandatory: nobody needs to listen.
-        let publish = self.channel.basic_publish(
+        let publish = self.0.channel().basic_publish(
             ALERTS.into(),
             message.routing_key.as_str().into(),
             BasicPublishOptions::default(),
@@ -206,7 +199,7 @@ impl Relay {
     /// The channel broke. When the connection is there all the same, the broker closed the channel
     /// over one of the messages; which one shows when each goes alone.
     fn lost(&self, wave: &[Message], outcome: &mut Outcome) {
-        if !self.channel.status().connected() && self.connection.status().connected() {
+        if !self.0.is_connected() && self.0.has_connection() {
             for message in wave {
                 if !outcome.has(message.id) {
                     outcome

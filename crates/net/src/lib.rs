@@ -2,6 +2,7 @@
 //! over a network, and the AMQP connection with its exchanges and queues.
 
 pub mod broker;
+pub mod confirms;
 pub mod guard;
 pub mod headers;
 mod hosts;

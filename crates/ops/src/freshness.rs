@@ -14,7 +14,7 @@ pub struct Freshness {
     pub domain: String,
     /// `view` or `materialized`.
     pub kind: String,
-    /// `fresh`, `late`, `held`, `untrusted`, `unknown` or `empty`.
+    /// `fresh`, `late`, `blocked`, `untrusted`, `unknown` or `empty`.
     pub status: String,
     /// Whether no rule of severity error fails on what it shows.
     pub trusted: Option<bool>,

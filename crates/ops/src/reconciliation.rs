@@ -17,7 +17,7 @@ pub struct Account {
     pub duplicates: i64,
     /// Rows that wait for promotion.
     pub staged: i64,
-    /// Rows merged: inserted, updated or unchanged.
+    /// Rows merged: inserted, updated, unchanged or deleted.
     pub promoted: i64,
     /// Rows that made a new row of the domain table.
     pub inserted: i64,
@@ -25,6 +25,8 @@ pub struct Account {
     pub updated: i64,
     /// Newer versions with the same values.
     pub unchanged: i64,
+    /// Rows that said that their key is gone.
+    pub deleted: i64,
     /// Rows superseded by a newer version.
     pub stale: i64,
     /// Rows that wait for the row they refer to.
@@ -46,7 +48,7 @@ pub async fn list(
     domains: Option<&[String]>,
 ) -> sqlx::Result<Vec<Account>> {
     sqlx::query_as(
-        "select c.*, c.difference as unaccounted from core.conservation c
+        "select c.* from core.conservation c
          where $1::text[] is null or c.domain = any ($1) order by c.domain, c.entity",
     )
     .bind(domains)

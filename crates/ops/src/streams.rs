@@ -67,7 +67,7 @@ from (
            coalesce(c.staged, 0)::bigint as staged, o.received_at as staged_since, coalesce(w.rows, 0)::bigint as pending,
            coalesce(u.rows, 0)::bigint as quarantine_open,
            coalesce(r.last_minute, 0)::float8 / 60 as arrived_per_s, coalesce(r.last_quarter, 0)::float8 / 900 as arrived_per_s_15m,
-           r.last_batch_at, m.merged_through, m.last_merge_at
+           l.last_batch_at, m.merged_through, m.last_merge_at
     from (select distinct e.domain from core.entities e) d
     left join core.queue_progress p on p.domain = d.domain
     left join (
@@ -89,15 +89,15 @@ from (
         select n.domain, count(*) as rows from core.quarantine_open n group by n.domain
     ) u on u.domain = d.domain
     left join lateral (
-        -- The newest batches by their number: there is no index on the time, and these are enough for a quarter of an hour.
         select sum(e.received) filter (where b.received_at > now() - interval '1 minute') as last_minute,
-               sum(e.received) filter (where b.received_at > now() - interval '15 minutes') as last_quarter,
-               max(b.received_at) as last_batch_at
-        from (
-            select n.batch_id, n.received_at from core.batches n where n.domain = d.domain order by n.batch_id desc limit 2000
-        ) b
+               sum(e.received) as last_quarter
+        from core.batches b
         join core.batch_entities e on e.batch_id = b.batch_id
+        where b.domain = d.domain and b.received_at > now() - interval '15 minutes'
     ) r on true
+    left join lateral (
+        select max(b.received_at) as last_batch_at from core.batches b where b.domain = d.domain
+    ) l on true
     left join (
         select s.domain, max(s.newest_published_at) as merged_through, max(s.merged_at) as last_merge_at
         from core.entity_state s group by s.domain

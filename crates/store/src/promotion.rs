@@ -58,7 +58,10 @@ pub fn left_some(promoted: &[Promoted], most: i32) -> bool {
     taken.sum::<i64>() >= most.into()
         || promoted
             .iter()
-            .any(|entity| entity.batches >= MOST_BATCHES || entity.refused > 0)
+            // Released rows were taken, of which there may be more than a merge takes at once.
+            .any(|entity| {
+                entity.batches >= MOST_BATCHES || entity.refused > 0 || entity.pending < 0
+            })
 }
 
 /// Merges all staged rows of some batches together.

@@ -19,8 +19,9 @@ from core.batches b where b.batch_id = any (p_batches);
 -- is opened to find them.
 if exists (select from core.pending p where p.entity = 'academico.calificacion' and p.ready) then
     v_waited := array(
-        select s from (select p.message_id, p.day from core.pending p where p.entity = 'academico.calificacion' and p.ready limit 50000) p
-        join stg.calificaciones_event s on s.message_id = p.message_id and s.day = p.day);
+        select s from core.pending p
+        join stg.calificaciones_event s on s.message_id = p.message_id and s.day = p.day
+        where p.entity = 'academico.calificacion' and p.ready limit 50000);
 end if;
 -- The staged rows, and those that waited for a parent that has come.
 with candidate as (
@@ -82,7 +83,7 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id_alumno = n.id_alumno and c.id_grupo = n.id_grupo
     returning n.outcome, n.before, c as after
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'academico.calificacion', n.message_id, n.day, n.batch_id, n.missing, n.missing_key
     from verdict n
@@ -90,7 +91,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'

@@ -16,8 +16,9 @@ from core.batches b where b.batch_id = any (p_batches);
 -- is opened to find them.
 if exists (select from core.pending p where p.entity = 'academico.grupo' and p.ready) then
     v_waited := array(
-        select s from (select p.message_id, p.day from core.pending p where p.entity = 'academico.grupo' and p.ready limit 50000) p
-        join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day);
+        select s from core.pending p
+        join stg.grupos_upsert s on s.message_id = p.message_id and s.day = p.day
+        where p.entity = 'academico.grupo' and p.ready limit 50000);
 end if;
 -- plpgsql keeps the plan for the session; planning anew would cost more than a small merge.
 return query
@@ -76,12 +77,12 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_grupo
 ),
 -- Rows that waited for one of these may go on.
-woken as (
+released as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.grupo' and p.parent_key = n.id_grupo::text and not p.ready
 ),
-parked as (
+deferred as (
     insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)
     select 'academico.grupo', n.message_id, n.day, n.batch_id, n.missing, n.missing_key
     from verdict n
@@ -89,7 +90,7 @@ parked as (
     on conflict (entity, message_id, day) do update
     set parent = excluded.parent, parent_key = excluded.parent_key, ready = false
 ),
-released as (
+settled as (
     delete from core.pending p
     using verdict n
     where v_waited is not null and n.waited and n.outcome <> 'pending'

@@ -47,7 +47,7 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_maestro
 ),
 -- Rows that waited for one of these may go on.
-woken as (
+released as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.maestro' and p.parent_key = n.id_maestro::text and not p.ready

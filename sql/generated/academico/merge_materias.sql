@@ -47,7 +47,7 @@ changed as (
     where n.outcome in ('updated', 'unchanged') and c.id = n.id_materia
 ),
 -- Rows that waited for one of these may go on.
-woken as (
+released as (
     update core.pending p set ready = true
     from verdict n
     where n.outcome = 'inserted' and p.parent = 'academico.materia' and p.parent_key = n.id_materia::text and not p.ready

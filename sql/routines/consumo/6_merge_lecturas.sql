@@ -53,8 +53,9 @@ lock table consumo.lecturas in row exclusive mode;
 -- is opened to find them.
 if exists (select from core.pending p where p.entity = 'consumo.lectura' and p.ready) then
     v_waited := array(
-        select s from (select p.message_id, p.day from core.pending p where p.entity = 'consumo.lectura' and p.ready limit 50000) p
-        join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day);
+        select s from core.pending p
+        join stg.consumo_lectura s on s.message_id = p.message_id and s.day = p.day
+        where p.entity = 'consumo.lectura' and p.ready limit 50000);
 end if;
 select array_agg(x.mes) into v_meses
 from (

@@ -1,5 +1,16 @@
 -- Promotion of staged batches.
 
+-- In the transaction that also replaces the merges: one of an earlier version returns a column less.
+do $$
+begin
+    if not exists (
+        select from pg_attribute a where a.attrelid = 'core.merge_outcome'::regclass and a.attname = 'deleted' and not a.attisdropped) then
+        alter type core.merge_outcome add attribute deleted integer;
+    end if;
+end
+$$;
+comment on type core.merge_outcome is 'What a merge function did with the rows of one batch: staged rows taken, their outcomes, and the change in the number of pending rows';
+
 create or replace function core.next_batches(p_domain text, p_max_rows integer, out batches bigint[], out oldest_published_at timestamptz)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

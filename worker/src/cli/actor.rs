@@ -4,11 +4,7 @@
 /// container: then the role of the database stands for both.
 #[must_use]
 pub fn name(given: Option<&str>) -> Option<String> {
-    let user = || {
-        ["SUDO_USER", "USER", "LOGNAME"]
-            .into_iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|name| !name.is_empty())
-    };
-    given.map(ToOwned::to_owned).or_else(user)
+    given
+        .map(ToOwned::to_owned)
+        .or_else(acequia_args::system_user)
 }

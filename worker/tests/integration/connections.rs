@@ -163,7 +163,7 @@ async fn stage_elsewhere(platform: &Platform, domain: &'static Domain) {
 
 /// No poll helps: it would come after an hour.
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_others_leave_in_the_outbox_are_sent_at_once() {
+async fn work_is_done_at_once_where_it_comes_from_and_where_it_is_announced() {
     let platform = Platform::new().await;
     let worker = platform.worker(&["--poll-every", "1h"]);
     worker.ready().await;
@@ -177,6 +177,19 @@ async fn messages_that_others_leave_in_the_outbox_are_sent_at_once() {
         outbox(&platform).await;
         sent(&platform, number).await;
     }
+    let messages = samples();
+    platform.publish_all(&messages).await;
+    wait_for("a promotion without a poll", async || {
+        Ok(all_merged(&platform, i64::try_from(messages.len())?).await)
+    })
+    .await
+    .unwrap();
+    wait_for("marts without a poll", async || {
+        let behind = "select count(*) from core.mart_status where needs_refresh";
+        Ok(platform.number(behind).await == 0)
+    })
+    .await
+    .unwrap();
     worker.stop().await;
 }
 

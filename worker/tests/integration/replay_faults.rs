@@ -222,6 +222,40 @@ async fn what_no_queue_takes_stays_open() {
     worker.stop().await;
 }
 
+/// The broker's answers to a wave come in any order, and a return names no message: each is told from those beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_queue_takes_is_told_from_what_is_sent_beside_it() {
+    let platform = Platform::new().await;
+    platform.declare().await;
+    let mut messages = Vec::new();
+    for id in 1..=150 {
+        let mut body = alumno_body(1000 + id);
+        body["edad"] = (-1).into();
+        body["entity"] = "alumno".into();
+        let straight = Message::straight(LEGACY, body.to_string());
+        messages.push(straight.with_id(&format!("straight-{id}")));
+        messages.push(too_young(id));
+    }
+    let worker = platform.worker(&[]);
+    platform.publish_all(&messages).await;
+    platform.settled(300).await;
+    worker.stop().await;
+    let (connection, channel) = platform.channel().await;
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(QUEUE.into(), options).await.unwrap();
+
+    let report = told(&platform, &["replay", "--all"], 1).await;
+    assert_eq!(
+        (&report["replayed"], &report["failed"]),
+        (&json!(150), &json!(150))
+    );
+    let wrong =
+        "select count(*) from raw.quarantine where (queue = 'etl') <> (status = 'replayed')";
+    assert_eq!(platform.number(wrong).await, 0);
+    assert_eq!(ready(&platform, LEGACY).await, 150);
+    acequia_net::topology::close(&connection).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn several_at_once_send_each_message_once() {
     let platform = Platform::new().await;

@@ -34,7 +34,7 @@ pub struct MartPage {
     complete_through: Option<DateTime<Utc>>,
     /// Whether no rule of severity error fails on what it shows.
     trusted: bool,
-    /// `fresh`, `late`, `held`, `untrusted`, `unknown` or `empty`.
+    /// `fresh`, `late`, `blocked`, `untrusted`, `unknown` or `empty`.
     status: String,
     /// The rows. Decimals are JSON numbers with all their digits.
     #[schema(value_type = Vec<Object>)]

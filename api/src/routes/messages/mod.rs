@@ -3,6 +3,7 @@
 mod call;
 mod keys;
 
+use acequia_args::duration;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
@@ -21,7 +22,7 @@ use crate::body::{bytes, media_type};
 use crate::data::calls::Note;
 use crate::docs::Refusals;
 use crate::layer::Noted;
-use crate::params::{Params, span};
+use crate::params::Params;
 use crate::problem::{Code, FieldError, Problem, Result};
 
 /// What became of a message.
@@ -148,12 +149,13 @@ pub async fn send(
     answered.map(Made::into_response)
 }
 
-/// Parameter `wait`, or the preference `wait=` in seconds.
+/// Parameter `wait`.
 fn wait(params: &mut Params) -> Result<Option<Duration>> {
     let Some(text) = params.one("wait")? else {
         return Ok(None);
     };
-    span(&text)
+    duration(&text)
+        .ok()
         .filter(|wait| *wait <= WAIT_MAX)
         .map(Some)
         .ok_or_else(|| Problem::parameter("wait", "must be a time span up to 20s, as 500ms or 2s"))

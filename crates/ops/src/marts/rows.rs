@@ -147,13 +147,6 @@ impl Query {
                 });
             }
         }
-        if self
-            .after
-            .as_ref()
-            .is_some_and(|after| after.len() != self.order.len())
-        {
-            self.after = None;
-        }
         Ok(wanted)
     }
 }

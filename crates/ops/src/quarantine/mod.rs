@@ -18,7 +18,7 @@ pub use discard::{discard, discard_some};
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;
-pub use replay::{EditOfSeveral, Failed, Job, LeftOut, Report, replay, replay_some};
+pub use replay::{BrokerLost, EditOfSeveral, Failed, Job, LeftOut, Report, replay, replay_some};
 pub use restore::restore_some;
 pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};

@@ -21,6 +21,11 @@ use super::send::{Outcome, Sender};
 #[error("an edit is for one row, and more match: choose the row by its id")]
 pub struct EditOfSeveral;
 
+/// The broker was lost while rows were sent. What it confirmed is marked and counted; the rest stays open.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker was lost")]
+pub struct BrokerLost;
+
 /// Rows sent in one transaction.
 const CHUNK: u32 = 500;
 /// Bytes of bodies sent in one transaction; one larger body goes alone.
@@ -151,8 +156,7 @@ pub async fn replay_some(
     let Some(last) = rows.last() else {
         return Ok(false);
     };
-    progress.after = last.quarantine_id;
-    progress.left -= i64::try_from(rows.len())?;
+    let (after, taken) = (last.quarantine_id, i64::try_from(rows.len())?);
     if let Some(body) = &job.edit {
         if rows.len() > 1 {
             return Err(EditOfSeveral.into());
@@ -177,6 +181,7 @@ pub async fn replay_some(
                     });
                 }
             }
+            Outcome::Unknown => {}
         }
     }
     if !replayed.is_empty() {
@@ -192,7 +197,10 @@ pub async fn replay_some(
     }
     transaction.commit().await.context("database")?;
     report.replayed += replayed.len();
-    sent.context("broker")?;
+    // Behind what was lost nothing is taken for done.
+    sent.context(BrokerLost)?;
+    progress.after = after;
+    progress.left -= taken;
     Ok(job.edit.is_none())
 }
 

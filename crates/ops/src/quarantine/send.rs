@@ -1,94 +1,77 @@
 //! Publishes messages and returns the broker's answer to each.
 
 use acequia_net::SecretUrl;
-use acequia_net::topology::{answer, close, connect};
-use anyhow::Context;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use acequia_net::confirms::{Answer, Confirming, Mandatory};
 use lapin::types::ShortString;
-use lapin::{Channel, Confirmation, Connection};
 
 use super::message::Quarantined;
 
-/// What the broker made of a message.
+/// The broker's answer to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A queue has it, on disk.
     Confirmed,
     /// It did not take it; why.
     Refused(String),
+    /// The broker was lost before it answered.
+    Unknown,
 }
 
 /// A connection that publishes.
-pub struct Sender {
-    connection: Connection,
-    channel: Channel,
-}
+pub struct Sender(Confirming);
 
 impl Sender {
-    /// Connects.
+    /// Connects under a name that the broker shows.
     ///
     /// # Errors
     /// When the broker does not answer or refuses.
-    pub async fn connect(url: &SecretUrl) -> anyhow::Result<Self> {
-        let connection = connect(url, "acequia-worker replay").await?;
-        let channel = answer(connection.create_channel()).await?;
-        answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        Ok(Self {
-            connection,
-            channel,
-        })
+    pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Self> {
+        Confirming::open(url, name).await.map(Self)
     }
 
-    /// Publishes messages and waits for what becomes of them, in their order. When the broker is
-    /// lost on the way the list is shorter, and the error says why: the others may or may not
-    /// have arrived.
+    /// Publishes messages and waits for what becomes of them, in their order. With an error the broker
+    /// was lost on the way, and nothing more can be sent.
     pub async fn send(&self, messages: &[Quarantined]) -> (Vec<Outcome>, anyhow::Result<()>) {
-        let mut outcomes = Vec::with_capacity(messages.len());
-        let sent = self.publish(messages, &mut outcomes).await;
-        (outcomes, sent)
-    }
-
-    async fn publish(
-        &self,
-        messages: &[Quarantined],
-        outcomes: &mut Vec<Outcome>,
-    ) -> anyhow::Result<()> {
-        let mandatory = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let mut pending = Vec::with_capacity(messages.len());
-        let mut routes = Vec::with_capacity(messages.len());
+        let (mut wave, mut outcomes) = (Vec::new(), Vec::with_capacity(messages.len()));
+        let mut places = Vec::new();
         for message in messages {
             let route = message.route();
-            let publish = self.channel.basic_publish(
-                ShortString::try_new(route.exchange.as_str())?,
-                ShortString::try_new(route.key.as_str())?,
-                mandatory,
-                &message.body,
-                message.properties(),
-            );
-            pending.push(answer(publish).await.context("publishing")?);
-            routes.push(route);
+            outcomes.push(match (short(&route.exchange), short(&route.key)) {
+                (Some(exchange), Some(key)) => {
+                    places.push(outcomes.len());
+                    wave.push(Mandatory {
+                        exchange,
+                        key,
+                        properties: message.properties(),
+                        body: message.body.clone(),
+                    });
+                    Outcome::Unknown
+                }
+                _ => Outcome::Refused("its routing key is longer than 255 bytes".to_owned()),
+            });
         }
-        for (confirm, route) in pending.into_iter().zip(routes) {
-            outcomes.push(
-                match answer(confirm).await.context("waiting for confirms")? {
-                    Confirmation::Ack(None) => Outcome::Confirmed,
-                    Confirmation::Ack(Some(_)) => Outcome::Refused(format!(
-                        "no queue takes it: exchange '{}', routing key '{}'",
-                        route.exchange, route.key
-                    )),
-                    Confirmation::Nack(_) => Outcome::Refused("the broker refused it".to_owned()),
-                    Confirmation::NotRequested => anyhow::bail!("the broker does not confirm"),
-                },
-            );
+        let (answers, sent) = self.0.publish(&wave).await;
+        for ((place, answer), message) in places.into_iter().zip(answers).zip(&wave) {
+            outcomes[place] = match answer {
+                Answer::Confirmed => Outcome::Confirmed,
+                Answer::Returned => Outcome::Refused(format!(
+                    "no queue takes it: exchange '{}', routing key '{}'",
+                    message.exchange, message.key
+                )),
+                Answer::Refused => Outcome::Refused("the broker refused it".to_owned()),
+                Answer::Unknown => Outcome::Unknown,
+            };
         }
-        Ok(())
+        (outcomes, sent)
     }
 
     /// Says good-bye.
     pub async fn close(self) {
-        close(&self.connection).await;
+        self.0.close().await;
     }
+}
+
+/// A name of AMQP, which has at most 255 bytes.
+fn short(text: &str) -> Option<ShortString> {
+    ShortString::try_new(text).ok()
 }

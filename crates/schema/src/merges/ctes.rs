@@ -3,7 +3,7 @@
 use super::lines::{list, wrap, wrap_from};
 use super::names::{Names, Reference};
 use super::writes::{
-    changed, counted, inferred, parked, released, woken, woken_by_inference, written,
+    changed, counted, deferred, inferred, released, released_by_inference, settled, written,
 };
 
 /// The common table expressions in their order, each with its comment.
@@ -22,17 +22,17 @@ pub fn all(names: &Names) -> Vec<String> {
         ctes.push(changed(names));
     }
     if names.awaited {
-        ctes.push(woken(names));
+        ctes.push(released(names));
     }
     for (number, reference) in std::iter::zip(1.., &names.infers) {
         ctes.push(inferred(number, reference));
         if reference.awaited {
-            ctes.push(woken_by_inference(number, reference));
+            ctes.push(released_by_inference(number, reference));
         }
     }
     if names.waits() {
-        ctes.push(parked(names));
-        ctes.push(released(names));
+        ctes.push(deferred(names));
+        ctes.push(settled(names));
     }
     if !names.hook.is_empty() {
         ctes.push(counted(names));

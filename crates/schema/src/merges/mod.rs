@@ -102,8 +102,9 @@ fn header(names: &Names) -> String {
              -- is opened to find them.\n\
              if exists (select from core.pending p where p.entity = '{name}' and p.ready) then\n    \
                  v_waited := array(\n        \
-                     select s from (select p.message_id, p.day from core.pending p where p.entity = '{name}' and p.ready limit {READY_ROWS}) p\n        \
-                     join {staging} s on s.message_id = p.message_id and s.day = p.day);\n\
+                     select s from core.pending p\n        \
+                     join {staging} s on s.message_id = p.message_id and s.day = p.day\n        \
+                     where p.entity = '{name}' and p.ready limit {READY_ROWS});\n\
              end if;\n",
             name = names.entity,
             staging = entity.staging,

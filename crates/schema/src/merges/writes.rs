@@ -71,8 +71,8 @@ pub fn changed(names: &Names) -> String {
     if let Some(last) = sets.last_mut() {
         last.push(',');
     }
-    // The comma of the last value is its own, so that the version begins a line.
-    let values = wrap(&sets, 8).replace(",,", ",");
+    // The last value has its own comma: the version begins a line.
+    let values = wrap(&sets, 8);
     let sets = if sets.is_empty() {
         version
     } else {
@@ -97,7 +97,7 @@ pub fn changed(names: &Names) -> String {
     )
 }
 
-pub fn woken(names: &Names) -> String {
+pub fn released(names: &Names) -> String {
     let key: Vec<_> = names
         .key
         .iter()
@@ -105,7 +105,7 @@ pub fn woken(names: &Names) -> String {
         .collect();
     format!(
         "-- Rows that waited for one of these may go on.\n\
-         woken as (\n    update core.pending p set ready = true\n    from verdict n\n    \
+         released as (\n    update core.pending p set ready = true\n    from verdict n\n    \
          where {} and p.parent = '{}' and p.parent_key = {} and not p.ready\n)",
         is_new(names),
         names.entity,
@@ -138,28 +138,28 @@ pub fn inferred(number: usize, reference: &Reference) -> String {
          inferred_{number} as (\n    insert into {core} ({columns}, event_at, message_id, batch_id)\n    \
          select {fields}, {INFERRED}, min(n.batch_id)\n    from verdict n\n    \
          where n.outcome <> 'pending'{given}\n      and not exists (select from {core} p where {})\n    \
-         group by {fields}\n    returning {columns}\n)",
+         group by {fields}\n    on conflict do nothing\n    returning {columns}\n)",
         same.join(" and ")
     )
 }
 
-pub fn woken_by_inference(number: usize, reference: &Reference) -> String {
+pub fn released_by_inference(number: usize, reference: &Reference) -> String {
     let key: Vec<_> = reference
         .columns
         .iter()
         .map(|(_, key)| format!("i.{key}"))
         .collect();
     format!(
-        "woken_{number} as (\n    update core.pending p set ready = true\n    from inferred_{number} i\n    \
+        "released_{number} as (\n    update core.pending p set ready = true\n    from inferred_{number} i\n    \
          where p.parent = '{}' and p.parent_key = {} and not p.ready\n)",
         reference.name,
         key_text(&key)
     )
 }
 
-pub fn parked(names: &Names) -> String {
+pub fn deferred(names: &Names) -> String {
     format!(
-        "parked as (\n    insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)\n    \
+        "deferred as (\n    insert into core.pending as p (entity, message_id, day, batch_id, parent, parent_key)\n    \
          select '{}', n.message_id, n.day, n.batch_id, n.missing, n.missing_key\n    from verdict n\n    \
          where n.outcome = 'pending'\n    on conflict (entity, message_id, day) do update\n    \
          set parent = excluded.parent, parent_key = excluded.parent_key, ready = false\n)",
@@ -167,9 +167,9 @@ pub fn parked(names: &Names) -> String {
     )
 }
 
-pub fn released(names: &Names) -> String {
+pub fn settled(names: &Names) -> String {
     format!(
-        "released as (\n    delete from core.pending p\n    using verdict n\n    \
+        "settled as (\n    delete from core.pending p\n    using verdict n\n    \
          where v_waited is not null and n.waited and n.outcome <> 'pending'\n      \
          and p.entity = '{}' and p.message_id = n.message_id and p.day = n.day\n)",
         names.entity

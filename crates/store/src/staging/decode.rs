@@ -249,12 +249,12 @@ fn identity(
             let queue = came_by(delivery, queue);
             let sent = sent(&delivery.properties);
             match headers::word(&delivery.properties, OP) {
-                // The same body is another message with this header.
-                Some(op) => {
+                // The same body is another message with this header; `upsert` is as if there were none.
+                Some(op) if !matches!(Op::read(&op, OP), Ok(Op::Upsert)) => {
                     let content = [delivery.data.as_slice(), b"\0", op.as_bytes()].concat();
                     Identity::of_content(&queue, sent, &content)
                 }
-                None => Identity::of_content(&queue, sent, &delivery.data),
+                _ => Identity::of_content(&queue, sent, &delivery.data),
             }
         })
 }

@@ -102,7 +102,7 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         edit,
         rate: args.rate,
     };
-    let sender = Sender::connect(&args.broker.url()?)
+    let sender = Sender::connect(&args.broker.url()?, "acequia-worker replay")
         .await
         .context("broker")?;
     let mut report = Report::default();

@@ -43,6 +43,7 @@ impl Sent {
         if matches!(self.says, Says::Body | Says::Header) {
             for value in [
                 "id_familia",
+                "id_suplente",
                 "nombre",
                 "precio",
                 "estado",
@@ -81,18 +82,19 @@ fn said() -> impl Strategy<Value = (&'static str, Value)> {
     let article = (
         few(),
         seldom(few()),
+        seldom(few()),
         text(),
         seldom(few()),
         seldom(few()),
         seldom(few()),
     )
-        .prop_map(|(id, family, name, price, state, day)| {
+        .prop_map(|(id, family, other, name, price, state, day)| {
             let price = price.map(|which| if which == 1 { 1.25 } else { 9.5 });
             let state = state.map(|which| if which == 1 { "usado" } else { "it's new" });
             let day = day.map(|which| format!("2024-03-0{which}"));
             (
                 "articulo",
-                json!({"id_articulo": id, "id_familia": optional(family), "nombre": name,
+                json!({"id_articulo": id, "id_familia": optional(family), "id_suplente": optional(other), "nombre": name,
                     "precio": optional(price), "estado": optional(state), "revisado_en": optional(day)}),
             )
         });

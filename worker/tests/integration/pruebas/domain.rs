@@ -20,7 +20,7 @@ message! {
 message! {
     entity "articulo", staging "stg.pruebas_articulo", merge "pruebas.merge_articulos",
     core "pruebas.articulos", key ["id_articulo"], dated revisado_en,
-    parents [(["id_familia"], "familia", infer)], defaults ["precio" = 9.5, "estado" = "it's new"],
+    parents [(["id_familia"], "familia", infer), (["id_suplente"], "familia", infer)], defaults ["precio" = 9.5, "estado" = "it's new"],
     hook [inserted, updated, deleted], deletes allowed;
 
     /// An article: goes and comes back.
@@ -30,6 +30,8 @@ message! {
         pub id_articulo: i32,
         /// Family, if it has one.
         pub id_familia: Option<i32>,
+        /// Family that stands in for it: a second reference to the same table.
+        pub id_suplente: Option<i32>,
         /// Name.
         pub nombre: String,
         /// Price.

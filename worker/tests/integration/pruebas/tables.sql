@@ -5,7 +5,8 @@ create table pruebas.familias (
     event_at timestamptz not null, message_id uuid not null, batch_id bigint not null
 );
 create table pruebas.articulos (
-    id_articulo integer primary key, id_familia integer references pruebas.familias, nombre text, precio numeric,
+    id_articulo integer primary key, id_familia integer references pruebas.familias,
+    id_suplente integer references pruebas.familias, nombre text, precio numeric,
     estado text, revisado_en date,
     event_at timestamptz not null, message_id uuid not null, batch_id bigint not null, deleted_at timestamptz,
     check (deleted_at is not null or (nombre is not null and precio is not null and estado is not null))
@@ -39,7 +40,7 @@ create table stg.pruebas_familia (
 ) partition by range (day);
 create table stg.pruebas_articulo (
     like core.staging_envelope including defaults including comments,
-    id_articulo integer not null, id_familia integer, nombre text, precio numeric, estado text, revisado_en date,
+    id_articulo integer not null, id_familia integer, id_suplente integer, nombre text, precio numeric, estado text, revisado_en date,
     deleted boolean not null
 ) partition by range (day);
 create table stg.pruebas_tarifa (
