@@ -5,18 +5,11 @@ mod files;
 mod mutants;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use acequia_contracts::{Entity, catalog};
+use acequia_testkit::root;
 
 use crate::support::Platform;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_has_every_piece_of_every_domain() {

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    root.canonicalize().unwrap()
-}
+use acequia_testkit::root;
 
 /// All pages below a folder, without those of programs and servers.
 fn pages(folder: &Path) -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use crate::support::school::{alumno, alumno_body, alumnos, break_merge, message};
-use crate::support::{Message, Platform, ready};
+use crate::support::{Message, Platform, ready, text};
 
 /// In whatever comes from outside.
 const PLANTED: &str = "PLANTED";
@@ -47,10 +47,6 @@ fn hostile() -> Vec<Message> {
         named,
         typed,
     ]
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
 }
 
 /// Lets a worker meet hostile messages at the most detailed level, a merge that fails on a value

@@ -8,7 +8,7 @@ use acequia_contracts::catalog;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _, ValueRef as _};
 
-use crate::consumo;
+use crate::consumo::{self, body};
 use crate::permutations::{Feed, demo};
 use crate::support::Platform;
 
@@ -155,10 +155,6 @@ async fn rewritten(connection: &mut PgConnection, page: &str) -> String {
         text = format!("{before}{block}\n{answer}\n\n{after}");
     }
     format!("{}\n", text.trim_end())
-}
-
-fn body(sent: &consumo::Sent) -> Value {
-    serde_json::from_slice(&sent.body).unwrap()
 }
 
 /// A school and a supplier of electricity: fixed messages, so that the answers are always the same.

@@ -8,11 +8,11 @@ use acequia_testkit::{rules, wait_for};
 use acequia_worker::cli::doctor::schema;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
 use crate::support::school::{DOMAIN, alumnos};
-use crate::support::{Platform, get};
+use crate::support::{Platform, get, text};
 
 /// Deliveries in vain: more than RabbitMQ 4 allows by itself, and more than the domains' queues do.
 const CRASHES: usize = 60;
@@ -26,10 +26,6 @@ fn quorum(more: &[(&str, AMQPValue)]) -> FieldTable {
         arguments.insert((*name).into(), value.clone());
     }
     arguments
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(LongString::from(text))
 }
 
 async fn declare(platform: &Platform, queue: &str, arguments: FieldTable) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::alerts::{peak, story};
 use super::oracle::Oracle;
-use super::{Feed, Sent, generated};
+use super::{Feed, Sent, body, generated};
 use crate::support::Platform;
 
 fn rounded(number: Decimal) -> String {
@@ -48,10 +48,6 @@ fn messages() -> Vec<Sent> {
         "distrito": "Centro", "ts": "2024-09-01T00:00:00Z"});
     kept.push(Sent::new("cliente", &contract));
     kept
-}
-
-fn body(sent: &Sent) -> Value {
-    serde_json::from_slice(&sent.body).unwrap()
 }
 
 fn text(value: &Value) -> String {

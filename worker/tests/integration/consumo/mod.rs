@@ -55,6 +55,11 @@ impl Sent {
     }
 }
 
+/// What a message says.
+pub fn body(sent: &Sent) -> Value {
+    serde_json::from_slice(&sent.body).unwrap()
+}
+
 /// The messages of the domain's generator.
 pub fn generated(options: &str) -> Vec<Sent> {
     let options: Vec<_> = options.split_whitespace().collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{DOMAIN, Feed, Sent, generated};
+use super::{DOMAIN, Feed, Sent, body, generated};
 use crate::support::Platform;
 
 /// What a rule is about, and what makes it well again.
@@ -15,10 +15,6 @@ enum Trouble {
 
 /// Days of the load, from the 2nd of September on.
 const DAYS: u32 = 15;
-
-fn body(sent: &Sent) -> Value {
-    serde_json::from_slice(&sent.body).unwrap()
-}
 
 /// Readings of a day again, as told later.
 fn again(readings: &[Sent], day: &str, later: &str, change: impl Fn(&mut Value)) -> Vec<Sent> {

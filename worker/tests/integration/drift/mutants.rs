@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use acequia_contracts::{Domain, MergeKind, catalog};
+use acequia_testkit::root;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{database, files, root};
+use super::{database, files};
 use crate::support::Platform;
 
 /// The faults after a statement, which is rolled back.

@@ -1,6 +1,7 @@
 //! Messages as publishers send them.
 
 use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, LongString};
 use lapin::{BasicProperties, Confirmation};
 use uuid::Uuid;
 
@@ -50,6 +51,11 @@ impl Message {
         let id = self.properties.message_id().as_ref();
         id.expect("a message with an id").as_str()
     }
+}
+
+/// A text as a header has it.
+pub fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
 }
 
 impl Platform {

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use ledger::LedgerEntry;
-pub use message::Message;
+pub use message::{Message, text};
 
 /// A database, a virtual host, and what was started on them.
 pub struct Platform {

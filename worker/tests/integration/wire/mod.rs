@@ -1,0 +1,18 @@
+//! What only a publisher with frames of its own can send: properties that no library reads. It costs
+//! itself only, whatever queue it comes by, and nothing of it is lost.
+
+mod headers;
+mod lost;
+mod unreadable;
+
+use base64::Engine as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Text that is no UTF-8.
+const LATIN: &[u8] = b"matr\xedc";
+/// Places of properties in a list.
+const HEADERS: u8 = 2;
+const PRIORITY: u8 = 4;
+const CORRELATION_ID: u8 = 5;
+const MESSAGE_ID: u8 = 8;
+const TYPE: u8 = 10;
