@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_testkit::wait_for;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
 use crate::support::school::{alumno, alumno_body, alumnos, break_merge, message};

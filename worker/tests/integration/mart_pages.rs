@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use acequia_contracts::catalog;
-use serde_json::Value;
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _, ValueRef as _};
 
 use crate::consumo::{self, body};

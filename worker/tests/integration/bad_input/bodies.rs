@@ -2,7 +2,7 @@
 
 use acequia_contracts::Code;
 
-use super::{Case, LEGACY, bad, bad_legacy, bad_mark, nested_lists, nested_objects, with};
+use super::{Case, LEGACY, bad, bad_legacy, nested_lists, nested_objects, with};
 use crate::support::Message;
 use crate::support::school::DOMAIN;
 

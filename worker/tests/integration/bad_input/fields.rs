@@ -2,9 +2,7 @@
 
 use acequia_contracts::Code;
 
-use super::{Case, LEGACY, bad, bad_legacy, bad_mark, nested_lists, nested_objects, with};
-use crate::support::Message;
-use crate::support::school::DOMAIN;
+use super::{Case, bad, bad_mark, with};
 
 pub(super) fn cases() -> Vec<Case> {
     let number = "9".repeat(300);

@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 use acequia_contracts::{catalog, fixtures};
 use acequia_net::topology::queue_of;
 use acequia_testkit::{Lost, Proxy, wait_for};
-use futures_util::StreamExt;
 use sqlx::Connection;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{LOAD, assert_core_has_the_load, load, publish_load};
-use crate::support::school::{alumno, alumnos, message};
+use super::{LOAD, assert_core_has_the_load, publish_load};
+use crate::support::school::{alumno, alumnos};
 use crate::support::{LedgerEntry, Message, Platform};
 
 /// Three times the connection breaks around a commit; what the worker then knows is not enough.

@@ -1,8 +1,6 @@
 //! The same message more than once.
 
 use acequia_contracts::{catalog, fixtures};
-use acequia_publisher::messages;
-use futures_util::StreamExt;
 
 use super::{LOAD, assert_core_has_the_load, count};
 use crate::support::school::{DOMAIN, alumno, alumnos, message};

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use acequia_publisher::{Ids, Outgoing, Publisher, messages};
 use acequia_testkit::wait_for;
-use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
 use crate::support::school::DOMAIN;

@@ -1,8 +1,6 @@
 //! Workers that are stopped or killed under load.
 
-use futures_util::StreamExt;
-
-use super::{LOAD, assert_core_has_the_load, load};
+use super::{LOAD, assert_core_has_the_load};
 use crate::support::Platform;
 use crate::support::school::alumnos;
 

@@ -1,9 +1,5 @@
 //! Who may let go of what is kept, and when.
 
-use std::fmt::Write as _;
-
-use sqlx::Connection as _;
-
 use super::{answer, code, denied};
 use crate::consumo::{Feed, generated};
 use crate::support::program::{finish, program};

@@ -1,6 +1,5 @@
 //! What roles of programs and of people cannot do.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use acequia_net::SecretUrl;

@@ -6,7 +6,6 @@ use acequia_contracts::catalog;
 use sqlx::AssertSqlSafe;
 
 use crate::support::Platform;
-use crate::support::school::message;
 
 /// Declared and real dependencies are the same, and every message type has its whole way.
 #[tokio::test(flavor = "multi_thread")]

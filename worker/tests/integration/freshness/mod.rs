@@ -11,9 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use sqlx::Connection;
 use sqlx::PgConnection;
 
-use crate::support::school::{
-    DOMAIN, alumno, calificacion, grupo, inscripcion, maestro, materia, message,
-};
+use crate::support::school::{DOMAIN, alumno, calificacion, grupo, inscripcion, maestro, materia};
 use crate::support::{Message, Platform};
 
 /// Publish times of the tests: seconds of an hour that is over.

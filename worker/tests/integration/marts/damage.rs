@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use sqlx::Connection;
-use sqlx::{Column, Row};
 
 use super::catalogues;
 use super::enrolment;

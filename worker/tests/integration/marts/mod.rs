@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Column, FromRow, PgConnection, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use crate::oracle::{
     AlumnoEnRiesgo, Core, KpiAlumno, KpiGrupo, KpiMateria, MateriaPeriodo, Oracle, RankingMaestro,

@@ -3,7 +3,6 @@
 use sqlx::{AssertSqlSafe, Column, Row};
 
 use super::Demo;
-use crate::permutations::demo;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_have_the_names_and_the_order_of_the_reference_and_the_count_after_them() {

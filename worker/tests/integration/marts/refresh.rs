@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
-use sqlx::{Column, FromRow, PgConnection, Row};
+use sqlx::{FromRow, PgConnection};
 
 use super::{DOMAIN, catalogues, fetch, mark, sent, student};
 use crate::oracle::KpiMateria;

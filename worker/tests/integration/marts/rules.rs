@@ -8,11 +8,10 @@ use acequia_store::quality::Checked;
 use rust_decimal::Decimal;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use sqlx::{Column, FromRow, PgConnection, Row};
+use sqlx::{FromRow, PgConnection};
 
 use super::{DOMAIN, Demo, mark, sent, student};
 use crate::oracle::Core;
-use crate::permutations::demo;
 use crate::support::Platform;
 
 /// A result as it is kept.

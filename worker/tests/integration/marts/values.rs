@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 use sqlx::Connection;
-use sqlx::{Column, PgConnection, Row};
+use sqlx::PgConnection;
 
 use super::{Demo, catalogues, compare_marts, enrolment, fetch, mark, sent, student};
 use crate::oracle::{AlumnoEnRiesgo, Core, KpiGrupo, MateriaPeriodo, Oracle, RankingMaestro};
-use crate::permutations::{Feed, demo};
+use crate::permutations::Feed;
 use crate::support::Platform;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,5 @@
 //! The program: its end, its mistakes, its help.
 
-use acequia_schema::migrate;
-
 use super::secrets;
 use crate::support::program::{finish, program};
 use crate::support::school::alumnos;

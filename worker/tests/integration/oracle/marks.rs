@@ -1,6 +1,5 @@
 //! Means and shares of marks.
 
-use chrono::SubsecRound;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 pub(super) const PASS_MARK: Decimal = Decimal::from_parts(6, 0, 0, false, 0);

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::SubsecRound;
 use rust_decimal::Decimal;
 use sqlx::FromRow;
 

@@ -15,14 +15,13 @@ mod versions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::marts::{
     AlumnoEnRiesgo, KpiAlumno, KpiGrupo, KpiMateria, MateriaPeriodo, RankingMaestro, Tramo,
 };
-pub use self::tables::{Alumno, Calificacion, Core, Grupo, Inscripcion, Maestro, Materia};
+pub use self::tables::{Alumno, Calificacion, Core};
 use self::versions::Version;
 
 /// Everything that was said, once.

@@ -1,6 +1,6 @@
 //! The core tables and their rows.
 
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;

@@ -1,7 +1,6 @@
 //! The demo in several orders, and messages without any time.
 
 use lapin::message::Delivery;
-use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use serde_json::Value;
 
 use super::Sent;
 use super::random::{Random, Said, random};

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use sqlx::PgConnection;
 
 use super::{ENTITIES, Sent};

@@ -21,14 +21,10 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::random::{message_id, random};
 use crate::oracle::{Core, Oracle, Outcome, Pending};
 use crate::support::Platform;
 

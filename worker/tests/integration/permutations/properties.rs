@@ -3,10 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use acequia_store::marts;
 use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use sqlx::PgConnection;
 use uuid::Uuid;
 

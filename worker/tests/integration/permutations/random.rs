@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use super::{ENTITIES, Sent};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{ALLOW, FORBID, forbidden, status};
 use crate::quarantine::{quarantine, told, too_young};
-use crate::support::school::{DOMAIN, alumno, grupo, maestro, materia, message};
+use crate::support::school::{DOMAIN, alumno, grupo, maestro, materia};
 use crate::support::{Message, Platform};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{row_of, sent, subject, told, traced};
 use crate::permutations::Feed;
 use crate::support::Platform;
-use crate::support::school::message;
 
 /// Whether a mart shows the core's row.
 fn shows(row: &Value, mart: &str) -> bool {

@@ -10,9 +10,7 @@ use uuid::Uuid;
 use super::trace_by;
 use super::{sent, subject, traced};
 use crate::permutations::Feed;
-use crate::quarantine::quarantine;
 use crate::support::Platform;
-use crate::support::school::message;
 
 /// Keys of the JSON objects are documented in docs/operations.md and do not change.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use acequia_contracts::catalog;
 use acequia_schema::migrate;
 use acequia_testkit::TestDatabase;
-use sqlx::Connection as _;
 use tokio::process::Command;
 
 use super::{ALL, VIEWS, may, owner, run, somebody, texts};

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use acequia_testkit::raw::{RawMessage, RawPublisher, entry, list, long, short};
 use acequia_testkit::wait_within;
-use base64::Engine as _;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{HEADERS, MESSAGE_ID, PRIORITY};
 use crate::quarantine::told;

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use acequia_testkit::wait_within;
-use base64::Engine as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::Platform;
 use crate::support::school::alumnos;
-use crate::support::{Platform, ready};
 
 /// A way to the broker that is cut whenever a message comes along it, while `cuts` holds: what a message
 /// does to a library that cannot read it.

@@ -5,9 +5,6 @@ mod headers;
 mod lost;
 mod unreadable;
 
-use base64::Engine as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
 /// Text that is no UTF-8.
 const LATIN: &[u8] = b"matr\xedc";
 /// Places of properties in a list.

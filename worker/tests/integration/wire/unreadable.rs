@@ -7,7 +7,6 @@ use acequia_testkit::raw::{RawMessage, RawPublisher, entry, list, long, nested, 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{CORRELATION_ID, HEADERS, LATIN, MESSAGE_ID, PRIORITY, TYPE};
 use crate::quarantine::told;

@@ -1,7 +1,5 @@
 //! Sums, means and counts of a day.
 
-use chrono::{Datelike as _, Timelike as _};
-
 use super::Day;
 
 impl Day {

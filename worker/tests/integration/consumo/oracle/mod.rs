@@ -6,7 +6,7 @@ mod seasonal;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Timelike as _, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{Datelike as _, NaiveDate, TimeDelta, Timelike as _};
+use chrono::{Datelike as _, NaiveDate, TimeDelta};
 
-use super::day::night;
 use super::{Day, anomaly};
 
 /// The usual values of a client.
