@@ -6,7 +6,7 @@
 # With a Docker engine everything runs in containers (docker-compose.yml). Without one, private servers are started in
 # .acequia/ (scripts/services.sh) and the programs are built with cargo. --compose and --native choose one of the two.
 # --release builds the native programs optimised across crates, which takes twice as long; without it they are those that
-# `cargo test` builds, too. --no-demo sends no demo data. What each step says goes to .acequia/bootstrap.log; --verbose shows it.
+# `cargo test` builds, too. --no-demo sends no demo data. The output of each step goes to .acequia/bootstrap.log; --verbose shows it.
 #
 # Run it again at will: what runs is kept, a worker whose program changed is restarted, and demo messages that are
 # already there count as duplicates. scripts/down.sh stops what this started.

@@ -81,7 +81,7 @@ spawn() {
   record_pid "$base" $!
 }
 
-# end_process BASE [SIGNAL [SECONDS]]: signals, waits, and kills what did not listen.
+# end_process BASE [SIGNAL [SECONDS]]: signals, waits, and kills a process that did not end.
 end_process() {
   local base=$1 signal=${2:-TERM} seconds=${3:-20} pid i
   if pid=$(pid_of "$base"); then

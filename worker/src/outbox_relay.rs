@@ -1,4 +1,4 @@
-//! The outbox relay: what the core has to tell, from `core.outbox` to the broker, in order per key.
+//! The outbox relay: messages of merges, from `core.outbox` to the broker, in order per key.
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed

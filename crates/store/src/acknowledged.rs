@@ -24,7 +24,7 @@ const MOST: usize = 10_000;
 pub struct Acknowledged {
     /// Its number.
     pub batch_id: i64,
-    /// What its number is not, unique.
+    /// Unique, unlike its number.
     pub identity: Uuid,
     /// Its domain.
     pub domain: &'static str,

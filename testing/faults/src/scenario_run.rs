@@ -165,7 +165,7 @@ impl ScenarioRun {
         self.outcome.injections += 1;
     }
 
-    /// What people see of the fault who do not look at Prometheus.
+    /// Records a sign of the fault outside Prometheus.
     pub fn sees(&mut self, words: impl Into<String>) {
         self.told.push(words.into());
     }
