@@ -1,5 +1,6 @@
 //! A platform for one test: database, virtual host, worker, API, and tokens of every role.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use acequia_api::auth::Role;
@@ -8,19 +9,25 @@ use acequia_api::config::ServeArgs;
 use acequia_api::data::tokens::{self, New};
 use acequia_api::run::{self, Servers};
 use acequia_net::SecretUrl;
-use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port, wait_for};
+use acequia_testkit::{Services, TestDatabase, TestEnv, free_port, wait_for};
 use acequia_worker::config::LoopArgs;
 use clap::Parser;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What a test works with.
 pub struct Platform {
-    pub database: TestDatabase,
-    pub broker: VirtualHost,
+    env: TestEnv,
     pub api: String,
+}
+
+impl Deref for Platform {
+    type Target = TestEnv;
+
+    fn deref(&self) -> &TestEnv {
+        &self.env
+    }
 }
 
 /// A process inside the test process, which ends with [`Running::stop`].
@@ -103,10 +110,8 @@ impl Platform {
 
     /// The same with options of `api serve`.
     pub async fn with(options: &[&str]) -> (Self, Running) {
-        let services = Services::shared().await.unwrap();
         let platform = Self {
-            database: migrated(services).await,
-            broker: VirtualHost::create(services).await.unwrap(),
+            env: TestEnv::shared(migrate).await.unwrap(),
             api: format!("127.0.0.1:{}", free_port().unwrap()),
         };
         let running = platform.serve(options).await;
@@ -174,35 +179,6 @@ impl Platform {
         .await
         .unwrap();
         Running { stop, task }
-    }
-
-    /// A connection as owner of the database.
-    pub async fn connect(&self) -> PgConnection {
-        PgConnection::connect(&self.database.owner).await.unwrap()
-    }
-
-    /// Runs statements as owner of the database.
-    pub async fn execute(&self, statements: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statements))
-            .execute(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{statements}: {error}"));
-    }
-
-    /// The single number that a query answers.
-    pub async fn number(&self, query: &str) -> i64 {
-        sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
-    /// The single text that a query answers.
-    pub async fn text(&self, query: &str) -> String {
-        sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
     /// A connection to the broker.
@@ -332,13 +308,9 @@ pub async fn request(
     })
 }
 
-/// A clone of a database that was migrated once.
-async fn migrated(services: &Services) -> TestDatabase {
-    TestDatabase::cloned(services, "acequia_template", |template| async move {
-        let owner = SecretUrl::parse(&template.owner, &["postgres", "postgresql"])?;
-        acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
-        Ok(())
-    })
-    .await
-    .unwrap()
+/// Fills the database that the tests have copies of.
+async fn migrate(services: &Services, template: TestDatabase) -> anyhow::Result<()> {
+    let owner = SecretUrl::parse(&template.owner, &["postgres", "postgresql"])?;
+    acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use acequia_net::SecretUrl;
 use acequia_store::db;
-use acequia_testkit::{Server, Services, VirtualHost, wait_for};
+use acequia_testkit::{Server, Services, TestEnv, VirtualHost, wait_for};
 use tokio::net::TcpListener;
 
 use crate::support::program::{Finished, finish, program};
@@ -34,11 +34,11 @@ impl Pair {
 
     /// The platform as one of the servers has it.
     fn on(&self, server: &Server) -> Platform {
-        Platform {
+        Platform(TestEnv {
             services: self.services,
             database: server.database(),
             broker: self.broker.clone(),
-        }
+        })
     }
 
     /// The worker's address of whichever server writes.

@@ -148,14 +148,6 @@ impl Platform {
             .unwrap_or_else(|error| panic!("{} is not in quarantine: {error}", message.id()))
     }
 
-    /// The single number that a query answers, as owner of the database.
-    pub async fn number(&self, query: &str) -> i64 {
-        sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
     /// Rows by which core.quarantine_open and the open rows of quarantine differ: always none.
     async fn miscounted_open_rows(&self) -> Vec<String> {
         self.texts(
@@ -165,22 +157,6 @@ impl Platform {
              where (o.domain, o.entity, o.received_at) is distinct from (q.domain, q.entity, q.received_at)",
         )
         .await
-    }
-
-    /// The texts that a query answers.
-    pub async fn texts(&self, query: &str) -> Vec<String> {
-        sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_all(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
-    /// Runs statements as owner of the database.
-    pub async fn execute(&self, statements: &str) {
-        sqlx::raw_sql(AssertSqlSafe(statements))
-            .execute(&mut self.connect().await)
-            .await
-            .unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
     /// Looks at the ledger again and again until [`Auditor::finish`].

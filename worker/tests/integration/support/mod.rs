@@ -5,12 +5,13 @@ mod message;
 pub mod program;
 pub mod school;
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use acequia_contracts::catalog;
 use acequia_net::SecretUrl;
 use acequia_net::topology;
-use acequia_testkit::{Services, TestDatabase, VirtualHost, free_port};
+use acequia_testkit::{Services, TestDatabase, TestEnv, free_port};
 use acequia_worker::config::LoopArgs;
 use acequia_worker::queue_consumer::queues_of;
 use acequia_worker::run;
@@ -18,18 +19,21 @@ use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, Queue};
 use serde_json::Value;
-use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use ledger::LedgerEntry;
 pub use message::{Message, text};
 
-/// A database, a virtual host, and what was started on them.
-pub struct Platform {
-    pub services: &'static Services,
-    pub database: TestDatabase,
-    pub broker: VirtualHost,
+/// Database and virtual host of a test, with workers and publishers on them.
+pub struct Platform(pub TestEnv);
+
+impl Deref for Platform {
+    type Target = TestEnv;
+
+    fn deref(&self) -> &TestEnv {
+        &self.0
+    }
 }
 
 /// A worker inside the test process.
@@ -48,28 +52,12 @@ struct Settings {
 impl Platform {
     /// A migrated database and an empty virtual host on the shared servers.
     pub async fn new() -> Self {
-        let services = Services::shared().await.unwrap();
-        let broker = VirtualHost::create(services).await.unwrap();
-        Self {
-            services,
-            database: migrated(services).await,
-            broker,
-        }
+        Self(TestEnv::shared(migrate).await.unwrap())
     }
 
     /// The same on servers of its own, which a test may restart; they go with the process.
     pub async fn own() -> Self {
-        let services: &'static Services = Box::leak(Box::new(Services::start().await.unwrap()));
-        Self {
-            services,
-            database: migrated(services).await,
-            broker: VirtualHost::create(services).await.unwrap(),
-        }
-    }
-
-    /// A connection as owner of the database.
-    pub async fn connect(&self) -> PgConnection {
-        PgConnection::connect(&self.database.owner).await.unwrap()
+        Self(TestEnv::own(migrate).await.unwrap())
     }
 
     /// Starts a worker with short pauses; `options` as on its command line.
@@ -292,13 +280,9 @@ pub async fn get(http: &str, path: &str) -> (u16, String) {
     answer.unwrap_or_default()
 }
 
-/// A clone of a database that was migrated once.
-async fn migrated(services: &Services) -> TestDatabase {
-    TestDatabase::cloned(services, "acequia_template", |template| async move {
-        let owner = SecretUrl::parse(&template.owner, &["postgres"])?;
-        acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
-        Ok(())
-    })
-    .await
-    .unwrap()
+/// Fills the database that the tests have copies of.
+async fn migrate(services: &Services, template: TestDatabase) -> anyhow::Result<()> {
+    let owner = SecretUrl::parse(&template.owner, &["postgres"])?;
+    acequia_schema::migrate(&owner, &services.role_passwords()?).await?;
+    Ok(())
 }

@@ -1,0 +1,103 @@
+//! Database and virtual host of one test, and questions to the database.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::{Services, TestDatabase, VirtualHost};
+
+/// The database that the others are copies of.
+const TEMPLATE: &str = "acequia_template";
+
+/// Database and virtual host of one test.
+#[derive(Debug)]
+pub struct TestEnv {
+    /// Their servers.
+    pub services: &'static Services,
+    /// A copy of a database that was prepared once.
+    pub database: TestDatabase,
+    /// An empty virtual host.
+    pub broker: VirtualHost,
+}
+
+impl TestEnv {
+    /// On the servers that all tests share. `prepare` fills the database that is copied.
+    ///
+    /// # Errors
+    /// When a server refuses or `prepare` fails.
+    pub async fn shared<F>(prepare: impl FnOnce(&'static Services, TestDatabase) -> F) -> anyhow::Result<Self>
+    where
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        Self::on(Services::shared().await?, prepare).await
+    }
+
+    /// On servers of its own, which a test may restart; they end with the process.
+    ///
+    /// # Errors
+    /// As [`TestEnv::shared`].
+    pub async fn own<F>(prepare: impl FnOnce(&'static Services, TestDatabase) -> F) -> anyhow::Result<Self>
+    where
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let services: &'static Services = Box::leak(Box::new(Services::start().await?));
+        Self::on(services, prepare).await
+    }
+
+    async fn on<F>(
+        services: &'static Services,
+        prepare: impl FnOnce(&'static Services, TestDatabase) -> F,
+    ) -> anyhow::Result<Self>
+    where
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        Ok(Self {
+            services,
+            database: TestDatabase::cloned(services, TEMPLATE, |template| {
+                prepare(services, template)
+            })
+            .await?,
+            broker: VirtualHost::create(services).await?,
+        })
+    }
+
+    /// A connection as owner of the database.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn connect(&self) -> PgConnection {
+        let connection = PgConnection::connect(&self.database.owner).await;
+        connection.unwrap_or_else(|error| panic!("database of the test: {error}"))
+    }
+
+    /// Runs statements as owner of the database.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub async fn execute(&self, statements: &str) {
+        sqlx::raw_sql(AssertSqlSafe(statements))
+            .execute(&mut self.connect().await)
+            .await
+            .unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+
+    /// The single number that a query answers, as owner of the database.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn number(&self, query: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_one(&mut self.connect().await)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// The texts that a query answers, as owner of the database.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_all(&mut self.connect().await)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+}
