@@ -232,8 +232,8 @@ async fn fill(platform: &Platform) {
     platform
         .execute(
             "insert into core.operations (kind, who, domains, filters, matched, through_id) values ('discard', 'x', '{academico}', '{}', 0, 0);
-             insert into core.archives (table_name, domain, partition_name, granularity, from_at, to_at, object_path, manifest_path, bytes_hot)
-             values ('academico.calificaciones', 'academico', 'p', 'month', now() - interval '2 months', now() - interval '1 month', 'o', 'm', 1)",
+             insert into core.archives (table_name, domain, partition_name, granularity, from_at, to_at, object_path, manifest_path, bytes_hot, key_columns)
+             values ('academico.calificaciones', 'academico', 'p', 'month', now() - interval '2 months', now() - interval '1 month', 'o', 'm', 1, '{id}')",
         )
         .await;
 }
