@@ -23,7 +23,9 @@ impl TestEnv {
     ///
     /// # Errors
     /// When a server refuses or `prepare` fails.
-    pub async fn shared<F>(prepare: impl FnOnce(&'static Services, TestDatabase) -> F) -> anyhow::Result<Self>
+    pub async fn shared<F>(
+        prepare: impl FnOnce(&'static Services, TestDatabase) -> F,
+    ) -> anyhow::Result<Self>
     where
         F: Future<Output = anyhow::Result<()>>,
     {
@@ -34,7 +36,9 @@ impl TestEnv {
     ///
     /// # Errors
     /// As [`TestEnv::shared`].
-    pub async fn own<F>(prepare: impl FnOnce(&'static Services, TestDatabase) -> F) -> anyhow::Result<Self>
+    pub async fn own<F>(
+        prepare: impl FnOnce(&'static Services, TestDatabase) -> F,
+    ) -> anyhow::Result<Self>
     where
         F: Future<Output = anyhow::Result<()>>,
     {

@@ -157,10 +157,10 @@ async fn a_dump_has_everything() {
 
     let mut restored = platform;
     for url in [
-        &mut restored.database.owner,
-        &mut restored.database.worker,
-        &mut restored.database.analyst,
-        &mut restored.database.admin,
+        &mut restored.0.database.owner,
+        &mut restored.0.database.worker,
+        &mut restored.0.database.analyst,
+        &mut restored.0.database.admin,
     ] {
         *url = url.replace(&name, &copy);
     }

@@ -151,7 +151,7 @@ async fn a_database_of_an_earlier_release_goes_on() {
 
     // A worker of this release takes over: what waited is merged, what comes again is a duplicate.
     let total = "select sum(received)::bigint from core.conservation";
-    platform.database = database;
+    platform.0.database = database;
     let received = platform.number(total).await;
     let worker = platform.worker(&[]);
     worker.ready().await;
