@@ -108,10 +108,10 @@ toolchain() {
 
 shell_scripts() {
   local file
-  for file in scripts/*.sh; do bash -n "$file"; done
+  for file in scripts/*.sh scripts/*/*.sh; do bash -n "$file"; done
   sh -n config/postgres-init.sh
   if have shellcheck; then
-    shellcheck -x scripts/*.sh config/*.sh
+    shellcheck -x scripts/*.sh scripts/*/*.sh config/*.sh
   else
     echo "shellcheck is not installed (apt-get install shellcheck): syntax checked only"
   fi

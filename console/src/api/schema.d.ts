@@ -160,7 +160,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What was decided about messages, gates and accounts, by whatever way, the newest first
+         * Decisions about messages, gates and accounts, made in any way, the newest first
          * @description For callers of all domains: a decision may be about several.
          */
         get: {
@@ -1107,7 +1107,7 @@ export interface paths {
         put?: never;
         /**
          * Stop an operation
-         * @description What is done stays done: the answer says how much. One that is under way stops after the rows that it is at.
+         * @description Finished rows stay finished: the answer has their number. A running operation stops after its current rows.
          */
         post: {
             parameters: {
@@ -1650,7 +1650,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is calling, and what they may do */
+        /** The caller and its rights */
         get: {
             parameters: {
                 query?: never;
@@ -1945,7 +1945,7 @@ export interface components {
              * @description Messages seen before.
              */
             duplicates: number;
-            /** @description Entity; (unknown) when none could be told. */
+            /** @description Entity; (unknown) when it could not be determined. */
             entity: string;
             /**
              * Format: int64
@@ -2151,7 +2151,7 @@ export interface components {
              */
             version: number;
         };
-        /** @description Who calls. */
+        /** @description The caller. */
         Current: {
             /** @description Domains that the role is for; null: all. */
             domains?: string[] | null;
@@ -2249,7 +2249,7 @@ export interface components {
             /** @description Its columns, when they were asked for. */
             values?: Record<string, never> | null;
         };
-        /** @description What an action would be done to. */
+        /** @description The rows that an action would change. */
         DryRun: {
             /** @description The same by domain, entity and code. */
             by: components["schemas"]["Would"][];
@@ -2651,7 +2651,7 @@ export interface components {
             /** @description The new one, 12 to 256 bytes. */
             password: string;
         };
-        /** @description A person who is to be added. */
+        /** @description A person to add. */
         NewPerson: {
             /** @description Domains that the role is for; all when not given. */
             domains?: string[] | null;
@@ -2758,7 +2758,7 @@ export interface components {
                  * @description Messages seen before.
                  */
                 duplicates: number;
-                /** @description Entity; (unknown) when none could be told. */
+                /** @description Entity; (unknown) when it could not be determined. */
                 entity: string;
                 /**
                  * Format: int64
@@ -4100,7 +4100,7 @@ export interface components {
             reason: string;
         };
         /**
-         * @description What somebody is to the platform.
+         * @description Role of a person or program.
          * @enum {string}
          */
         Role: "viewer" | "analyst" | "publisher" | "operator" | "admin";
@@ -4401,7 +4401,7 @@ export interface components {
             body?: string | null;
             /** @description Stable reason. */
             code: string;
-            /** @description Entity with its domain, or the domain alone when none could be told. */
+            /** @description Entity with its domain, or the domain alone when the entity is unknown. */
             entity: string;
             /** @description First offending field. */
             field_path?: string | null;

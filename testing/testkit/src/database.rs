@@ -1,10 +1,14 @@
 //! A database for one test, cloned from a template that is made once.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 
-use crate::Services;
+use crate::{Services, root};
 
 /// One clone at a time, of all processes that share the servers: PostgreSQL clones only a template that nobody is
 /// connected to. An advisory lock, so that the end of a process ends it.
@@ -38,7 +42,8 @@ impl TestDatabase {
         Self::create(services, &new_name(), "template1").await
     }
 
-    /// A copy of the database `template`, which `prepare` fills when it is not there yet.
+    /// A copy of the database `template`, which `prepare` fills when it is not there yet. Servers may outlive a build: each
+    /// state of the folder `sql` has its own.
     ///
     /// # Errors
     /// When the server refuses or `prepare` fails.
@@ -50,6 +55,7 @@ impl TestDatabase {
     where
         F: Future<Output = anyhow::Result<()>>,
     {
+        let template = &format!("{template}_{:016x}", fingerprint(&root().join("sql"))?);
         let mut admin = one_at_a_time(services).await?;
         let there: bool =
             sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
@@ -146,4 +152,21 @@ async fn one_at_a_time(services: &Services) -> anyhow::Result<PgConnection> {
 
 fn new_name() -> String {
     format!("test_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A number that changes with any file below a folder.
+fn fingerprint(folder: &Path) -> anyhow::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let entries: BTreeSet<_> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    for entry in entries {
+        entry.file_name().hash(&mut hasher);
+        if entry.is_dir() {
+            fingerprint(&entry)?.hash(&mut hasher);
+        } else {
+            std::fs::read(&entry)?.hash(&mut hasher);
+        }
+    }
+    Ok(hasher.finish())
 }

@@ -190,8 +190,18 @@ fn both_ways_have_the_same_settings() {
             named.contains(&name) || own.contains(&name.as_str()) || name.starts_with("AWS_");
         assert!(known, ".env.example lacks {name}");
     }
-    let scripts =
-        ["services.sh", "bootstrap.sh", "lib.sh"].map(|file| text(&format!("scripts/{file}")));
+    let scripts = [
+        "services.sh",
+        "services/packages.sh",
+        "services/folder.sh",
+        "services/postgresql.sh",
+        "services/rabbitmq.sh",
+        "services/observability.sh",
+        "bootstrap.sh",
+        "bootstrap/native.sh",
+        "lib.sh",
+    ]
+    .map(|file| text(&format!("scripts/{file}")));
     let (with_docker, without) = (variables(&written), scripts.concat());
     let (_, natively_only) = text(".env.example")
         .split_once("# Without Docker only")

@@ -210,7 +210,12 @@ fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
         let path = folder.write(file, format!("#!/bin/sh\n{text}\n"));
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
-    for name in ["bootstrap.sh", "lib.sh"] {
+    for name in [
+        "bootstrap.sh",
+        "bootstrap/native.sh",
+        "bootstrap/compose.sh",
+        "lib.sh",
+    ] {
         let text = std::fs::read(root().join("scripts").join(name)).unwrap();
         folder.write(&format!("checkout/scripts/{name}"), text);
     }

@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# Private servers and programs on this machine. Sourced by scripts/bootstrap.sh.
+# shellcheck disable=SC2034,SC2154  # variables of bootstrap.sh
+
+native_up() {
+  have cargo || die "the Rust toolchain is missing (cargo)" "get it from https://rustup.rs, then run this again"
+  have cc || die "a C compiler is missing (cc), one dependency needs it" "get it with: apt-get install gcc libc6-dev"
+  step "packages" "$ROOT/scripts/services.sh" install --observability
+  step "servers" native_servers
+  step "programs" native_build
+  step "schema" native_migrate
+  step "worker" native_worker
+  step "api" native_api
+}
+
+native_servers() {
+  "$ROOT/scripts/services.sh" start "$RUN_DIR" --observability
+  local line
+  while IFS= read -r line; do declare -g "${line?}"; done <"$RUN_DIR/env"
+  result="PostgreSQL, RabbitMQ, Prometheus${GRAFANA_URL:+, Grafana}"
+}
+
+# Minutes on a small machine, the first time: the number of crates that are done shows that it goes on.
+native_build() {
+  local pid made status=0 width=0
+  # With the features of the whole workspace, so that the tests find the dependencies built.
+  local build=(cargo build --locked --workspace --bin worker --bin publisher --bin api)
+  bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
+  [[ $release == no ]] || build+=(--release) bin=${bin%/*}/release
+  (cd "$ROOT" && exec "${build[@]}") &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    if [[ $verbose == no && -t 3 ]]; then
+      made=$(sed -n '/^--- programs/,$p' "$LOG" | grep -c '^ *Compiling' || true)
+      ((made == 0)) || width=$(printf 'compiled %d crates, the last ones take longest' "$made" | tee /dev/fd/3 | wc -m)
+    fi
+    sleep 1
+    printf '%*s' "$width" '' | tr ' ' '\b' >&3
+  done
+  wait "$pid" || status=$?
+  printf '%*s' "$width" '' >&3 && printf '%*s' "$width" '' | tr ' ' '\b' >&3
+  [[ $status -eq 0 ]] || die "the programs could not be built"
+  if [[ $release == yes ]]; then result="built (optimised)"; else result="built (development; optimised: --release)"; fi
+}
+
+native_migrate() {
+  DATABASE_URL=$DATABASE_URL ACEQUIA_WORKER_PASSWORD=$ACEQUIA_WORKER_PASSWORD \
+    ACEQUIA_ARCHIVE_PASSWORD=$ACEQUIA_ARCHIVE_PASSWORD ACEQUIA_OPERATOR_PASSWORD=$ACEQUIA_OPERATOR_PASSWORD \
+    ACEQUIA_API_PASSWORD=$ACEQUIA_API_PASSWORD ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
+}
+
+# Keeps the worker that runs, unless its program or its addresses changed.
+native_worker() {
+  local now i
+  worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
+    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
+  now=$(cat "$bin/worker" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
+  if pid_of "$RUN_DIR/worker" >/dev/null && [[ $(value_of "$RUN_DIR/mode" WORKER) != "$now" ]]; then
+    say "restarting the worker, it changed"
+    end_process "$RUN_DIR/worker" TERM 60
+  fi
+  if ! pid_of "$RUN_DIR/worker" >/dev/null; then
+    spawn "$RUN_DIR/worker" "$RUN_DIR/worker.log" env "${worker_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/worker" run
+    set_value "$RUN_DIR/mode" WORKER "$now"
+  fi
+  say "waiting for the worker"
+  for ((i = 0; i < 300; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$WORKER_URL/readyz" 2>/dev/null && result=ready && return
+    pid_of "$RUN_DIR/worker" >/dev/null || fail "the worker stopped"
+    sleep 0.2
+  done
+  fail "the worker is not ready: $(curl -sS -m 5 "$WORKER_URL/readyz" 2>&1 || true)"
+}
+
+# Keeps the API that runs, unless its program or its addresses changed.
+native_api() {
+  local now i
+  api_env=("API_DATABASE_URL=$API_DATABASE_URL" "OPERATOR_DATABASE_URL=$OPERATOR_DATABASE_URL" "AMQP_URL=$AMQP_URL"
+    "API_HTTP_ADDR=${API_URL#http://}")
+  now=$(cat "$bin/api" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
+  if pid_of "$RUN_DIR/api" >/dev/null && [[ $(value_of "$RUN_DIR/mode" API) != "$now" ]]; then
+    say "restarting the API, it changed"
+    end_process "$RUN_DIR/api" TERM 30
+  fi
+  if ! pid_of "$RUN_DIR/api" >/dev/null; then
+    spawn "$RUN_DIR/api" "$RUN_DIR/api.log" env "${api_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/api" serve
+    set_value "$RUN_DIR/mode" API "$now"
+  fi
+  say "waiting for the API"
+  for ((i = 0; i < 150; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$API_URL/readyz" 2>/dev/null && result=ready && return
+    pid_of "$RUN_DIR/api" >/dev/null || { tail -n 30 "$RUN_DIR/api.log" >&2 && die "the API stopped"; }
+    sleep 0.2
+  done
+  tail -n 30 "$RUN_DIR/api.log" >&2
+  die "the API is not ready: $(curl -sS -m 5 "$API_URL/readyz" 2>&1 || true)"
+}
+
+native_api_command() { env "${api_env[@]}" "$bin/api" "$@"; }
+native_worker_command() { env "${worker_env[@]}" "$bin/worker" "$@"; }
+native_publisher() { AMQP_URL=$AMQP_URL "$bin/publisher" "$@"; }
+native_psql() { psql --no-psqlrc --quiet --pset pager=off --pset footer=off --set ON_ERROR_STOP=1 --dbname "$DATABASE_URL" "$@"; }
+native_log() { tail -n 30 "$RUN_DIR/worker.log"; }
