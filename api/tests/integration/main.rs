@@ -4,6 +4,7 @@
 mod access;
 mod document;
 mod messages;
+mod metrics;
 mod quarantine;
 mod reading;
 mod support;
