@@ -3,6 +3,8 @@
 
 mod access;
 mod document;
+mod faults;
+mod generated;
 mod messages;
 mod metrics;
 mod quarantine;
