@@ -2,7 +2,7 @@
 # Runs every query of the Grafana dashboards against real servers, and tests the dashboard checker itself.
 #
 # dashboards.sh
-#     Starts private servers and a worker, sends demo data, waits until Prometheus has seen it, then runs
+#     Starts private servers, a worker and an API, sends demo data and calls, waits until Prometheus has seen it, then runs
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
 #     has), and with a mutant for each thing it checks. An empty result is a fault where the source of the
 #     dashboard does not say why it may be.
@@ -26,13 +26,14 @@ python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "ge
 # What shows without servers need not wait for them.
 scripts/check_dashboards.py >&2
 
-cargo build --quiet --locked -p acequia-worker -p acequia-publisher >&2
+cargo build --quiet --locked -p acequia-worker -p acequia-publisher -p acequia-api >&2
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 dir=$(mktemp -d /tmp/acequia-dashboards-XXXXXX)
 cleanup() {
   local input=${SERVERS[1]:-}
   end_process "$dir/traffic" KILL
   end_process "$dir/worker" KILL
+  end_process "$dir/api" KILL
   # The end of its input ends the servers, and their data with them.
   if [[ -n $input ]]; then
     exec {input}>&-
@@ -54,18 +55,24 @@ set +a
 "$bin/worker" migrate >"$dir/migrate.log" 2>&1 || { cat "$dir/migrate.log" >&2 && die "worker migrate failed"; }
 DATABASE_URL=$WORKER_DATABASE_URL HTTP_ADDR=${WORKER_URL#http://} spawn "$dir/worker" "$dir/worker.log" "$bin/worker" run
 disown
+API_HTTP_ADDR=${API_URL#http://} spawn "$dir/api" "$dir/api.log" "$bin/api" serve
+disown
+token=$("$bin/api" token create --name dashboards --role admin) || die "api token create failed"
 
-# The demo data of every domain, again and again with another seed, for as long as this runs.
+# The demo data of every domain, again and again with another seed, and calls of the API, for as long as this runs.
 # shellcheck disable=SC2016  # for the inner shell
 spawn "$dir/traffic" "$dir/traffic.log" bash -c '
-  publisher=$1
-  shift
+  publisher=$1 api=$2 token=$3
+  shift 3
   for ((i = 1; ; i++)); do
+    for path in marts marts/kpi_materia quarantine streams nothing; do
+      curl --silent --max-time 5 --output /dev/null --oauth2-bearer "$token" "$api/v1/$path"
+    done
     for file; do
       "$publisher" generate $(sed -nE "1{s/^-- demo: *//;s/--seed [0-9]+/--seed $i/;p}" "$file")
     done
     sleep 8
-  done' _ "$bin/publisher" sql/demo/*.sql
+  done' _ "$bin/publisher" "$API_URL" "$token" sql/demo/*.sql
 disown
 
 # prometheus EXPRESSION: whether it has a result that is not 0.
@@ -85,6 +92,7 @@ wait_for() { # WHAT EXPRESSION
 wait_for "messages of the worker" 'sum(rate(acequia_promoted_rows_total[1m]))'
 wait_for "messages of the broker" 'sum(rate(rabbitmq_global_messages_received_total[1m]))'
 wait_for "rows of the database" 'sum(rate(pg_stat_database_tup_inserted[1m]))'
+wait_for "calls of the API" 'sum(rate(acequia_api_calls_total{status="2xx"}[1m]))'
 wait_for "a refresh" 'sum(increase(acequia_refresh_duration_seconds_count[1m]))'
 wait_for "the recorded budgets" 'count(slo:error_budget_remaining:ratio) == 2'
 wait_for "the recorded shares" 'count(domain:acequia_quarantined_messages:ratio_rate5m)'

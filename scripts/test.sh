@@ -133,6 +133,21 @@ prometheus_of_suite() { in_root bash -c "$(declare -f have prometheus_rules); se
 
 make_servers() { scripts/servers.sh "$suite"; }
 
+# Why the console cannot be checked; nothing when it can.
+without_console() {
+  local major
+  have npm || { echo "node and npm are not installed (apt-get install nodejs npm)" && return; }
+  major=$(node --version | sed -E 's/^v([0-9]+).*/\1/')
+  ((major >= 20)) || echo "Node 20 or newer is needed"
+}
+without_browser() {
+  local why
+  why=$(without_console)
+  [[ -n $why || -x ${CHROMIUM:-/usr/bin/chromium} ]] || why="Chromium is not installed (apt-get install chromium)"
+  echo "$why"
+}
+console() { scripts/console.sh "$1"; }
+
 compose_file() {
   if docker compose version >/dev/null 2>&1; then docker compose config -q; else docker-compose config -q; fi
 }
@@ -235,6 +250,10 @@ if [[ $quick == no ]]; then
   else
     skip "Grafana dashboards" "python3 with PyYAML is not installed (apt-get install python3-yaml)"
   fi
+  if [[ $fast == no ]]; then
+    why=$(without_console)
+    if [[ -z $why ]]; then step "console: types, lint, byte-identical build" console check; else skip "console" "$why"; fi
+  fi
   if cargo deny --version >/dev/null 2>&1; then
     # Advisories too where their database can be reached: cargo deny check advisories
     step "cargo deny" cargo deny --workspace --locked check licenses bans sources
@@ -262,6 +281,8 @@ if [[ $quick == yes ]]; then
 fi
 step "tests" all_tests
 stop_servers
+why=$(without_browser)
+if [[ -z $why ]]; then step "console in a browser" console test; else skip "console in a browser" "$why"; fi
 if python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards against servers" scripts/dashboards.sh
 fi

@@ -30,6 +30,15 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(media.trim().to_ascii_lowercase())
 }
 
+/// Whether a text in JSON holds U+0000, which no text of PostgreSQL can hold. It is always written as an escape.
+fn holds_nul(json: &[u8]) -> bool {
+    const NUL: &[u8] = br"\u0000";
+    json.windows(NUL.len()).enumerate().any(|(at, part)| {
+        let slashes = json[..at].iter().rev().take_while(|byte| **byte == b'\\');
+        part == NUL && slashes.count().is_multiple_of(2)
+    })
+}
+
 /// A JSON body.
 #[derive(Debug)]
 pub struct Input<T>(pub T);
@@ -45,6 +54,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             ));
         }
         let bytes = bytes(request, state).await?;
+        if holds_nul(&bytes) {
+            return Err(Problem::new(
+                Code::InvalidBody,
+                "a text must not contain U+0000",
+            ));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             // The text of the library may repeat a value; names of fields and the place do not.
             let text = error.to_string();
@@ -68,5 +83,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
                 ),
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_nul;
+
+    #[test]
+    fn an_escaped_nul_is_told_from_an_escaped_backslash() {
+        assert!(holds_nul(br#"{"a":"x\u0000"}"#));
+        assert!(holds_nul(br#"{"a":"\\\u0000"}"#));
+        assert!(!holds_nul(br#"{"a":"\\u0000"}"#));
+        assert!(!holds_nul(br#"{"a":"\u0001 u0000"}"#));
     }
 }

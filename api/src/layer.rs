@@ -66,10 +66,9 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let address = address(&request, app.settings.behind_tls);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "(none)".to_owned(), |route| route.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>();
+    let matched = matched.map(|route| route.as_str().to_owned());
+    let route = matched.clone().unwrap_or_else(|| "(none)".to_owned());
 
     let recognised = Recognised::default();
     request.extensions_mut().insert(recognised.clone());
@@ -100,19 +99,13 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
     head(response.headers_mut(), id);
     let code = problem.as_ref().map(|problem| problem.code);
     let took = begun.elapsed();
-    // Methods are the caller's choice: unknown ones share a label.
-    let label = match method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => method.as_str(),
-        _ => "(other)",
-    };
-    app.metrics
-        .answered(label, &route, status.as_u16(), code, took);
+    app.metrics.answered(
+        method.as_str(),
+        matched.as_deref(),
+        status.as_u16(),
+        code,
+        took,
+    );
     debug!(event = "call", %method, route, status = status.as_u16(), code = code.map(Code::as_str),
         who = caller.as_ref().map(Caller::who), took_s = took.as_secs_f64(), request_id = %id, "answered");
 

@@ -1,10 +1,11 @@
 //! What /metrics shows.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use acequia_telemetry::metrics::{Process, Registrar, page};
 use prometheus::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
+    GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
 
 use crate::problem::Code;
@@ -14,13 +15,42 @@ const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// Classes of answers.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// Route of the console's files and of paths that lead nowhere; method of calls that no route takes.
+const NO_ROUTE: &str = "(none)";
+const OTHER_METHOD: &str = "(other)";
+
+/// Bulk actions that have not ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Unfinished {
+    /// Nobody has begun them.
+    pub queued: f64,
+    /// Somebody has.
+    pub running: f64,
+    /// How long none of them has made progress.
+    pub silence: Duration,
+}
+
+/// Method and path of a route.
+pub type Route = (String, String);
+
+/// What is counted about the calls of a method and a route.
+#[derive(Debug)]
+struct Calls {
+    /// In the order of [`CLASSES`].
+    answers: [IntCounter; CLASSES.len()],
+    seconds: Histogram,
+}
+
 /// The metrics of a process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     process: Process,
-    calls: IntCounterVec,
-    seconds: HistogramVec,
+    /// By path, then by method.
+    calls: HashMap<String, HashMap<String, Calls>>,
+    others: Calls,
     problems: IntCounterVec,
     /// Messages that the broker confirmed.
     pub published: IntCounterVec,
@@ -35,32 +65,48 @@ pub struct Metrics {
     /// Entries of the record of calls that could not be written.
     pub unrecorded: IntCounter,
     database: IntGaugeVec,
+    database_most: IntGaugeVec,
+    operations: GaugeVec,
+    silence: GaugeVec,
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers everything; `routes` are those of the OpenAPI document. Each series is there from the start: a counter that
+    /// is born with its first event has no increase.
     ///
     /// # Errors
     /// When a name is taken.
-    pub fn new() -> Result<Self> {
+    pub fn new(routes: impl IntoIterator<Item = Route>) -> Result<Self> {
         let registry = Registry::new();
         let make = Registrar::new(&registry);
+        let answers = make.counters(
+            "acequia_api_calls_total",
+            "Answered calls, by method, route and class of the status.",
+            &["method", "route", "status"],
+        )?;
+        let seconds = make.histograms(
+            "acequia_api_call_duration_seconds",
+            "From the head of a call until its answer begins.",
+            &["method", "route"],
+            BUCKETS,
+        )?;
+        let of = |method: &str, route: &str| Calls {
+            answers: CLASSES.map(|class| answers.with_label_values(&[method, route, class])),
+            seconds: seconds.with_label_values(&[method, route]),
+        };
+        let mut calls: HashMap<String, HashMap<String, Calls>> = HashMap::new();
+        let outside = ["/openapi.json", NO_ROUTE].map(|path| ("GET".to_owned(), path.to_owned()));
+        for (method, path) in routes.into_iter().chain(outside) {
+            let made = of(&method, &path);
+            calls.entry(path).or_default().insert(method, made);
+        }
         let metrics = Self {
             process: Process::new(&registry, "api", env!("CARGO_PKG_VERSION"))?,
-            calls: make.counters(
-                "acequia_api_calls_total",
-                "Calls, by route and status.",
-                &["method", "route", "status"],
-            )?,
-            seconds: make.histograms(
-                "acequia_api_call_duration_seconds",
-                "Time until the answer began.",
-                &["method", "route"],
-                BUCKETS,
-            )?,
+            calls,
+            others: of(OTHER_METHOD, NO_ROUTE),
             problems: make.counters(
                 "acequia_api_problems_total",
-                "Refused calls, by code.",
+                "Calls answered by a problem, by its code.",
                 &["code"],
             )?,
             published: make.counters(
@@ -86,8 +132,23 @@ impl Metrics {
             )?,
             database: make.int_gauges(
                 "acequia_api_database_connections",
-                "Connections to the database in use, and their limit.",
-                &["login", "of"],
+                "Connections to PostgreSQL that calls use, by login.",
+                &["login"],
+            )?,
+            database_most: make.int_gauges(
+                "acequia_api_database_connections_max",
+                "Connections to PostgreSQL that calls may use, by login.",
+                &["login"],
+            )?,
+            operations: make.gauges(
+                "acequia_api_operations",
+                "Bulk actions that have not ended, by state.",
+                &["state"],
+            )?,
+            silence: make.gauges(
+                "acequia_api_operations_silence_seconds",
+                "How long no bulk action has made progress although there are some that have not ended.",
+                &[],
             )?,
             registry,
         };
@@ -105,17 +166,19 @@ impl Metrics {
     pub fn answered(
         &self,
         method: &str,
-        route: &str,
+        route: Option<&str>,
         status: u16,
         code: Option<Code>,
         took: Duration,
     ) {
-        self.calls
-            .with_label_values(&[method, route, &status.to_string()])
-            .inc();
-        self.seconds
-            .with_label_values(&[method, route])
-            .observe(took.as_secs_f64());
+        // The answer of HEAD is that of GET without its body.
+        let method = if method == "HEAD" { "GET" } else { method };
+        let route = route.unwrap_or(NO_ROUTE);
+        let known = self.calls.get(route).and_then(|of| of.get(method));
+        let calls = known.unwrap_or(&self.others);
+        let class = usize::from(status / 100).saturating_sub(2);
+        calls.answers[class.min(CLASSES.len() - 1)].inc();
+        calls.seconds.observe(took.as_secs_f64());
         if let Some(code) = code {
             self.problems.with_label_values(&[code.as_str()]).inc();
         }
@@ -124,12 +187,25 @@ impl Metrics {
     /// Notes connections of a login: in use, and the most of them.
     pub fn database(&self, login: &str, (used, most): (usize, usize)) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.database
-            .with_label_values(&[login, "used"])
-            .set(number(used));
-        self.database
-            .with_label_values(&[login, "limit"])
-            .set(number(most));
+        for (gauges, count) in [(&self.database, used), (&self.database_most, most)] {
+            gauges.with_label_values(&[login]).set(number(count));
+        }
+    }
+
+    /// Notes the bulk actions that have not ended. Without a reading there is no value rather than an old one.
+    pub fn operations(&self, read: Option<&Unfinished>) {
+        let Some(read) = read else {
+            self.operations.reset();
+            self.silence.reset();
+            return;
+        };
+        for (state, count) in [("queued", read.queued), ("running", read.running)] {
+            self.operations.with_label_values(&[state]).set(count);
+        }
+        let none: [&str; 0] = [];
+        self.silence
+            .with_label_values(&none)
+            .set(read.silence.as_secs_f64());
     }
 
     /// The page.

@@ -1,7 +1,7 @@
 //! Carries out bulk actions, one at a time in each process. Progress is kept after each chunk, so that another process goes
 //! on where one was killed; what was sent twice then has no second effect.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_net::SecretUrl;
 use acequia_ops::quarantine::{
@@ -13,7 +13,8 @@ use tracing::{info, warn};
 
 use crate::app::App;
 use crate::data::events;
-use crate::data::operations::{self, Operation, Step};
+use crate::data::operations::{self, Operation, Step, Unfinished};
+use crate::metrics;
 use crate::problem::{Code, Problem, Result};
 
 /// Time between two looks for work that nobody announced: what another process left behind.
@@ -43,6 +44,33 @@ pub async fn sender(url: &SecretUrl) -> Result<Sender> {
             )
             .retry_after(5)
         })
+}
+
+/// Since when bulk actions have made no progress, as far as this process has looked.
+#[derive(Debug, Default)]
+pub struct Watch(Option<(Unfinished, Instant)>);
+
+impl Watch {
+    /// Looks again.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL answers.
+    pub async fn look(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> sqlx::Result<metrics::Unfinished> {
+        let now = operations::unfinished(connection).await?;
+        let since = match self.0 {
+            Some((before, since)) if before == now && now.queued + now.running > 0 => since,
+            _ => Instant::now(),
+        };
+        self.0 = Some((now, since));
+        Ok(metrics::Unfinished {
+            queued: now.queued as f64,
+            running: now.running as f64,
+            silence: since.elapsed(),
+        })
+    }
 }
 
 /// Looks for operations and carries them out until the application stops.

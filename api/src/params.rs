@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 
-use crate::problem::{Problem, Result};
+use crate::problem::{Code, Problem, Result};
 
 /// The parameters of a call.
 #[derive(Debug, Default)]
@@ -146,6 +146,27 @@ impl Params {
     }
 }
 
+/// Insists that a path is text, and text that PostgreSQL can hold.
+///
+/// # Errors
+/// When its percent-encoding makes no UTF-8, or U+0000.
+pub fn check_path(path: &str) -> Result<()> {
+    let (mut decoded, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code = code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 16).ok());
+        decoded.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    match str::from_utf8(&decoded) {
+        Ok(text) if !text.contains('\0') => Ok(()),
+        _ => Err(Problem::new(
+            Code::InvalidParameter,
+            "the path must be percent-encoded UTF-8 without U+0000",
+        )),
+    }
+}
+
 /// A text as one of a closed list.
 ///
 /// # Errors
@@ -178,6 +199,16 @@ mod tests {
         assert_eq!(params.list("b"), ["x", "y", "z"]);
         let problem = params.end().unwrap_err();
         assert_eq!(problem.errors[0].field, "c");
+    }
+
+    #[test]
+    fn a_path_is_text() {
+        for path in ["/a/%C3%A9", "/a/%", "/a/%zz", "/a%2Fb", "/"] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+        for path in ["/a/%FF", "/%00", "/a/%C3%28"] {
+            assert!(check_path(path).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -18,11 +18,12 @@ use crate::database::{self, Database};
 use crate::events::{self, Events};
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
+use crate::operations::Watch;
 use crate::publish::Publisher;
 use crate::{operations, routes, server};
 
-/// Time between two readings of the database's clock.
-const CLOCK_EVERY: Duration = Duration::from_secs(15);
+/// Time between two looks at the database's clock and at bulk actions.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long background work may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -63,7 +64,7 @@ pub async fn run(
         callers: Callers::default(),
         calls,
         limiter: Limiter::default(),
-        metrics: Metrics::new().context("metrics")?,
+        metrics: Metrics::new(routes::routes_of(&routes::document())).context("metrics")?,
         events: Events::default(),
         clock: Clock::default(),
         name: format!("{}:{}", acequia_net::hostname(), std::process::id()),
@@ -74,7 +75,7 @@ pub async fn run(
     info!(event = "api.started", version = env!("CARGO_PKG_VERSION"), http = %listener.local_addr()?,
         database = %app.database.url(), "the API serves");
     let mut background = JoinSet::new();
-    background.spawn(clock(app.clone()));
+    background.spawn(look(app.clone()));
     background.spawn(events::run(app.clone()));
     background.spawn(operations::run(app.clone()));
     server::serve(listener, routes::router(&app), app.clone()).await;
@@ -113,21 +114,18 @@ async fn fit(database: &Database) -> anyhow::Result<()> {
     }
 }
 
-/// Keeps the database's clock at hand.
-async fn clock(app: App) {
+/// Looks at the database now and then: keeps its clock at hand, and what is known of bulk actions.
+async fn look(app: App) {
     let mut backoff = Backoff::default();
+    let mut watch = Watch::default();
     while !app.stop.is_cancelled() {
-        let read = match app.database().await {
-            Ok(mut database) => {
-                let read = app.clock.read(&mut database).await.is_ok();
-                database.done();
-                read
-            }
-            Err(_) => false,
-        };
-        let pause = if read {
+        let read = read(&app, &mut watch).await;
+        if read.is_none() {
+            app.metrics.operations(None);
+        }
+        let pause = if read.is_some() {
             backoff.reset();
-            CLOCK_EVERY
+            LOOK_EVERY
         } else {
             backoff.next_delay()
         };
@@ -136,4 +134,13 @@ async fn clock(app: App) {
             () = app.stop.cancelled() => {}
         }
     }
+}
+
+async fn read(app: &App, watch: &mut Watch) -> Option<()> {
+    let mut database = app.database().await.ok()?;
+    app.clock.read(&mut database).await.ok()?;
+    let read = watch.look(&mut database).await.ok()?;
+    app.metrics.operations(Some(&read));
+    database.done();
+    Some(())
 }

@@ -1,4 +1,7 @@
 // The browser and the servers of the tests. scripts/console.sh test starts the servers and sets the environment.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
 const need = (name) => {
@@ -19,8 +22,8 @@ const browser = await chromium.launch({
 /** Ends the browser, so that the run ends. */
 export const quit = () => browser.close();
 
-/** A page of somebody who is logged in. Errors of scripts and of the policy make the test fail. */
-export async function login(t, person, options = {}) {
+/** A page of somebody who has not logged in. Errors of scripts and of the policy make the test fail. */
+export async function visit(t, options = {}) {
   const context = await browser.newContext({ baseURL: base, locale: 'en', viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
   const errors = [];
@@ -32,9 +35,31 @@ export async function login(t, person, options = {}) {
     await context.close();
     if (errors.length > 0) throw new Error(`the page reported: ${errors.join('; ')}`);
   });
+  return page;
+}
+
+/** A page of somebody who is logged in. */
+export async function login(t, person, options = {}) {
+  const page = await visit(t, options);
   const answer = await page.request.post('/v1/session', { data: person, headers: { 'sec-fetch-site': 'same-origin' } });
   if (!answer.ok()) throw new Error(`login: ${answer.status()} ${await answer.text()}`);
   return page;
+}
+
+const pictures = process.env.CONSOLE_PICTURES;
+if (pictures) mkdirSync(pictures, { recursive: true });
+/** Keeps a picture of a page, when somebody wants them. */
+export async function picture(page, name) {
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}.png` });
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Axe has nothing to say. It is put in as a script of the test's own: the page needs `bypassCSP`. */
+export async function accessible(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  const said = violations.map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`);
+  assert.deepEqual(said, [], where);
 }
 
 /** Waits until a page shows what it asked for. */

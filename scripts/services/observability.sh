@@ -35,6 +35,7 @@ start_observability() {
   sed "${without[@]}" -e "s#\"node-exporter:9100\"#\"127.0.0.1:$NODE_EXPORTER_PORT\"#" \
     -e "s#regex: /var/lib/postgresql\$#regex: $(df --output=target "$(pg_base)" | tail -n 1)#" \
     -e "/dns_sd_configs/i\\    static_configs:\n      - targets: [\"127.0.0.1:$WORKER_PORT\"]" -e '/# Every container/d; /dns_sd_configs/,/port: 9464/d' \
+    -e "s/\"api:8080\"/\"127.0.0.1:$API_PORT\"/" \
     -e "s/\"rabbitmq:15692\"/\"127.0.0.1:$RABBITMQ_METRICS_PORT\"/" \
     -e "s/\"postgres-exporter:9187\"/\"127.0.0.1:$POSTGRES_EXPORTER_PORT\"/" \
     -e "s/\"localhost:9090\"/\"127.0.0.1:$PROMETHEUS_PORT\"/" \

@@ -13,6 +13,7 @@ use super::{Caller, Right, cookie, secret};
 use crate::app::App;
 use crate::data::callers::{self, Found};
 use crate::layer::Recognised;
+use crate::params::check_path;
 use crate::problem::{Code, Problem, Result};
 
 /// A layer of every route that needs a caller: recognises it, takes one of its calls, and leaves it to the route.
@@ -24,10 +25,13 @@ pub async fn recognise(State(app): State<App>, mut request: Request, next: Next)
     Recognised::leave(request.extensions(), &caller);
     let rate = caller.rate.unwrap_or(app.settings.rate);
     match app.limiter.take(&caller.who(), rate) {
-        Ok(()) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+        Ok(()) => match check_path(request.uri().path()) {
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(problem) => problem.into_response(),
+        },
         Err(wait) => Problem::new(
             Code::RateLimited,
             format!("at most {rate} calls a second: wait as Retry-After says"),

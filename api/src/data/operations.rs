@@ -187,6 +187,31 @@ pub async fn take(
     .await
 }
 
+/// Operations that have not ended. Whatever is done about one of them changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Unfinished {
+    /// Nobody has begun them.
+    pub queued: i64,
+    /// Somebody has.
+    pub running: i64,
+    /// Rows that are done of them.
+    pub rows: i64,
+}
+
+/// What has not ended.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinished> {
+    sqlx::query_as(
+        "select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'running') as running,
+             coalesce(sum(done + failed), 0)::bigint as rows
+         from core.operations where finished_at is null",
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// How far an operation has come.
 #[derive(Debug)]
 pub struct Step<'a> {

@@ -35,6 +35,7 @@ use crate::app::App;
 use crate::auth::guard;
 use crate::console;
 use crate::layer;
+use crate::metrics::Route;
 use crate::paging::Json;
 use crate::problem::{Code, Problem};
 
@@ -136,6 +137,23 @@ pub fn document() -> Document {
     let mut document = open().merge(guarded()).into_openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     document
+}
+
+/// Method and path of each route of a document.
+pub fn routes_of(document: &Document) -> impl Iterator<Item = Route> + '_ {
+    document.paths.paths.iter().flat_map(|(path, item)| {
+        let methods = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        let there = methods
+            .into_iter()
+            .filter(|(_, operation)| operation.is_some());
+        there.map(move |(method, _)| (method.to_owned(), path.clone()))
+    })
 }
 
 /// Everything that is served.

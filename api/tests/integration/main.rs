@@ -3,7 +3,10 @@
 
 mod access;
 mod document;
+mod faults;
+mod generated;
 mod messages;
+mod metrics;
 mod quarantine;
 mod reading;
 mod support;

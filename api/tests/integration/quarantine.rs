@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::Platform;
 
-const ROWS: i64 = 1_200;
+pub const ROWS: i64 = 1_200;
 
 /// Refused messages: orphans by another name, whose reason somebody can take away.
 pub async fn refused(platform: &Platform) {

@@ -98,7 +98,8 @@ struct Serve {
     settings: ServeArgs,
 }
 
-fn url(text: &str) -> SecretUrl {
+/// A URL of a server.
+pub fn url(text: &str) -> SecretUrl {
     SecretUrl::parse(text, &["postgres", "postgresql", "amqp"]).unwrap()
 }
 
@@ -118,19 +119,28 @@ impl Platform {
         (platform, running)
     }
 
+    /// The servers as an API is given them.
+    pub fn servers(&self) -> Servers {
+        Servers {
+            database: url(&self.database.api),
+            operator: Some(url(&self.database.operator)),
+            broker: Some(url(&self.broker.url)),
+        }
+    }
+
     /// Starts an API and waits until it is ready, the broker included.
     pub async fn serve(&self, options: &[&str]) -> Running {
+        self.serve_on(self.servers(), options).await
+    }
+
+    /// The same on other ways to the servers.
+    pub async fn serve_on(&self, servers: Servers, options: &[&str]) -> Running {
         let mut arguments = vec!["api", "--http-addr", &self.api];
         if !options.contains(&"--rate") {
             arguments.extend(["--rate", "10000"]);
         }
         arguments.extend(options);
         let settings = Serve::try_parse_from(arguments).unwrap().settings;
-        let servers = Servers {
-            database: url(&self.database.api),
-            operator: Some(url(&self.database.operator)),
-            broker: Some(url(&self.broker.url)),
-        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run::run(servers, settings, stop.clone()));
         let running = Running { stop, task };

@@ -3712,17 +3712,12 @@ export interface components {
             /** @description A name of the kind of problem: `urn:acequia:problem:` and the code. */
             type: string;
         };
-        /** @description A body as text, or in base64 when it is none. */
+        /** @description A body as it is documented: callers who may not see payloads get neither. */
         QuarantineBody: {
-            /** @description As text. */
-            body: string;
-            /** @enum {string} */
-            encoding: "utf-8";
-        } | {
-            /** @description In base64. */
-            body: string;
-            /** @enum {string} */
-            encoding: "base64";
+            /** @description The body, as `encoding` says; not for callers who may not see payloads. */
+            body?: string;
+            /** @description `utf-8` or `base64`; not for callers who may not see payloads. */
+            encoding?: string;
         };
         /** @description Something that was done to the row. */
         QuarantineEntry: {
@@ -3909,8 +3904,8 @@ export interface components {
              * @description How often the very same message arrived.
              */
             occurrences: number;
-            /** @description AMQP properties and headers. */
-            properties: unknown;
+            /** @description AMQP properties and headers; not for callers who may not see payloads. */
+            properties?: unknown;
             /**
              * Format: int64
              * @description Number of the row.
@@ -3941,8 +3936,8 @@ export interface components {
             stage: string;
             /** @description `open`, `replayed`, `discarded` or `resolved`. */
             status: string;
-            /** @description Bodies that took the place of the original. */
-            versions: components["schemas"]["QuarantineVersion"][];
+            /** @description Bodies that took the place of the original; not for callers who may not see payloads. */
+            versions?: components["schemas"]["QuarantineVersion"][];
             /** @description All violations: code, path, message. */
             violations: unknown;
         };

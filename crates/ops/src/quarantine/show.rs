@@ -17,13 +17,26 @@ const ROWS: u32 = 20;
 /// A body as text, or in base64 when it is none.
 #[derive(Debug, Serialize)]
 #[serde(tag = "encoding", content = "body", rename_all = "lowercase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineBody))]
 pub enum Body {
     /// As text.
     #[serde(rename = "utf-8")]
     Text(String),
     /// In base64.
     Base64(String),
+}
+
+/// A body as it is documented: callers who may not see payloads get neither.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = QuarantineBody)]
+#[allow(dead_code)]
+pub struct DocumentedBody {
+    /// The body, as `encoding` says; not for callers who may not see payloads.
+    #[schema(required = false)]
+    body: String,
+    /// `utf-8` or `base64`; not for callers who may not see payloads.
+    #[schema(required = false)]
+    encoding: String,
 }
 
 impl From<Vec<u8>> for Body {
@@ -87,14 +100,17 @@ pub struct Whole {
     pub note: Option<String>,
     /// Batch of the accepted message that resolved it.
     pub accepted_batch_id: Option<i64>,
-    /// AMQP properties and headers.
+    /// AMQP properties and headers; not for callers who may not see payloads.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub properties: Value,
     /// The body as it came.
     #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = DocumentedBody))]
     pub body: Body,
-    /// Bodies that took the place of the original.
+    /// Bodies that took the place of the original; not for callers who may not see payloads.
     #[sqlx(skip)]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub versions: Vec<Version>,
     /// Replays, discards, edits.
     #[sqlx(skip)]
@@ -116,6 +132,7 @@ pub struct Version {
     /// The body.
     #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = DocumentedBody))]
     pub body: Body,
 }
 

@@ -33,6 +33,9 @@ pub fn scaled(scale: TimeScale) -> anyhow::Result<BTreeMap<String, Value>> {
         let path = entry?.path();
         let name = path.file_name().context("a name")?.to_string_lossy();
         let mut rules: Value = read(&format!("rules/{name}"))?;
+        let groups = rules["groups"].as_array_mut().context("groups")?;
+        // No API runs beside the workers of these tests: it would be missed from the start.
+        groups.retain(|group| group["name"] != "acequia-api");
         for group in rules["groups"].as_array_mut().context("groups")? {
             group["interval"] = json!(interval(scale));
             for rule in group["rules"].as_array_mut().context("rules")? {

@@ -7,11 +7,11 @@ use super::{Metric, Spec, Values};
 const HEAD: &str = "\
 # Metrics
 
-Every metric of the worker (`/metrics` on `HTTP_ADDR`) and of the publisher (with `--http-addr`). Written from
-`prometheus/metrics.yml`; the tests of both programs compare that file with a real page, in both directions.
+Every metric of the worker (`/metrics` on `HTTP_ADDR`), of the publisher (with `--http-addr`), and of the API (`/metrics` on
+`API_HTTP_ADDR`). Written from `prometheus/metrics.yml`; the tests of each program compare that file with a real page, in both directions.
 
-*Labels* in braces have these values only, or those of a source: the catalog's queues, domains, entities and codes, or the rows
-of `core.marts` and `core.dq_rules`. No value ever comes from a message. *Database* marks gauges that describe the database,
+*Labels* in braces have these values only, or those of a source: the catalog's queues, domains, entities and codes, the rows of
+`core.marts` and `core.dq_rules`, or the routes and codes of `api/openapi.json`. No value ever comes from a message. *Database* marks gauges that describe the database,
 not the process: every worker shows the same, so take `max` over instances, never `sum`. What these metrics are used for:
 [observability](observability.md).
 ";
@@ -23,7 +23,7 @@ impl Spec {
         let mut page = HEAD.to_owned();
         for group in &self.groups {
             let program = match group.program.as_str() {
-                "both" => "worker and publisher",
+                "all" => "every program",
                 program => program,
             };
             // Writing to a text cannot fail.

@@ -30,7 +30,7 @@ pub struct Spec {
 pub struct Group {
     /// Heading.
     pub title: String,
-    /// worker, publisher, or both.
+    /// worker, publisher, api, or all.
     pub program: String,
     /// What they have in common.
     pub about: String,
@@ -90,7 +90,7 @@ impl Spec {
     pub fn of<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a Metric> {
         self.groups
             .iter()
-            .filter(move |group| group.program == program || group.program == "both")
+            .filter(move |group| group.program == program || group.program == "all")
             .flat_map(|group| &group.metrics)
     }
 }
