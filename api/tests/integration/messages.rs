@@ -227,7 +227,7 @@ async fn calls_side_by_side_are_answered_each_for_its_own_message() {
             );
         }
     }
-    let name = &platform.texts("select name from core.api_tokens").await[0];
+    let name = platform.text("select name from core.api_tokens").await;
     for _ in 0..30 {
         let options = BasicGetOptions { no_ack: true };
         let got = channel

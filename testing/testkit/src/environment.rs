@@ -94,6 +94,17 @@ impl TestEnv {
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
+    /// The single text that a query answers, as owner of the database.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn text(&self, query: &str) -> String {
+        sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_one(&mut self.connect().await)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
     /// The texts that a query answers, as owner of the database.
     ///
     /// # Panics
