@@ -8,6 +8,7 @@
 pub mod cpu;
 pub mod environment;
 pub mod guard;
+pub mod http;
 pub mod load;
 pub mod machine;
 pub mod process;

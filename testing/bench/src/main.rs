@@ -31,6 +31,14 @@ enum Command {
     List,
     /// Plays scenarios
     Run(Run),
+    /// Answers every call over HTTP with the bytes of a file: what an API is measured against
+    #[command(hide = true)]
+    Bare {
+        /// Where it listens
+        address: std::net::SocketAddr,
+        /// What it answers
+        file: PathBuf,
+    },
     /// Compares the costs of a small drain with recorded ones; exit status 1 when one has grown by
     /// much
     Guard {
@@ -125,6 +133,7 @@ async fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => run.run().await,
+        Command::Bare { address, file } => bare(address, &file).await,
         Command::Guard { recorded, record } => guard(&recorded, record).await,
     };
     outcome.unwrap_or_else(|error| {
@@ -290,6 +299,23 @@ async fn guard(file: &Path, record: bool) -> anyhow::Result<ExitCode> {
         Ok(ExitCode::from(u8::from(failed)))
     })
     .await
+}
+
+/// Serves until SIGTERM.
+async fn bare(address: std::net::SocketAddr, file: &Path) -> anyhow::Result<ExitCode> {
+    let body = axum::body::Bytes::from(std::fs::read(file)?);
+    let answer = move || {
+        let head = [("content-type", "application/json")];
+        std::future::ready((head, body.clone()))
+    };
+    let router = axum::Router::new().fallback(answer);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        served = axum::serve(listener, router) => served?,
+        _ = terminated.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Does something on servers of its own, which are gone afterwards, also after a signal.

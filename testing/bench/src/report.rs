@@ -31,6 +31,13 @@ const COLUMNS: &[(&str, &str, usize)] = &[
     ("peak_mb", "worker, peak memory", 0),
     ("early_mb", "in the first tenth", 0),
     ("late_mb", "in the last tenth", 0),
+    ("calls_s", "calls/s", 0),
+    ("call_p50_ms", "p50", 2),
+    ("call_p99_ms", "p99", 2),
+    ("call_max_ms", "longest", 1),
+    ("api_us", "server or client, CPU per call", 0),
+    ("before_mb", "memory before", 0),
+    ("api_mb", "memory", 0),
 ];
 
 /// Share of the machine that others used, above which figures are in doubt.

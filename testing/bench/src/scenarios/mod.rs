@@ -1,5 +1,6 @@
 //! The measurements.
 
+mod api;
 mod drain;
 mod growth;
 mod hostile;
@@ -8,6 +9,7 @@ mod limits;
 mod memory;
 mod peers;
 mod publishing;
+mod quarantine;
 mod scale;
 mod start;
 
@@ -130,6 +132,27 @@ pub fn all() -> &'static [Scenario] {
                 "peak_mb",
             ],
             play: |bench| Box::pin(latency::play(bench)),
+        },
+        Scenario {
+            name: "api",
+            about: "64 callers at once: a mart page beside a handler that does nothing, a message beside a bare publish; memory with many streams and connections",
+            long: false,
+            columns: &[
+                "calls_s",
+                "call_p50_ms",
+                "call_p99_ms",
+                "api_us",
+                "before_mb",
+                "api_mb",
+            ],
+            play: |bench| Box::pin(api::play(bench)),
+        },
+        Scenario {
+            name: "quarantine",
+            about: "lists and groups of a million refused messages by the API",
+            long: true,
+            columns: &["call_p50_ms", "call_max_ms"],
+            play: |bench| Box::pin(quarantine::play(bench)),
         },
         Scenario {
             name: "growth",
