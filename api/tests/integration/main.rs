@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod access;
+mod agreement;
 mod document;
+mod examples;
 mod messages;
 mod quarantine;
 mod reading;
