@@ -13,7 +13,7 @@ use crate::ids::{Ids, Series};
 use crate::outgoing::{Outgoing, Route};
 use crate::raw_lines::{RawLine, RawLines, Unreadable};
 
-/// Writes the bodies, one per line, and tells how many they were.
+/// Writes the bodies, one per line, and returns their number.
 ///
 /// # Errors
 /// When the output takes no more.
