@@ -9,6 +9,7 @@ use crate::field::Values;
 use crate::merge::MergeSpec;
 use crate::message::{Column, Message};
 use crate::rules::Context;
+use crate::schema::Rule;
 use crate::violation::Violation;
 
 /// [`decode`] of one Rust type.
@@ -38,14 +39,17 @@ pub struct Entity {
     pub columns: &'static [Column],
     /// Other names of fields in messages: the other name, then the field's.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Rules of the domain's own, as the JSON Schema shows them.
+    pub rules: &'static [Rule],
     decode: Decode,
     decode_delete: DecodeDelete,
 }
 
 impl Entity {
-    const fn of<T: Message>(domain: &'static str) -> Self {
+    const fn of<T: Message>(domain: &'static str, rules: &'static [Rule]) -> Self {
         Self {
             domain,
+            rules,
             name: T::ENTITY,
             staging: T::STAGING,
             merge: T::MERGE,
@@ -102,6 +106,13 @@ impl Entity {
     }
 }
 
+/// A name without its domain in front.
+pub(crate) fn without_domain<'a>(domain: &str, name: &'a str) -> &'a str {
+    name.strip_prefix(domain)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(name)
+}
+
 /// A domain: one queue, one core schema, its entities in merge order.
 #[derive(Debug)]
 pub struct Domain {
@@ -112,6 +123,7 @@ pub struct Domain {
     pub legacy_queue: Option<&'static str>,
     /// Its entities, parents before children.
     pub entities: Vec<Entity>,
+    rules: &'static [Rule],
     /// Its source of synthetic data.
     #[cfg(feature = "generate")]
     pub generator: Option<&'static dyn crate::generate::Generator>,
@@ -126,6 +138,7 @@ impl Domain {
             name,
             legacy_queue: None,
             entities: Vec::new(),
+            rules: &[],
             #[cfg(feature = "generate")]
             generator: None,
             by_name: HashMap::new(),
@@ -136,7 +149,17 @@ impl Domain {
     #[must_use]
     pub fn entity<T: Message>(mut self) -> Self {
         self.by_name.insert(T::ENTITY, self.entities.len());
-        self.entities.push(Entity::of::<T>(self.name));
+        self.entities.push(Entity::of::<T>(self.name, self.rules));
+        self
+    }
+
+    /// Describes the functions that check fields of the domain's entities.
+    #[must_use]
+    pub fn rules(mut self, rules: &'static [Rule]) -> Self {
+        self.rules = rules;
+        for entity in &mut self.entities {
+            entity.rules = rules;
+        }
         self
     }
 
@@ -159,10 +182,7 @@ impl Domain {
     /// domain in front, in any case.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        let name = name
-            .strip_prefix(self.name)
-            .and_then(|rest| rest.strip_prefix('.'))
-            .unwrap_or(name);
+        let name = without_domain(self.name, name);
         self.by_name
             .get(name)
             .or_else(|| self.by_name.get(name.trim().to_lowercase().as_str()))

@@ -6,6 +6,7 @@ use crate::catalog::{Domain, Entity};
 use crate::delete::OP_FIELD;
 use crate::merge::{MergeKind, MergeSpec, MissingParent, Parent};
 use crate::message::Column;
+use crate::schema::{Rule, custom_rule};
 
 /// What is wrong with the declarations of a domain: each entry names entity and column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ impl fmt::Display for CatalogError {
 impl std::error::Error for CatalogError {}
 
 impl Domain {
-    /// Checks keys, aliases, references, defaults and hooks of all entities.
+    /// Checks keys, aliases, rules, references, defaults and hooks of all entities.
     ///
     /// # Errors
     /// Everything that is wrong, with entity and column.
@@ -95,6 +96,21 @@ fn fields(entity: &Entity, problems: &mut Vec<String>) {
             problems.push(format!(
                 "alias {alias} stands for {field}, which is no field"
             ));
+        }
+    }
+    for column in entity.columns {
+        let Some(function) = custom_rule(column) else {
+            continue;
+        };
+        match Rule::find(entity.rules, function).map(Rule::words) {
+            None => problems.push(format!(
+                "field {} has the rule {function}, which the domain does not describe",
+                column.name
+            )),
+            Some(None) => {
+                problems.push(format!("the schema of rule {function} is no JSON object"));
+            }
+            Some(Some(_)) => {}
         }
     }
     for default in spec.defaults {

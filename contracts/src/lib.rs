@@ -6,8 +6,11 @@
 use std::sync::LazyLock;
 
 pub mod academico;
+mod asyncapi;
+mod body;
 mod catalog;
 mod check;
+mod compat;
 pub mod consumo;
 mod decode;
 mod delete;
@@ -22,12 +25,15 @@ mod merge;
 mod message;
 mod report;
 pub mod rules;
-mod schema;
+pub mod schema;
 mod time;
 mod violation;
 
+pub use asyncapi::{Topology, asyncapi};
+pub use body::body_text;
 pub use catalog::{Domain, Entity};
 pub use check::CatalogError;
+pub use compat::{Breaking, ChangeKind, breaking};
 pub use decode::{Envelope, decode, entity_of};
 pub use delete::{OP_FIELD, Op};
 pub use exact_decimal::ExactDecimal;
@@ -36,7 +42,7 @@ pub use merge::{Change, DefaultValue, MergeKind, MergeSpec, MissingParent, Paren
 pub use message::{Column, Message};
 pub use report::nameless;
 pub use rules::Context;
-pub use schema::schema;
+pub use schema::{Rule, schema};
 pub use time::{Date, Instant};
 pub use violation::{Code, Stage, Violation, flatten, violation};
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use acequia_contracts::{Domain, catalog};
+use acequia_contracts::{Domain, Entity, catalog};
 use acequia_net::{AllowPlaintext, BrokerTls, SecretUrl, broker};
 use acequia_telemetry::LogArgs;
 use anyhow::Context as _;
@@ -159,7 +159,7 @@ pub struct Input {
     pub rejects: Option<PathBuf>,
 }
 
-fn domains() -> PossibleValuesParser {
+pub(crate) fn domains() -> PossibleValuesParser {
     catalog()
         .iter()
         .map(|domain| domain.name)
@@ -168,16 +168,22 @@ fn domains() -> PossibleValuesParser {
 }
 
 /// The name of an existing entity.
-fn entity(text: &str) -> Result<String, String> {
+pub(crate) fn entity(text: &str) -> Result<String, String> {
+    if entity_named(text).is_some() {
+        return Ok(text.to_owned());
+    }
     let entities = catalog().iter().flat_map(|domain| &domain.entities);
     let names: Vec<_> = entities
         .map(|entity| format!("{}.{}", entity.domain, entity.name))
         .collect();
-    if names.iter().any(|name| name == text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("must be one of {}", names.join(", ")))
-    }
+    Err(format!("must be one of {}", names.join(", ")))
+}
+
+/// The entity of a name as `domain.entity`.
+pub(crate) fn entity_named(text: &str) -> Option<&'static Entity> {
+    let (domain, name) = text.split_once('.')?;
+    let entities = &acequia_contracts::domain(domain)?.entities;
+    entities.iter().find(|entity| entity.name == name)
 }
 
 /// The whole command line.
@@ -222,7 +228,9 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(generate)
         .subcommand(send)
+        .subcommand(crate::validate::command())
         .subcommand(schema)
+        .subcommand(crate::contracts::command())
         .after_help(examples())
 }
 
@@ -243,9 +251,10 @@ fn examples() -> String {
   publisher generate {domain} --seed 7 --rate 2000
   publisher generate {domain} --invalid 2 --duplicates 1.5 --shuffle
   publisher generate {domain} --output sample.ndjson
+  publisher validate sample.ndjson
   publisher send sample.ndjson
 
-Exit status: 0 the broker has all messages, 1 it has not, or lines could not be sent,
+Exit status of generate and send: 0 the broker has all messages, 1 it has not, or lines could not be sent,
 2 wrong usage or no connection, 130 or 143 interrupted."
     )
 }

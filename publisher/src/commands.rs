@@ -41,6 +41,8 @@ pub fn execute(matches: &ArgMatches) -> ExitCode {
     let log = LogArgs::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
     let result = match matches.subcommand() {
         Some(("generate", matches)) => generate(matches, &log),
+        Some(("validate", matches)) => crate::validate::run(matches, &log),
+        Some(("contracts", matches)) => crate::contracts::run(matches),
         Some(("schema", matches)) => print_schema(matches.get_one::<String>("entity")),
         Some((_, matches)) => send(matches, &log),
         None => Ok(UNUSABLE),
@@ -241,7 +243,7 @@ fn signals(number: &Cell<u8>) -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Our own messages only, unless somebody chooses: lapin logs whole bodies.
-fn filter(quiet: bool) -> String {
+pub(crate) fn filter(quiet: bool) -> String {
     let level = if quiet { "warn" } else { "info" };
     let ours = env!("CARGO_CRATE_NAME");
     format!("off,{ours}={level},acequia_telemetry={level}")

@@ -17,9 +17,11 @@
 #![warn(clippy::print_stderr)]
 
 mod backlog;
+mod checked_lines;
 pub mod cli;
 mod commands;
 mod confirm_tracker;
+mod contracts;
 mod foreign;
 mod ids;
 mod link;
@@ -32,11 +34,14 @@ mod plan;
 mod progress;
 mod publish_window;
 mod publisher;
+mod raw_lines;
 mod rejects;
 mod run;
 mod summary;
+mod validate;
 
 pub use acequia_net::SecretUrl;
+pub use checked_lines::{CheckedLine, CheckedLines, Scope, UnreadableFile};
 pub use commands::execute;
 pub use ids::Ids;
 pub use link::{ConnectError, broker_url};

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::foreign;
 use crate::ids::{Ids, Series};
 use crate::outgoing::{Outgoing, Route};
+use crate::raw_lines::{RawLine, RawLines, Unreadable};
 
 /// Writes the bodies, one per line, and returns their number.
 ///
@@ -69,18 +70,13 @@ impl fmt::Display for BadLine {
 /// one are other messages each time.
 #[derive(Debug)]
 pub struct Lines<R> {
-    input: R,
+    input: RawLines<R>,
     domain: Option<&'static Domain>,
     bad: SyncSender<BadLine>,
     /// Whether bad lines go there with their bytes.
     keep: bool,
-    number: u64,
     /// The first line that is sent.
     first: u64,
-    /// Whether there is nothing more to be read.
-    ended: bool,
-    /// Whether a line with something in it was read.
-    begun: bool,
     last_route: Option<Arc<Route>>,
     ids: Series,
 }
@@ -89,14 +85,11 @@ impl<R: BufRead> Lines<R> {
     /// Reads lines; the bad ones are sent to `bad`, which makes it wait while it is full.
     pub fn new(input: R, domain: Option<&'static Domain>, bad: SyncSender<BadLine>) -> Self {
         Self {
-            input,
+            input: RawLines::new(input),
             domain,
             bad,
             keep: false,
-            number: 0,
             first: 1,
-            ended: false,
-            begun: false,
             last_route: None,
             ids: Series::new(Ids::Fresh),
         }
@@ -116,22 +109,22 @@ impl<R: BufRead> Lines<R> {
         self
     }
 
-    fn refuse(&self, reason: String, mut body: Vec<u8>) {
+    fn refuse(&self, RawLine { number, mut body }: RawLine, reason: String) {
         if !self.keep {
             body = Vec::new();
         }
         // Nobody listens any more when the run is over.
         let _ = self.bad.send(BadLine {
-            number: self.number,
+            number,
             reason,
             body,
         });
     }
 
-    fn message(&mut self, body: Vec<u8>) -> Result<Outgoing, (String, Vec<u8>)> {
-        let (route, id) = match self.read(&body) {
+    fn message(&mut self, line: RawLine) -> Result<Outgoing, (String, RawLine)> {
+        let (route, id) = match self.read(&line.body) {
             Ok(read) => read,
-            Err(reason) => return Err((reason, body)),
+            Err(reason) => return Err((reason, line)),
         };
         // Neighbours mostly share their route.
         let route = match self.last_route.take() {
@@ -142,8 +135,8 @@ impl<R: BufRead> Lines<R> {
         Ok(Outgoing {
             route,
             id,
-            line: Some(self.number),
-            body,
+            line: Some(line.number),
+            body: line.body,
         })
     }
 
@@ -171,40 +164,22 @@ impl<R: BufRead> Iterator for Lines<R> {
     type Item = Outgoing;
 
     fn next(&mut self) -> Option<Outgoing> {
-        while !self.ended {
-            let mut body = Vec::new();
-            self.number += 1;
-            match self.input.read_until(b'\n', &mut body) {
-                Ok(0) => return None,
-                Ok(_) => body.truncate(body.trim_ascii_end().len()),
-                Err(error) => {
-                    self.refuse(format!("cannot be read: {error}"), Vec::new());
-                    return None;
+        loop {
+            let line = match self.input.next()? {
+                Ok(line) => line,
+                Err(Unreadable { line, reason }) => {
+                    self.refuse(line, reason);
+                    continue;
                 }
-            }
-            // At the beginning of a file, and of each of several that were put together.
-            if body.starts_with(foreign::BYTE_ORDER_MARK) {
-                body.drain(..foreign::BYTE_ORDER_MARK.len());
-            }
-            if body.trim_ascii_start().is_empty() {
+            };
+            if line.number < self.first {
                 continue;
             }
-            if !std::mem::replace(&mut self.begun, true)
-                && let Some(reason) = foreign::file(&body)
-            {
-                self.refuse(reason, body);
-                self.ended = true;
-                return None;
-            }
-            if self.number < self.first {
-                continue;
-            }
-            match self.message(body) {
+            match self.message(line) {
                 Ok(message) => return Some(message),
-                Err((reason, body)) => self.refuse(reason, body),
+                Err((reason, line)) => self.refuse(line, reason),
             }
         }
-        None
     }
 }
 
@@ -224,7 +199,7 @@ fn route(domain: Option<&'static Domain>, entity: Option<&str>) -> Result<Route,
 }
 
 /// The only domain that has an entity.
-fn domain_of(entity: &str) -> Result<&'static Domain, String> {
+pub(crate) fn domain_of(entity: &str) -> Result<&'static Domain, String> {
     let mut found = catalog()
         .iter()
         .filter(|domain| domain.find(entity).is_some());

@@ -50,11 +50,51 @@ impl Progress {
     }
 
     pub(crate) fn show(&mut self, summary: &Summary) {
+        let (confirmed, rate) = (summary.confirmed, summary.rate);
+        self.step(
+            confirmed + summary.failed,
+            || format!("{rate:.0} msg/s"),
+            |total, format| {
+                if format == LogFormat::Json {
+                    info!(
+                        event = "publisher.progress",
+                        confirmed, total, rate, "sending"
+                    );
+                    return;
+                }
+                let of = total.map_or(String::new(), |total| format!(" of {total}"));
+                acequia_telemetry::note!("confirmed {confirmed}{of}, {rate:.0} msg/s");
+            },
+        );
+    }
+
+    /// Shows how many lines were checked; `bytes` of the total were read.
+    pub(crate) fn checked(&mut self, bytes: u64, lines: u64, invalid: u64) {
+        self.step(
+            bytes,
+            || format!("bytes, {lines} lines, {invalid} invalid"),
+            |_, format| {
+                if format == LogFormat::Json {
+                    info!(event = "publisher.progress", lines, invalid, "checking");
+                } else {
+                    acequia_telemetry::note!("checked {lines} lines, {invalid} invalid");
+                }
+            },
+        );
+    }
+
+    /// Moves the bar, or writes a line when it is time for one.
+    fn step(
+        &mut self,
+        position: u64,
+        message: impl FnOnce() -> String,
+        line: impl FnOnce(Option<u64>, LogFormat),
+    ) {
         match self {
             Self::Quiet => {}
             Self::Bar(bar) => {
-                bar.set_position(summary.confirmed + summary.failed);
-                bar.set_message(format!("{:.0} msg/s", summary.rate));
+                bar.set_position(position);
+                bar.set_message(message());
                 bar.tick();
             }
             Self::Lines {
@@ -64,16 +104,7 @@ impl Progress {
             } => {
                 if last.elapsed() >= LINE_EVERY {
                     *last = Instant::now();
-                    let (confirmed, rate) = (summary.confirmed, summary.rate);
-                    if *format == LogFormat::Json {
-                        info!(
-                            event = "publisher.progress",
-                            confirmed, total, rate, "sending"
-                        );
-                        return;
-                    }
-                    let of = total.map_or(String::new(), |total| format!(" of {total}"));
-                    acequia_telemetry::note!("confirmed {confirmed}{of}, {rate:.0} msg/s");
+                    line(*total, *format);
                 }
             }
         }

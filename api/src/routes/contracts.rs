@@ -1,6 +1,7 @@
 //! What a message has to look like.
 
-use acequia_contracts::{Entity, catalog, domain, fixtures};
+use acequia_contracts::{Entity, Topology, catalog, domain, fixtures};
+use acequia_net::topology::{ALERTS, EXCHANGE, queue_of};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -89,8 +90,8 @@ pub async fn list(
 
 /// The JSON Schema of a message type (draft 2020-12)
 ///
-/// It is looser than the contract: rules that JSON Schema cannot say are named under `x-acequia-rule`. `?dry_run=true` of
-/// `POST /v1/messages/{domain}/{entity}` checks all of them.
+/// Where JSON Schema cannot say a rule, or says it differently, `x-acequia-rules` names the fields and the codes of errors.
+/// `?dry_run=true` of `POST /v1/messages/{domain}/{entity}` checks everything.
 #[utoipa::path(get, path = "/v1/contracts/{domain}/{entity}", tag = "messages", extensions(("x-acequia-right" = json!("look"))),
     params(
         ("domain" = String, Path, description = "Domain"),
@@ -108,6 +109,25 @@ pub async fn show(
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/schema+json"),
+    );
+    Ok(response)
+}
+
+/// All contracts of the caller's scope as an AsyncAPI document (3.1): exchange, routing keys, queues, headers, identity
+#[utoipa::path(get, path = "/v1/contracts/asyncapi.json", tag = "messages", extensions(("x-acequia-right" = json!("look"))),
+    responses((status = 200, description = "The document", body = Value, content_type = "application/vnd.aai.asyncapi+json"), Refusals))]
+pub async fn asyncapi(State(_): State<App>, caller: As<Look>, params: Params) -> Result<Response> {
+    params.end()?;
+    let broker = Topology {
+        exchange: EXCHANGE,
+        alerts: ALERTS,
+        queue_of,
+    };
+    let domains = catalog().iter().filter(|domain| caller.sees(domain.name));
+    let mut response = Json(acequia_contracts::asyncapi(domains, &broker)).into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/vnd.aai.asyncapi+json"),
     );
     Ok(response)
 }

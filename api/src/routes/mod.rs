@@ -121,6 +121,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(marts::schema))
         .routes(routes!(contracts::list))
         .routes(routes!(contracts::show))
+        .routes(routes!(contracts::asyncapi))
         .routes(routes!(events::stream))
         .routes(routes!(audit::decisions))
         .routes(routes!(audit::calls))

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod access;
+mod agreement;
 mod document;
 mod faults;
 mod generated;
+mod examples;
 mod messages;
 mod metrics;
 mod quarantine;

@@ -279,6 +279,17 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    request_bytes(http, method, path, headers, body.as_bytes()).await
+}
+
+/// An HTTP call with a body that may be no text.
+pub async fn request_bytes(
+    http: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut request = ureq::http::Request::builder()
         .method(method)
         .uri(format!("http://{http}{path}"));

@@ -7,13 +7,14 @@ use rust_decimal::Decimal;
 use validator::ValidationError;
 
 use crate::rules::{any_date, decimal, past_date, trimmed};
-use crate::{Code, Date, Domain, ExactDecimal, closed_enum, message, violation};
+use crate::{Code, Date, Domain, ExactDecimal, Rule, closed_enum, message, violation};
 
 /// The domain, its entities parents first.
 #[must_use]
 pub fn domain() -> Domain {
     let domain = Domain::new("academico")
         .legacy_queue("etl")
+        .rules(RULES)
         .entity::<Maestro>()
         .entity::<Materia>()
         .entity::<Grupo>()
@@ -161,6 +162,21 @@ message! {
         pub fecha_registro: Option<Date>,
     }
 }
+
+const RULES: &[Rule] = &[
+    Rule {
+        function: "periodo",
+        text: "a half year as 2024A or 2024B",
+        schema: r#"{"pattern": "^[0-9]{4}[AB]$"}"#,
+        codes: &[],
+    },
+    Rule {
+        function: "mark",
+        text: "0 to 10, at most two decimals",
+        schema: r#"{"minimum": 0, "maximum": 10}"#,
+        codes: &[Code::TooPrecise],
+    },
+];
 
 /// A half year: four digits and `A` or `B`.
 fn periodo(periodo: &str) -> Result<(), ValidationError> {

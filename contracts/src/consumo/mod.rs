@@ -7,13 +7,14 @@ use rust_decimal::Decimal;
 use validator::ValidationError;
 
 use crate::rules::{decimal, event_time, optional_event_time, trimmed};
-use crate::{Code, Context, Domain, ExactDecimal, Instant, closed_enum, message, violation};
+use crate::{Code, Context, Domain, ExactDecimal, Instant, Rule, closed_enum, message, violation};
 
 /// The domain. A reading does not wait for its client: the client's data stand beside
 /// it as soon as it comes.
 #[must_use]
 pub fn domain() -> Domain {
     let domain = Domain::new("consumo")
+        .rules(RULES)
         .entity::<Cliente>()
         .entity::<Lectura>();
     #[cfg(feature = "generate")]
@@ -121,6 +122,27 @@ message! {
         pub timestamp_procesado: Option<Instant>,
     }
 }
+
+const RULES: &[Rule] = &[
+    Rule {
+        function: "propietario",
+        text: "CLI_ and at least five digits",
+        schema: r#"{"pattern": "^CLI_[0-9]{5,46}$"}"#,
+        codes: &[],
+    },
+    Rule {
+        function: "measured_at",
+        text: "from 2000-01-01, at most a day in the future; the beginning of an hour in UTC",
+        schema: "{}",
+        codes: &[Code::InvalidDate, Code::FutureDate],
+    },
+    Rule {
+        function: "kwh",
+        text: "0 to 1000, at most three decimals",
+        schema: r#"{"minimum": 0, "maximum": 1000}"#,
+        codes: &[Code::TooPrecise],
+    },
+];
 
 /// `CLI_` and at least five digits; no more than the reference's column holds.
 fn propietario(code: &str) -> Result<(), ValidationError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acequia_contracts::envelope::Identity;
-use acequia_contracts::{Code as Reason, Entity, MAX_BODY_BYTES, Violation};
+use acequia_contracts::{Entity, Violation};
 use acequia_ops::trace::{Target, Trace};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -41,24 +41,7 @@ impl Call<'_> {
         let context = acequia_contracts::Context {
             now: self.app.clock.now(),
         };
-        let refused = |code, why: &str| vec![Violation::body(code, why)];
-        if body.len() > MAX_BODY_BYTES {
-            return Err(refused(Reason::TooLarge, "has more than 1 MiB"));
-        }
-        let text =
-            std::str::from_utf8(body).map_err(|_| refused(Reason::NotUtf8, "is not UTF-8"))?;
-        let mut columns = self.entity.new_columns();
-        let envelope = self.entity.decode(text, &context, &mut columns)?;
-        if let Some(named) = acequia_contracts::entity_of(text)
-            && named != self.entity.name
-            && named != self.name()
-        {
-            return Err(vec![Violation::field(
-                Reason::UnknownEntity,
-                "entity",
-                "names another entity than the path",
-            )]);
-        }
+        let envelope = self.entity.check_body(body, &context)?;
         // An id that names nothing is none.
         let given = envelope
             .event_id

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::failpoint;
 use acequia_contracts::envelope::{Identity, OP, Published, body_hash};
 use acequia_contracts::{
-    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Op, Values, Violation, entity_of,
-    nameless,
+    Code, Context, Domain, Entity, Envelope, MAX_BODY_BYTES, Op, Values, Violation, body_text,
+    entity_of, nameless,
 };
 use acequia_net::guard::Note;
 use acequia_net::headers;
@@ -206,21 +206,8 @@ impl DecodedBatch {
     }
 
     fn decode(&mut self, delivery: &Delivery, context: &Context) -> Decoded {
-        let body_error =
-            |entity, code, message: String| Err((entity, vec![Violation::body(code, message)]));
         let outside = named_outside(self.domain, delivery);
-        if delivery.data.len() > MAX_BODY_BYTES {
-            let size = delivery.data.len();
-            let message = format!("has {size} bytes, at most {MAX_BODY_BYTES} are taken");
-            return body_error(outside, Code::TooLarge, message);
-        }
-        let body = match std::str::from_utf8(&delivery.data) {
-            Ok(body) => body,
-            Err(error) => {
-                let message = format!("is not UTF-8 from byte {} on", error.valid_up_to());
-                return body_error(outside, Code::NotUtf8, message);
-            }
-        };
+        let body = body_text(&delivery.data).map_err(|violation| (outside, vec![violation]))?;
         let inside = || entity_of(body).and_then(|name| self.domain.position(&name));
         let Some(entity) = outside.or_else(inside) else {
             return Err((None, vec![nameless(body)]));

@@ -1,7 +1,9 @@
 //! The command as people use it: exit status, reports, signals.
 
 mod broker;
+mod contracts;
 mod report;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
