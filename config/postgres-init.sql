@@ -12,7 +12,7 @@ select format('grant set on parameter session_replication_role to %I with grant 
 select format('create database %I owner %I encoding ''UTF8'' template template0', :'app_db', :'app_user')
 where not exists (select from pg_database where datname = :'app_db') \gexec
 
--- Everybody may call these functions unless somebody says otherwise: with them, whoever may log in leaves large objects
+-- By default every role may call these functions: with them, any role that may log in leaves large objects
 -- that the owner cannot dump, and fills the disk with WAL. In the template too, for databases that are made later.
 \connect template1
 do $$ begin execute (

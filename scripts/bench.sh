@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How fast messages get into the core, in one run with what bounds that and with what else could do it.
+# Measures how fast messages reach the core, in the same run as its limits and alternative programs.
 #
 # bench.sh [--scenario NAMES | --all] [--messages N] [--runs N] [--seconds S] [--rows N,...] [--rates N,...] [--seed N]
 #          [--json] [--output FILE] [--write FILE] [--keep]
 #          [--set NAME=VALUE]... [--statements]
-#     --scenario NAMES  these, separated by commas (default drain,limits); `bench.sh --list` names those there are
+#     --scenario NAMES  these, separated by commas (default drain,limits); `bench.sh --list` lists all names
 #     --all             all but the very long ones
 #     --messages N      messages in the queue (default 500000)
 #     --runs N          how often each is played, each time on a new database; medians are reported (default 5)

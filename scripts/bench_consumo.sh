@@ -14,8 +14,8 @@
 # the worker until everything is promoted: the marts are views, and show it at once. The time in core.promote alone is
 # taken from core.etl_run_log. Compare figures of one run only.
 #
-# The earlier days are each client's own day told again with other noise, put there set-based; one client in ten does in the last
-# three what it never did before, and goes on on the day that is drained. That is the last of a month, so that it meets a
+# The earlier days repeat each client's own day with other noise, inserted by SQL; one client in ten behaves, in the last
+# three days and on the drained day, as never before. The drained day is the last of a month, so that it meets a
 # partition that is full. The day before is judged, so that the baselines are there that a worker leaves.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -8,7 +8,7 @@
 # --release builds the native programs optimised across crates, which takes twice as long; without it they are those that
 # `cargo test` builds, too. --no-demo sends no demo data. The output of each step goes to .acequia/bootstrap.log; --verbose shows it.
 #
-# Run it again at will: what runs is kept, a worker whose program changed is restarted, and demo messages that are
+# May be repeated: running programs are kept, a worker whose program changed is restarted, and demo messages that are
 # already there count as duplicates. scripts/down.sh stops what this started.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The console: built files, proof that they are what the sources make, and tests in a real browser.
+# Builds the console, verifies its committed files against the sources, and tests it in a real browser.
 #
 # console.sh build
 #     Installs the packages that console/package-lock.json names, makes the types of the API from api/openapi.json, checks
 #     types, and writes console/dist.
 # console.sh check
-#     Proves that types and console/dist are what the sources make: builds twice, in two folders, and compares every byte
+#     Proves that types and console/dist match the sources: builds twice, in two folders, and compares every byte
 #     of both with what is committed.
 # console.sh test
 #     Starts PostgreSQL, RabbitMQ, a worker and the API on free ports, sends demo data, and walks the console in Chromium:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every query of the Grafana dashboards against real servers, and the check of the checker.
+# Runs every query of the Grafana dashboards against real servers, and tests the dashboard checker itself.
 #
 # dashboards.sh
 #     Starts private servers and a worker, sends demo data, waits until Prometheus has seen it, then runs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks servers, processes and connections while messages flow, and counts to the message what arrives.
+# Breaks servers, processes and connections while messages flow, and checks every single message.
 #
 # faults.sh [--quick | --long] [--seed N] [--json FILE] [--markdown FILE] [--observe FILE] [SCENARIO...]
 #     --quick          as often as in the tests (the default)

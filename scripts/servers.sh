@@ -3,7 +3,7 @@
 #
 # servers.sh SUITE
 #     Makes a folder with the PostgreSQL, RabbitMQ and Prometheus of a Debian release (trixie, sid), if it is not there,
-#     and prints its path, for SERVERS_ROOT of scripts/services.sh. Nothing in it is started or changes this machine.
+#     and prints its path, for SERVERS_ROOT of scripts/services.sh. It starts no servers and does not change this machine.
 # servers.sh --remove SUITE
 #     Deletes it.
 #

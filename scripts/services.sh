@@ -6,7 +6,7 @@
 #     server of the system is started. --tests also gets what only the project's tests need (pgbouncer).
 # services.sh start DIR [--observability] [--any-port] [--tls CERTS [--client-certificates]]
 #     Starts the servers with their data in DIR, on 127.0.0.1 only, and writes their addresses to DIR/env. Waits until
-#     they answer. Repeat it at will: what runs is kept, what died is started again on its data.
+#     they answer. May be repeated: running servers are kept, dead ones are started again on their data.
 #     Ports are the usual ones (5432, 5672, 15672, 15692, 9187, 9090, 9093, 3000) or the next free ones;
 #     with --any-port random free ones, so that several can run at once.
 # services.sh stop DIR [--wipe]
@@ -15,14 +15,14 @@
 #     start, print READY, wait for the end of standard input, then stop --wipe. For tests: when the process that
 #     holds the other end of the pipe is gone, so are the servers.
 # services.sh status DIR
-#     What runs, and where its log is.
+#     Lists the running servers and their logs.
 # services.sh exec DIR COMMAND...
 #     Runs a program of these servers where it finds them: rabbitmqctl knows the node, pg_dump is of the server's version.
 #
 # --observability adds Prometheus and its PostgreSQL exporter, Alertmanager and the node exporter (for PostgreSQL's disk) where
 #     they are installed (install gets them if it can), and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
 #     --any-port).
-# --tls CERTS lets nobody in without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
+# --tls CERTS refuses connections without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
 #     acequia_worker.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Volume and time: what many small batches and many rows without a day cost, and whether retention keeps up.
+# Measures the cost of many small batches and of many rows without a day, and whether retention keeps up.
 #
 # soak.sh [--batches N] [--rows N] [--seconds S] [--rate N] [--keep]
 #     --batches N   one-message batches (default 5000000)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # An upgrade under load: a worker of an earlier commit runs, the database is migrated by this checkout, a worker of this
-# checkout joins, the old one leaves, and messages keep coming. Nothing may be lost, and what somebody made of a mart stays.
+# checkout joins, the old one leaves, and messages keep coming. Nothing may be lost, and views of others on a mart stay.
 #
 # upgrade-test.sh OLD_COMMIT [--messages N]
 #     On private servers. Exit 1 when something is lost, differs or is gone.

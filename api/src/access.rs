@@ -69,7 +69,7 @@ pub fn check_rate(rate: Option<i32>) -> std::result::Result<(), Broken> {
     Err(("rate", "must be 1 to 100000".to_owned()))
 }
 
-/// What was made, unless there is one of that name.
+/// The created token or person, or an error if the name exists.
 ///
 /// # Errors
 /// `conflict` in that case, else whatever PostgreSQL answered.

@@ -30,7 +30,7 @@ pub struct Parts {
     pub operator: Option<Database>,
     /// The way to the broker, when it is given.
     pub publisher: Option<Publisher>,
-    /// Who calls.
+    /// Cache of authenticated callers.
     pub callers: Callers,
     /// The record of calls.
     pub calls: Calls,
@@ -38,7 +38,7 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Counters.
     pub metrics: Metrics,
-    /// What listeners hear.
+    /// Events for the event streams.
     pub events: Events,
     /// The database's clock.
     pub clock: Clock,

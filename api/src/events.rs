@@ -42,7 +42,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// What comes from now on.
+    /// The events from now on.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()

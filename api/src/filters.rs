@@ -97,7 +97,7 @@ impl Chosen {
             choice("stage", stage, &stages)?;
         }
         if self.contains.is_some() {
-            // Who may not read bodies must not find out what is in them.
+            // Callers without the right to read bodies must not learn their content.
             caller.insist(crate::auth::Right::Payloads)?;
         }
         let instant = |name: &str, text: &Option<String>| -> Result<Option<DateTime<Utc>>> {

@@ -37,7 +37,7 @@ pub fn address(request: &Request, behind_tls: bool) -> Option<IpAddr> {
     Some(last.unwrap_or(peer).to_canonical())
 }
 
-/// Who called, once that is known: left by the layers inside for the record of calls.
+/// The caller, once authenticated: the inner layers leave it here for the record of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Recognised(Arc<OnceLock<Caller>>);
 

@@ -106,7 +106,7 @@ struct Work<'a> {
     app: &'a App,
     operation: Operation,
     progress: Progress,
-    /// What this process has done of it.
+    /// The part that this process has done.
     report: Report,
     told: Option<tokio::time::Instant>,
 }
@@ -206,7 +206,7 @@ impl Work<'_> {
         Ok(rows.is_some())
     }
 
-    /// Writes down how far it has come, and tells listeners.
+    /// Saves the progress, and sends it to the event streams.
     async fn write(
         &mut self,
         ended: Option<&'static str>,

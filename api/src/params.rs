@@ -125,7 +125,7 @@ impl Params {
         choice(name, &text, choices).map(Some)
     }
 
-    /// Those that nobody has taken, when any name will do.
+    /// The remaining parameters, for routes that accept any name.
     #[must_use]
     pub fn rest(self) -> Vec<(String, String)> {
         self.0

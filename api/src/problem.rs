@@ -97,7 +97,7 @@ codes! {
     Timeout = "timeout", GATEWAY_TIMEOUT, "The answer took too long";
 }
 
-/// A refusal: what the caller is told.
+/// A refusal, as the caller sees it.
 #[derive(Debug, Clone)]
 pub struct Problem {
     /// Why.

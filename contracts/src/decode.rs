@@ -22,7 +22,7 @@ use crate::time::Instant;
 use crate::violation::{Code, Violation, sort};
 use crate::{CONTRACT_VERSION, MAX_DEPTH};
 
-/// What every message may carry beside its own fields.
+/// Fields that every message may carry beside its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
     /// Event time: decides which of two versions is the newer one.
@@ -31,7 +31,7 @@ pub struct Envelope {
     pub event_id: Option<String>,
     /// How many fields the contract does not know.
     pub unknown_fields: u32,
-    /// What the message does with its key.
+    /// Whether the message writes or deletes its key.
     pub op: Op,
 }
 
@@ -174,7 +174,7 @@ impl<'de, T: Message> Visitor<'de> for WireVisitor<T> {
     }
 }
 
-/// What stands beside the fields of the payload.
+/// The data beside the fields of the payload.
 #[derive(Default)]
 struct Beside<'de> {
     envelope: Envelope,

@@ -16,9 +16,9 @@ pub const OP_FIELD: &str = "_op";
 /// What a message does with its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// It brings a version, as every message that says nothing.
+    /// The message brings a version; this is the default.
     Upsert,
-    /// The key is gone from the message's event time on.
+    /// The key is deleted from the message's event time on.
     Delete,
 }
 
@@ -39,7 +39,7 @@ impl Op {
         }
     }
 
-    /// What a body says, or nothing: an object with one such field, which is a text.
+    /// The operation in a body, if the body is an object whose field `_op` is a text.
     pub(crate) fn of_body(body: &str) -> Option<Result<Self, Violation>> {
         let fields = fields_of(body).ok()?;
         let mut values = fields.iter().filter(|(key, _)| key == OP_FIELD);
@@ -49,10 +49,10 @@ impl Op {
     }
 }
 
-/// Decodes a body whose key is gone, and appends the key to the columns, with nothing in the others.
+/// Decodes a delete, and appends its key to the columns, with nothing in the others.
 ///
 /// # Errors
-/// [`Code::DeleteNotAllowed`] when keys of the entity do not go; else every broken rule of key and
+/// [`Code::DeleteNotAllowed`] when the entity does not allow deletes; else every broken rule of key and
 /// envelope, sorted by field. Other fields are not looked at.
 pub fn decode_delete<T: Message>(
     body: &str,

@@ -48,7 +48,7 @@ pub struct Parent {
     pub missing: MissingParent,
 }
 
-/// What an optional field is worth that a message leaves out.
+/// The value of an optional field that a message leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DefaultValue {
     /// Name of field and column.
@@ -76,7 +76,7 @@ pub struct MergeSpec {
     pub parents: &'static [Parent],
     /// Values of fields that messages leave out.
     pub defaults: &'static [DefaultValue],
-    /// Changes of which the function `<domain>.after_<entity>` hears, in the merge's transaction;
+    /// Changes for which the function `<domain>.after_<entity>` is called, in the merge's transaction;
     /// empty when there is none.
     pub hook: &'static [Change],
 }

@@ -77,7 +77,7 @@ pub trait Message:
     fn version(&self) -> Option<Instant>;
 
     /// Fills the field that says on which day it was, if there is one and the message leaves it out:
-    /// the day of the event, on the clock of whoever wrote the event time.
+    /// the day of the event, in the offset of the event time.
     fn set_day(&mut self, day: Date);
 
     /// Appends the fields to the columns.
@@ -99,9 +99,9 @@ pub trait Message:
 ///   domain, by the fields that hold the parent's key. A row without its parent waits (`wait`, when nothing is
 ///   said), is merged as it is (`unknown`), or makes a parent row with nothing but the key (`infer`).
 /// - `defaults ["place" = "roof"]`: values of optional fields that messages leave out.
-/// - `hook [inserted, updated]`: the domain's function `<domain>.after_<entity>` hears of these changes;
+/// - `hook [inserted, updated]`: the merge calls the domain's function `<domain>.after_<entity>` for these changes;
 ///   `deleted` is one too.
-/// - `deletes allowed`: a message may say that its key is gone.
+/// - `deletes allowed`: a message may delete its key.
 ///
 /// `merge append "..."` keeps a row for each message, `merge custom "..."` is written by hand; nothing means
 /// `upsert`. `core partitioned "..."` says that the domain table is partitioned. `key ["id_sensor" as "id"]`

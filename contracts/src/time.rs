@@ -42,7 +42,7 @@ impl Instant {
         self.utc
     }
 
-    /// The day on the clock of whoever wrote it: the one in the text, whatever the offset.
+    /// The day as written in the text, whatever the offset.
     #[must_use]
     pub const fn day(self) -> Date {
         Date(self.day)

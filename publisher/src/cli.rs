@@ -30,7 +30,7 @@ pub struct Broker {
     /// 127.0.0.1:5672
     #[arg(long, value_name = "URL", env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: Option<String>,
-    /// File with the URL; goes before AMQP_URL, and is read again for each connection
+    /// File with the URL; takes precedence over AMQP_URL, and is read again for each connection
     #[arg(
         long,
         value_name = "FILE",
@@ -56,7 +56,7 @@ pub struct Broker {
     /// Seconds after which a missing confirm counts as a lost connection
     #[arg(long, value_name = "S", default_value = "30", value_parser = |text: &str| whole::<u64>(text, 1, 3_600))]
     pub confirm_timeout: u64,
-    /// Seconds to go on without a working broker, from the start on too; 0: no limit
+    /// Seconds to keep trying without a working broker, also at the start; 0: no limit
     #[arg(long, value_name = "S", default_value = "60", value_parser = |text: &str| whole::<u64>(text, 0, 31_536_000))]
     pub retry_for: u64,
 }
@@ -148,13 +148,13 @@ pub struct Output {
 pub struct Input {
     /// File with one JSON object per line; - is stdin
     pub file: PathBuf,
-    /// Domain of all lines; objects whose entity is unknown are sent too, for quarantine to show
+    /// Domain of all lines; objects whose entity is unknown are sent too, and go to quarantine
     #[arg(long, value_name = "DOMAIN", value_parser = domains())]
     pub domain: Option<String>,
-    /// Leave out the lines before this one: to go on where an earlier run stopped (last_line of --json)
+    /// Skip the lines before this one, to continue where an earlier run stopped (last_line of --json)
     #[arg(long, value_name = "N", default_value = "1", value_parser = |text: &str| whole::<u64>(text, 1, u64::MAX))]
     pub from_line: u64,
-    /// Write the lines that the broker does not have to this file, as they were, to be mended and sent
+    /// Write undelivered lines, unchanged, to this file, for correction and another run
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
 }
@@ -167,7 +167,7 @@ fn domains() -> PossibleValuesParser {
         .into()
 }
 
-/// The name of an entity that there is.
+/// The name of an existing entity.
 fn entity(text: &str) -> Result<String, String> {
     let entities = catalog().iter().flat_map(|domain| &domain.entities);
     let names: Vec<_> = entities

@@ -94,7 +94,7 @@ fn write(messages: Messages, path: &Path, report: &Report, log: &LogArgs) -> any
             }
             Ok(0)
         }
-        // Whoever read our output has seen enough.
+        // The reader of our output has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
         Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
     }
@@ -160,7 +160,7 @@ struct Plan<M> {
     rejects: Option<Rejects>,
 }
 
-/// Sends messages, shows how it goes, and tells the exit status.
+/// Sends messages, shows the progress, and returns the exit status.
 fn transmit(
     matches: &ArgMatches,
     report: &Report,

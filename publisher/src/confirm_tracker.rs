@@ -92,7 +92,7 @@ impl ConfirmTracker {
         self.next += 1;
     }
 
-    /// Takes the answer to the oldest open publish, and tells every result that is certain now.
+    /// Takes the answer to the oldest open publish, and reports every result that is now certain.
     pub(crate) fn settle(
         &mut self,
         verdict: Verdict,
@@ -117,7 +117,7 @@ impl ConfirmTracker {
     }
 
     /// The connection is lost. Takes what answers had come to the open publishes, in their
-    /// order, and tells the result of all of them; the tracker is empty afterwards.
+    /// order, and reports the result of all of them; the tracker is empty afterwards.
     pub(crate) fn interrupt(
         &mut self,
         answers: Vec<Option<Verdict>>,

@@ -12,7 +12,7 @@ use crate::foreign;
 use crate::ids::{Ids, Series};
 use crate::outgoing::{Outgoing, Route};
 
-/// Writes the bodies, one per line, and tells how many they were.
+/// Writes the bodies, one per line, and returns their number.
 ///
 /// # Errors
 /// When the output takes no more.

@@ -62,7 +62,7 @@ pub(crate) struct Run<'a> {
     /// The summary as the metrics have it.
     counted: Summary,
     metrics: OptionalMetrics,
-    /// Who is given the messages that are given up.
+    /// Receiver of the messages that are given up.
     rejects: Option<Sender<Arc<Outgoing>>>,
 }
 
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Says it once for each route, at once: whoever watches can start a worker meanwhile.
+    /// Reports each route once, immediately, so that somebody can start a worker meanwhile.
     fn report_unroutable(&mut self, key: &str) {
         if self.reported.contains(key) {
             return;

@@ -4,4 +4,4 @@
 comment on column core.queue_looks.mark_at is 'Candidate watermark: the look that is being followed. passed_at moves there when everything that was in the queue then is done';
 comment on column core.queue_looks.mark_left is 'Messages that were ready at that look and are not known to have been delivered';
 comment on column core.queue_looks.mark_due is 'When the last of them was delivered; null before';
-comment on column core.queue_looks.mark_live is 'Consumers that report what they hold, at that look; when their number changes the candidate is given up for a new one';
+comment on column core.queue_looks.mark_live is 'Consumers that reported their messages at that look; if their number changes, a new candidate replaces this one';

@@ -27,11 +27,11 @@ alter table core.batch_entities
         check (received = duplicates + staged + inserted + updated + unchanged + deleted + stale + pending + quarantined + written_off),
     add constraint no_count_is_negative
         check (least(received, duplicates, staged, inserted, updated, unchanged, deleted, stale, pending, quarantined, written_off) >= 0);
-comment on column core.batch_entities.deleted is 'Rows that said that their key is gone';
+comment on column core.batch_entities.deleted is 'Promoted rows that deleted their key';
 
 alter table core.settled_totals
     add column deleted bigint not null default 0,
     drop constraint every_message_is_accounted_for,
     add constraint every_message_is_accounted_for
         check (received = duplicates + staged + inserted + updated + unchanged + deleted + stale + pending + quarantined + written_off);
-comment on column core.settled_totals.deleted is 'Rows that said that their key is gone';
+comment on column core.settled_totals.deleted is 'Promoted rows that deleted their key';

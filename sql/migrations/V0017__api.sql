@@ -14,7 +14,7 @@ comment on table core.api_people is 'People who log in to the console; api user'
 comment on column core.api_people.name is 'Login name, in lower case';
 comment on column core.api_people.password_hash is 'Argon2id, in PHC form';
 comment on column core.api_people.role is 'viewer, analyst, publisher, operator or admin';
-comment on column core.api_people.domains is 'Domains that the role is for; null: all of them, and what belongs to none';
+comment on column core.api_people.domains is 'Domains that the role is for; null: all domains, and rows without a domain';
 comment on column core.api_people.created_at is 'When the person was added';
 comment on column core.api_people.created_by is 'By whom';
 comment on column core.api_people.password_at is 'When the password was set';
@@ -33,7 +33,7 @@ comment on column core.api_sessions.session_hash is 'SHA-256 of the cookie';
 comment on column core.api_sessions.name is 'Person';
 comment on column core.api_sessions.created_at is 'Login';
 comment on column core.api_sessions.last_seen_at is 'Last call, to the minute';
-comment on column core.api_sessions.expires_at is 'End, however busy the session is';
+comment on column core.api_sessions.expires_at is 'End of the session, even if it is in use';
 
 create table core.api_tokens (
     token_id     bigint generated always as identity primary key,
@@ -58,7 +58,7 @@ comment on column core.api_tokens.name is 'Name of the program; app_id of the me
 comment on column core.api_tokens.hint is 'First characters of the token, to recognise it by';
 comment on column core.api_tokens.token_hash is 'SHA-256 of the token, which is shown once and kept nowhere';
 comment on column core.api_tokens.role is 'viewer, analyst, publisher, operator or admin';
-comment on column core.api_tokens.domains is 'Domains that the role is for; null: all of them, and what belongs to none';
+comment on column core.api_tokens.domains is 'Domains that the role is for; null: all domains, and rows without a domain';
 comment on column core.api_tokens.rate is 'Calls per second; null: the default of the API';
 comment on column core.api_tokens.created_at is 'When it was made';
 comment on column core.api_tokens.created_by is 'By whom';
@@ -145,7 +145,7 @@ create table core.operations (
 );
 create index operations_unfinished on core.operations (operation_id) where finished_at is null;
 create index operations_finished on core.operations (finished_at) where finished_at is not null;
-comment on table core.operations is 'Bulk actions on quarantine that the API carries out; one that its process left behind is resumed by another';
+comment on table core.operations is 'Bulk actions on quarantine that the API carries out; if a process ends, another one resumes its operation';
 comment on column core.operations.operation_id is 'Number of the operation';
 comment on column core.operations.kind is 'replay, discard, or restore of what was discarded';
 comment on column core.operations.state is 'queued, running, done, failed or cancelled';
@@ -155,7 +155,7 @@ comment on column core.operations.domains is 'Domains whose rows it is about; nu
 comment on column core.operations.filters is 'Filters that rows are chosen by';
 comment on column core.operations.rate is 'Messages per second; null: as fast as the broker confirms';
 comment on column core.operations.matched is 'Rows that matched when it was asked for';
-comment on column core.operations.through_id is 'Greatest row number that it takes: what is refused again meanwhile is not taken twice';
+comment on column core.operations.through_id is 'Greatest row number that it processes: a row that is refused again meanwhile is not processed twice';
 comment on column core.operations.after_id is 'Greatest row number that is done';
 comment on column core.operations.done is 'Rows done';
 comment on column core.operations.failed is 'Rows that no queue took';
@@ -177,7 +177,7 @@ create table core.api_events (
     data     jsonb not null
 );
 create index api_events_at on core.api_events (at);
-comment on table core.api_events is 'What GET /v1/events tells those who listen, kept for a day so that they can resume';
+comment on table core.api_events is 'Events of GET /v1/events, kept for a day so that clients can resume';
 comment on column core.api_events.event_id is 'Number of the event, the id of the stream';
 comment on column core.api_events.at is 'When';
 comment on column core.api_events.topic is 'operations or gates';

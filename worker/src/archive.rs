@@ -21,7 +21,7 @@ use crate::worker_loop::{PeriodicTask, Poll};
 
 /// Shortest time between two looks for late rows.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Longest time between two looks at the clock, and for late rows of which nobody told.
+/// Longest time between two checks of the clock, and for late rows without a notification.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// After a run: the next look finds what it left.
 const SOON: Poll = Poll::Rest {
@@ -34,11 +34,11 @@ const LATER: Poll = Poll::Rest {
     at_most: Duration::from_secs(60),
 };
 /// Pause after a failed attempt, doubled by each further one up to the longest: an attempt may copy a
-/// whole partition in vain.
+/// whole partition for nothing.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Who the audit names.
+/// Name of the actor in the audit log.
 const NAME_OF_SCHEDULE: &str = "schedule";
 
 /// The archive loop of a domain.
@@ -52,7 +52,7 @@ pub struct Archiver {
     found: Mutex<Found>,
 }
 
-/// What the last look found to do: archives that rows wait for, and the time of the schedule that a run is due for.
+/// The work found by the last check: archives that rows wait for, and the scheduled time of a due run.
 type Found = (Vec<i64>, Option<DateTime<Utc>>);
 
 /// The last attempt, if it failed.
@@ -144,7 +144,7 @@ impl Archiver {
         });
     }
 
-    /// What the last attempt failed by, while it is too early for another one.
+    /// The error of the last attempt, while it is too early for another one.
     fn still_failed(&self) -> Option<sqlx::Error> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = failed

@@ -189,7 +189,7 @@ impl ArchiveUrl {
 /// How data quality rules run.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RuleArgs {
-    /// Longest time for one data quality rule; one that takes longer could not run
+    /// Longest time for one data quality rule; one that takes longer counts as an error
     #[arg(long, env = "RULE_MAX", default_value = "60s", value_name = "TIME", value_parser = |text: &str| settings::RULE_MAX.parse(text))]
     pub rule_max: Duration,
 }
@@ -200,7 +200,7 @@ pub struct LoopArgs {
     /// Address of /metrics, /livez and /readyz
     #[arg(long, env = "HTTP_ADDR", default_value = "127.0.0.1:9464")]
     pub http_addr: SocketAddr,
-    /// Domains to work for, with commas between; all of the catalog when not given
+    /// Domains to process, separated by commas; all of the catalog when not given
     #[arg(long, env = "DOMAINS", value_delimiter = ',', value_name = "DOMAIN")]
     pub domains: Vec<String>,
     /// Most messages in one staging transaction
@@ -225,7 +225,7 @@ pub struct LoopArgs {
     /// Ingest pauses while more rows than this wait for promotion
     #[arg(long, env = "STAGED_MAX", default_value = "500000", value_name = "ROWS", value_parser = |text: &str| settings::STAGED_MAX.parse(text))]
     pub staged_max: i64,
-    /// Longest time between two looks for work that nobody announced
+    /// Longest time between two polls for work that was not notified
     #[arg(long, env = "POLL_EVERY", default_value = "5s", value_name = "TIME", value_parser = |text: &str| settings::POLL_EVERY.parse(text))]
     pub poll_every: Duration,
     /// Time between two runs of the data quality rules
@@ -265,7 +265,7 @@ pub struct LoopArgs {
     /// How long a partition that was brought back for late rows stays
     #[arg(long, env = "ARCHIVE_HOLD", default_value = "7d", value_name = "TIME", value_parser = |text: &str| settings::ARCHIVE_HOLD.parse(text))]
     pub archive_hold: Duration,
-    /// /readyz turns bad when a loop makes no progress for this long
+    /// /readyz answers 503 when a loop makes no progress for this long
     #[arg(long, env = "STALL_AFTER", default_value = "30s", value_name = "TIME", value_parser = |text: &str| settings::STALL_AFTER.parse(text))]
     pub stall_after: Duration,
 }

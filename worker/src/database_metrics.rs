@@ -18,7 +18,7 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 /// Longest time for a reading: then the gauges have no value rather than an old one.
 const WITHIN: Duration = Duration::from_secs(3);
 /// How long a page waits for a reading. A reading takes 3 ms; when the machine or the database is
-/// busy it goes on behind the page, which shows the one before.
+/// busy, it continues in the background, and the page shows the previous one.
 const PATIENCE: Duration = Duration::from_millis(7);
 
 /// The reader of the database's state.

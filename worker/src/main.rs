@@ -42,13 +42,13 @@ enum Command {
         #[command(flatten)]
         settings: Box<LoopArgs>,
     },
-    /// Check broker, database, roles, versions and topology, and name repairs
+    /// Check broker, database, roles, versions and topology, and suggest repairs
     Doctor(Box<doctor::DoctorArgs>),
     /// Run the data quality rules once; exit 1 when a rule of severity error fails
     Check(rules::CheckArgs),
     /// Refresh the marts whose core has changed, once; exit 1 when a rule blocks one of them
     Refresh(rules::RefreshArgs),
-    /// Look at messages in quarantine, send them again, give them up
+    /// List, replay and discard messages in quarantine
     Quarantine {
         #[command(subcommand)]
         command: quarantine::Command,
@@ -67,7 +67,7 @@ enum Command {
     Archive(archive::ArchiveArgs),
     /// Bring archived partitions back into the database
     Restore(archive::RestoreArgs),
-    /// Give archived partitions up for good
+    /// Delete archived partitions permanently
     Purge(purge::PurgeArgs),
     /// Follow a message, or all messages of a key; exit 1 when none is known
     Trace(trace::TraceArgs),

@@ -2,7 +2,7 @@
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
-//! the one before it that has the same key: whoever takes over, and whatever is published again under the
+//! the one before it that has the same key: whichever process takes over, and whatever is published again under the
 //! same id, in no queue does a message come for the first time before an older one of its key.
 
 use std::time::{Duration, Instant};

@@ -46,7 +46,7 @@ fn end(span: &mut Span, refreshed: &sqlx::Result<Refreshed>) {
 /// The refresh loop.
 #[derive(Default)]
 pub struct Refresh {
-    /// Marts that are blocked, by which rules: told once, not every time that they are passed over.
+    /// Blocked marts and the rules that block them: logged once, not at every refresh.
     blocked: Mutex<HashMap<String, Vec<String>>>,
 }
 

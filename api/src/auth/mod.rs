@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! Authentication of callers, and their rights.
 
 pub mod cookie;
 pub mod guard;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::problem::{Code, Problem, Result};
 
-/// What somebody is to the platform.
+/// Role of a person or program.
 #[derive(
     Debug,
     Clone,
@@ -81,7 +81,7 @@ impl Role {
     }
 }
 
-/// What a route asks of its caller.
+/// The right that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// See state and traces.
@@ -113,7 +113,7 @@ impl Right {
     }
 }
 
-/// Whoever calls, recognised.
+/// The authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Name of the token or person.

@@ -14,7 +14,7 @@ pub const SHORTEST: usize = 12;
 pub const LONGEST: usize = 256;
 
 static AT_A_TIME: Semaphore = Semaphore::const_new(2);
-/// What the password of a person who does not exist is compared with: the answer takes as long.
+/// Hash to compare with when the person does not exist, so that the answer takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| make("nobody").unwrap_or_default());
 
 /// Says what is wrong with a new password.

@@ -16,11 +16,11 @@ use crate::data::people;
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Add a person; without a password file one is made and printed once
+    /// Add a person; without a password file a password is generated and printed once
     Add(AddArgs),
     /// List people
     List(ListArgs),
-    /// Set a password and end the person's sessions; without a file one is made and printed once. Exit 1 when there is no such person
+    /// Set a password and end the person's sessions; without a file it is generated and printed. Exit 1 for an unknown name
     SetPassword(SetPasswordArgs),
     /// Remove a person. Exit 1 when there is none
     Remove(RemoveArgs),
@@ -97,7 +97,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The password of a file, or a new one that has to be shown.
+/// The password from a file, or a generated one, which the command prints.
 fn password_of(file: Option<&Path>) -> anyhow::Result<(String, bool)> {
     let Some(file) = file else {
         return Ok((secret::password(), true));

@@ -64,7 +64,7 @@ pub struct Note {
 #[derive(Debug, Clone)]
 pub struct Calls(mpsc::Sender<(Call, oneshot::Sender<bool>)>);
 
-/// What [`Calls`] sends to.
+/// The receiving side of [`Calls`].
 pub type Waiting = mpsc::Receiver<(Call, oneshot::Sender<bool>)>;
 
 impl Calls {

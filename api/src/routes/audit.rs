@@ -11,7 +11,7 @@ use crate::params::Params;
 use crate::problem::Result;
 use crate::scope::scope;
 
-/// What was decided about messages, gates and accounts, by whatever way, the newest first
+/// Decisions about messages, gates and accounts, made in any way, the newest first
 ///
 /// For callers of all domains: a decision may be about several.
 #[utoipa::path(get, path = "/v1/audit", tag = "access", extensions(("x-acequia-right" = json!("operate"))),

@@ -39,7 +39,7 @@ pub struct Contract {
 /// # Errors
 /// `foreign_domain`, `not_found`.
 pub fn entity(caller: &Caller, name: &str, entity: &str) -> Result<&'static Entity> {
-    // The scope first: who may not see a domain does not learn what is in it.
+    // The scope first: a caller outside a domain does not learn its content.
     caller.insist_on(name)?;
     let found = domain(name).ok_or_else(|| Problem::not_found(format!("domain {name:?}")))?;
     found

@@ -21,12 +21,12 @@ use crate::problem::{Problem, Result};
 
 /// Topics of events.
 const TOPICS: [&str; 3] = ["operations", "gates", "streams"];
-/// Missed events that a listener is told at once.
+/// Most missed events that a stream sends first.
 const RESUMED: i64 = 10_000;
 /// Time between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lasts. Whoever listens connects again, with Last-Event-ID, and is recognised anew: a revoked token or a
-/// session that has ended hears nothing for longer.
+/// How long a stream lasts. The client then reconnects with Last-Event-ID and is authenticated again: a revoked token or a
+/// session that has ended gets no events after that.
 const LASTS: Duration = Duration::from_secs(60);
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -89,11 +89,11 @@ pub async fn stream(
     Ok(Sse::new(events).keep_alive(alive).into_response())
 }
 
-/// Who listens, and to what.
+/// A client of an event stream, and its topics.
 struct Listener {
     caller: Caller,
     topics: Vec<String>,
-    /// Number of the last event that was told.
+    /// Number of the last event that was sent.
     told: i64,
 }
 
@@ -116,7 +116,7 @@ impl Listener {
         topic && domain
     }
 
-    /// What was missed, and then what comes, until the application stops or the reader is too slow.
+    /// The missed events, then new ones, until the application stops or the reader is too slow.
     fn events(
         self,
         app: App,

@@ -92,7 +92,7 @@ pub async fn show(
 
 /// Stop an operation
 ///
-/// What is done stays done: the answer says how much. One that is under way stops after the rows that it is at.
+/// Finished rows stay finished: the answer has their number. A running operation stops after its current rows.
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))),
     params(("id" = String, Path, description = "Number of the operation")), responses(
     (status = 200, description = "The operation", body = Operation), Refusals))]

@@ -35,7 +35,7 @@ pub async fn list(
     Ok(Json(Page::whole(people)))
 }
 
-/// A person who is to be added.
+/// A person to add.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPerson {

@@ -147,7 +147,7 @@ pub struct Act {
     edit: Option<String>,
 }
 
-/// What an action would be done to.
+/// The rows that an action would change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DryRun {
     /// Always true.

@@ -33,7 +33,7 @@ pub struct Login {
     password: String,
 }
 
-/// Who calls.
+/// The caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Current {
     /// Name of the person or token.
@@ -131,7 +131,7 @@ fn wrong() -> Problem {
     )
 }
 
-/// Who is calling, and what they may do
+/// The caller and its rights
 #[utoipa::path(get, path = "/v1/session", tag = "access", extensions(("x-acequia-right" = json!("look"))), responses(
     (status = 200, description = "The caller", body = Current), Refusals))]
 pub async fn current(caller: As<Look>) -> Json<Current> {

@@ -45,7 +45,7 @@ export const en = {
     written_off: 'Written off',
     unaccounted_head: 'Unaccounted',
     total: 'Total',
-    unknown_entity: 'entity not told',
+    unknown_entity: 'unknown entity',
     no_streams: 'No domain is installed',
     no_streams_help: 'Domains appear after worker migrate.',
     no_accounts: 'No message has arrived yet',
@@ -53,7 +53,7 @@ export const en = {
   },
   streams: {
     title: 'Streams',
-    lead: 'Queues as the workers saw them last.',
+    lead: 'State of the queues, as last seen by the workers.',
     queue: 'Queue',
     ready: 'Ready',
     since: 'Waiting since',

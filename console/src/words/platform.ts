@@ -16,7 +16,7 @@ export const en = {
     file: 'File',
     all: 'Also superseded and purged ones',
     empty: 'Nothing has been archived',
-    empty_help: 'Partitions are archived when they are older than ARCHIVE_AFTER of their table; worker archive does it by hand.',
+    empty_help: 'Partitions are archived when they are older than the policy of their table allows; worker archive does it by hand.',
   },
   o: {
     title: 'Operations',
@@ -71,7 +71,7 @@ export const en = {
     new_token: 'New token',
     new_person: 'Add a person',
     days: 'Days of validity',
-    all_domains_hint: 'Names with commas between them. Empty: all domains.',
+    all_domains_hint: 'Names separated by commas. Empty: all domains.',
     name_hint: 'Small letters, digits and . _ @ -',
     password: 'Password',
     password_hint: 'At least 12 bytes.',
@@ -108,7 +108,7 @@ export const es: Words<typeof en> = {
     file: 'Archivo',
     all: 'También sustituidas y purgadas',
     empty: 'Nada se ha archivado',
-    empty_help: 'Las particiones se archivan al superar ARCHIVE_AFTER de su tabla; worker archive lo hace a mano.',
+    empty_help: 'Las particiones se archivan al superar la edad que fija la política de su tabla; worker archive lo hace a mano.',
   },
   o: {
     title: 'Operaciones',

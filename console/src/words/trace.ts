@@ -4,7 +4,7 @@ import type { Words } from './shape';
 export const en = {
   t: {
     title: 'Trace',
-    lead: 'Follow a message, or everything that came under a key, from publisher to mart.',
+    lead: 'Follow a message, or all messages of a key, from publisher to mart.',
     by_message: 'Message id',
     by_key: 'Entity and key',
     message_hint: 'The id that the publisher sent, a UUID or any text.',
@@ -24,7 +24,7 @@ export const en = {
     mart_missing: 'Not yet in the mart',
     mart_no_row: 'No row in the mart',
     mart_some: 'The mart has no row of this key: it shows only some of them, or has not been refreshed since.',
-    mart_aggregate: 'The mart sums over keys; it was refreshed since.',
+    mart_aggregate: 'The mart aggregates over keys; it has been refreshed since.',
     mart_waits: 'The mart was last refreshed before this version came.',
     resolved: 'Resolved: a copy was accepted',
     event_at: 'event time',

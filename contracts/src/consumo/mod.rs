@@ -22,7 +22,7 @@ pub fn domain() -> Domain {
 }
 
 closed_enum! {
-    /// What a publisher that knows the truth says of a reading.
+    /// Ground truth about a reading, from a publisher that knows it.
     pub enum TipoAnomalia {
         /// Sustained load at night.
         Plantacion = "plantacion_cannabis",

@@ -9,7 +9,7 @@ use super::row_group::RowGroup;
 /// Time between two lines of the log about a long copy.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// A copy under way, told to the log every few seconds.
+/// A running copy, which logs its progress every few seconds.
 pub struct Progress {
     what: &'static str,
     partition: String,

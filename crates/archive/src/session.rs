@@ -104,7 +104,7 @@ impl Totals {
     }
 }
 
-/// The reason of a run that was told to stop.
+/// The error of a run that was asked to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted; what was begun is begun again by the next run")]
 pub struct Interrupted;
@@ -347,11 +347,11 @@ impl Session {
         Ok((checksum.finish(), rows))
     }
 
-    /// What an attempt at a statement that needs a lock on a table came to; `None` when it did not
+    /// The result of a statement that needs a lock on a table; `None` when it did not
     /// get the lock in time and should be made again.
     ///
     /// # Errors
-    /// Another failure, no lock for long, or told to stop.
+    /// Another failure, no lock for too long, or a request to stop.
     pub async fn unless_locked<T>(
         &mut self,
         attempt: sqlx::Result<T>,
@@ -368,7 +368,7 @@ impl Session {
         if !matches!(code.as_deref(), Some("55P03" | "40P01")) || *attempts >= PATIENCE {
             return Err(error.into());
         }
-        // Who waits for the table meanwhile gets it.
+        // Other transactions that wait for the table get it meanwhile.
         tokio::select! {
             () = self.stop.cancelled() => bail!(Interrupted),
             () = tokio::time::sleep(Duration::from_secs(1)) => Ok(None),

@@ -34,7 +34,7 @@ impl Security {
     }
 }
 
-/// The URL of a duty, or that of `DATABASE_URL`, which may have the rights as well.
+/// The URL for a duty, or else `DATABASE_URL`, whose role may have the rights as well.
 fn url_of(
     text: Option<&str>,
     file: Option<&PathBuf>,

@@ -237,7 +237,7 @@ impl DeliveryForwarder {
             {
                 return;
             }
-            // Who waits for the next message is woken while the library still hands over the others.
+            // The task that waits for the next message is woken while the library still hands over the others.
             if drained {
                 for done in waiting.drain(..) {
                     let _ = done.send(());

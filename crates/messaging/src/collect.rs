@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_millis(4);
 /// already, or for a time that grows with the batch before: fresh messages are not held up, a
 /// backlog goes in large batches, and so does what comes faster than small batches can be written.
 const LINGER_SHARE: u32 = 20;
-/// What each message of the batch before adds. Below 12,500 messages a second (one for each 80 µs)
+/// Extra wait for each message of the batch before. Below 12,500 messages a second (one for each 80 µs)
 /// that is little; above, batches grow until what each of them costs by itself does not matter.
 const LINGER_EACH: Duration = Duration::from_micros(80);
 /// ... up to this.
@@ -27,7 +27,7 @@ const LINGER_MORE: Duration = Duration::from_millis(40);
 impl Source {
     /// Collects a batch of at most `most` messages: up to the limits of count and bytes, until a
     /// poison-message candidate comes, which is a batch of its own, or until the first message has waited long
-    /// enough and the batch before it is done (`permit`). `None` when told to stop. An empty queue counts as a success
+    /// enough and the batch before it is done (`permit`). `None` after a stop request. An empty queue counts as a success
     /// of the lane in `health`.
     ///
     /// # Errors
@@ -98,8 +98,8 @@ impl Source {
         Ok(Some(batch))
     }
 
-    /// Waits for a message. A consumer that gets none while the queue has some is a dead one
-    /// that nobody has told.
+    /// Waits for a message. A consumer that gets none while the queue has some is dead,
+    /// although the broker has not cancelled it.
     async fn first(
         &mut self,
         permit: &WritePermit,

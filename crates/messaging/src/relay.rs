@@ -39,9 +39,9 @@ pub struct Message {
 /// What became of the messages of a transaction; those in neither list wait for the next one.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Those that the broker has.
+    /// Ids of messages that the broker confirmed.
     pub confirmed: Vec<i64>,
-    /// Those refused, and why.
+    /// Ids of refused messages, and why.
     pub refused: Vec<(i64, &'static str)>,
 }
 
@@ -51,7 +51,7 @@ impl Outcome {
     }
 }
 
-/// The connection that the core's own messages leave by.
+/// The connection that publishes messages of the outbox.
 pub struct Relay(Confirming);
 
 impl Relay {

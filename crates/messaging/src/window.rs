@@ -9,7 +9,7 @@ use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
 /// From this many earlier deliveries on a message is suspected of crashing workers: it is taken
-/// alone, so that only itself is delivered in vain again.
+/// alone, so that no other message is redelivered with it.
 const POISON_AFTER: i64 = 3;
 /// The window grows by this factor.
 const GROWTH: u16 = 8;
@@ -133,7 +133,7 @@ impl Window {
     }
 }
 
-/// Whether a message was delivered in vain so often that it may be the one that crashes workers. Of one that
+/// Whether a message was redelivered so often that it may be the one that crashes workers. Of one that
 /// comes for the first time the count is its publisher's, not the queue's.
 #[must_use]
 pub fn is_poison_candidate(delivery: &Delivery) -> bool {

@@ -23,8 +23,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds between heartbeats; a dead peer is noticed after two of them.
 const HEARTBEAT: u16 = 10;
 /// Longest frame, bytes: RabbitMQ's own default, as headers of that size must fit one. lapin keeps
-/// room for 64 of them per connection; told beforehand, it takes memory from it as it needs it,
-/// told by the broker, all 8 MB at once.
+/// room for 64 of them per connection. If it knows the length beforehand, it takes this memory as needed;
+/// if it gets the length from the broker, all 8 MB at once.
 const FRAME: u32 = 128 << 10;
 
 /// A connection with its guard.
@@ -156,8 +156,8 @@ fn lasts(error: &lapin::Error) -> bool {
     }
 }
 
-/// Why we were not let in. A broker that misses a certificate of ours says so after the TLS
-/// handshake, and hangs up: often no more than that is seen.
+/// Why the broker refused us. A broker that misses our certificate reports it after the TLS
+/// handshake and hangs up; often only the hang-up is visible.
 fn refusal(error: &lapin::Error, after_handshake: bool) -> String {
     const CERTIFICATE: &str = "set AMQP_CERT_FILE and AMQP_KEY_FILE";
     let why = explain(error);

@@ -5,7 +5,7 @@
 //! thousands deep end the process. Such frames are few. So everything passes as it is, in the buffer
 //! that it was read into, and two kinds of frames are looked at on the way: methods and content
 //! headers. One that could not be read is replaced by one that can, without the unreadable part; the
-//! original bytes wait in [`Notes`] for whoever takes the delivery.
+//! original bytes wait in [`Notes`] for the code that takes the delivery.
 
 mod frames;
 mod notes;
@@ -26,9 +26,9 @@ const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 /// Longest frame that is kept until it is whole. Brokers are asked for 128 KiB.
 const LONGEST: usize = 16 << 20;
-/// What a broker says that does not like our version of AMQP.
+/// Length of the answer of a broker that refuses our version of AMQP.
 const PROTOCOL_HEADER: usize = 8;
-/// A frame of which no more than that has come is copied before the next bytes; the rest of a longer
+/// A partial frame up to this length is copied before the next bytes; the rest of a longer
 /// one is awaited.
 const COPIED: usize = 8 << 10;
 
@@ -79,7 +79,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// What the beginning of a frame asks for.
+    /// The step that the beginning of a frame requires.
     fn step(&mut self, bytes: &[u8]) -> io::Result<Step> {
         if !matches!(bytes[0], METHOD | HEADER | BODY | HEARTBEAT) {
             self.foreign = Some(PROTOCOL_HEADER);

@@ -32,7 +32,7 @@ pub fn text(properties: &BasicProperties, name: &str) -> Option<String> {
     }
 }
 
-/// A header that should be a text: an empty one stands for whatever is none.
+/// A header that should be a text; empty if it has another type.
 #[must_use]
 pub fn word(properties: &BasicProperties, name: &str) -> Option<String> {
     match header(properties, name)? {

@@ -178,7 +178,7 @@ fn headers(entries: &[u8], out: &mut Vec<u8>, left_out: &mut Vec<Unreadable>) {
     }
 }
 
-/// What makes a list the same message's after another delivery: the bytes of every property and
+/// The parts that stay the same in another delivery of a message: the bytes of every property and
 /// header but those that the broker itself adds on the way (`added` says which, by name).
 pub fn stable_parts(list: &[u8], added: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
     let mut from = Reader(list);

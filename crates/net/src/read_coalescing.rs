@@ -69,7 +69,7 @@ impl Reactor for CoalescingReactor {
     }
 }
 
-/// A stream that is watched by tokio while little comes. While much comes it is not: who reads it
+/// A stream that tokio watches while few bytes arrive. While many arrive, it does not: the task that reads it
 /// takes what there is, sleeps for a millisecond, and takes what has come meanwhile.
 ///
 /// To be read by a thread that does nothing else, as the AMQP library's is.
@@ -126,7 +126,7 @@ impl CoalescedStream {
         }
     }
 
-    /// Has tokio watch it, which tells at once what has come before.
+    /// Hands the socket back to tokio, which reports earlier data at once.
     fn watch(&mut self) -> io::Result<()> {
         let _tokio = self.tokio.enter();
         self.line = match std::mem::replace(&mut self.line, Line::Gone) {

@@ -55,7 +55,7 @@ impl From<BrokerTls> for TlsFiles {
     }
 }
 
-/// What makes a TLS stream to the broker. Server certificates are always checked, name included.
+/// The connector for TLS streams to the broker. It always checks server certificates, name included.
 pub(crate) fn connector(files: &TlsFiles) -> anyhow::Result<RustlsConnector> {
     let authorities = match &files.ca {
         // Nobody else's: a public authority has no business with a private broker.

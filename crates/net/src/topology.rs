@@ -13,7 +13,7 @@ use crate::{SecretUrl, broker};
 
 /// The exchange that publishers send to.
 pub const EXCHANGE: &str = "acequia";
-/// The exchange that messages of the core's own go to; whoever wants them binds a queue to it.
+/// The exchange for messages of the outbox; consumers bind their own queues to it.
 pub const ALERTS: &str = "acequia.alerts";
 /// What the names of the domains' queues begin with.
 const QUEUES: &str = "acequia.";
@@ -25,7 +25,7 @@ const DELIVERY_LIMIT: i64 = 50;
 /// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
 /// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
 pub const NO_LIMIT: i64 = 1_000_000_000;
-/// How long messages of the core's own are kept for those who listen later, and how many bytes of them.
+/// How long, and up to how many bytes, messages of the outbox are kept for later consumers.
 const ALERTS_KEPT: &str = "7D";
 const ALERTS_BYTES: i64 = 64 << 20;
 /// How long the broker may take over one question. lapin's calls have no limit of their own: a
@@ -198,7 +198,7 @@ pub async fn declare_queue(
     }
 }
 
-/// Declares the exchange of the core's own messages, and the stream that keeps them for a while.
+/// Declares the exchange of the outbox, and the stream that keeps its messages for a while.
 /// If the broker refuses the stream, only listeners that are connected get the messages.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use sqlx::{FromRow, PgConnection};
 pub struct Account {
     /// Domain.
     pub domain: String,
-    /// Entity; (unknown) when none could be told.
+    /// Entity; (unknown) when it could not be determined.
     pub entity: String,
     /// Messages taken from the queue.
     pub received: i64,

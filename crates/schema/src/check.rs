@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::routines::{self, File};
 use super::{OLDEST_SERVED, latest};
 
-/// What the lists of the schema name and the database does not have.
+/// Objects that lists of the schema name, but that are missing in the database.
 const UNLISTED: &str = "
 select 'table ' || e.staging from core.entities e where to_regclass(e.staging) is null
 union all
@@ -100,7 +100,7 @@ async fn check_routines(connection: &mut PgConnection, files: &[File]) -> anyhow
     Ok(())
 }
 
-/// What should be there and is not, each with its kind.
+/// The missing objects, each with its kind.
 pub(super) async fn missing(
     connection: &mut PgConnection,
     files: &[File],

@@ -209,7 +209,7 @@ impl Kept {
 }
 
 /// Whether something has to be made again: a view or index that is not there, a grant on what was
-/// made anew. On an object that is gone for good nothing can be granted.
+/// made anew. On a permanently deleted object nothing can be granted.
 async fn is_gone(connection: &mut PgConnection, item: &Item) -> sqlx::Result<bool> {
     let question = match item.kind.as_str() {
         "view" => "select to_regclass($2::text) is null and $1::text is not null and $3::bigint is not null",

@@ -35,7 +35,7 @@ const HISTORY: &str = "core.refinery_schema_history";
 /// How long to wait before asking again for a lock that cannot be waited for.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What `migrate` locks: a table that other roles cannot lock against it. It must be there before
+/// The lock of `migrate`: a table that other roles cannot lock. It must be there before
 /// the first migration.
 const LOCK: &str = "create schema if not exists core; \
     create table if not exists core.migration (); \
@@ -259,7 +259,7 @@ async fn version(connection: &mut PgConnection) -> sqlx::Result<i32> {
         .await
 }
 
-/// What others have made of our views.
+/// Finds the objects that others have made on our views.
 async fn keep(connection: &mut PgConnection, files: &[File]) -> sqlx::Result<Kept> {
     let domains = catalog().iter().map(|domain| domain.name);
     let schemas: Vec<_> = domains.chain(["core", "raw", "stg", "marts"]).collect();

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 
 use super::routines::{File, Object};
 
-/// What `create or replace` refuses, or that something is in the way of a plain `create` or `drop`.
+/// SQLSTATEs of a `create or replace`, `create` or `drop` that an existing object prevents.
 const IN_THE_WAY: [&str; 5] = [
     "42P16", // columns of a view changed
     "42P13", // result or arguments of a function changed
@@ -17,7 +17,7 @@ const IN_THE_WAY: [&str; 5] = [
     "2BP01", // something depends on it
 ];
 
-/// What depends on the objects of some files, through any number of views. A function depends on a
+/// Objects that depend on those of some files, through any number of views. A function depends on a
 /// view when its result or an argument is a row of it.
 const DEPENDENTS: &str = "
 with recursive made (file, class, oid) as (
@@ -142,7 +142,7 @@ pub(super) async fn apply(
     Ok(again)
 }
 
-/// Views go with what reads them, which is known. Functions go if nothing needs them: one that a
+/// Drops views with their known dependents. Drops functions if nothing needs them: one that a
 /// trigger calls stays, and is replaced.
 async fn drop_object(
     transaction: &mut Transaction<'_, Postgres>,
@@ -170,7 +170,7 @@ async fn drop_object(
     Ok(())
 }
 
-/// What depends on the objects of some files, and is made by no such file.
+/// Objects that depend on those of some files, and that no such file makes.
 async fn dependents(
     connection: &mut PgConnection,
     objects: &[Vec<Object>],

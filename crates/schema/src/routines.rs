@@ -18,7 +18,7 @@ pub(super) static ROUTINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sq
 pub(super) static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/rules");
 /// The catalog among the checksums of files.
 const CATALOG: &str = "catalog";
-/// The file that writes down what the catalog says.
+/// The file that writes the catalog into comments of the database.
 const READS_THE_CATALOG: &str = "routines/core/7_comments.sql";
 
 /// A repeatable file.
@@ -29,7 +29,7 @@ pub(super) struct File {
     pub text: Cow<'static, str>,
 }
 
-/// What a file makes: everything that it comments on.
+/// An object that a file makes: the file has a comment on it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Object {
     /// `function`, `view`, `materialized view` or `trigger`.
@@ -39,7 +39,7 @@ pub(super) struct Object {
 }
 
 impl File {
-    /// What the file makes.
+    /// The objects that the file makes.
     pub fn objects(&self) -> Vec<Object> {
         const KINDS: [&str; 4] = ["function", "view", "materialized view", "trigger"];
         self.text
@@ -114,7 +114,7 @@ pub(super) fn checksum(text: &str) -> String {
         .collect()
 }
 
-/// Those of some objects that the database does not have.
+/// The given objects that are missing in the database.
 pub(super) async fn missing(
     connection: &mut PgConnection,
     objects: &[Object],
@@ -137,7 +137,7 @@ pub(super) async fn missing(
     .await
 }
 
-/// Applies what has to be applied, in one transaction; returns the files.
+/// Applies the files that need it, in one transaction; returns their paths.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     kept: &Kept,

@@ -22,7 +22,7 @@ pub struct Clock(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     reading: Option<Reading>,
-    /// Whether the machine's clock was found to be off, and that was told.
+    /// Whether the machine's clock is off, and a log line has reported it.
     off: bool,
 }
 

@@ -73,7 +73,7 @@ pub async fn open(url: &SecretUrl, name: &str) -> sqlx::Result<Session> {
     first_of(&options(url, name)?, |host, _| enter(host, any)).await
 }
 
-/// What connecting yields by the first of several servers that lets us in. `enter` is given the server and the time
+/// Connects to the first of several servers that accepts the login. `enter` is given the server and the time
 /// that it has.
 async fn first_of<T, F>(
     hosts: &[PgConnectOptions],
@@ -131,7 +131,7 @@ fn must_write(standby: bool, read_only: bool) -> sqlx::Result<()> {
     }
 }
 
-/// The error of a URL none of whose servers can be used. It is worth waiting while one of them may
+/// The error when no server of a URL can be used. Waiting makes sense while one of them may
 /// still become the right one.
 fn all_refused(mut refusals: Vec<(&PgConnectOptions, sqlx::Error)>) -> sqlx::Error {
     if refusals.len() == 1

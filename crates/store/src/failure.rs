@@ -58,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// What an operator can do.
+    /// The remedy for an operator.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {

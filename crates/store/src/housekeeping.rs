@@ -125,7 +125,7 @@ pub async fn retain(
                 }
                 Err(error) if is_locked(&error) && attempts < LOCK_ATTEMPTS => {
                     attempts += 1;
-                    // Who waits behind the last attempt goes first.
+                    // Transactions that wait behind the last attempt go first.
                     tokio::time::sleep(LOCK_PAUSE).await;
                     continue;
                 }

@@ -103,8 +103,8 @@ impl<G> Pool<G> {
         }
     }
 
-    /// A connection for a poll of a loop, whose kind is the loop's name; `tell` hears it when all are in use. `opened`
-    /// hears of an attempt to open one, with the name of the pool. May be cancelled.
+    /// A connection for a poll of a loop, whose kind is the loop's name; `tell` is called when all are in use. `opened`
+    /// gets the result of an attempt to open one, with the name of the pool. May be cancelled.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
@@ -140,7 +140,7 @@ impl<G> Pool<G> {
         drop(idle);
     }
 
-    /// The narrower limits first: who waits for them has none of the wider ones.
+    /// Takes the narrower limits first: a loop that waits for them holds none of the wider ones.
     async fn permits(
         &self,
         kind: &'static str,

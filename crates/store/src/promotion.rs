@@ -9,7 +9,7 @@ use crate::failure::Failure;
 /// Batches that one promotion takes at most, see `core.next_batches`.
 const MOST_BATCHES: i32 = 1000;
 
-/// What makes promotion fast where it is not.
+/// The remedy for slow promotion.
 pub const SLOW_REMEDY: &str =
     "as superuser: grant set on parameter session_replication_role to acequia_worker";
 

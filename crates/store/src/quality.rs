@@ -161,8 +161,8 @@ async fn check_rule(connection: &mut PgConnection, rule: &str) -> sqlx::Result<C
         .await
 }
 
-/// What ends a statement although the function keeps failures, such as time that runs out in the moment in which the
-/// result is written, does not end those of the other rules.
+/// Runs each rule alone. An error that the function cannot catch, such as a timeout at the moment in which the
+/// result is written, does not end the other rules.
 async fn run_one_by_one(
     transaction: &mut PgConnection,
     rules: &[String],

@@ -91,7 +91,7 @@ pub struct DomainState {
     pub unaccounted: f64,
     /// Rows that were written off.
     pub written_off: f64,
-    /// Messages of the core's own that wait for the broker.
+    /// Messages of the outbox that wait for the broker.
     pub told: f64,
     /// Age of the oldest of them.
     pub told_age: f64,

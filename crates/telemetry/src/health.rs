@@ -19,9 +19,9 @@ struct State {
     /// Since when it has had work without a success.
     since: Option<Instant>,
     error: Option<String>,
-    /// What the server is at, while an answer takes long.
+    /// The activity of the server, while an answer takes long.
     note: Option<String>,
-    /// What it works for is refused to every process alike.
+    /// Whether its queue is refused to every process alike.
     refused: bool,
 }
 
@@ -151,7 +151,7 @@ impl LoopHealth {
         });
     }
 
-    /// What the loop waits for, while that takes long; nothing when it goes on.
+    /// Sets the reason of a long wait; `None` when the loop continues.
     pub fn waits(&self, note: Option<String>) {
         self.with(|state| state.note = note);
     }
@@ -166,7 +166,7 @@ impl LoopHealth {
         });
     }
 
-    /// What the loop works for is refused, to it as to every other process.
+    /// The queue of the loop is refused to every process.
     pub fn refused(&self, error: String) {
         self.failed(error);
         self.with(|state| state.refused = true);

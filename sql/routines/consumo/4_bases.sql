@@ -51,7 +51,7 @@ using unnest(p_cliente, p_desde) as w (cliente, desde)
 where b.propietario_id = w.cliente and b.desde < w.desde - 63;
 end
 $$;
-comment on function consumo.build_baselines(text[], date[]) is 'Makes the baselines of clients for the weeks that begin on these days, where they are missing: what the sums of the days tell';
+comment on function consumo.build_baselines(text[], date[]) is 'Makes the baselines of clients for the weeks that begin on these days, where they are missing: the part that follows from the sums of the days';
 
 create or replace function consumo.extend_baselines(p_cliente text[], p_desde date[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -96,4 +96,4 @@ from (
 where b.propietario_id = m.cliente and b.desde = m.desde;
 end
 $$;
-comment on function consumo.extend_baselines(text[], date[]) is 'Adds to baselines what only the hours of the days tell, where it is missing';
+comment on function consumo.extend_baselines(text[], date[]) is 'Adds to baselines the part that follows only from the hours of the days, where it is missing';

@@ -381,7 +381,7 @@ order by r.modo, (r.tipo is null), r.tipo;
 comment on view marts.consumo_deteccion is 'How well each way of judging finds what publishers of known truth say is there';
 comment on column marts.consumo_deteccion.modo is 'Way of judging';
 comment on column marts.consumo_deteccion.tipo is 'Kind of anomaly; todos for all of them';
-comment on column marts.consumo_deteccion.esperados is 'What was to be found: hours of peaks, episodes of the others';
+comment on column marts.consumo_deteccion.esperados is 'Expected findings: hours of peaks, episodes of the others';
 comment on column marts.consumo_deteccion.hallados is 'Found under its own name: peaks in their hour, episodes within seven days of their beginning';
 comment on column marts.consumo_deteccion.recall is 'Share found, 0 to 1';
 comment on column marts.consumo_deteccion.dias_marcados is 'Days of clients that were flagged so';

@@ -1,5 +1,5 @@
 -- Locks between processes, as rows that only the owner of the database can lock (ADR 31). Taking one
--- is a write: whoever polls looks first whether there is something to do.
+-- is a write: a loop that polls first checks whether there is work.
 
 create or replace function core.take_lock(p_name text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -11,7 +11,7 @@ begin
     end if;
 end
 $$;
-comment on function core.take_lock(text) is 'Takes a lock until the transaction ends; waits for whoever has it, as long as lock_timeout says';
+comment on function core.take_lock(text) is 'Takes a lock until the transaction ends; waits for its holder, lock_timeout at most';
 
 create or replace function core.try_lock(p_name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

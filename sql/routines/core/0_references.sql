@@ -14,7 +14,7 @@ begin
     if not exists (select from new_rows) then
         return null;
     end if;
-    -- Whoever deletes from the parent waits for this transaction, and the other way round.
+    -- A deletion from the parent waits for this transaction, and the other way round.
     execute format('lock table only %s in row share mode', tg_argv[0]);
     execute format('select (%s)::text from new_rows n where %s and not exists (select from %s p where %s) limit 1',
         tg_argv[2], tg_argv[3], tg_argv[0], tg_argv[4])

@@ -5,7 +5,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     -- greatest() passes over a null.
     select greatest(r.keep, p_wish) from core.retention r where r.what = p_what
 $$;
-comment on function core.kept(text, interval) is 'How long data are kept: the owner''s period of core.retention, or a longer one that is wished for; null, that is for good, when the owner names none';
+comment on function core.kept(text, interval) is 'How long data are kept: the owner''s period of core.retention, or a longer one if requested; null (forever) when the owner names none';
 
 create or replace function core.guard_discard() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -22,6 +22,6 @@ comment on function core.guard_discard() is 'Trigger: a message is given up by a
 
 create or replace trigger guard_discard before update on raw.quarantine
 for each row when (new.status = 'discarded' and old.status <> 'discarded') execute function core.guard_discard();
-comment on trigger guard_discard on raw.quarantine is 'Refuses the status discarded to whoever is no operator';
+comment on trigger guard_discard on raw.quarantine is 'Lets only operators set the status discarded';
 -- The worker may switch the ordinary triggers of its session off (0_references.sql).
 alter table raw.quarantine enable always trigger guard_discard;

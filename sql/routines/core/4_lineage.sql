@@ -28,7 +28,7 @@ comment on view core.lineage is 'The way from message type to mart, one row per 
 comment on column core.lineage.domain is 'Domain';
 comment on column core.lineage.message_type is 'Message type as <domain>.<entity>; null for a table that no messages fill';
 comment on column core.lineage.staging_table is 'Where its valid messages wait';
-comment on column core.lineage.merge_function is 'What merges them';
+comment on column core.lineage.merge_function is 'Function that merges the messages';
 comment on column core.lineage.core_table is 'Where they are merged into';
 comment on column core.lineage.mart is 'Mart that reads this table, directly or through other marts; null when none does';
 comment on column core.lineage.mart_kind is 'view or materialized';

@@ -7,7 +7,7 @@
 
 create or replace function core.looks_live() returns interval
 language sql immutable set search_path = pg_catalog, pg_temp as $$ select interval '15 seconds' $$;
-comment on function core.looks_live() is 'A worker whose last look is older does not say what it holds';
+comment on function core.looks_live() is 'Maximum age of the last look of a worker; after that the worker counts as not reporting its messages';
 
 create or replace function core.note_look(p_worker text, p_queue text, p_since timestamptz, p_asked timestamptz,
     p_ready bigint, p_consumers integer, p_arrived bigint, p_held_since timestamptz) returns void

@@ -101,7 +101,7 @@ left join (
 order by c.domain, c.entity;
 comment on view core.conservation is 'received = duplicates + staged + promoted + stale + pending + quarantined + written_off, per entity; unaccounted is always 0';
 comment on column core.conservation.domain is 'Domain';
-comment on column core.conservation.entity is 'Entity, (unknown) when none could be told';
+comment on column core.conservation.entity is 'Entity; (unknown) when it could not be determined';
 comment on column core.conservation.received is 'Messages taken from the queue';
 comment on column core.conservation.duplicates is 'Messages seen before';
 comment on column core.conservation.staged is 'Rows that wait for promotion';

@@ -130,7 +130,7 @@ cross join lateral (
 cross join lateral (
     select array(select unnest(g.rules) union select unnest(l.blocking_rules) where m.kind = 'materialized' order by 1) as blocking_rules
 ) b;
-comment on view core.mart_status is 'Each mart: what it shows, what it lacks, whether it may be refreshed. What marts.freshness and the refresh loop are made from';
+comment on view core.mart_status is 'Each mart: what it shows, what it lacks, whether it may be refreshed. Source of marts.freshness and of the refresh loop';
 comment on column core.mart_status.mart is 'Mart';
 comment on column core.mart_status.domain is 'Domain';
 comment on column core.mart_status.kind is 'view or materialized';
@@ -169,7 +169,7 @@ select s.mart, s.domain, s.kind,
        s.observed_at, s.held_by, extract(epoch from s.objective)::double precision as objective_s
 from core.mart_status s
 order by s.domain, s.position, s.mart;
-comment on view marts.freshness is 'Each mart, one row: as of when, complete until when, to be trusted? All times are those of the server';
+comment on view marts.freshness is 'One row per mart: how recent, up to when complete, and whether it can be trusted. All times are those of the server';
 comment on column marts.freshness.mart is 'Mart';
 comment on column marts.freshness.domain is 'Domain';
 comment on column marts.freshness.kind is 'view: always live; materialized: refreshed when the core has changed and its gate is not closed';
@@ -177,7 +177,7 @@ comment on column marts.freshness.status is 'empty: shows no message yet; untrus
 comment on column marts.freshness.trusted is 'Whether no rule of severity error fails on what the mart shows; checked before each refresh, for a view every CHECK_EVERY';
 comment on column marts.freshness.data_as_of is 'As of when: publish time (arrival when a message says none) of the newest batch of messages in the mart';
 comment on column marts.freshness.complete_through is 'Complete until when: every message for its tables that was published up to then and could be promoted is in it: none of them waits in the queue, for promotion or for a row it refers to. It steps back when an older one turns up; null when the queues were never seen. See missing for those in quarantine, held_by for a message that keeps it back';
-comment on column marts.freshness.missing is 'Messages that the mart lacks, however old: they wait for a row they refer to, are open in quarantine (also those of the domain whose type nobody could tell), or were given up by the broker and are not in quarantine yet, of whatever domain. 0: nothing is missing up to complete_through';
+comment on column marts.freshness.missing is 'Messages that the mart lacks, however old: they wait for a row they refer to, are open in quarantine (also those of the domain with an unknown type), or were given up by the broker and are not in quarantine yet, of whatever domain. 0: nothing is missing up to complete_through';
 comment on column marts.freshness.missing_since is 'Since when: arrival of the oldest in quarantine, or publish time of the oldest message that came with those that wait';
 comment on column marts.freshness.refreshed_at is 'Last refresh; now for a view';
 comment on column marts.freshness.checked_at is 'Each of its rules has run since then; null when one has never run';
@@ -185,6 +185,6 @@ comment on column marts.freshness.objective is 'How long it may lack what has ar
 comment on column marts.freshness.behind_since is 'Since when, at least, it has lacked something that has arrived, in the queue or later (other than the missing); null when it was seen to show everything';
 comment on column marts.freshness.gate is 'open; closed: not refreshed while the blocking rules fail; opened: refreshed all the same, somebody decided so; none: a view cannot be blocked';
 comment on column marts.freshness.blocking_rules is 'Rules of severity error that fail on what it reads, or failed on what it shows; core.dq_status says more';
-comment on column marts.freshness.observed_at is 'Last look at the queues that its messages come by, all of them, with every consumer saying what it holds; null when one was never seen. Older than 30 s: nobody knows what waits there';
+comment on column marts.freshness.observed_at is 'Last look at the queues that its messages come by, all of them, with every consumer reporting its messages; null when one was never seen. Older than 30 s: messages may wait there';
 comment on column marts.freshness.held_by is 'Message that keeps complete_through back because it waits for a row it refers to; worker trace says which; null when none does';
 comment on column marts.freshness.objective_s is 'The objective in seconds, for tools that know no intervals';

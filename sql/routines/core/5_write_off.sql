@@ -52,7 +52,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     from lost l
     having count(*) > 0
 $$;
-comment on function core.say_lost(text, bigint[]) is 'What core.lost_rows finds, in words; null when nothing is lost';
+comment on function core.say_lost(text, bigint[]) is 'The result of core.lost_rows as text; null when nothing is lost';
 
 create or replace function core.write_off(p_domain text, p_batches bigint[], p_who text, p_reason text)
 returns table (entity text, batch_id bigint, queue text, worker text, received_at timestamptz, staged integer, pending integer)

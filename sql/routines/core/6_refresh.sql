@@ -10,7 +10,7 @@ from core.marts m
 join core.mart_progress p on p.mart = m.mart
 left join core.domain_state d on d.domain = m.domain
 where m.kind = 'materialized';
-comment on view core.mart_refresh_state is 'What a refresh of each materialized mart would show now';
+comment on view core.mart_refresh_state is 'State that each materialized mart would show after a refresh now';
 comment on column core.mart_refresh_state.mart is 'Mart';
 comment on column core.mart_refresh_state.changed_at is 'Last change of the tables that it reads';
 comment on column core.mart_refresh_state.promoted_at is 'Last promotion of its domain';
@@ -52,7 +52,7 @@ begin
     return core.closed_gates(p_mart);
 end
 $$;
-comment on function core.audit_mart(text) is 'What programs before version 11 of the schema call: runs the rules of core.due_audit in one statement; returns those that block the refresh, null when another process is refreshing it';
+comment on function core.audit_mart(text) is 'For programs before schema version 11: runs the rules of core.due_audit in one statement; returns those that block the refresh, null when another process is refreshing it';
 
 create or replace function core.closed_gates(p_mart text) returns text[]
 language sql security definer set search_path = pg_catalog, pg_temp as $$

@@ -247,14 +247,14 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     ) s
     order by s.position, case s.step when 'day' then right(s.what, 8) end, s.what
 $$;
-comment on function core.retention_steps(interval, interval, timestamptz) is 'What retention has to look at: rows of partitions that stay, logs, batches, partitions of days that are over';
+comment on function core.retention_steps(interval, interval, timestamptz) is 'Work list of retention: rows of partitions that stay, logs, batches, partitions of days that are over';
 
 create or replace function core.retain_step(p_step text, p_what text, p_staging interval, p_quarantine interval, p_logs interval,
     p_now timestamptz, p_from bigint default null, out removed bigint, out next bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     c_rows constant integer := 10000;
-    -- Whoever calls may wish for more time than the owner gives, never for less.
+    -- A caller may ask for a longer time than the owner's period, never for a shorter one.
     v_staging timestamptz := core.retention_end(core.kept('staging', p_staging), p_now);
     v_quarantine timestamptz := core.retention_end(core.kept('quarantine', p_quarantine), p_now);
     v_logs timestamptz := core.retention_end(core.kept('logs', p_logs), p_now);

@@ -75,7 +75,7 @@ begin
     else
         perform core.partition_by_day(p_table, v_day);
     end if;
-    -- Waits for whoever is writing, and notices all who write from now on, promotions too.
+    -- Waits for running writers, and records all later writes, also those of promotions.
     execute format('create or replace trigger archive_watch after insert or update or delete on %s
         for each row execute function core.archive_note_change()', v_archive.partition_name);
     execute format('create or replace trigger archive_watch_truncate after truncate on %s
@@ -195,7 +195,7 @@ declare
     v_there record;
 begin
     select a.* into strict v_archive from core.archives a where a.archive_id = p_archive and a.state = 'writing';
-    -- Whoever says that a copy is right must have seen these rows. What has changed meanwhile is not dropped anyway.
+    -- A caller that confirms a copy must have seen these rows. A partition changed meanwhile is not dropped anyway.
     if not exists (select from core.archive_changes c where c.partition_name = v_archive.partition_name) then
         v_there := core.archive_extent(v_archive.table_name, v_archive.partition_name);
         if (p_rows, p_first, p_last) is distinct from (v_there.row_count, v_there.first_at, v_there.last_at)

@@ -120,4 +120,4 @@ begin
     end loop;
 end
 $$;
-comment on function core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text) is 'Gives up the archives of a range for good; early: also those that the policy would still keep. Their files are deleted afterwards';
+comment on function core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text) is 'Purges the archives of a range permanently; early: also those that the policy still keeps. Their files are deleted afterwards';

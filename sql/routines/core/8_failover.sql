@@ -24,7 +24,7 @@ begin
     return next;
 end
 $$;
-comment on function core.note_server() is 'Cluster and timeline of this server, and whether the database is here for the first time after having lived elsewhere; no row when the server does not tell';
+comment on function core.note_server() is 'Cluster and timeline of this server, and whether the database has moved here from another server; no row when the server does not report them';
 
 create or replace function core.note_lost_batches(
     p_worker text, p_identities uuid[], p_batches bigint[], p_domains text[], p_queues text[], p_messages bigint[],

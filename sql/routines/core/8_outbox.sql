@@ -64,7 +64,7 @@ returns table (id bigint, message_id uuid, routing_key text, body text)
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     select o.id, o.message_id, o.routing_key, o.body from core.outbox_due(p_domain, p_max) o
 $$;
-comment on function core.outbox_take(text, integer) is 'What programs before version 11 of the schema call; see core.outbox_due';
+comment on function core.outbox_take(text, integer) is 'For programs before schema version 11; see core.outbox_due';
 
 create or replace function core.outbox_published(p_ids bigint[]) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$

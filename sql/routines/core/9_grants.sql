@@ -35,7 +35,7 @@ select r.rolname::text as role, a.kind, a.object, lower(a.privilege_type) as pri
 from acl a
 join pg_catalog.pg_roles r on r.oid = a.grantee
 where r.rolname in ('acequia_worker', 'acequia_archive', 'acequia_operator', 'acequia_analyst', 'acequia_api', 'acequia_publisher');
-comment on view core.granted is 'The rights that the roles of the platform have in this database, whoever granted them; compare core.rights';
+comment on view core.granted is 'The rights that the roles of the platform have in this database, from any grantor; compare core.rights';
 comment on column core.granted.role is 'Role';
 comment on column core.granted.kind is 'schema, table (also a view), column, sequence or function';
 comment on column core.granted.object is 'Name with schema; a column as table.column, a function with the types of its arguments';

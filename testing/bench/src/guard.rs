@@ -42,7 +42,7 @@ const COSTS: &[(&str, Pick, Pick)] = &[
         ("bare COPY", "postgresql_us"),
     ),
 ];
-/// The figure that tells waiting from working.
+/// The figure that separates waiting from working.
 const USE: &str = "share of two cores that a drain uses, of what others left";
 
 /// What was recorded.

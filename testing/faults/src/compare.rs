@@ -89,7 +89,7 @@ async fn staged(database: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// Those of some messages that were taken for good, as they were staged.
+/// The accepted ones of some messages, as they were staged.
 async fn accepted(database: &mut PgConnection, ids: &[Uuid]) -> anyhow::Result<Vec<(Uuid, Row)>> {
     let mut rows = Vec::new();
     if ids.is_empty() {

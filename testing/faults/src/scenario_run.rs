@@ -13,7 +13,7 @@ use crate::report::Outcome;
 use crate::setup::{RunOptions, Setup};
 use crate::watch::Watch;
 
-/// Rules on data warn of what the load is, random values in random order, told again with others.
+/// Rules on data would warn of the load itself: random values in random order, repeated with other values.
 /// A worker runs them when it starts, so they would look like signs of its death.
 pub const PLATFORM_RULES_ONLY: &str =
     "update core.dq_rules set enabled = false where severity = 'warn' and schema_name <> 'core'";

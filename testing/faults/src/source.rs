@@ -20,7 +20,7 @@ use crate::oracle::{Sent, Verdict};
 /// Messages in a thousand that break their contract.
 const BAD: u32 = 30;
 
-/// The endless stream of messages: a generated school and the meters of two homes, by turns, told again
+/// The endless stream of messages: a generated school and the meters of two homes, by turns, repeated again
 /// and again with new ids, later event times and other values.
 pub(crate) struct Source {
     shared: Arc<Shared>,
@@ -126,7 +126,7 @@ impl Source {
     }
 }
 
-/// The same message as told in a later round.
+/// The same message in a later round.
 fn later(body: &[u8], place: usize, round: usize) -> Option<Vec<u8>> {
     let mut body: Value = serde_json::from_slice(body).ok()?;
     let at: DateTime<Utc> = body["ts"].as_str()?.parse().ok()?;

@@ -96,7 +96,7 @@ impl TestDatabase {
         Ok(url.path().trim_start_matches('/').to_owned())
     }
 
-    /// Deletes it, whoever is connected.
+    /// Deletes it, even with open connections.
     ///
     /// # Errors
     /// When the server refuses.

@@ -19,7 +19,7 @@ use url::Url;
 pub enum Lost {
     /// The request: the server never sees it.
     Request,
-    /// The answer: the server has done what the client never hears of.
+    /// The answer: the server did the work, but the client never learns it.
     Answer,
     /// The answer and whatever comes after it, both ways; the connection stays open.
     Everything,
@@ -28,7 +28,7 @@ pub enum Lost {
 #[derive(Debug, Default)]
 struct Fault {
     lost: Option<Lost>,
-    /// What a client says when it connects, for it to be meant.
+    /// Bytes in the greeting of the clients that the fault applies to.
     of: Vec<u8>,
     pattern: Vec<u8>,
     times: u32,
@@ -131,13 +131,13 @@ impl Proxy {
         };
     }
 
-    /// Breaks all connections, and every new one at once, until told otherwise.
+    /// With `true`, breaks all connections and every new one at once, until a call with `false`.
     pub fn cut(&self, cut: bool) {
         self.weather.send_modify(|weather| weather.cut = cut);
     }
 
-    /// From now on the connections that there are carry nothing, either way, and stay open: nobody
-    /// hears that they are dead. New ones work.
+    /// From now on the existing connections carry nothing, either way, and stay open: no
+    /// side notices that they are dead. New ones work.
     pub fn silence(&self) {
         let number = self.connections.load(Ordering::Relaxed);
         self.weather

@@ -36,8 +36,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A new server with an empty database; of the programs that run the shared one. Everybody on this
-    /// machine is let in, whatever the password.
+    /// A new server with an empty database; of the same version as the shared one. Every user of this
+    /// machine may connect, with any password.
     ///
     /// # Errors
     /// When it does not start.

@@ -48,7 +48,7 @@ pub struct ArchiveArgs {
     json: bool,
 }
 
-/// What else there is to do with archives.
+/// The other commands on archives.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the archives, and how much space they save
@@ -74,7 +74,7 @@ pub struct RestoreArgs {
     /// Last day or month; partitions are restored whole
     #[arg(long, value_name = "DAY", value_parser = last_instant)]
     to: DateTime<Utc>,
-    /// How long it is kept from being archived again
+    /// How long the partition is not archived again
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     hold: Duration,
     /// Who does it; the user of the system unless given, else the role of the database

@@ -22,7 +22,7 @@ pub enum Command {
     /// Let marts be refreshed although rules fail: until a time, or until the rules give other
     /// results. They stay marked as not trusted. Exit 1 when no gate is closed
     Open(OpenArgs),
-    /// Take openings back; exit 1 when there is none
+    /// Close opened gates again; exit 1 when none is open
     Close(CloseArgs),
 }
 
@@ -44,7 +44,7 @@ pub struct ListArgs {
 pub struct OpenArgs {
     #[command(flatten)]
     action: ActionArgs,
-    /// For how long, as 30m, 2h or 1d, however much worse the rules get; until a rule passes or
+    /// For how long, as 30m, 2h or 1d, even if the rules get worse; until a rule passes or
     /// gets worse when not given
     #[arg(long = "for", value_name = "TIME", value_parser = |text: &str| settings::GATE_FOR.parse(text))]
     period: Option<Duration>,
@@ -68,7 +68,7 @@ struct ActionArgs {
     /// Why; kept in core.audit_log
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Who does it; the user of the system unless given, else the role of the database
+    /// Person who does it; by default the system user, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// Print a JSON list

@@ -35,7 +35,7 @@ pub struct WriteOffArgs {
     /// Why; kept in core.audit_log
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     reason: Option<String>,
-    /// Who does it; the user of the system unless given, else the role of the database
+    /// Person who does it; by default the system user, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// List the missing rows, and change nothing

@@ -46,7 +46,7 @@ pub fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     }
 }
 
-/// A text from outside without what could steer a terminal: control characters as `\u{1b}`.
+/// Escapes control characters of a foreign text as `\u{1b}`, so that it cannot steer a terminal.
 pub fn printable(text: &str) -> String {
     escaped(text, &['\n', '\t'])
 }

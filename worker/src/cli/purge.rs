@@ -33,16 +33,16 @@ pub struct PurgeArgs {
     /// Last day or month; archives that lie in the range only partly stay
     #[arg(long, value_name = "DAY", value_parser = last_instant)]
     to: DateTime<Utc>,
-    /// Do it; without this it is asked for on a terminal, and refused elsewhere
+    /// Do not ask; without this option it asks on a terminal, and refuses elsewhere
     #[arg(long)]
     yes: bool,
-    /// Also what the policy would still keep (core.lifecycle_policies.keep_archive)
+    /// Also purge archives that the policy still keeps (core.lifecycle_policies.keep_archive)
     #[arg(long)]
     early: bool,
     /// Why; kept in core.archive_log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Who does it; the user of the system unless given, else the role of the database
+    /// Person who does it; by default the system user, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// Print a JSON object

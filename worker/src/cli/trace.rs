@@ -36,7 +36,7 @@ pub struct TraceArgs {
     /// Show the values of the message too, which may be personal data
     #[arg(long)]
     values: bool,
-    /// Longest time for one look into the database; a key is looked for in all of staging
+    /// Longest time for one database query; a key is searched in all of staging
     #[arg(long, default_value = "30s", value_parser = |text: &str| settings::TRACE_TIMEOUT.parse(text), value_name = "TIME")]
     timeout: Duration,
 }
@@ -80,7 +80,7 @@ pub async fn execute(args: TraceArgs) -> anyhow::Result<ExitCode> {
     Ok(code(known))
 }
 
-/// What it can mean that nothing was found.
+/// The possible reasons why nothing was found.
 fn unknown(target: &Target) -> String {
     match target {
         Target::Message(asked, identity) => format!(
@@ -105,7 +105,7 @@ and the core has no such row. Messages that were refused are found by their id o
     }
 }
 
-/// In words, to be put behind what else it can mean that nothing was found.
+/// Lost batches in words, appended to the other possible reasons why nothing was found.
 fn lost_text(lost: &[LostMessages]) -> String {
     let mut text = String::new();
     for one in lost {

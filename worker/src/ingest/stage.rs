@@ -59,7 +59,7 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes a decoded batch; retries while the database says that this may help. `false` when
-    /// told to stop before it was written.
+    /// it was asked to stop before the batch was written.
     ///
     /// # Errors
     /// When the database refused for so long that the messages went back to the queue.
@@ -87,8 +87,8 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// One line for the batch, and one for each reason for which some of it was refused, if that
-    /// reason was not told just now.
+    /// Logs one line for the batch, and one for each reason of refused messages, if that
+    /// reason was not logged just before.
     fn tell(&self, decoded: &DecodedBatch, written: &Written, took: Duration) {
         let sum = |pick: fn(&Counts) -> i32| -> i32 {
             written.counts.iter().map(|(_, counts)| pick(counts)).sum()

@@ -26,7 +26,7 @@ pub struct DatabaseGauges {
     pub unaccounted: GaugeVec,
     /// Messages whose rows somebody removed, given up by an operator.
     pub written_off: GaugeVec,
-    /// Messages of the core's own that wait for the broker.
+    /// Messages of the outbox that wait for the broker.
     pub outbox_waiting: GaugeVec,
     /// Age of the oldest of them, seconds.
     pub outbox_oldest: GaugeVec,
@@ -87,7 +87,7 @@ impl DatabaseGauges {
             )?,
             pings: registrar.histogram(
                 "acequia_database_ping_duration_seconds",
-                "From a question that costs nothing to PostgreSQL's answer, one before each reading of the gauges that describe it.",
+                "From an empty query to PostgreSQL's answer, one before each reading of the gauges that describe it.",
                 ANSWER,
             )?,
             staged_rows: registrar.gauges(
@@ -122,12 +122,12 @@ impl DatabaseGauges {
             )?,
             outbox_waiting: registrar.gauges(
                 "acequia_outbox_waiting_messages",
-                "Messages of the core's own that wait for the broker.",
+                "Messages of the outbox that wait for the broker.",
                 &["domain"],
             )?,
             outbox_oldest: registrar.gauges(
                 "acequia_outbox_oldest_age_seconds",
-                "Age of the oldest message of the core's own that waits for the broker.",
+                "Age of the oldest message of the outbox that waits for the broker.",
                 &["domain"],
             )?,
             mart_refreshed: registrar.gauges(

@@ -57,7 +57,7 @@ pub struct Metrics {
     pub quality: Quality,
     /// Refreshes.
     pub marts: Marts,
-    /// What the core tells.
+    /// Messages of the outbox.
     pub outbox: Outbox,
     /// The life cycle of data.
     pub archive: Archive,

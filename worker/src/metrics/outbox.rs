@@ -18,7 +18,7 @@ impl Outbox {
         let metrics = Self {
             published: registrar.counters(
                 "acequia_outbox_published_messages_total",
-                "Messages of the core's own that the broker has confirmed.",
+                "Messages of the outbox that the broker has confirmed.",
                 &["domain"],
             )?,
         };

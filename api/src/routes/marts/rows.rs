@@ -111,7 +111,7 @@ pub async fn rows(
     Ok(response)
 }
 
-/// What is wrong with a query that PostgreSQL refused: the first condition whose value is none of its column.
+/// The cause of a query that PostgreSQL refused: the first condition whose value does not fit its column's type.
 async fn explain(
     database: &mut PgConnection,
     error: sqlx::Error,

@@ -24,7 +24,7 @@ pub(super) struct Group {
     pub(super) period: usize,
     pub(super) subject: u32,
     pub(super) teacher: u32,
-    /// What its marks are above or below the students' abilities, in hundredths.
+    /// Difference between its marks and the students' abilities, in hundredths.
     level: i32,
     /// Enrolled students.
     pub(super) size: u32,

@@ -15,7 +15,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Without a name the role of the database stands for it.
+    /// Without a name, the audit log shows the role of the database.
     ///
     /// # Errors
     /// When the filters cannot be written as JSON.

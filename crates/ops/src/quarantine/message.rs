@@ -152,7 +152,7 @@ impl Quarantined {
             .with_headers(headers)
     }
 
-    /// What of the message cannot be sent as it came, by name: properties that cannot be read.
+    /// Names of the properties that cannot be read, and so cannot be sent again.
     #[must_use]
     pub fn left_out(&self) -> Vec<String> {
         let unreadable = self.properties["unreadable"].as_array();
@@ -168,7 +168,7 @@ impl Quarantined {
         STANDARD.decode(self.properties[RAW].as_str()?).ok()
     }
 
-    /// The properties as they were told in JSON: headers keep their values, numbers and texts perhaps
+    /// The properties rebuilt from JSON: headers keep their values, numbers and texts perhaps
     /// in another width.
     fn retold(&self) -> BasicProperties {
         let text = |name: &str| ShortString::try_new(self.properties[name].as_str()?).ok();

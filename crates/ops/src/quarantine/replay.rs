@@ -52,7 +52,7 @@ impl Job {
         self.rate.unwrap_or(CHUNK).min(CHUNK)
     }
 
-    /// What has to tick before each [`replay_some`], when there is a rate.
+    /// The interval to await before each [`replay_some`], when there is a rate.
     #[must_use]
     pub fn clock(&self) -> Option<Interval> {
         let rate = self.rate?;
@@ -77,7 +77,7 @@ pub struct Report {
     pub left_out: Vec<LeftOut>,
 }
 
-/// What a row was sent without.
+/// The properties that a replayed row was sent without.
 #[derive(Debug, Serialize)]
 pub struct LeftOut {
     /// Number of the row.

@@ -23,7 +23,7 @@ pub struct LostMessages {
     pub timeline: Option<i32>,
 }
 
-/// What was lost when the message of an id may have been under way. Ids with a time in them
+/// Batches lost at the time when the message may have been under way. Ids that contain a time
 /// (UUIDv7) are published soon after it.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ pub struct Quarantined {
     /// Identity of the message, when another message has that as the identity of its row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Uuid>,
-    /// Entity with its domain, or the domain alone when none could be told.
+    /// Entity with its domain, or the domain alone when the entity is unknown.
     pub entity: String,
     /// Batch it arrived in.
     pub batch_id: i64,

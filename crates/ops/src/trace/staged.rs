@@ -174,7 +174,7 @@ pub fn by_key(entity: &Entity) -> String {
     select(entity, &newest) + " order by s.event_at, s.message_id"
 }
 
-/// A message of an entity, if it is in staging; its outcome is still to be told by the core.
+/// A message of an entity, if it is in staging; the caller finds its outcome in the core.
 pub async fn find(
     connection: &mut PgConnection,
     entity: &Entity,

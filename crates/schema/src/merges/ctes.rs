@@ -117,7 +117,7 @@ fn is_missing(number: usize, reference: &Reference) -> String {
     given.join(" and ")
 }
 
-/// The key as text: what `core.pending` knows a parent by.
+/// The key as text: how `core.pending` identifies a parent.
 pub fn key_text(fields: &[String]) -> String {
     match fields {
         [field] => format!("{field}::text"),
@@ -240,7 +240,7 @@ fn verdict(names: &Names) -> String {
     )
 }
 
-/// The case of a row whose values are those that are there.
+/// The case of a row whose values equal the current ones.
 fn unchanged(names: &Names) -> String {
     let values = |table: &str, gone: &str| {
         let gone = names.deletes().then(|| gone.to_owned());

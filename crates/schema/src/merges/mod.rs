@@ -147,7 +147,7 @@ fn counts(names: &Names) -> String {
     columns.join(",\n       ")
 }
 
-/// The end of a merge with a hook: its counts are put by, the hook is called, then they are returned.
+/// The end of a merge with a hook: it stores its counts, calls the hook, and returns the counts.
 fn call(names: &Names) -> String {
     let hears = |change| names.hears(change);
     let mut sources = Vec::new();

@@ -14,7 +14,7 @@ pub struct Key {
 pub struct Value {
     /// Field of the message, column of both tables.
     pub name: &'static str,
-    /// What the staged column is worth where it is null, as SQL.
+    /// Default of a staged column that is null, as SQL.
     pub default: Option<String>,
 }
 
@@ -22,7 +22,7 @@ pub struct Value {
 pub struct Reference<'a> {
     /// Fields that hold its key, each with the column of the parent's domain table.
     pub columns: Vec<(&'static str, &'static str)>,
-    /// Those of the fields that may be null: then there is no parent to look for.
+    /// Fields that may be null: then there is no parent to look for.
     pub optional: Vec<&'static str>,
     /// The parent.
     pub parent: &'a Entity,
@@ -48,7 +48,7 @@ pub struct Names<'a> {
     pub infers: Vec<Reference<'a>>,
     /// Whether rows of other entities wait for rows of this one.
     pub awaited: bool,
-    /// Changes that the domain's hook hears of.
+    /// Changes for which the domain's hook is called.
     pub hook: &'static [Change],
 }
 
@@ -91,7 +91,7 @@ impl<'a> Names<'a> {
         !self.waits_for.is_empty()
     }
 
-    /// Whether keys may go.
+    /// Whether messages may delete keys.
     pub const fn deletes(&self) -> bool {
         self.contract.merge_spec.deletes
     }
@@ -101,12 +101,12 @@ impl<'a> Names<'a> {
         self.contract.merge_spec.kind == MergeKind::Append
     }
 
-    /// Whether the hook hears of a change.
+    /// Whether the hook is called for a change.
     pub fn hears(&self, change: Change) -> bool {
         self.hook.contains(&change)
     }
 
-    /// The function that hears of changes.
+    /// The hook function.
     pub fn hook_name(&self) -> String {
         format!("{}.after_{}", self.contract.domain, self.contract.name)
     }
@@ -158,7 +158,7 @@ fn awaited(domain: &Domain, name: &str) -> bool {
     parents.any(|parent| parent.entity == name && parent.missing == MissingParent::Wait)
 }
 
-/// What a staged column is worth where it is null.
+/// The default of a staged column that is null.
 fn default(entity: &Entity, column: &Column) -> Option<String> {
     if entity.merge_spec.dated == Some(column.name) {
         return Some("(s.event_at at time zone 'UTC')::date".to_owned());

@@ -6,11 +6,11 @@ use super::ctes::key_text;
 use super::lines::{list, wrap, wrap_from};
 use super::names::{Names, Reference};
 
-/// The version of rows that nothing but a reference to them is known of: older than any message.
+/// The version of inferred rows, which are known by a reference only: older than any message.
 const INFERRED: &str =
     "timestamptz '0001-01-01 00:00:00+00', uuid '00000000-0000-0000-0000-000000000000'";
 
-/// When a key went, or null.
+/// When the key was deleted, or null.
 const DELETED_AT: &str = "case when n.deleted then n.event_at end";
 
 /// Columns that a merge writes, and where they come from.

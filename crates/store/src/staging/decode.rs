@@ -70,7 +70,7 @@ impl EntityRows {
 pub struct Rejected {
     /// Position in the batch of deliveries.
     pub delivery: usize,
-    /// Position of its entity in the domain, if it could be told.
+    /// Position of its entity in the domain, if the entity is known.
     pub entity: Option<usize>,
     /// Its identity.
     pub identity: Identity,

@@ -19,7 +19,7 @@ use super::{properties, replayed as replay};
 /// another message has it. `$1` domain; per message: identity, day, entity, digest of the body, whether
 /// it takes its identity when no row has that, whether another message has its id, row it is a
 /// replay of, identity of its own. Null: to be asked again when the one that takes the identity is
-/// written. So a body meets the same row whoever writes it.
+/// written. So a body meets the same row, whichever worker writes it.
 const KEYS: &str = "
 select case when r.message_id is not null then r.message_id
             when t.reused or not q.same then t.own
@@ -111,7 +111,7 @@ pub async fn quarantine(
 /// A row to be written.
 struct Row<'a> {
     reject: &'a Rejected,
-    /// Messages of the batch that it stands for.
+    /// Number of messages of the batch that it represents.
     occurrences: i32,
     /// Number of the replay; 0 for a message that is none.
     attempt: i32,
@@ -163,7 +163,7 @@ fn distinct<'a>(
 }
 
 impl Row<'_> {
-    /// Takes in a copy. Of a plain copy and a replay the replay tells what holds now.
+    /// Merges a copy into the row. A replay takes precedence over a plain copy.
     fn merge(&mut self, other: Self) {
         self.occurrences += other.occurrences;
         if other.attempt > self.attempt {

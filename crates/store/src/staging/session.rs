@@ -14,7 +14,7 @@ pub async fn keep_plans(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Waits until quarantine can be written. A dead letter has been delivered in vain often enough: it is
+/// Waits until quarantine can be written. A dead letter has failed often enough: it is
 /// not taken from its queue before there is a place for it.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub struct Counts {
 pub struct Written {
     /// Number of the batch.
     pub batch_id: i64,
-    /// What tells it from a batch of another server that has the same number.
+    /// Distinguishes it from a batch of another server with the same number.
     pub identity: Uuid,
     /// Counts per entity that occurred; [`UNKNOWN`] for messages without one.
     pub counts: Vec<(&'static str, Counts)>,

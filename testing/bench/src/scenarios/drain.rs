@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Longest time without any progress.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
-/// What a drain came to.
+/// The result of a drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Drained {
     /// From the start of the first program to the end.

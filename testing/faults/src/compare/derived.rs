@@ -18,7 +18,7 @@ from (
 full join consumo.dias d on d.propietario_id = l.propietario_id and d.fecha = l.fecha
 where (d.n, d.suma, d.maximo, d.esperadas) is distinct from (l.n, l.suma, l.maximo, l.esperadas)";
 
-/// What was judged along the way, put aside.
+/// Sets aside the verdicts made along the way.
 const PUT_ASIDE: &str = "
 create temporary table judged as
     select propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score, severidad, es_sospechoso, evidencia
@@ -41,7 +41,7 @@ select count(*) from (
 full join judged j on (j.propietario_id, j.modo, j.instante, j.ambito) = (a.propietario_id, a.modo, a.instante, a.ambito)
 where to_jsonb(j) is distinct from to_jsonb(a)";
 
-/// Anomalies that were not told, and told ones that are none any more: the last alert of each must be true.
+/// Anomalies without an alert, and alerts about withdrawn anomalies: the last alert of each must be true.
 const TOLD_OTHERWISE: &str = "
 select count(*)
 from (

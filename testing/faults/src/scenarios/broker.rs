@@ -54,7 +54,7 @@ pub async fn disk_alarm(run_options: RunOptions) -> anyhow::Result<Outcome> {
     alarm(run_options, &raise, &["set_disk_free_limit", "50MB"]).await
 }
 
-/// For how many seconds the oldest message of the core's own has waited for the broker; -1 when none does.
+/// For how many seconds the oldest message of the outbox has waited for the broker; -1 when none does.
 const UNTOLD: &str = "select coalesce(extract(epoch from now() - min(created_at)), -1)::bigint
     from core.outbox where published_at is null";
 /// Seconds after which workers must have said so: twice their `--stall-after`.

@@ -25,7 +25,7 @@ struct ActionArgs {
     /// Why; kept with the rows and in core.audit_log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Who does it; the user of the system unless given, else the role of the database
+    /// Person who does it; by default the system user, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
     /// Print a JSON object
@@ -34,7 +34,7 @@ struct ActionArgs {
 }
 
 impl ActionArgs {
-    /// The rows that are meant: open ones, unless a status is given.
+    /// The selected rows: open ones, unless a status is given.
     fn filters(&self, filters: FilterArgs) -> anyhow::Result<Filters> {
         let filters = filters.filters();
         if !self.all && !filters.is_narrow() {
@@ -170,7 +170,7 @@ pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     Ok(code(discarded > 0))
 }
 
-/// Counts what an action would be done to.
+/// Counts the rows that an action would change.
 async fn dry_run(
     connection: &mut PgConnection,
     filters: &Filters,

@@ -31,7 +31,7 @@ impl From<StatusArg> for Status {
     }
 }
 
-/// Options that choose rows. All of them must hold; of an option given several times, one.
+/// Options that choose rows, combined by "and"; the values of one option, by "or".
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Filters: all must hold; of one given several times, any")]
 pub struct FilterArgs {

@@ -25,7 +25,7 @@ pub enum Command {
     Show(ReadArgs),
     /// Send messages again, the way they came in, under the same identity
     Replay(Box<ReplayArgs>),
-    /// Give messages up: they stay as evidence until their retention ends
+    /// Discard messages: they stay as evidence until their retention ends
     Discard(Box<DiscardArgs>),
     /// Count by domain, entity, code and field
     Stats(ReadArgs),
@@ -44,7 +44,7 @@ pub struct ReadArgs {
     filters: FilterArgs,
 }
 
-/// Runs a command and prints what it has to say. Exit code 1 when nothing matched or something
+/// Runs a command and prints its result. Exit code 1 when nothing matched or something
 /// could not be done.
 ///
 /// # Errors

@@ -86,7 +86,7 @@ async fn page(platform: &Platform) -> String {
     let mut owner = platform.connect().await;
     let mut page = String::from(
         "# Rights\n\nEvery function and relation of the platform and who may do what with it, as the database says after `worker migrate`. \
-         What no role is listed for is\nthe owner's alone: it is called by other functions. Why the roles are cut like this: \
+         A function without a role is\nfor the owner alone: only other functions call it. Reasons for this split of roles: \
          [ADR 35](adr/0035-a-login-for-each-duty.md). `acequia_publisher` has no\nrights yet.\n\n\
          This page is made by a test: `UPDATE_RIGHTS=1 cargo test -p acequia-worker --test integration duties::the_page`.\n\n\
          ## Functions\n\n| function | role | duty |\n|---|---|---|\n",
