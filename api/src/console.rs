@@ -60,13 +60,16 @@ fn is_page(path: &str, headers: &HeaderMap) -> bool {
         .split('/')
         .next()
         .unwrap_or_default();
+    !matches!(first, "v1" | "api" | "assets") && !first.contains('.') && wants_page(headers)
+}
+
+/// Whether a browser asks, which accepts pages.
+#[must_use]
+pub fn wants_page(headers: &HeaderMap) -> bool {
     let accepts = headers
         .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or_default();
-    !matches!(first, "v1" | "api" | "assets")
-        && !first.contains('.')
-        && accepts.contains("text/html")
+        .and_then(|accept| accept.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html"))
 }
 
 fn asset(path: &str, content: &'static [u8]) -> Response {

@@ -90,6 +90,11 @@ fn missing(name: &'static str, variable: &str) -> Part {
     }
 }
 
+/// Whether the database answers, and has the schema that this program needs.
+pub async fn database_answers(app: &App) -> bool {
+    database_part(app).await.ready
+}
+
 async fn database_part(app: &App) -> Part {
     let look = async {
         let mut connection = app.database().await.map_err(|problem| problem.detail)?;

@@ -34,6 +34,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::auth::guard;
 use crate::console;
+use crate::domains::{self as of_domains, index};
 use crate::layer;
 use crate::metrics::Route;
 use crate::paging::Json;
@@ -86,6 +87,8 @@ fn open() -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(session::login))
+        .routes(routes!(index::root))
+        .routes(routes!(index::health))
 }
 
 /// Routes that need one.
@@ -130,6 +133,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(people::list, people::add))
         .routes(routes!(people::set_password))
         .routes(routes!(people::remove))
+        .merge(of_domains::guarded())
 }
 
 /// The OpenAPI document.

@@ -2,6 +2,7 @@
 
 use acequia_api::auth::{Right, Role};
 use acequia_api::routes;
+use acequia_contracts::catalog;
 use serde_json::{Value, json};
 
 use crate::quarantine::refused;
@@ -13,7 +14,11 @@ struct Route {
     path: String,
     /// The right that it asks for; nothing where nobody is asked who they are.
     right: Option<String>,
+    /// The domain that it belongs to, where it is of one.
+    domain: Option<String>,
     parameters: Vec<String>,
+    /// Those of the query that must be given.
+    required: Vec<String>,
     body: bool,
 }
 
@@ -25,13 +30,20 @@ fn all() -> Vec<Route> {
             if operation["operationId"].is_null() {
                 continue;
             }
-            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let parameters = || operation["parameters"].as_array().into_iter().flatten();
+            let name = |parameter: &Value| Some(parameter["name"].as_str()?.to_owned());
             all.push(Route {
                 method: method.to_uppercase(),
                 path: path.clone(),
                 right: operation["x-acequia-right"].as_str().map(ToOwned::to_owned),
-                parameters: parameters
-                    .filter_map(|parameter| Some(parameter["name"].as_str()?.to_owned()))
+                domain: operation["tags"][0]
+                    .as_str()
+                    .filter(|tag| acequia_contracts::domain(tag).is_some())
+                    .map(ToOwned::to_owned),
+                parameters: parameters().filter_map(name).collect(),
+                required: parameters()
+                    .filter(|one| one["in"] == "query" && one["required"] == true)
+                    .filter_map(name)
                     .collect(),
                 body: operation["requestBody"].is_object(),
             });
@@ -46,17 +58,22 @@ fn guarded() -> impl Iterator<Item = Route> {
 }
 
 impl Route {
-    /// A call of it about domain `academico`, which exists, with a mart, an entity and a row of that domain.
+    /// A call of it about domain `academico`, which exists, with a mart, an entity and a row of that domain; or about its own
+    /// domain.
     async fn call(&self, platform: &Platform, token: Option<&str>) -> Answer {
         let mut path = self.path.clone();
-        for (name, value) in [
+        let values = [
             ("domain", "academico"),
             ("entity", "alumno"),
             ("mart", "marts.kpi_materia"),
             ("key", "1"),
             ("id", "1"),
             ("name", "nobody"),
-        ] {
+            ("propietario_id", "CLI_00001"),
+            ("fecha_inicio", "2024-06-10"),
+            ("fecha_fin", "2024-06-10"),
+        ];
+        for (name, value) in values {
             path = path.replace(&format!("{{{name}}}"), value);
         }
         assert!(
@@ -65,6 +82,12 @@ impl Route {
         );
         if self.parameters.iter().any(|name| name == "domain") && !self.path.contains("{domain}") {
             path.push_str("?domain=academico");
+        }
+        for name in &self.required {
+            let found = values.iter().find(|(known, _)| known == name);
+            let (_, value) = found.unwrap_or_else(|| panic!("{path}: give {name} a value here"));
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&format!("{name}={value}"));
         }
         let bearer = token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("content-type", "application/json")];
@@ -116,6 +139,8 @@ fn the_document_names_a_right_of_every_guarded_route() {
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
     let expected = [
+        "GET /",
+        "GET /health",
         "GET /livez",
         "GET /metrics",
         "GET /readyz",
@@ -125,7 +150,13 @@ fn the_document_names_a_right_of_every_guarded_route() {
     open.sort();
     assert_eq!(open, expected);
     for route in guarded() {
-        assert!(route.path.starts_with("/v1/"), "{}", route.path);
+        let of_a_domain = route.domain.is_some();
+        assert_ne!(
+            route.path.starts_with("/v1/"),
+            of_a_domain,
+            "{}: routes of one domain say so, and are no routes of the platform",
+            route.path
+        );
     }
 }
 
@@ -273,6 +304,24 @@ async fn every_route_keeps_to_the_domains_of_its_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_a_domain_is_foreign_to_callers_of_another() {
+    let (platform, api) = Platform::new().await;
+    let mut found = 0;
+    for route in guarded() {
+        let Some(own) = &route.domain else { continue };
+        let other = catalog().iter().find(|domain| domain.name != own).unwrap();
+        let token = platform.token(Role::Admin, Some(&[other.name])).await;
+        route
+            .call(&platform, Some(&token))
+            .await
+            .is_problem(403, "foreign_domain");
+        found += 1;
+    }
+    assert!(found > 10, "{found}");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_list_is_within_the_scope_when_no_domain_is_named() {
     let (platform, api) = Platform::new().await;
     fill(&platform).await;
@@ -288,7 +337,7 @@ async fn every_list_is_within_the_scope_when_no_domain_is_named() {
     .await
     .unwrap();
     for route in guarded().filter(|route| route.method == "GET" && !route.path.contains('{')) {
-        if route.path == "/v1/events" {
+        if route.path == "/v1/events" || route.domain.is_some() {
             continue;
         }
         let seen = platform.get(&all, &route.path).await;

@@ -3,10 +3,11 @@
 
 mod access;
 mod agreement;
+mod consumo;
 mod document;
+mod examples;
 mod faults;
 mod generated;
-mod examples;
 mod messages;
 mod metrics;
 mod quarantine;

@@ -84,9 +84,9 @@ impl Call<'_> {
         }
     }
 
-    /// One message.
-    pub async fn one(&self, body: &[u8], wait: Option<Duration>) -> Result<Made> {
-        let message = self.check(body, 0).map_err(|violations| {
+    /// A message that must be right.
+    fn insist(&self, body: &[u8]) -> Result<Outgoing> {
+        self.check(body, 0).map_err(|violations| {
             self.count_refused(1);
             let errors: Vec<_> = violations.into_iter().map(FieldError::from).collect();
             Problem::new(
@@ -97,7 +97,29 @@ impl Call<'_> {
                 ),
             )
             .with_errors(errors)
-        })?;
+        })
+    }
+
+    /// Several messages, all of which must be right; how many were sent.
+    pub async fn all(&self, bodies: &[String]) -> Result<usize> {
+        let messages: Result<Vec<_>> = bodies
+            .iter()
+            .map(|body| self.insist(body.as_bytes()))
+            .collect();
+        let sent = self.publish(messages?).await?;
+        let refused = sent.iter().find_map(|sent| match sent {
+            Sent::Refused(why) => Some(why.clone()),
+            Sent::Confirmed => None,
+        });
+        match refused {
+            None => Ok(sent.len()),
+            Some(why) => Err(Problem::new(Code::BrokerUnavailable, why)),
+        }
+    }
+
+    /// One message.
+    pub async fn one(&self, body: &[u8], wait: Option<Duration>) -> Result<Made> {
+        let message = self.insist(body)?;
         let mut accepted = Accepted {
             message_id: message.id.clone(),
             message_type: self.name(),

@@ -6,6 +6,7 @@ mod keys;
 use acequia_args::duration;
 use std::time::Duration;
 
+use acequia_contracts::Entity;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 use self::call::Call;
 use self::keys::{begin, end, key};
 use crate::app::{App, WAIT_MAX};
+use crate::auth::Caller;
 use crate::auth::guard::{As, Publish};
 use crate::body::{bytes, media_type};
 use crate::data::calls::Note;
@@ -147,6 +149,26 @@ pub async fn send(
         return end(&app, &key, answered).await;
     }
     answered.map(Made::into_response)
+}
+
+/// Checks bodies by their contract and sends them: all of them, or none when one is wrong. Returns how many.
+///
+/// # Errors
+/// `invalid_message`; `broker_unavailable` when a queue did not take one.
+pub async fn send_all(
+    app: &App,
+    caller: &Caller,
+    entity: &'static Entity,
+    bodies: &[String],
+) -> Result<usize> {
+    let call = Call {
+        app,
+        caller,
+        entity,
+        key: None,
+        dry_run: false,
+    };
+    call.all(bodies).await
 }
 
 /// Parameter `wait`.

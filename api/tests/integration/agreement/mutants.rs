@@ -52,7 +52,7 @@ fn written(members: &Members) -> Vec<u8> {
 /// Changes a message in one way.
 fn change(entity: &Entity, members: &mut Members, rng: &mut SeededRng) {
     let column = &entity.columns[rng.below(entity.columns.len() as u32) as usize];
-    let names = |name: &str| {
+    let names = |name: &'static str| -> [Option<&str>; 2] {
         let alias = entity.aliases.iter().find(|(_, field)| *field == name);
         [Some(name), alias.map(|(alias, _)| *alias)]
     };
@@ -283,7 +283,7 @@ fn damage(body: &mut Vec<u8>, rng: &mut SeededRng) {
             *body = body
                 .iter()
                 .map(|byte| if *byte == b'"' { b'\'' } else { *byte })
-                .collect()
+                .collect();
         }
         _ => *body = b"null".to_vec(),
     }
