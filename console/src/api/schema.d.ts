@@ -1,6 +1,806 @@
 // Made from api/openapi.json by `npm run api`.
 
 export interface paths {
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which program answers; the console, for a browser */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Name and version, or the page of the console where Accept asks for text/html */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Root"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/anomalias/%C3%BAltimas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as `/api/anomalias/ultimas`, by the path of the reference system */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Most of them, 1 to 1000; 50 when not given */
+                    limit?: number;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                    /** @description `media`, `alta` or `crítica`, also as `critica`; all when not given */
+                    severidad?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The anomalies */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoAnomalia"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/anomalias/cliente/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Anomalies of a client in the last days, the newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Days before now, 1 to 90; 7 when not given */
+                    dias?: number;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The anomalies */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoAnomalia"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/anomalias/cr%C3%ADticas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as `/api/anomalias/criticas`, by the path of the reference system */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The anomalies */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoAnomalia"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/anomalias/criticas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Critical anomalies of the last 24 hours, the highest score first, at most 100 */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The anomalies */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoAnomalia"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/anomalias/ultimas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The latest anomalies of all clients */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Most of them, 1 to 1000; 50 when not given */
+                    limit?: number;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                    /** @description `media`, `alta` or `crítica`, also as `critica`; all when not given */
+                    severidad?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The anomalies */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoAnomalia"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/consumos/%C3%BAltimas24h/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as `/api/consumos/ultimas24h/{propietario_id}`, by the path of the reference system */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The hours */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoLectura"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/consumos/mensuales/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The months of a client in a year, in their order */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The same in ASCII */
+                    anio?: number;
+                    /** @description Year, 2000 to 2099; the present one (UTC) when not given */
+                    "a\u00F1o"?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The months */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoMes"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/consumos/rango": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A client's hours in a range, the oldest first
+         * @description Both ends are included; a date is the whole day. Times without an offset are by the client's clock. At most 366 days.
+         */
+        get: {
+            parameters: {
+                query: {
+                    /** @description Last hour: as fecha_inicio */
+                    fecha_fin: string;
+                    /** @description First hour: a date, or a time with or without an offset */
+                    fecha_inicio: string;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The hours */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoLectura"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/consumos/ultimas24h/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A client's hours of the last 24 hours, the newest first
+         * @description The 24 hours before now, by the database's clock. `not_found` when there is none.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The hours */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoLectura"][];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dashboard/comparativa-mensual": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The clients beside each other in a month, the greatest consumption first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Most clients, 1 to 10000; 1000 when not given. The totals are of all */
+                    limit?: number;
+                    /** @description Month as 2024-06; the present one (UTC) when not given */
+                    mes?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The clients */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoComparativa"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dashboard/top-anomalias": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Clients with the most anomalies over all time, the most critical first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Most of them, 1 to 100; 10 when not given */
+                    limit?: number;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The clients */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoTop"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/estadisticas/cliente/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A client in the last 24 hours */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The figures */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoEstadisticas"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/estadisticas/mensual/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A month of a client */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Month as 2024-06; the present one (UTC) when not given */
+                    mes?: string;
+                };
+                header?: never;
+                path: {
+                    /** @description Client */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The month */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoMes"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/estadisticas/resumen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Anomalies of all clients in the last hours */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Hours before now, 1 to 720; 24 when not given */
+                    horas?: number;
+                    /** @description Way of judging: `original` or `estacional`; that of the marts when not given */
+                    modo?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The counts */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoResumen"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/generar/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a day of some clients and send its readings
+         * @description They are checked by their contract and sent to the exchange; the answer comes once a queue has them on disk. A day that was
+         *     sent before changes nothing.
+         */
+        post: {
+            parameters: {
+                query?: {
+                    /** @description Day that is over, as 2024-06-10; yesterday (UTC) when not given */
+                    fecha?: string;
+                    /** @description Clients, 1 to 399; 10 when not given */
+                    num_clientes?: number;
+                    /** @description Those of them of whom there is something to be found; 2 when not given */
+                    num_sospechosos?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What was sent */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoDias"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/generar/cliente/{propietario_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A day of a made-up client
+         * @description Nothing is sent. The day is yesterday (UTC) on the clock of Madrid, and the same at each call.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Whether there is to be something to be found */
+                    es_sospechoso?: boolean;
+                };
+                header?: never;
+                path: {
+                    /** @description Client, as CLI_00001; it need not be known */
+                    propietario_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The day */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoDia"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/generar/todos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A day of 50 made-up clients, the last five of them suspicious
+         * @description Nothing is sent; the same at each call.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Day that is over, as 2024-06-10; yesterday (UTC) when not given */
+                    fecha?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The day */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ConsumoDias"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether calls can be answered, as the reference systems say it; `/readyz` names the part that is missing */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description They can */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Health"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -295,8 +1095,8 @@ export interface paths {
         };
         /**
          * The JSON Schema of a message type (draft 2020-12)
-         * @description It is looser than the contract: rules that JSON Schema cannot say are named under `x-acequia-rule`. `?dry_run=true` of
-         *     `POST /v1/messages/{domain}/{entity}` checks all of them.
+         * @description Where JSON Schema cannot say a rule, or says it differently, `x-acequia-rules` names the fields and the codes of errors.
+         *     `?dry_run=true` of `POST /v1/messages/{domain}/{entity}` checks everything.
          */
         get: {
             parameters: {
@@ -319,6 +1119,42 @@ export interface paths {
                     };
                     content: {
                         "application/schema+json": unknown;
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/contracts/asyncapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All contracts of the caller's scope as an AsyncAPI document (3.1): exchange, routing keys, queues, headers, identity */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The document */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/vnd.aai.asyncapi+json": unknown;
                     };
                 };
             };
@@ -2133,6 +2969,325 @@ export interface components {
             /** @description Why; kept in the audit log. */
             reason: string;
         };
+        /** @description An anomaly of an hour, or of a day. */
+        ConsumoAnomalia: {
+            /** @description `hora` or `dia`. */
+            ambito: string;
+            /** @description Consumption of the hour or day, kWh. */
+            consumo_kwh: components["schemas"]["Exact"];
+            /** @description Whether the publisher suspected the client. */
+            es_sospechoso_cliente: boolean;
+            /**
+             * Format: int32
+             * @description Hour on the client's clock; null for a day.
+             */
+            hora?: number | null;
+            /** @description Way of judging that found it. */
+            modo: string;
+            /** @description Client. */
+            propietario_id: string;
+            /** @description From 0 to 1. */
+            score_anomalia: components["schemas"]["Exact"];
+            /** @description `media`, `alta` or `crítica`. */
+            severidad: string;
+            /**
+             * Format: date-time
+             * @description Beginning of the hour or day, as the client's clock shows it, with its offset.
+             */
+            timestamp_consumo: string;
+            /**
+             * Format: date-time
+             * @description When it was found first.
+             */
+            timestamp_deteccion: string;
+            /** @description Rules that hold. */
+            tipos_anomalia: string[];
+        };
+        /** @description The clients beside each other in a month. */
+        ConsumoComparativa: {
+            /** @description The clients, the greatest consumption first; as many as `limit`. */
+            clientes: components["schemas"]["ConsumoMes"][];
+            consumo_promedio?: components["schemas"]["Exact"] | null;
+            /** @description Their consumption, kWh. */
+            consumo_total_mes: components["schemas"]["Exact"];
+            /** @description Month as YYYY-MM. */
+            mes: string;
+            /**
+             * Format: int64
+             * @description Clients with a reading in it.
+             */
+            total_clientes: number;
+        };
+        /** @description Counts of anomalies. */
+        ConsumoConteos: {
+            /**
+             * Format: int64
+             * @description Those of severity `alta`.
+             */
+            anomalias_altas: number;
+            /**
+             * Format: int64
+             * @description Those of severity `crítica`.
+             */
+            anomalias_criticas: number;
+            /**
+             * Format: int64
+             * @description Those of severity `media`.
+             */
+            anomalias_medias: number;
+            /**
+             * Format: int64
+             * @description Clients with an anomaly.
+             */
+            clientes_afectados: number;
+            /**
+             * Format: int64
+             * @description Anomalies.
+             */
+            total_anomalias: number;
+        };
+        /** @description A day of a client. */
+        ConsumoDia: {
+            /** @description Its hours: 24, 23 or 25 when clocks are changed. */
+            consumos_horarios: components["schemas"]["ConsumoGenerado"][];
+            /** @description Its figures. */
+            reporte_diario: components["schemas"]["ConsumoReporte"];
+        };
+        /** @description A day of several clients. */
+        ConsumoDias: {
+            /** @description Those of whom there is something to be found: the last ones. */
+            clientes_sospechosos: number;
+            /**
+             * Format: date
+             * @description Day on the clock of Madrid.
+             */
+            fecha: string;
+            /** @description Messages that were sent to the exchange, and that a queue has on disk. */
+            publicados: number;
+            /** @description Each client's day. */
+            resultados: components["schemas"]["ConsumoDia"][];
+            /** @description Clients. */
+            total_clientes: number;
+        };
+        /** @description A client in the last 24 hours. */
+        ConsumoEstadisticas: {
+            /**
+             * Format: int64
+             * @description Those of severity `crítica`.
+             */
+            anomalias_criticas: number;
+            /**
+             * Format: int64
+             * @description Anomalies.
+             */
+            anomalias_detectadas: number;
+            consumo_maximo?: components["schemas"]["Exact"] | null;
+            consumo_minimo?: components["schemas"]["Exact"] | null;
+            consumo_noche_promedio?: components["schemas"]["Exact"] | null;
+            consumo_promedio_24h?: components["schemas"]["Exact"] | null;
+            /** @description Whether the publisher suspected the client in one of these hours. */
+            es_cliente_sospechoso: boolean;
+            /**
+             * Format: int64
+             * @description Hours with a reading: the count behind the figures of consumption, which are null without any.
+             */
+            lecturas: number;
+            /** @description Client. */
+            propietario_id: string;
+        };
+        /** @description An hour: the body of a message. */
+        ConsumoGenerado: {
+            /** @description Whether there is something in this hour. */
+            anomalia_esperada: boolean;
+            /** @description Consumption, kWh. */
+            consumo_kwh: components["schemas"]["Exact"];
+            /** @description Whether the client is one of whom there is something to be found. */
+            es_sospechoso: boolean;
+            /**
+             * Format: int32
+             * @description Hour on that clock.
+             */
+            hora: number;
+            /** @description Client. */
+            propietario_id: string;
+            /**
+             * Format: date-time
+             * @description Beginning of the hour, by the clock of Madrid.
+             */
+            timestamp: string;
+            /**
+             * Format: date-time
+             * @description When the reading was made.
+             */
+            timestamp_procesado: string;
+            /** @description What. */
+            tipo_anomalia?: string | null;
+        };
+        /** @description An hour of a client. */
+        ConsumoLectura: {
+            /** @description Whether the way of judging found something. */
+            anomalia_detectada: boolean;
+            /** @description Consumption in the hour, kWh. */
+            consumo_kwh: components["schemas"]["Exact"];
+            /**
+             * Format: int32
+             * @description Hour on the client's clock: that of `timestamp`.
+             */
+            hora: number;
+            /** @description Client. */
+            propietario_id: string;
+            /** @description From 0 to 1; 0 without an anomaly. */
+            score_anomalia: components["schemas"]["Exact"];
+            /** @description `normal`, `media`, `alta` or `crítica`. */
+            severidad: string;
+            /**
+             * Format: date-time
+             * @description Beginning of the hour, as the client's clock shows it, with its offset.
+             */
+            timestamp: string;
+            /** @description Rules that hold. */
+            tipos_anomalia: string[];
+        };
+        /** @description A month of a client. Anomalies are those of the way of judging that the marts show. */
+        ConsumoMes: {
+            /** @description Client and month. */
+            _id: string;
+            /**
+             * Format: int64
+             * @description Those of severity `alta`.
+             */
+            anomalias_altas: number;
+            /**
+             * Format: int64
+             * @description Those of severity `crítica`.
+             */
+            anomalias_criticas: number;
+            /**
+             * Format: int64
+             * @description Anomalies.
+             */
+            anomalias_detectadas: number;
+            /**
+             * Format: int64
+             * @description Those of severity `media`.
+             */
+            anomalias_medias: number;
+            /** @description Sum of the scores by the number of readings. */
+            avg_score_anomalia: components["schemas"]["Exact"];
+            consumo_desviacion?: components["schemas"]["Exact"] | null;
+            /** @description Greatest hour, kWh. */
+            consumo_maximo: components["schemas"]["Exact"];
+            /** @description Least hour, kWh. */
+            consumo_minimo: components["schemas"]["Exact"];
+            consumo_noche_promedio?: components["schemas"]["Exact"] | null;
+            /** @description Mean hour, kWh. */
+            consumo_promedio: components["schemas"]["Exact"];
+            consumo_punta_promedio?: components["schemas"]["Exact"] | null;
+            /** @description Consumption, kWh. */
+            consumo_total: components["schemas"]["Exact"];
+            consumo_valle_promedio?: components["schemas"]["Exact"] | null;
+            /**
+             * Format: int64
+             * @description Days with a reading.
+             */
+            dias: number;
+            /**
+             * Format: int32
+             * @description Days without any reading, as far as they are over.
+             */
+            dias_sin_lectura: number;
+            /** @description Highest score, 0 without anomalies. */
+            max_score_anomalia: components["schemas"]["Exact"];
+            /**
+             * Format: date
+             * @description First day of the month.
+             */
+            mes: string;
+            /** @description Month as YYYY-MM. */
+            mes_str: string;
+            /**
+             * Format: int64
+             * @description Readings.
+             */
+            num_registros: number;
+            /** @description Client. */
+            propietario_id: string;
+            /** @description Whether the publisher suspected the client in any hour. */
+            tiene_comportamiento_sospechoso: boolean;
+            /**
+             * Format: date-time
+             * @description When it was computed: now.
+             */
+            timestamp: string;
+        };
+        /** @description The figures of a day. */
+        ConsumoReporte: {
+            /** @description Whether there is something to be found. */
+            anomalia_detectada: boolean;
+            /** @description Consumption at night (0 to 5 and 23 h), kWh. */
+            consumo_noche: components["schemas"]["Exact"];
+            /** @description Mean hour, kWh. */
+            consumo_promedio_horario: components["schemas"]["Exact"];
+            /** @description Consumption at the peak (18 to 22 h), kWh. */
+            consumo_punta: components["schemas"]["Exact"];
+            /** @description Consumption, kWh. */
+            consumo_total_24h: components["schemas"]["Exact"];
+            /** @description Whether the client is one of whom there is something to be found. */
+            es_sospechoso: boolean;
+            /**
+             * Format: date
+             * @description Day on the clock of Madrid.
+             */
+            fecha: string;
+            /** @description Share of the night, percent. */
+            pct_noche: components["schemas"]["Exact"];
+            /** @description Client. */
+            propietario_id: string;
+            /** @description The first kind of it. */
+            tipo_anomalia?: string | null;
+        };
+        /** @description Anomalies of all clients in the last hours. */
+        ConsumoResumen: components["schemas"]["ConsumoConteos"] & {
+            /** @description The same with their counts. */
+            conteo_por_tipo: components["schemas"]["ConsumoTipo"][];
+            /** @description The five rules that hold most often, the most frequent first. */
+            tipos_mas_frecuentes: string[];
+        };
+        /** @description A rule, and how often it holds. */
+        ConsumoTipo: {
+            /**
+             * Format: int64
+             * @description Anomalies.
+             */
+            anomalias: number;
+            /** @description Rule. */
+            tipo: string;
+        };
+        /** @description Clients with the most anomalies. */
+        ConsumoTop: {
+            /** @description The clients, the most critical first. */
+            clientes: components["schemas"]["ConsumoTopCliente"][];
+        };
+        /** @description A client with anomalies. */
+        ConsumoTopCliente: {
+            /** @description Client. */
+            _id: string;
+            /**
+             * Format: int64
+             * @description Those of severity `crítica`.
+             */
+            anomalias_criticas: number;
+            /**
+             * Format: int64
+             * @description Anomalies over all time.
+             */
+            total_anomalias: number;
+            /**
+             * Format: date-time
+             * @description Beginning of the last one.
+             */
+            ultima_anomalia: string;
+        };
         /** @description A contract. */
         Contract: {
             /** @description Domain. */
@@ -2295,6 +3450,11 @@ export interface components {
             /** @description `operations`, `gates` or `streams`. */
             topic: string;
         };
+        /**
+         * Format: double
+         * @description A decimal: a JSON number with all its digits. A query selects it as text.
+         */
+        Exact: number;
         /** @description A field of a message. */
         Field: {
             /** @description Name. */
@@ -2434,6 +3594,18 @@ export interface components {
              * @description Until when, where there is a time.
              */
             until?: string | null;
+        };
+        /** @description Whether calls can be answered. */
+        Health: {
+            /** @description Name of the program. */
+            service: string;
+            /** @description `healthy`, or `unhealthy` while the database does not answer. */
+            status: string;
+            /**
+             * Format: date-time
+             * @description Time by the database's clock.
+             */
+            timestamp: string;
         };
         /** @description What became of the messages of a key. */
         KeyTrace: {
@@ -4099,6 +5271,13 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "analyst" | "publisher" | "operator" | "admin";
+        /** @description Which program answers. */
+        Root: {
+            /** @description What this is. */
+            message: string;
+            /** @description Version of the program. */
+            version: string;
+        };
         /** @description A rule with its last result. */
         Rule: {
             /**
@@ -4552,6 +5731,20 @@ export type Away = components['schemas']['Away'];
 export type Batch = components['schemas']['Batch'];
 export type Change = components['schemas']['Change'];
 export type Close = components['schemas']['Close'];
+export type ConsumoAnomalia = components['schemas']['ConsumoAnomalia'];
+export type ConsumoComparativa = components['schemas']['ConsumoComparativa'];
+export type ConsumoConteos = components['schemas']['ConsumoConteos'];
+export type ConsumoDia = components['schemas']['ConsumoDia'];
+export type ConsumoDias = components['schemas']['ConsumoDias'];
+export type ConsumoEstadisticas = components['schemas']['ConsumoEstadisticas'];
+export type ConsumoGenerado = components['schemas']['ConsumoGenerado'];
+export type ConsumoLectura = components['schemas']['ConsumoLectura'];
+export type ConsumoMes = components['schemas']['ConsumoMes'];
+export type ConsumoReporte = components['schemas']['ConsumoReporte'];
+export type ConsumoResumen = components['schemas']['ConsumoResumen'];
+export type ConsumoTipo = components['schemas']['ConsumoTipo'];
+export type ConsumoTop = components['schemas']['ConsumoTop'];
+export type ConsumoTopCliente = components['schemas']['ConsumoTopCliente'];
 export type Contract = components['schemas']['Contract'];
 export type Current = components['schemas']['Current'];
 export type Decision = components['schemas']['Decision'];
@@ -4560,11 +5753,13 @@ export type DomainRow = components['schemas']['DomainRow'];
 export type DryRun = components['schemas']['DryRun'];
 export type Entity = components['schemas']['Entity'];
 export type Event = components['schemas']['Event'];
+export type Exact = components['schemas']['Exact'];
 export type Field = components['schemas']['Field'];
 export type FieldError = components['schemas']['FieldError'];
 export type Freshness = components['schemas']['Freshness'];
 export type Gate = components['schemas']['Gate'];
 export type GateAction = components['schemas']['GateAction'];
+export type Health = components['schemas']['Health'];
 export type KeyTrace = components['schemas']['KeyTrace'];
 export type Line = components['schemas']['Line'];
 export type Lineage = components['schemas']['Lineage'];
@@ -4617,6 +5812,7 @@ export type Ready = components['schemas']['Ready'];
 export type Recorded = components['schemas']['Recorded'];
 export type ReplayFailure = components['schemas']['ReplayFailure'];
 export type Role = components['schemas']['Role'];
+export type Root = components['schemas']['Root'];
 export type Rule = components['schemas']['Rule'];
 export type RuleResult = components['schemas']['RuleResult'];
 export type Staged = components['schemas']['Staged'];

@@ -35,8 +35,8 @@ pub fn differences(entity: &Entity) -> Vec<Value> {
                 &|column| matches!(column.kind, Kind::Int | Kind::BigInt),
                 &["v"],
             ),
-            &[Code::InvalidType],
-            "an integer is written without point and exponent",
+            &[Code::InvalidType, Code::OutOfRange],
+            "an integer is written without point and exponent, and zero without a sign",
         ),
         (
             names(&is_trimmed, &[]),

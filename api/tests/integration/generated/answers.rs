@@ -153,7 +153,7 @@ impl Operation {
                     let value = if keep || odd.is_empty() { meant } else { odd };
                     path = path.replace(&format!("{{{name}}}"), &value);
                 }
-                "query" if plausible && name == "limit" => {
+                "query" if plausible && (name == "limit" || parameter["required"] == true) => {
                     query.push(format!("{name}={meant}"));
                 }
                 "query" if !plausible && chance(rng, 40) => {

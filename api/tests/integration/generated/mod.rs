@@ -15,7 +15,7 @@ use acequia_api::routes;
 use futures_util::StreamExt as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::answers::{Answered, Document, send};
 use crate::quarantine::refused;
@@ -95,6 +95,20 @@ async fn every_answer_to_whatever_call_is_as_documented() {
     let alumno = bodies::example("/v1/messages/{domain}/{entity}");
     assert_eq!(
         platform.post(admin, path, &alumno).await.is(200)["outcome"],
+        "current"
+    );
+    let path = "/v1/messages/consumo/cliente?wait=20s";
+    let cliente = json!({"propietario_id": "CLI_00001", "nombre": "Ana"});
+    assert_eq!(
+        platform.post(admin, path, &cliente).await.is(200)["outcome"],
+        "current"
+    );
+    let hour = chrono::Utc::now().format("%Y-%m-%dT%H:00:00Z").to_string();
+    let path = "/v1/messages/consumo/lectura?wait=20s";
+    let lectura =
+        json!({"propietario_id": "CLI_00001", "timestamp": hour, "hora": 1, "consumo_kwh": 0.5});
+    assert_eq!(
+        platform.post(admin, path, &lectura).await.is(200)["outcome"],
         "current"
     );
     let row = platform
