@@ -65,7 +65,7 @@ pub fn left_some(promoted: &[Promoted], most: i32) -> bool {
 }
 
 /// Merges all staged rows of some batches together.
-const TOGETHER: &str = "select * from core.promote($1, $2)";
+const TOGETHER: &str = "select * from core.promote_domain($1, $2)";
 /// Merges them in parts, down to the rows that are refused, which go to quarantine.
 const IN_PARTS: &str = "select * from core.isolate($1, $2)";
 

@@ -16,7 +16,7 @@ create or replace function core.merge_part(p_merge text, p_staging text, p_name 
     out inserted bigint, out updated bigint, out unchanged bigint, out stale bigint, out pending bigint, out deleted bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    c_few constant integer := 2000; -- rows, as in core.promote
+    c_few constant integer := 2000; -- rows, as in core.promote_domain
     v_staged bigint;
     v_aside bigint[] := (select array_agg(-b) from unnest(p_batches) b);
 begin
@@ -219,4 +219,4 @@ begin
         v_refused || ' rows were refused and put in quarantine');
 end
 $$;
-comment on function core.isolate(text, integer, boolean) is 'Promotes like core.promote, but row by row where a domain table refuses one: the refused rows go to quarantine, code merge_refused. Stops when more rows are refused than bad data can explain, unless p_insist is true';
+comment on function core.isolate(text, integer, boolean) is 'Promotes like core.promote_domain, but row by row where a domain table refuses one: the refused rows go to quarantine, code merge_refused. Stops when more rows are refused than bad data can explain, unless p_insist is true';

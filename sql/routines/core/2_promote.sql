@@ -90,7 +90,7 @@ end
 $$;
 comment on function core.close_promotion(text, bigint[], timestamptz, bigint, bigint, bigint, text) is 'Ends a promotion: every row of its batches must have an outcome; notes how far the domain is';
 
-create or replace function core.promote(p_domain text, p_max_rows integer)
+create or replace function core.promote_domain(p_domain text, p_max_rows integer)
 returns table (
     entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
     batches integer, oldest_published_at timestamptz, deleted bigint
@@ -166,4 +166,16 @@ begin
     perform core.close_promotion(p_domain, v_batches, v_started, v_rows, v_changed, v_deferred, null);
 end
 $$;
-comment on function core.promote(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';
+comment on function core.promote_domain(text, integer) is 'Merges the oldest staged batches of a domain, parents first, and accounts for every row; one row per entity merged';
+
+-- A column more would end the prepared statements of running workers of an earlier version: theirs keeps its columns.
+create or replace function core.promote(p_domain text, p_max_rows integer)
+returns table (
+    entity text, inserted bigint, updated bigint, unchanged bigint, stale bigint, pending bigint,
+    batches integer, oldest_published_at timestamptz
+)
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select p.entity, p.inserted, p.updated, p.unchanged, p.stale, p.pending, p.batches, p.oldest_published_at
+    from core.promote_domain(p_domain, p_max_rows) p
+$$;
+comment on function core.promote(text, integer) is 'core.promote_domain for workers of schema version 15 and before';

@@ -73,7 +73,7 @@ begin
             'core.note_lost_batches(text, uuid[], bigint[], text[], text[], bigint[], timestamptz[], timestamptz[], timestamptz[], bigint, integer)']),
         ('acequia_worker', 'ingest', 'sequence', '{usage}', '{raw.quarantine_id,core.batch_id}'),
         ('acequia_worker', 'promote', 'function', '{execute}', array[
-            'core.promote(text, integer)', 'core.isolate(text, integer, boolean)']),
+            'core.promote(text, integer)', 'core.promote_domain(text, integer)', 'core.isolate(text, integer, boolean)']),
         ('acequia_worker', 'check', 'function', '{execute}', array[
             'core.run_checks(text)', 'core.run_due_checks(text, interval)', 'core.checks_due_in(text, interval)',
             'core.due_rules(text, interval)', 'core.check_rule(text)', 'core.rule_did_not_run(text, text)',

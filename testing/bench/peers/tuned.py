@@ -188,7 +188,7 @@ async def consume(channel, stager, stop):
 async def promote(connection, staged, stop):
     while not stop.is_set():
         staged.clear()
-        while await connection.fetch("select * from core.promote($1, $2)", DOMAIN, PROMOTE_MAX):
+        while await connection.fetch("select * from core.promote_domain($1, $2)", DOMAIN, PROMOTE_MAX):
             pass
         try:
             await asyncio.wait_for(staged.wait(), 0.25)

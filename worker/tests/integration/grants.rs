@@ -245,7 +245,7 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
         }
         // What it is there for.
         for call in [
-            format!("select core.promote('{}', 10)", domain.name),
+            format!("select core.promote_domain('{}', 10)", domain.name),
             format!("select core.run_checks('{}')", domain.name),
             format!("select core.expire_pending('{}', '1 day')", domain.name),
         ] {

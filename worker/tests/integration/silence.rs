@@ -58,7 +58,7 @@ async fn a_question_whose_answer_never_comes_holds_nothing_up() {
         "insert into stg.alumnos",
         "insert into core.batches",
         "COMMIT",
-        "core.promote(",
+        "core.promote_domain(",
         "core.ensure_partitions()",
         "core.note_server()",
         "pg_is_in_recovery()",

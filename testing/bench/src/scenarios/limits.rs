@@ -190,7 +190,7 @@ async fn promote_alone(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
     let mut rows = 0;
     loop {
         let promoted: i64 = sqlx::query_scalar(
-            "select coalesce(sum(inserted + updated + unchanged + stale), 0)::bigint from core.promote($1, $2)",
+            "select coalesce(sum(inserted + updated + unchanged + stale), 0)::bigint from core.promote_domain($1, $2)",
         )
         .bind(domain.name)
         .bind(PROMOTE_MAX)

@@ -179,7 +179,7 @@ async fn what_the_programs_call_is_granted() {
             }
         }
     }
-    assert!(called.contains("promote"));
+    assert!(called.contains("promote_domain"));
     let known = platform
         .texts("select proname::text from pg_proc where pronamespace = 'core'::regnamespace")
         .await;
@@ -226,6 +226,7 @@ async fn what_is_not_listed_is_not_granted() {
             "acequia_archive select core.batches",
             "acequia_operator select core.batches",
             "acequia_worker execute core.promote(text, integer)",
+            "acequia_worker execute core.promote_domain(text, integer)",
             "acequia_worker insert core.batches",
             "acequia_worker select core.batches",
         ]

@@ -333,7 +333,7 @@ async fn an_older_worker_beside_this_one_goes_on() {
                  values (1, 'academico', 'acequia.academico', 'old', null, null, 'staged');
              insert into core.batch_entities (batch_id, domain, entity, received, duplicates, staged, quarantined, oldest_published_at, newest_published_at)
                  values (1, 'academico', 'alumno', 2, 0, 1, 1, null, null);
-             {staged}; {refused}; select * from core.promote('academico', 1000)"
+             {staged}; {refused}; select * from core.promote_domain('academico', 1000)"
         ))
         .await;
     let worker = platform.worker(&[]);
