@@ -14,11 +14,21 @@ use crate::acknowledged::look;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
-/// Pause after a promotion: for each of its rows, at least and at most. A promotion costs 1 to 2 ms
-/// beside its rows: the more come, the more of them go together.
-const REST: Duration = Duration::from_micros(50);
-const SHORTEST_REST: Duration = Duration::from_millis(8);
+/// Pause after a promotion, so that what comes meanwhile goes with the next: a promotion costs 1 to 2 ms beside its rows.
+/// A few rows are followed by a short pause, since few more will come within it; many rows gather for longer.
+const SHORTEST_REST: Duration = Duration::from_millis(3);
 const LONGEST_REST: Duration = Duration::from_millis(30);
+/// The pause for each row, up to [`FEW_ROWS`] and beyond.
+const REST: Duration = Duration::from_millis(1);
+const FEW_ROWS: u32 = 8;
+const REST_OF_MANY: Duration = Duration::from_micros(50);
+
+/// The pause after a promotion of some rows.
+fn rest(rows: u32) -> Duration {
+    let few = REST * rows.min(FEW_ROWS);
+    few.max(REST_OF_MANY.saturating_mul(rows))
+        .clamp(SHORTEST_REST, LONGEST_REST)
+}
 
 /// Promotes inside a span, linked to those of the batches; also returns the span for the log.
 async fn traced(
@@ -109,12 +119,22 @@ impl PeriodicTask for Promote {
         if left_some(&promoted, most) {
             return Ok(Poll::Again);
         }
-        // What comes meanwhile goes with the next.
         let rows: i64 = promoted.iter().map(Promoted::rows).sum();
-        let rest = REST.saturating_mul(u32::try_from(rows).unwrap_or_default());
         Ok(Poll::Rest {
-            at_least: rest.clamp(SHORTEST_REST, LONGEST_REST),
+            at_least: rest(u32::try_from(rows).unwrap_or(u32::MAX)),
             at_most: context.settings.poll_every,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_the_rows() {
+        let millis =
+            [0, 1, 3, 5, 8, 160, 400, 1_000_000, u32::MAX].map(|rows| rest(rows).as_millis());
+        assert_eq!(millis, [3, 3, 3, 5, 8, 8, 20, 30, 30]);
     }
 }
