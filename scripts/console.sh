@@ -4,6 +4,8 @@
 # console.sh build
 #     Installs the packages that console/package-lock.json names, makes the types of the API from api/openapi.json, checks
 #     types, and writes console/dist.
+# console.sh packages
+#     Installs the packages, and nothing else.
 # console.sh check
 #     Proves that types and console/dist match the sources: builds twice, in two folders, and compares every byte
 #     of both with what is committed.
@@ -108,6 +110,7 @@ end_test() {
 
 case ${1:-} in
 build) need_node && build ;;
+packages) need_node && packages console ;;
 check) need_node && check ;;
 test) need_node && test_in_browser ;;
 *)

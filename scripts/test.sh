@@ -4,7 +4,7 @@
 # test.sh [--fast | --quick | --long] [--keep-going] [--servers SUITE]
 #     --fast        only the tests that need no servers; nothing is installed
 #     --quick       those, and the integration tests of what differs from the upstream branch (or from the last commit)
-#     --long        also the fuzz targets, 30 s each (scripts/fuzz.sh), and the guard against slow-downs in the release profile
+#     --long        also the console in Chromium (scripts/console.sh test), the fuzz targets, 30 s each (scripts/fuzz.sh), and the guard against slow-downs in the release profile
 #     --keep-going  goes on after a step that failed, and fails at the end
 #
 #     --servers SUITE  only what depends on the servers' versions, against those of a Debian release (trixie: PostgreSQL 17,
@@ -138,7 +138,8 @@ without_console() {
   local major
   have npm || { echo "node and npm are not installed (apt-get install nodejs npm)" && return; }
   major=$(node --version | sed -E 's/^v([0-9]+).*/\1/')
-  ((major >= 20)) || echo "Node 20 or newer is needed"
+  ((major >= 20)) || { echo "Node 20 or newer is needed" && return; }
+  scripts/console.sh packages >/dev/null 2>&1 || echo "its packages cannot be got (npm ci in console)"
 }
 without_browser() {
   local why
@@ -281,8 +282,10 @@ if [[ $quick == yes ]]; then
 fi
 step "tests" all_tests
 stop_servers
-why=$(without_browser)
-if [[ -z $why ]]; then step "console in a browser" console test; else skip "console in a browser" "$why"; fi
+if [[ $long == yes ]]; then
+  why=$(without_browser)
+  if [[ -z $why ]]; then step "console in a browser" console test; else skip "console in a browser" "$why"; fi
+fi
 if python3 -c 'import yaml' 2>/dev/null; then
   step "Grafana dashboards against servers" scripts/dashboards.sh
 fi
