@@ -100,7 +100,7 @@ async fn look(app: &App, after: Option<i64>, looks: u32) -> crate::problem::Resu
     }
     let after = match after {
         Some(after) => after,
-        // A little back: a listener may have looked before this task did, and knows what it was told.
+        // Begins a little earlier: a listener may have looked before this task did. It skips events that it has already.
         None => events::last_before(&mut database, LOOK_BACK_S).await?,
     };
     let mut position = after;

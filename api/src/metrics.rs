@@ -35,7 +35,7 @@ pub struct Unfinished {
 /// Method and path of a route.
 pub type Route = (String, String);
 
-/// What is counted about the calls of a method and a route.
+/// Counters of the calls of a method and a route.
 #[derive(Debug)]
 struct Calls {
     /// In the order of [`CLASSES`].

@@ -29,7 +29,7 @@ pub enum ChangeKind {
     FormChanged,
     /// A rule that JSON Schema cannot say is new.
     RuleAdded,
-    /// The key is made of other fields: rows are told apart by something else.
+    /// The key consists of other fields: other rows count as the same.
     KeyChanged,
 }
 

@@ -27,7 +27,7 @@ pub struct CheckedLine {
     pub number: u64,
     /// Its entity, if it could be told.
     pub entity: Option<&'static Entity>,
-    /// What is wrong with it, sorted by field; empty when it is valid. Nothing of the line is in it.
+    /// Faults by field; empty when it is valid. They hold no value of the line.
     pub faults: Vec<Violation>,
 }
 

@@ -123,7 +123,7 @@ impl Link {
         news
     }
 
-    /// Says good-bye, but does not insist.
+    /// Closes the connection, for a limited time.
     pub(crate) async fn close(self) {
         let _ = timeout(CLOSING, self.connection.close(200, "done".into())).await;
     }

@@ -2,7 +2,7 @@
 # The folder of the servers: addresses, credentials and ports that were recorded in it. Sourced by scripts/services.sh.
 # shellcheck disable=SC2154  # options are set by services.sh
 
-# DIR/env          addresses and passwords, for everybody who wants to connect
+# DIR/env          addresses and passwords
 # DIR/state/       ports, credentials, process ids
 # DIR/postgresql   data, log, socket; a link into /var/lib/acequia where DIR cannot be reached by user postgres
 # DIR/rabbitmq, DIR/prometheus, DIR/grafana

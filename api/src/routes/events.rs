@@ -64,7 +64,7 @@ pub async fn stream(
                 .ok_or_else(|| Problem::parameter("Last-Event-ID", "must be the id of an event"))?,
         ),
     };
-    // Before the look at what was missed: nothing falls between the two, and what is in both is told once.
+    // Before the missed events are read: none falls between the two, and an event in both is sent once.
     let live = app.events.listen();
     let mut missed = app.events.state();
     let told;

@@ -286,7 +286,7 @@ async fn every_route_keeps_to_the_domains_of_its_caller() {
     for route in guarded() {
         let name = format!("{} {}", route.method, route.path);
         if route.path.starts_with("/v1/session") || route.path == "/v1/events" {
-            continue; // about the caller; of the stream only what is in scope is told, see quarantine
+            continue; // about the caller; for the scope of the stream see quarantine
         }
         let answer = route.call(&platform, Some(&token)).await;
         if matches!(answer.status, 403 | 404) {

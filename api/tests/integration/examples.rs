@@ -31,7 +31,7 @@ async fn run(
         .unwrap()
 }
 
-/// A program sends the sample, once and again; then it is told what is wrong.
+/// A program sends the sample twice; then it shows the faults of an invalid message.
 async fn walk(program: &str, script: &str) {
     let (platform, api) = Platform::new().await;
     let worker = platform.worker().await;

@@ -1,4 +1,4 @@
-//! Faults in the middle of work: a killed API, servers and worker away, callers who do not get on.
+//! Faults in the middle of work: a killed API, servers and worker away, and callers that send a byte now and then.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

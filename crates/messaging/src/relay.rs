@@ -71,7 +71,7 @@ impl Relay {
         self.0.is_connected()
     }
 
-    /// Says good-bye: what was written and not sent yet must not arrive later.
+    /// Closes the connection: what was written and not sent yet must not arrive later.
     pub async fn close(&self) {
         self.0.close().await;
     }

@@ -163,7 +163,7 @@ impl Confirming {
             .await
     }
 
-    /// Says good-bye: what was written and not sent yet must not arrive later.
+    /// Closes the connection: what was written and not sent yet must not arrive later.
     pub async fn close(&self) {
         close(&self.connection).await;
     }

@@ -46,7 +46,7 @@ pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyh
         .map_err(Into::into)
 }
 
-/// Says good-bye, but does not insist: a dead peer must not keep anybody from stopping.
+/// Closes a connection, for a limited time: a dead peer must not delay the end of a program.
 pub async fn close(connection: &Connection) {
     let _ = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "done".into())).await;
 }

@@ -155,10 +155,10 @@ impl Process {
         done(kill, "kill").await?;
         let status = tokio::time::timeout(Duration::from_secs(60), self.child.wait())
             .await
-            .context("a program that was told to stop went on")??;
+            .context("a program did not stop when asked to")??;
         ensure!(
             status.success(),
-            "a program that was told to stop ended with {status}, see {}",
+            "a program that had to stop ended with {status}, see {}",
             self.log.display()
         );
         Ok(())

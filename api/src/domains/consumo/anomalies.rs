@@ -1,4 +1,4 @@
-//! What is unusual: of all clients, and of one.
+//! Anomalies of all clients and of one.
 
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! What is refused, and what an empty database answers.
+//! Refusals, and the answers of an empty database.
 
 use acequia_api::auth::Role;
 use serde_json::{Value, json};

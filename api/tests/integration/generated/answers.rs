@@ -73,7 +73,7 @@ impl Document {
         }
     }
 
-    /// What is wrong with an answer.
+    /// The fault of an answer, if it has one.
     pub fn fault(&self, call: &Call, answer: &Answered) -> Option<String> {
         if answer.status == 0 {
             return Some("no answer".to_owned());

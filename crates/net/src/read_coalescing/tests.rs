@@ -51,7 +51,7 @@ async fn what_comes_fast_is_read_without_tokio_and_nothing_of_it_is_lost() {
     }
     let sent = 0..peer.join().unwrap();
     let sent: Vec<u8> = sent.flat_map(u32::to_be_bytes).collect();
-    assert!(told, "tokio was told of every piece");
+    assert!(told, "tokio was notified of every piece");
     assert!(read == sent, "pieces are lost or out of order");
 }
 

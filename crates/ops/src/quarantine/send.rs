@@ -65,7 +65,7 @@ impl Sender {
         (outcomes, sent)
     }
 
-    /// Says good-bye.
+    /// Closes the connection.
     pub async fn close(self) {
         self.0.close().await;
     }
