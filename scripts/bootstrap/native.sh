@@ -49,51 +49,40 @@ native_migrate() {
     ACEQUIA_API_PASSWORD=$ACEQUIA_API_PASSWORD ACEQUIA_ANALYST_PASSWORD=$ACEQUIA_ANALYST_PASSWORD "$bin/worker" migrate
 }
 
-# Keeps the worker that runs, unless its program or its addresses changed.
 native_worker() {
-  local now i
   worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
     "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
-  now=$(cat "$bin/worker" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
-  if pid_of "$RUN_DIR/worker" >/dev/null && [[ $(value_of "$RUN_DIR/mode" WORKER) != "$now" ]]; then
-    say "restarting the worker, it changed"
-    end_process "$RUN_DIR/worker" TERM 60
-  fi
-  if ! pid_of "$RUN_DIR/worker" >/dev/null; then
-    spawn "$RUN_DIR/worker" "$RUN_DIR/worker.log" env "${worker_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/worker" run
-    set_value "$RUN_DIR/mode" WORKER "$now"
-  fi
-  say "waiting for the worker"
-  for ((i = 0; i < 300; i++)); do
-    curl -sS -f -m 5 -o /dev/null "$WORKER_URL/readyz" 2>/dev/null && result=ready && return
-    pid_of "$RUN_DIR/worker" >/dev/null || fail "the worker stopped"
-    sleep 0.2
-  done
-  fail "the worker is not ready: $(curl -sS -m 5 "$WORKER_URL/readyz" 2>&1 || true)"
+  native_program worker run "$WORKER_URL" "${worker_env[@]}"
 }
 
-# Keeps the API that runs, unless its program or its addresses changed.
 native_api() {
-  local now i
   api_env=("API_DATABASE_URL=$API_DATABASE_URL" "OPERATOR_DATABASE_URL=$OPERATOR_DATABASE_URL" "AMQP_URL=$AMQP_URL"
     "API_HTTP_ADDR=${API_URL#http://}")
-  now=$(cat "$bin/api" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
-  if pid_of "$RUN_DIR/api" >/dev/null && [[ $(value_of "$RUN_DIR/mode" API) != "$now" ]]; then
-    say "restarting the API, it changed"
-    end_process "$RUN_DIR/api" TERM 30
+  native_program api serve "$API_URL" "${api_env[@]}"
+}
+
+# native_program NAME COMMAND URL NAME=VALUE...: starts a program and waits until it is ready. One that runs is kept, unless its
+# program or its addresses changed.
+native_program() {
+  local name=$1 command=$2 url=$3 now i
+  shift 3
+  now=$(cat "$bin/$name" "$RUN_DIR/env" | sha256sum | cut -d ' ' -f 1)
+  if pid_of "$RUN_DIR/$name" >/dev/null && [[ $(value_of "$RUN_DIR/mode" "${name^^}") != "$now" ]]; then
+    say "restarting the $name, it changed"
+    end_process "$RUN_DIR/$name" TERM 60
   fi
-  if ! pid_of "$RUN_DIR/api" >/dev/null; then
-    spawn "$RUN_DIR/api" "$RUN_DIR/api.log" env "${api_env[@]}" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/api" serve
-    set_value "$RUN_DIR/mode" API "$now"
+  if ! pid_of "$RUN_DIR/$name" >/dev/null; then
+    spawn "$RUN_DIR/$name" "$RUN_DIR/$name.log" env "$@" "LOG_FORMAT=${LOG_FORMAT:-json}" "$bin/$name" "$command"
+    set_value "$RUN_DIR/mode" "${name^^}" "$now"
   fi
-  say "waiting for the API"
-  for ((i = 0; i < 150; i++)); do
-    curl -sS -f -m 5 -o /dev/null "$API_URL/readyz" 2>/dev/null && result=ready && return
-    pid_of "$RUN_DIR/api" >/dev/null || { tail -n 30 "$RUN_DIR/api.log" >&2 && die "the API stopped"; }
+  say "waiting for the $name"
+  for ((i = 0; i < 300; i++)); do
+    curl -sS -f -m 5 -o /dev/null "$url/readyz" 2>/dev/null && result=ready && return
+    pid_of "$RUN_DIR/$name" >/dev/null || { tail -n 30 "$RUN_DIR/$name.log" >&2 && die "the $name stopped"; }
     sleep 0.2
   done
-  tail -n 30 "$RUN_DIR/api.log" >&2
-  die "the API is not ready: $(curl -sS -m 5 "$API_URL/readyz" 2>&1 || true)"
+  tail -n 30 "$RUN_DIR/$name.log" >&2
+  die "the $name is not ready: $(curl -sS -m 5 "$url/readyz" 2>&1 || true)"
 }
 
 native_api_command() { env "${api_env[@]}" "$bin/api" "$@"; }

@@ -22,8 +22,13 @@ fn count(messages: &[Message]) -> i64 {
     i64::try_from(messages.len()).unwrap()
 }
 
-/// Asserts that the core has exactly the students of a load, each as it was sent.
-async fn assert_core_has_the_load(platform: &Platform) {
+/// Waits for the load, and asserts that the core has exactly its students, each as it was sent.
+async fn assert_core_gets_the_load(platform: &Platform) {
+    let total = platform.settled_unique(i64::from(LOAD)).await;
+    assert_eq!(
+        (total.inserted, total.quarantined, total.pending),
+        (i64::from(LOAD), 0, 0)
+    );
     let right = "select count(*) from academico.alumnos where nombre = 'Alumno ' || id and id between 1 and ";
     assert_eq!(
         platform.number(&format!("{right}{LOAD}")).await,
