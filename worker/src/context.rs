@@ -15,6 +15,7 @@ use crate::config::LoopArgs;
 use crate::ingest::writers::Writers;
 use crate::looks::OBSERVE;
 use crate::metrics::Metrics;
+use crate::pauses::Pauses;
 use crate::wakes::Wakes;
 
 /// State that the loops of a process share. Correctness needs the database only: a loop that is not woken finds its work by itself a
@@ -44,6 +45,8 @@ pub struct WorkerContext {
     pub traces: Option<Traces>,
     /// The connections that lanes write by.
     pub writers: Writers,
+    /// Streams that are paused.
+    pub pauses: Pauses,
     /// What wakes the loops.
     pub wakes: Wakes,
 }

@@ -207,7 +207,7 @@ pub struct Decision {
     pub who: String,
     /// Role of the database that did it.
     pub login: String,
-    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off`.
+    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`.
     pub action: String,
     /// Rows of the quarantine that it was done to.
     pub row_count: i32,

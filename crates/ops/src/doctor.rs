@@ -6,6 +6,7 @@ mod encryption;
 mod failover;
 mod finding;
 mod ledger;
+mod pauses;
 mod promotion;
 mod queues;
 mod rights;
@@ -226,5 +227,6 @@ async fn examine_database(
     ledger::examine(connection, findings).await?;
     failover::of_lost_batches(connection, findings).await?;
     promotion::examine(connection, findings).await?;
+    pauses::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }

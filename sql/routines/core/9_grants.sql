@@ -118,6 +118,8 @@ begin
             'core.isolate(text, integer, boolean)']),
         ('acequia_operator', 'gates', 'function', '{execute}', array[
             'core.open_gate(text[], interval, text, text)', 'core.close_gate(text[], text, text)']),
+        ('acequia_operator', 'streams', 'function', '{execute}', array[
+            'core.pause_stream(text, text, text)', 'core.resume_stream(text, text, text)']),
         ('acequia_operator', 'purge', 'function', '{execute}', array[
             'core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text)', 'core.hold_lock(text)',
             'core.archive_run_begin(text, text, timestamptz, text, text)',

@@ -149,6 +149,7 @@ async fn open(
         flow: context.metrics.ingest.flow(&lane.queue),
         broker_pings: context.metrics.ingest.broker_pings(&lane.queue),
         looks: context.looks.clone(),
+        paused: context.pauses.of(lane),
     };
     let queues = queues_of(&context.domains);
     Source::open(

@@ -39,6 +39,7 @@ pub struct Ingest {
     in_flight_bytes: IntGaugeVec,
     prefetch: IntGaugeVec,
     paused: IntGaugeVec,
+    stream_paused: IntGaugeVec,
     connected: IntGaugeVec,
     attempts: IntCounterVec,
     disconnects: IntCounterVec,
@@ -55,6 +56,9 @@ impl Ingest {
         let metrics = Self::register(registrar)?;
         for lane in lanes {
             metrics.create_lane(&lane.queue);
+            if let Some(domain) = lane.domain {
+                metrics.stream_paused(domain.name, &lane.queue, false);
+            }
         }
         // Dead letters of which nobody can tell what queue gave them up are of no domain.
         for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
@@ -135,6 +139,13 @@ impl Ingest {
     pub fn paused(&self, queue: &str, paused: bool) {
         self.paused
             .with_label_values(&[queue])
+            .set(i64::from(paused));
+    }
+
+    /// The stream of a domain is paused, or no longer.
+    pub fn stream_paused(&self, domain: &str, queue: &str, paused: bool) {
+        self.stream_paused
+            .with_label_values(&[domain, queue])
             .set(i64::from(paused));
     }
 

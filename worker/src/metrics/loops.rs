@@ -12,13 +12,14 @@ use super::create_failures;
 use crate::queue_consumer::QueueConsumer;
 
 /// The loops over the database.
-const LOOPS: [&str; 6] = [
+const LOOPS: [&str; 7] = [
     "promote",
     "check",
     "refresh",
     "maintain",
     "outbox_relay",
     "archive",
+    "pauses",
 ];
 /// Who connects to the database: loops with connections of their own, and the pool that the others share.
 const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];

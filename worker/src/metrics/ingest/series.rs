@@ -107,6 +107,11 @@ impl Ingest {
                 "1 while ingest waits for promotion to catch up.",
                 queue,
             )?,
+            stream_paused: registrar.int_gauges(
+                "acequia_stream_paused",
+                "1 while an operator has paused the stream: its messages stay in the queue.",
+                &["domain", "queue"],
+            )?,
             connected: registrar.int_gauges(
                 "acequia_amqp_connection_up",
                 "1 while the lane consumes.",
