@@ -19,7 +19,7 @@ pub(super) async fn examine(
         findings.add("streams", Verdict::Ok, "none is paused", "");
     }
     for (domain, since, who, reason) in paused {
-        let found = format!("paused since {since} by {who}, by decision, not broken: {reason}");
+        let found = format!("paused since {since} by {who}, not broken: {reason}");
         let remedy = format!("`worker resume {domain}` lets workers take its messages again.");
         findings.add(&format!("stream {domain}"), Verdict::Warn, found, &remedy);
     }
