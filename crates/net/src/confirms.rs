@@ -99,6 +99,12 @@ impl Confirming {
         &self.channel
     }
 
+    /// The connection.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Whether the connection is there, whatever became of the channel.
     #[must_use]
     pub fn has_connection(&self) -> bool {

@@ -15,6 +15,8 @@ use crate::{SecretUrl, broker};
 pub const EXCHANGE: &str = "acequia";
 /// The exchange for messages of the outbox; consumers bind their own queues to it.
 pub const ALERTS: &str = "acequia.alerts";
+/// The exchange for notices of refused messages, for their publishers.
+pub const REJECTED: &str = "acequia.rejected";
 /// What the names of the domains' queues begin with.
 const QUEUES: &str = "acequia.";
 /// Where the broker puts messages that it gave up.
@@ -148,7 +150,7 @@ pub async fn declare(
         .with_context(|| format!("binding of {name}"))?;
     }
     answer(channel.close(200, "declared".into())).await?;
-    declare_alerts(connection).await?;
+    declare_kept(connection, ALERTS).await?;
     for legacy in domains.iter().filter_map(|queues| queues.legacy) {
         others.extend(declare_queue(connection, legacy).await?);
     }
@@ -198,33 +200,33 @@ pub async fn declare_queue(
     }
 }
 
-/// Declares the exchange of the outbox, and the stream that keeps its messages for a while.
+/// Declares an exchange of the outbox, and the stream of the same name that keeps its messages for a while.
 /// If the broker refuses the stream, only listeners that are connected get the messages.
 ///
 /// # Errors
 /// When the broker refuses the exchange.
-pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
+pub async fn declare_kept(connection: &Connection, exchange: &'static str) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let options = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
     let declared = channel.exchange_declare(
-        ALERTS.into(),
+        exchange.into(),
         ExchangeKind::Topic,
         options,
         FieldTable::default(),
     );
     answer(declared)
         .await
-        .with_context(|| format!("exchange {ALERTS}"))?;
+        .with_context(|| format!("exchange {exchange}"))?;
     answer(channel.close(200, "declared".into())).await?;
-    if let Err(error) = declare_stream(connection).await {
+    if let Err(error) = declare_stream(connection, exchange).await {
         warn!(
             event = "queue.refused",
-            queue = ALERTS,
+            queue = exchange,
             error = format!("{error:#}"),
-            "nobody keeps the core's own messages"
+            "nobody keeps the messages of this exchange"
         );
     }
     Ok(())
@@ -238,7 +240,7 @@ fn refused(error: &anyhow::Error, as_what: &AMQPSoftError) -> bool {
 
 /// Keeps messages of the outbox: a broker counts a message that no queue takes as lost. A stream costs little,
 /// forgets by age without calling that a loss, and is read from any point by any number of readers.
-async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
+async fn declare_stream(connection: &Connection, name: &str) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let durable = QueueDeclareOptions {
         durable: true,
@@ -256,9 +258,9 @@ async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
         "x-stream-max-segment-size-bytes".into(),
         AMQPValue::LongLongInt(ALERTS_BYTES / 8),
     );
-    answer(channel.queue_declare(ALERTS.into(), durable, arguments)).await?;
+    answer(channel.queue_declare(name.into(), durable, arguments)).await?;
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    answer(channel.queue_bind(ALERTS.into(), ALERTS.into(), "#".into(), options, none)).await?;
+    answer(channel.queue_bind(name.into(), name.into(), "#".into(), options, none)).await?;
     answer(channel.close(200, "declared".into())).await
 }
 

@@ -1,4 +1,4 @@
-//! The outbox: messages that merges have written in their transactions, on their way to the broker (ADR 32).
+//! The outbox: messages that merges and quarantine have written in their transactions, on their way to the broker (ADR 32, 53).
 
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -10,6 +10,8 @@ pub struct Waiting {
     pub id: i64,
     /// Its id.
     pub message_id: Uuid,
+    /// Exchange that it is published on.
+    pub exchange: String,
     /// Routing key.
     pub routing_key: String,
     /// Body, JSON.
@@ -51,7 +53,7 @@ pub async fn due(
     domain: &str,
     most: i32,
 ) -> sqlx::Result<Vec<Waiting>> {
-    sqlx::query_as("select * from core.outbox_due($1, $2)")
+    sqlx::query_as("select * from core.outbox_waiting($1, $2)")
         .bind(domain)
         .bind(most)
         .fetch_all(transaction)

@@ -87,8 +87,8 @@ begin
             'core.retain_step(text, text, interval, interval, interval, timestamptz, bigint)',
             'core.settle_alone(text)', 'core.archive_wanted(text)', 'core.resolve_copies(text)']),
         ('acequia_worker', 'outbox relay', 'function', '{execute}', array[
-            'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
-            'core.outbox_refused(bigint[], text[])']),
+            'core.outbox_waiting(text, integer)', 'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)',
+            'core.outbox_published(bigint[])', 'core.outbox_refused(bigint[], text[])']),
         -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.
         ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
         ('acequia_worker', 'doctor', 'function', '{execute}', array[
@@ -120,6 +120,7 @@ begin
             'core.open_gate(text[], interval, text, text)', 'core.close_gate(text[], text, text)']),
         ('acequia_operator', 'streams', 'function', '{execute}', array[
             'core.pause_stream(text, text, text)', 'core.resume_stream(text, text, text)']),
+        ('acequia_operator', 'feed of refused messages', 'function', '{execute}', array['core.feed_rejections(text, boolean, text)']),
         ('acequia_operator', 'purge', 'function', '{execute}', array[
             'core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text)', 'core.hold_lock(text)',
             'core.archive_run_begin(text, text, timestamptz, text, text)',

@@ -238,6 +238,7 @@ async fn the_document_of_all_contracts_is_that_of_the_scope() {
     let broker = acequia_contracts::Topology {
         exchange: EXCHANGE,
         alerts: acequia_net::topology::ALERTS,
+        rejected: acequia_net::topology::REJECTED,
         queue_of: acequia_net::topology::queue_of,
     };
     assert_eq!(document, acequia_contracts::asyncapi(catalog(), &broker));

@@ -1,6 +1,7 @@
 //! Quarantined messages and the actions of operators on them.
 
 mod discard;
+mod feed;
 mod filters;
 mod list;
 mod mark;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 pub use discard::{discard, discard_some};
+pub use feed::{Feed, feeds, switch_feed};
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;

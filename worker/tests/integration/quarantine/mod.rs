@@ -1,5 +1,6 @@
 //! `worker quarantine`: what operators see, and what they may do without the broker.
 
+mod feed;
 mod filters;
 mod show;
 mod usage;
