@@ -12,40 +12,12 @@ use acequia_store::staging::{DecodedBatch, Written};
 use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
+use prometheus::{Histogram, Result};
 use tracing::{info, warn};
 
+pub use self::series::Ingest;
 use super::positive;
 use crate::queue_consumer::QueueConsumer;
-
-/// Metrics of the lanes.
-#[derive(Debug)]
-pub struct Ingest {
-    received: IntCounterVec,
-    received_bytes: IntCounterVec,
-    redelivered: IntCounterVec,
-    duplicates: IntCounterVec,
-    staged: IntCounterVec,
-    quarantined: IntCounterVec,
-    unknown_fields: IntCounterVec,
-    implausible_times: IntCounterVec,
-    in_queue: HistogramVec,
-    batch_messages: HistogramVec,
-    flushes: IntCounterVec,
-    decode_seconds: HistogramVec,
-    stage_seconds: HistogramVec,
-    retries: IntCounterVec,
-    in_flight_messages: IntGaugeVec,
-    in_flight_bytes: IntGaugeVec,
-    prefetch: IntGaugeVec,
-    paused: IntGaugeVec,
-    stream_paused: IntGaugeVec,
-    connected: IntGaugeVec,
-    attempts: IntCounterVec,
-    disconnects: IntCounterVec,
-    lost: IntCounterVec,
-    broker_pings: HistogramVec,
-}
 
 impl Ingest {
     pub(super) fn new(
