@@ -58,7 +58,7 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
-    /// Leave the messages of a domain in its queues until it is resumed; everything else goes on
+    /// Leave the messages of a domain in its queues until `worker resume`
     Pause(pause::PauseArgs),
     /// Take the messages of a paused domain again
     Resume(pause::PauseArgs),

@@ -65,7 +65,7 @@ pub fn learn(context: &WorkerContext, domain: &'static Domain, paused: &[String]
     }
     for lane in QueueConsumer::of(&[domain]) {
         if lane.domain.is_some() {
-            (context.metrics.ingest).stream_paused(domain.name, &lane.queue, paused);
+            (context.metrics.ingest).stream_paused(&lane.queue, paused);
         }
     }
 }

@@ -28,9 +28,6 @@ impl Ingest {
         let metrics = Self::register(registrar)?;
         for lane in lanes {
             metrics.create_lane(&lane.queue);
-            if let Some(domain) = lane.domain {
-                metrics.stream_paused(domain.name, &lane.queue, false);
-            }
         }
         // Dead letters of which nobody can tell what queue gave them up are of no domain.
         for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
@@ -115,9 +112,9 @@ impl Ingest {
     }
 
     /// The stream of a domain is paused, or no longer.
-    pub fn stream_paused(&self, domain: &str, queue: &str, paused: bool) {
+    pub fn stream_paused(&self, queue: &str, paused: bool) {
         self.stream_paused
-            .with_label_values(&[domain, queue])
+            .with_label_values(&[queue])
             .set(i64::from(paused));
     }
 

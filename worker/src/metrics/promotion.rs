@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_store::promotion::Promoted;
+use acequia_telemetry::metric_set;
 use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
 use prometheus::Result;

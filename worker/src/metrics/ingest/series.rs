@@ -102,7 +102,7 @@ metric_set! {
         pub(super) stream_paused: int_gauges(
             "acequia_stream_paused",
             "1 while an operator has paused the stream: its messages stay in the queue.",
-            &["domain", "queue"],
+            &["queue"],
         ),
         pub(super) connected: int_gauges("acequia_amqp_connection_up", "1 while the lane consumes.", &["queue"]),
         pub(super) attempts: counters(
@@ -148,7 +148,7 @@ impl Ingest {
         ] {
             histogram.with_label_values(&[queue]);
         }
-        for gauge in [&self.connected, &self.paused] {
+        for gauge in [&self.connected, &self.paused, &self.stream_paused] {
             gauge.with_label_values(&[queue]);
         }
         self.flow(queue);

@@ -100,7 +100,7 @@ async fn a_refused_message_has_a_notice_while_the_feed_is_on() {
         notices
             .iter()
             .find(|(_, _, body)| body["code"] == code)
-            .unwrap()
+            .unwrap_or_else(|| panic!("{code}: {notices:?}"))
     };
     let (key, _, body) = find("out_of_range");
     assert_eq!(key, "academico.alumno");

@@ -133,6 +133,18 @@ impl Platform {
         }
     }
 
+    /// Ends all connections of the platform to its database; returns how many.
+    pub async fn terminate_backends(&self) -> i64 {
+        let mut admin = PgConnection::connect(&self.database.admin).await.unwrap();
+        sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and application_name like 'acequia %'",
+        )
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
+    }
+
     /// A channel to the broker in confirm mode.
     pub async fn channel(&self) -> (Connection, lapin::Channel) {
         let connection = Connection::connect(&self.broker.url, ConnectionProperties::default())
