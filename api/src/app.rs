@@ -1,4 +1,4 @@
-//! What every call works with.
+//! Shared state of all calls.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,7 +83,7 @@ impl Database {
             }
         }
         let mut session = db::open(&self.0.url, "api").await?;
-        // What is undone for safety is no news.
+        // Notices are switched off: a rollback made for safety is not worth a message.
         sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
             .bind(format!("{}ms", self.0.statement_max.as_millis()))
             .execute(&mut *session)

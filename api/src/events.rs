@@ -1,4 +1,4 @@
-//! What listeners of the event stream hear: rows of core.api_events in their order, and the state of streams now and then.
+//! The event stream: rows of core.api_events in order, and the state of message streams now and then.
 //! One task reads for all of them, and only while somebody listens.
 
 use std::sync::Mutex;

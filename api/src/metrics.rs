@@ -1,4 +1,4 @@
-//! What /metrics shows.
+//! Metrics of the API, as /metrics shows them.
 
 use std::collections::HashMap;
 use std::time::Duration;

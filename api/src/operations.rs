@@ -194,7 +194,7 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
             Err(error) => {
                 let problem = Problem::from(error);
                 if problem.retry_after.is_some() {
-                    // What was done before counts; the operation is taken up again.
+                    // Earlier work counts; the operation is resumed.
                     work.write(None, None).await?;
                     return Err(problem);
                 }

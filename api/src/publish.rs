@@ -38,7 +38,7 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
-/// What became of a message.
+/// Outcome of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// A queue has it, on disk.
@@ -145,7 +145,7 @@ async fn run(
                 warn!(event = "broker.away", broker = %url, error = format!("{error:#}"), "messages cannot be sent");
             }
         }
-        // Who asked just before gets an answer.
+        // Requests made just before are dropped, so that their callers receive an answer.
         while let Ok(request) = waiting.try_recv() {
             drop(request);
         }

@@ -29,7 +29,7 @@ pub struct Entity {
     pub staging: &'static str,
     /// SQL function that merges staged batches into the core.
     pub merge: &'static str,
-    /// What the merge function does.
+    /// Declaration of the merge function.
     pub merge_spec: MergeSpec,
     /// Core table with its schema.
     pub core: &'static str,

@@ -1,4 +1,4 @@
-//! What a message type says about its merge: from this the schema makes the merge function.
+//! A message type's declaration of its merge, from which the schema makes the merge function.
 
 use crate::message::Column;
 
@@ -13,7 +13,7 @@ pub enum MergeKind {
     Custom,
 }
 
-/// What happens to a row that refers to a row which is not there.
+/// Treatment of a row whose parent row is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingParent {
     /// It is pending until its parent comes, and an orphan after the time that the worker allows.
@@ -26,7 +26,7 @@ pub enum MissingParent {
     Infer,
 }
 
-/// What a merge did with a row, as far as a hook can ask for it.
+/// Change of a row by a merge, as far as a hook can ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The row is new.
@@ -44,7 +44,7 @@ pub struct Parent {
     pub columns: &'static [&'static str],
     /// Name of the parent inside the domain.
     pub entity: &'static str,
-    /// What happens when the parent is not there.
+    /// Treatment of rows without a parent.
     pub missing: MissingParent,
 }
 

@@ -9,7 +9,7 @@ use crate::exact_decimal::ExactDecimal;
 use crate::time::{Date, Instant, tomorrow};
 use crate::violation::{Code, violation};
 
-/// What a rule may know beyond the message: the time. Tests choose it.
+/// A rule's knowledge beyond the message: the time. Tests set it.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The instant against which "not in the future" is decided.

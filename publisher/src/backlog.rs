@@ -31,7 +31,7 @@ where
     receiver
 }
 
-/// What to publish.
+/// The next message to publish.
 pub(crate) enum Next {
     New(Outgoing),
     Again(InFlight),

@@ -1,4 +1,4 @@
-//! What the commands do.
+//! Implementation of the commands.
 
 use std::cell::Cell;
 use std::fs::{self, File};

@@ -30,7 +30,7 @@ pub(crate) struct Series {
     made: u16,
 }
 
-/// What the time of an id is taken from.
+/// Source of the time in an id.
 #[derive(Debug, Clone, Copy)]
 enum Clock {
     System,

@@ -33,7 +33,7 @@ pub enum ConnectError {
     Broker {
         /// The broker.
         url: Box<SecretUrl>,
-        /// What it said.
+        /// Its error.
         reason: String,
         /// Whether it would say the same again.
         lasting: bool,

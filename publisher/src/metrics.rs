@@ -132,7 +132,7 @@ impl Metrics {
         }
     }
 
-    /// What a summary has more than an earlier one of the same run.
+    /// Counts the difference between a summary and an earlier one of the same run.
     pub(crate) fn count(&self, now: &Summary, before: &Summary) {
         for (label, counts) in &now.entities {
             let (domain, entity) = known(label);

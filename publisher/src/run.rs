@@ -50,7 +50,7 @@ pub(crate) struct Run<'a> {
     stalled: Option<Instant>,
     /// Since when the broker has refused messages and confirmed none.
     refused: Option<Instant>,
-    /// What the broker said when it stopped to take messages.
+    /// The broker's reason for blocking the publisher.
     blocked: Option<String>,
     /// When messages on their way are given up after a shutdown.
     grace_ends: Option<Instant>,

@@ -34,7 +34,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// What became of all messages.
+/// Outcome of all messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Messages that the broker has.

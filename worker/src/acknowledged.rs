@@ -25,7 +25,7 @@ pub struct Process<'a> {
     pub worker: &'a str,
     /// PostgreSQL.
     pub database: &'a SecretUrl,
-    /// What it remembers.
+    /// Its acknowledged batches.
     pub memory: &'a Memory,
     /// Where losses are counted.
     pub metrics: &'a Ingest,

@@ -44,7 +44,7 @@ pub struct WorkerContext {
     pub traces: Option<Traces>,
     /// The connections that lanes write by.
     pub writers: Writers,
-    /// What wakes the loops.
+    /// Wakes the loops.
     pub wakes: Wakes,
 }
 

@@ -28,7 +28,7 @@ pub struct DatabaseMetrics {
     shown: Arc<Shown>,
 }
 
-/// What pages show of it.
+/// Guards the gauges that pages show.
 #[derive(Default)]
 struct Shown {
     /// Held while gauges are set and while they are written down, so that no page shows half.

@@ -197,7 +197,7 @@ async fn attempt<W: PeriodicTask>(
     };
     match outcome {
         Ok(Poll::Apart) => {}
-        // What failed is another server, or a rule of ours: the connection is as good as before.
+        // Another server failed, or a rule of ours: the connection is as good as before.
         Err(failed) if !is_of_the_database(&failed) => {
             lease.give_back().await;
             return Err(failed);

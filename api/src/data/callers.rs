@@ -1,4 +1,4 @@
-//! Who a secret belongs to.
+//! The caller to whom a secret belongs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::auth::{Caller, Role};
 
-/// What is known of a secret.
+/// Result of looking up a secret.
 #[derive(Debug)]
 pub enum Found {
     /// It is valid.

@@ -40,7 +40,7 @@ pub struct Call {
     pub status: u16,
     /// Code of the problem.
     pub code: Option<&'static str>,
-    /// What the route says about it.
+    /// The route's note.
     #[serde(flatten)]
     pub note: Note,
     /// Id of the request.
@@ -49,7 +49,7 @@ pub struct Call {
     pub address: Option<IpAddr>,
 }
 
-/// What a route says about a call.
+/// A route's note about a call.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Note {
     /// Domain that it was about.

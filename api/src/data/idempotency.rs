@@ -13,7 +13,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What is known of a key.
+/// State of an idempotency key.
 #[derive(Debug)]
 pub enum Known {
     /// Nothing: the call is the first one.

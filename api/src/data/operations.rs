@@ -66,7 +66,7 @@ const COLUMNS: &str = "operation_id, kind, state, who, reason, domains, filters,
 pub struct New<'a> {
     /// Kind.
     pub kind: &'static str,
-    /// Who asks.
+    /// Name of the person or token that requests it.
     pub who: &'a str,
     /// Why.
     pub reason: Option<&'a str>,
@@ -198,7 +198,7 @@ pub struct Unfinished {
     pub rows: i64,
 }
 
-/// What has not ended.
+/// Counts of the operations that have not ended.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

@@ -50,7 +50,7 @@ pub struct New<'a> {
     pub rate: Option<i32>,
     /// Days of validity.
     pub days: i32,
-    /// Who makes it.
+    /// Name of the person who creates it.
     pub by: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! What the OpenAPI document says of every route holds: a new route is covered by itself.
+//! The OpenAPI document describes every route truly: a new route is covered automatically.
 
 use acequia_api::auth::{Right, Role};
 use acequia_api::routes;
@@ -17,7 +17,7 @@ struct Route {
     /// The domain that it belongs to, where it is of one.
     domain: Option<String>,
     parameters: Vec<String>,
-    /// Those of the query that must be given.
+    /// Required query parameters.
     required: Vec<String>,
     body: bool,
 }

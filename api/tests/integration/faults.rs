@@ -168,7 +168,7 @@ async fn a_bulk_action_goes_on_when_the_broker_is_back() {
     let refused = platform.post(&token, send, &alumno).await;
     refused.is_problem(503, "broker_unavailable");
     assert_ne!(refused.header("retry-after"), "");
-    // What does not need the broker is answered.
+    // Calls that do not need the broker are answered.
     platform.get(&token, "/v1/marts").await.is(200);
     let shown = format!("/v1/operations/{operation}");
     let stopped = platform.get(&token, &shown).await.is(200);

@@ -235,7 +235,7 @@ async fn calls_side_by_side_are_answered_each_for_its_own_message() {
             .await
             .unwrap()
             .expect("a message of a call that was answered with 202");
-        // Who sent it stays with what is refused later.
+        // The sender's name stays with a message that is refused later.
         assert_eq!(got.properties.app_id().as_ref().unwrap().as_str(), name);
     }
     acequia_net::topology::close(&queue).await;

@@ -99,7 +99,7 @@ async fn names(platform: &Platform) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the labels may hold.
+/// Allowed values of the labels.
 fn sources() -> Sources {
     let document = document();
     let routes: Vec<_> = routes_of(&document).collect();

@@ -23,7 +23,7 @@ pub struct Candidate {
     pub from_at: DateTime<Utc>,
     /// End of its range.
     pub to_at: DateTime<Utc>,
-    /// What it takes, with indexes; 0 for rows that still lie in the default partition.
+    /// Size with indexes, bytes; 0 for rows that still lie in the default partition.
     pub bytes_hot: i64,
     /// A restored one stays until then.
     pub held_until: Option<DateTime<Utc>>,
@@ -37,8 +37,8 @@ impl Candidate {
     }
 }
 
-/// What to archive: of one table or of all, of one domain or of all, older than the policies or
-/// somebody says.
+/// Partitions to archive: of one table or of all, of one domain or of all, older than the policies' age
+/// or than a given one.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Table.

@@ -281,7 +281,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a manifest says of its file.
+    /// The file as its manifest describes it.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         Self {

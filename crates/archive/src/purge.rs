@@ -19,7 +19,7 @@ pub struct Range {
     pub early: bool,
 }
 
-/// What may be purged, oldest first.
+/// Archives of the range that may be purged, oldest first.
 ///
 /// # Errors
 /// Whatever PostgreSQL answers.

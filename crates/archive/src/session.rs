@@ -66,15 +66,15 @@ pub struct Archive {
     /// Columns.
     #[sqlx(json(nullable))]
     pub columns: Option<Vec<ColumnSpec>>,
-    /// What it took in the database.
+    /// Size in the database, bytes.
     pub bytes_hot: i64,
-    /// What it takes in the store.
+    /// Size in the store, bytes.
     pub bytes_archived: Option<i64>,
     /// A restored one is not archived again before.
     pub hold_until: Option<DateTime<Utc>>,
 }
 
-/// What a run did.
+/// Totals of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Partitions.
@@ -115,7 +115,7 @@ pub struct Session {
     pub connection: PgConnection,
     /// The object store.
     pub store: Store,
-    /// Who runs it.
+    /// Name of the person who runs it.
     pub who: Option<String>,
     /// Number of the run.
     pub run: i64,

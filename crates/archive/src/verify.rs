@@ -8,7 +8,7 @@ use super::partition::{Found, Manifest, read_back};
 use super::session::Archive;
 use super::store::Store;
 
-/// What was found of an archive.
+/// Result of verifying an archive.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     /// Partition.

@@ -185,7 +185,7 @@ impl DeliveryForwarder {
         arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
     ) {
         let mut chunks = consumer.ready_chunks(CHUNK);
-        // Who asked before the end of the stream was seen.
+        // Callers that asked before the end of the stream was seen.
         let mut waiting = Vec::new();
         loop {
             let tally = &self.acks.tally;

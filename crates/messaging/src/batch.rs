@@ -7,10 +7,10 @@ use lapin::message::Delivery;
 
 use crate::Sizes;
 
-/// What ends the collection of a batch.
+/// Reasons why the collection of a batch ends.
 pub const FLUSHED_BY: [&str; 4] = ["full", "bytes", "wait", "apart"];
 
-/// What ended the collection of a batch.
+/// The reason why the collection of a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// As many messages as may be.
@@ -46,7 +46,7 @@ pub struct Batch {
     pub again: bool,
     /// Why there are no more of them.
     pub ended: Ended,
-    /// What was noted of some, by position.
+    /// Notes about some of the messages, by position.
     pub(crate) notes: HashMap<usize, Note>,
 }
 

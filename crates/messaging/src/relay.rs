@@ -30,13 +30,13 @@ pub struct Message {
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,
 }
 
-/// What became of the messages of a transaction; those in neither list wait for the next one.
+/// Outcome of the messages of a transaction; messages in neither list wait for the next one.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of messages that the broker confirmed.
@@ -84,7 +84,7 @@ impl Relay {
         until: Instant,
         outcome: &mut Outcome,
     ) -> bool {
-        // What was refused before may be what breaks the channel: it goes alone, after the others.
+        // A message that was refused before may be the one that breaks the channel: it goes alone, after the others.
         let (suspects, others): (Vec<_>, Vec<_>) = {
             let suspects: HashSet<String> = (waiting.iter())
                 .filter(|message| message.attempts > 0)

@@ -27,7 +27,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Those of some bodies.
+    /// The sizes of some bodies.
     #[must_use]
     pub fn of(bodies: impl IntoIterator<Item = usize>) -> Self {
         let (mut count, mut sizes) = (0.0_f64, Self::default());

@@ -203,7 +203,7 @@ fn prepare(one: &Url, url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<Rustls
     Ok((uri, None))
 }
 
-/// What was learned on the way to a connection.
+/// Facts learned while connecting.
 #[derive(Default)]
 struct Seen {
     tls: OnceLock<String>,

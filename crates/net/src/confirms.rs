@@ -48,7 +48,7 @@ pub enum Answer {
     Unknown,
 }
 
-/// What a confirm brought.
+/// The result of a confirm.
 #[derive(Debug)]
 struct Verdict {
     acked: bool,

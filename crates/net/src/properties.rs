@@ -62,7 +62,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What the properties are, in the order in which they stand in a list.
+/// Types of the properties, in the order in which they stand in a list.
 enum Kind {
     Text,
     Octet,

@@ -15,7 +15,7 @@ use crate::{SecretUrl, broker};
 pub const EXCHANGE: &str = "acequia";
 /// The exchange for messages of the outbox; consumers bind their own queues to it.
 pub const ALERTS: &str = "acequia.alerts";
-/// What the names of the domains' queues begin with.
+/// Prefix of the names of the domains' queues.
 const QUEUES: &str = "acequia.";
 /// Where the broker puts messages that it gave up.
 pub const DEAD_QUEUE: &str = "acequia.dead";
@@ -38,7 +38,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// An answer of the broker, or an error when none comes in time.
 ///
 /// # Errors
-/// What the broker answers, or that it did not.
+/// The broker's error, or a timeout.
 pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(ANSWER_WITHIN, question)
         .await
@@ -93,7 +93,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn remedy(&self) -> String {
         let queue = &self.queue;

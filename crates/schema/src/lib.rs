@@ -67,7 +67,7 @@ pub struct Options {
     pub keep: Vec<(&'static str, Duration)>,
 }
 
-/// What `migrate` did.
+/// Result of `migrate`.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
     /// Migrations applied now.

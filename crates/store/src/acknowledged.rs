@@ -38,7 +38,7 @@ pub struct Acknowledged {
     pub at: DateTime<Utc>,
 }
 
-/// What a process remembers.
+/// The batches that a process remembers, and its server.
 #[derive(Debug, Default)]
 pub struct Memory {
     inner: Mutex<Inner>,

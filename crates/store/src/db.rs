@@ -198,8 +198,8 @@ fn with_remedy(error: sqlx::Error) -> sqlx::Error {
     error
 }
 
-/// What to do when the rules of access want TLS or a certificate. The server has one code for all
-/// refusals, so its words are read; one that speaks another language gets no advice.
+/// The remedy when the access rules of the server demand TLS or a certificate. The server has one code for
+/// all refusals, so its message is parsed; for a server that speaks another language there is no advice.
 fn refused_by_tls(message: &str) -> Option<String> {
     if message.contains("no encryption") {
         return Some(

@@ -137,7 +137,7 @@ pub fn remedy(error: &sqlx::Error) -> &'static str {
     Failure::of(error).remedy()
 }
 
-/// What an error says, for logs and for /readyz: PostgreSQL's text without the value that it refused,
+/// The text of an error, for logs and for /readyz: PostgreSQL's text without the value that it refused,
 /// which may be personal data.
 #[must_use]
 pub fn describe(error: &sqlx::Error) -> String {

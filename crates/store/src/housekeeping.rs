@@ -64,10 +64,10 @@ pub struct Periods {
     pub logs: Duration,
 }
 
-/// What a round of retention did.
+/// Result of a round of retention.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// What went, per table.
+    /// Rows removed, per table.
     pub removed: Vec<(String, i64)>,
     /// Time was up before everything had gone.
     pub more: bool,

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::failure::describe;
 use crate::quality::run_rules;
 
-/// What became of a mart that needs a refresh.
+/// Outcome for a mart that needs a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
     /// It was refreshed and has this number of rows.

@@ -14,7 +14,7 @@ pub struct Waiting {
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,

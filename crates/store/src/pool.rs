@@ -34,7 +34,7 @@ pub struct Pool<G> {
     idle: Mutex<Vec<(Session, G)>>,
 }
 
-/// Who may have how many connections of a pool that loops share.
+/// Limits on the connections of a pool that loops share.
 #[derive(Debug)]
 struct Limits {
     long: Arc<Semaphore>,
@@ -186,7 +186,7 @@ impl<G> Lease<'_, G> {
     /// Leaves the connection to the next poll.
     pub async fn give_back(mut self) {
         use sqlx::Connection as _;
-        // What a dropped transaction left to be rolled back is sent with the next question, for which a connection of
+        // The rollback of a dropped transaction is sent with the next question, for which a connection of
         // a loop of its own never waits long.
         if self.pool.limits.is_some() {
             let ping = tokio::time::timeout(ANSWER_WITHIN, self.session.ping());

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::db;
 
-/// What to do about it.
+/// The remedy for a pooler that shares sessions.
 pub const REMEDY: &str = "Use pool_mode = session for this database, or connect to PostgreSQL itself: transactions of the worker need a session of their own.";
 /// How often two connections are compared: a pooler may happen to have two servers at hand.
 const LOOKS: usize = 3;

@@ -13,7 +13,7 @@ const MOST_BATCHES: i32 = 1000;
 pub const SLOW_REMEDY: &str =
     "as superuser: grant set on parameter session_replication_role to acequia_worker";
 
-/// What a promotion did for one entity.
+/// Result of a promotion for one entity.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub struct Promoted {
     /// Entity.

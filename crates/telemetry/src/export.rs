@@ -29,7 +29,7 @@ fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What the variables ask for; the exporter and the sampler read the others themselves.
+/// The provider that the variables ask for; the exporter and the sampler read the others themselves.
 pub fn provider(
     service: &'static str,
     allowed: impl FnOnce(&str) -> anyhow::Result<()>,
@@ -144,7 +144,7 @@ impl HttpClient for Client {
     }
 }
 
-/// Who may have signed the collector's certificate.
+/// Authorities that may have signed the collector's certificate.
 fn authorities() -> anyhow::Result<Vec<Certificate<'static>>> {
     const NAMES: [&str; 2] = [
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",

@@ -46,9 +46,9 @@ pub struct Start {
     pub kind: SpanKind,
     /// When.
     pub at: SystemTime,
-    /// What it is a part of.
+    /// The span of which it is a part.
     pub parent: Option<SpanContext>,
-    /// What it comes from; the first [`MOST_LINKS`] are kept.
+    /// The spans that it comes from; the first [`MOST_LINKS`] are kept.
     pub links: Vec<SpanContext>,
     /// Its attributes.
     pub attributes: Vec<KeyValue>,
@@ -99,7 +99,7 @@ impl Traces {
 }
 
 impl Span {
-    /// What others refer to it by.
+    /// The context by which other spans refer to it.
     #[must_use]
     pub fn context(&self) -> SpanContext {
         self.0.span_context().clone()

@@ -45,7 +45,7 @@ const COSTS: &[(&str, Pick, Pick)] = &[
 /// The figure that separates waiting from working.
 const USE: &str = "share of two cores that a drain uses, of what others left";
 
-/// What was recorded.
+/// Recorded figures.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Recorded {
     /// Where the figures come from and when to record them anew.
@@ -57,7 +57,7 @@ pub struct Recorded {
 /// A figure beside the recorded one.
 #[derive(Debug)]
 pub struct Comparison {
-    /// What it is.
+    /// Name of the figure.
     pub what: String,
     /// Now.
     pub now: f64,

@@ -73,7 +73,7 @@ impl Connection {
     }
 }
 
-/// What a load did.
+/// Result of a load.
 #[derive(Debug)]
 pub struct Load {
     /// How long each call took, sorted.

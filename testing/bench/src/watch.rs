@@ -78,7 +78,7 @@ impl Watch {
         Ok(Self { seen, task })
     }
 
-    /// What was seen so far.
+    /// The observations so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
         self.seen

@@ -20,7 +20,7 @@ const COPIES: u32 = 30;
 /// Students that stand for a question to the platform: has it taken this one?
 const FIRST_PROBE: u64 = 1_000_000;
 
-/// What the thread that makes the messages shares with the scenario.
+/// State shared by the scenario and the thread that makes the messages.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sent: Mutex<Vec<Sent>>,
@@ -126,7 +126,7 @@ impl Load {
         sent + self.copies()
     }
 
-    /// What the publisher says of itself.
+    /// The publisher's own report of its progress.
     #[must_use]
     pub fn progress(&self) -> String {
         lock(&self.shared.progress).clone()

@@ -100,7 +100,7 @@ impl ScenarioRun {
             true => anyhow::Ok(Some(Observer::over(&environment, &addresses, flows).await?)),
             false => Ok(None),
         };
-        // What the load alone looks like is seen before the fault, unless the load brings it.
+        // The load alone is observed before the fault, unless the load itself is the fault.
         let (load, observer) = if setup.begin_ready && setup.copies.is_none() {
             let load = Load::start(&environment.broker.url, flow).await?;
             (load, observer(true).await?)

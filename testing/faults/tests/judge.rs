@@ -10,7 +10,7 @@ use acequia_faults::scenario_run::ScenarioRun;
 use acequia_faults::setup::{RunOptions, Setup};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// What the judge says after some statements, which are taken back.
+/// The judge's findings after some statements, which are rolled back.
 async fn after(database: &mut PgConnection, sent: &[Sent], statements: &str) -> Findings {
     let mut transaction = database.begin().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statements))

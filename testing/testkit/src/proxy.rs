@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-/// What gets lost when a connection breaks.
+/// Data lost when a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// The request: the server never sees it.
@@ -217,7 +217,7 @@ async fn carry(
 ) -> bool {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     let mut greeting = Vec::new();
-    // What the server has said and the client is to hear later.
+    // Bytes from the server that the client receives later.
     let mut late: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
         let due = late.front().map(|(due, _)| *due);

@@ -70,7 +70,7 @@ fn begin(traces: &Traces, lane: &QueueConsumer, load: &mut Load) -> Span {
     span
 }
 
-/// What became of its messages.
+/// The outcome of its messages, as attributes.
 pub fn outcome(domain: &'static str, written: &Written) -> Vec<KeyValue> {
     let sum = |pick: fn(&Counts) -> i32| -> i64 {
         let counts = written.counts.iter().map(|(_, counts)| pick(counts));

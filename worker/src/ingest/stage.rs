@@ -41,7 +41,7 @@ const SET_UP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Writer<'a> {
     /// The lane.
     pub lane: &'a QueueConsumer,
-    /// What the loops share.
+    /// The context that the loops share.
     pub context: &'a WorkerContext,
     /// The statements.
     pub store: &'a Store,
@@ -154,7 +154,7 @@ impl Writer<'_> {
             };
             let queue = &self.lane.queue;
             let attempt = self.store.write(session, queue, decoded, batch, write_mode);
-            // What becomes of an attempt that is given up is not known. That does no harm: its
+            // The outcome of an attempt that is given up is unknown. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match attended(&attention, attempt).await {
                 Ok(written) if write_mode == WriteMode::Commit => return Ok(Some(written)),
@@ -281,7 +281,7 @@ pub struct Load {
     pub batch: Batch,
     /// Their decoded rows; empty for messages that are passed on unseen.
     pub decoded: Vec<DecodedBatch>,
-    /// What was committed of it.
+    /// Its committed batches.
     pub written: Vec<Acknowledged>,
     /// How long decoding took.
     pub decoding: Duration,
@@ -295,7 +295,7 @@ impl Load {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
         let unreadable = batch.take_unreadable();
-        // What a queue delivered again that does not count is passed on unseen.
+        // Redelivered messages of a queue that does not count deliveries are passed on undecoded.
         let decoded = if batch.again && lane.domain.is_some() {
             Vec::new()
         } else {

@@ -58,9 +58,9 @@ pub struct DatabaseGauges {
     pub dq_duration: GaugeVec,
     /// Rows in the archive, per table.
     pub archived_rows: GaugeVec,
-    /// What they took in the database, bytes.
+    /// Their size in the database, bytes.
     pub archived_hot: GaugeVec,
-    /// What they take in the object store, bytes.
+    /// Their size in the object store, bytes.
     pub archived_bytes: GaugeVec,
     /// Last run of the schedule that ended well, Unix seconds, per domain.
     pub archive_last_run: GaugeVec,

@@ -82,7 +82,7 @@ impl Ingest {
         Ok(metrics)
     }
 
-    /// What a lane keeps up to date of its messages in flight.
+    /// The gauges of a lane's messages in flight.
     pub fn flow(&self, queue: &str) -> Flow {
         Flow::new(
             self.in_flight_messages.with_label_values(&[queue]),

@@ -1,4 +1,4 @@
-//! What the broker gives up is kept with the broker's reason, and good messages among it can be sent again.
+//! Messages that the broker gives up are kept with its reason, and good ones among them can be sent again.
 
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog, fixtures};

@@ -252,7 +252,7 @@ async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
     }
 }
 
-/// What the core tells is kept for a while although nobody listens: a broker would count it as lost.
+/// Messages of the outbox are kept for a while even if nobody listens: else a broker counts them as lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_core_tells_goes_to_a_stream_when_nobody_listens() {
     let platform = Platform::new().await;

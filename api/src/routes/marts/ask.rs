@@ -1,4 +1,4 @@
-//! What a call asks of a mart.
+//! Parses a request for rows of a mart.
 
 use acequia_ops::marts::{Compare, Filter, Format, Order, Query};
 use axum::http::{HeaderMap, header};
@@ -73,7 +73,7 @@ impl Media {
     }
 }
 
-/// What a call asks.
+/// A parsed request for rows of a mart.
 #[derive(Debug)]
 pub struct Asked {
     /// Which rows.

@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem, Result};
 /// Longest Idempotency-Key.
 const KEY_MAX: usize = 255;
 
-/// What is kept of an Idempotency-Key: its hash with caller and route.
+/// The stored form of an Idempotency-Key: a hash of key, caller and route.
 pub fn key(
     headers: &HeaderMap,
     caller: &Caller,

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 
 use super::pick;
 
-/// What there is on the platform.
+/// Objects that exist on the platform.
 pub struct Known {
     /// Number of a row of the quarantine.
     pub row: i64,

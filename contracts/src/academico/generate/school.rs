@@ -258,7 +258,7 @@ fn deal(total: u32, weights: &[u32], limits: &[u32], order: &[usize]) -> Vec<u32
             .min(limits[place]);
         given = due;
     }
-    // What went beyond the limits goes to those that have room.
+    // The part beyond the limits goes to places that have room.
     let mut left = total - dealt.iter().sum::<u32>();
     while left > 0 {
         let roomy = order.iter().filter(|&&place| dealt[place] < limits[place]);

@@ -1,4 +1,4 @@
-//! What a guarded stream hands on, in whatever pieces it comes.
+//! Output of a guarded stream, in whatever pieces its input comes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -237,7 +237,7 @@ fn what_is_no_amqp_is_left_to_the_library() {
         end.unwrap();
         assert_eq!(out, foreign[..8]);
     }
-    // What was replaced in front of it comes first, however it is cut.
+    // The replacement in front of it comes first, however the input is cut.
     let stream = [deliver(1, 1, b"\xff"), b"HTTP/1.1 400".to_vec()].concat();
     let (whole, ..) = through(&stream, &[1], &[1 << 20]);
     assert!(whole.ends_with(b"HTTP/1.1") && whole.len() > 30);

@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a value is, and its bytes.
+/// Kind of a value, and its bytes.
 enum Value<'a> {
     Plain,
     Table(&'a [u8]),

@@ -66,7 +66,7 @@ pub struct Query {
     pub columns: Vec<String>,
     /// Conditions, all of which must hold.
     pub filters: Vec<Filter>,
-    /// What rows are sorted by; the key, or all columns, break ties.
+    /// Order of the rows; the key, or all columns, break ties.
     pub order: Vec<Order>,
     /// Values of the columns of the order at the end of the page before.
     pub after: Option<Vec<Option<String>>>,
@@ -92,7 +92,7 @@ pub struct Rows {
 pub struct Refused {
     /// Column.
     pub column: String,
-    /// What is wrong, in words.
+    /// The problem, in words.
     pub why: String,
 }
 

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::filters::{Filters, Status};
 
-/// Who acts, on what, and why.
+/// Name and reason of an actor, and the filters of the action.
 #[derive(Debug)]
 pub struct Actor {
     name: Option<String>,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 const STRIPPED: [&str; 4] = ["x-delivery-count", "x-acquired-count", "CC", "BCC"];
 const STRIPPED_PREFIXES: [&str; 4] = ["x-death", "x-first-death-", "x-last-death-", "x-acequia-"];
 
-/// What a replay needs to know of a row of `raw.quarantine`.
+/// The columns of a row of `raw.quarantine` that a replay needs.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Quarantined {
     /// Number of the row.

@@ -38,7 +38,7 @@ const NAMED: usize = 100;
 pub struct Job {
     /// Which rows.
     pub filters: Filters,
-    /// Who does it, and why.
+    /// The actor, with the reason.
     pub actor: Actor,
     /// Takes the place of the body; for exactly one row.
     pub edit: Option<Vec<u8>>,
@@ -62,7 +62,7 @@ impl Job {
     }
 }
 
-/// What was done.
+/// Result of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Rows whose message was published again and confirmed.

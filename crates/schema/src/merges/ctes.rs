@@ -44,7 +44,7 @@ pub fn all(names: &Names) -> Vec<String> {
 fn fields(names: &Names) -> impl Iterator<Item = String> {
     let key = names.key.iter().map(|key| format!("s.{}", key.field));
     let values = names.values.iter().map(|value| match &value.default {
-        // What is gone has no values.
+        // A deleted key has no values.
         Some(default) if names.deletes() => format!(
             "case when not s.deleted then coalesce(s.{name}, {default}) end as {name}",
             name = value.name

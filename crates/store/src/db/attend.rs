@@ -27,7 +27,7 @@ const QUIET_FOR: Duration = Duration::from_secs(4);
 /// How long a look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
-/// Who attends to a question, and how long it may take.
+/// Context in which a question is attended, and its time limits.
 pub struct Attention<'a> {
     /// The database.
     pub database: &'a SecretUrl,
@@ -58,7 +58,7 @@ enum Found {
 /// must not use the connection after an error of the kind [`sqlx::Error::Io`].
 ///
 /// # Errors
-/// Those of the question, or of kind `Io` when no answer will come or none came in time.
+/// Errors of the question, or one of kind `Io` when no answer will come or none came in time.
 pub async fn attended<T>(
     attention: &Attention<'_>,
     question: impl Future<Output = sqlx::Result<T>>,

@@ -232,7 +232,7 @@ pub async fn migration_race(run_options: RunOptions) -> anyhow::Result<Outcome> 
             let output = output?;
             let words = String::from_utf8_lossy(&output.stderr);
             anyhow::ensure!(output.status.success(), "worker migrate: {words}");
-            // What its last line says: one applied everything, the others found nothing to do.
+            // By their last lines, one applied everything and the others found nothing to do.
             let last = words.lines().rfind(|line| line.contains("migrate.done"));
             let applied =
                 last.and_then(|line| line.split_once(" migrations=")?.1.split(' ').next());

@@ -136,7 +136,7 @@ impl Ingest {
         })
     }
 
-    /// Those of a lane.
+    /// Creates the series of a lane.
     pub(super) fn create_lane(&self, queue: &str) {
         for counter in [
             &self.received,

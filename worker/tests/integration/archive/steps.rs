@@ -18,7 +18,7 @@ const RESTORE: [&str; 4] = [
     "restore.attached",
 ];
 
-/// What must hold whenever nobody works: each archive that counts has its two files and there is no
+/// Invariants while nothing runs: each archive that counts has its two files and there is no
 /// other file; no table lies beside its parent; nothing watches a partition.
 async fn in_order(archive: &Archive) {
     let platform = &archive.platform;
@@ -82,7 +82,7 @@ async fn killed_at_every_step_nothing_is_lost_or_doubled() {
     archive.done("archive").await;
     for place in RESTORE {
         archive.killed_at(place, &back).await;
-        // What was not restored comes back, what was stays.
+        // Partitions that were not restored come back, the others stay.
         let rest = archive.run(&back).await;
         assert!(rest.status.success(), "{place}: {rest:?}");
         assert_eq!(archive.readings().await, everything, "{place}");

@@ -1,4 +1,4 @@
-//! What goes into a file comes out of it, whatever the values are: a table with every form, by day.
+//! Values are read from a file as they were written, whatever they are: a table with every form, by day.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

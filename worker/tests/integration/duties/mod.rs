@@ -1,4 +1,4 @@
-//! What each role cannot stop or destroy by the rights that it has, and the page that lists these.
+//! Limits of each role: actions that its rights do not allow, and the page that lists the rights.
 
 mod retention;
 mod roles;

@@ -1,4 +1,4 @@
-//! Who may let go of what is kept, and when.
+//! Roles that may delete kept data, and when.
 
 use super::{answer, code, denied};
 use crate::consumo::{Feed, generated};

@@ -142,7 +142,7 @@ async fn a_message_refused_for_its_time_is_resolved_by_a_copy_that_comes_in_time
     worker.stop().await;
 }
 
-/// What the broker gave up, for whatever reason, may come once more and be good.
+/// A message that the broker gave up, for whatever reason, may come once more and be good.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_gave_up_is_resolved_by_a_copy_that_is_accepted() {
     let platform = Platform::new().await;

@@ -36,7 +36,7 @@ impl Bench {
         }
     }
 
-    /// What comes of deliveries that are staged and promoted in this rhythm.
+    /// Result of deliveries that are staged and promoted in this rhythm.
     pub(super) fn run(&self, deliveries: &[&Sent], then: &[Then]) -> Found {
         let (feed, owner) = &mut *self.tables.borrow_mut();
         self.runtime.block_on(async {
@@ -73,7 +73,7 @@ impl Bench {
 
 struct Found {
     outcome: Outcome,
-    /// What the marts show otherwise than the oracle would, given this core.
+    /// Differences of the marts from the oracle's, given this core.
     marts: Result<(), String>,
     batches: BTreeMap<String, LedgerEntry>,
     conservation: BTreeMap<String, LedgerEntry>,

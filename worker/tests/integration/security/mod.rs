@@ -64,7 +64,7 @@ fn with_password(url: &str, password: &str) -> String {
     url.into()
 }
 
-/// What a command says that must fail, without any password in it.
+/// Output of a command that must fail; no password is in it.
 async fn refused(command: Command, code: i32) -> String {
     let Finished {
         status,

@@ -39,7 +39,7 @@ async fn somebody(database: &TestDatabase) -> String {
     name
 }
 
-/// What somebody may read.
+/// Objects that a role may read.
 async fn may(database: &TestDatabase, name: &str) -> Vec<String> {
     let query = format!(
         "select o from unnest(array['marts.kpi_grupo', 'marts.kpi_materia', 'core.conservation']) o where has_table_privilege('{name}', o, 'select')
