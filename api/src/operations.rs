@@ -54,7 +54,7 @@ impl Watch {
     /// Looks again.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn look(
         &mut self,
         connection: &mut PgConnection,

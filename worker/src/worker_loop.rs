@@ -55,7 +55,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Sets up a new connection, of a loop that has one of its own ([`Pool::own`]).
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     fn prepare(
         &self,
         _connection: &mut Session,
@@ -67,7 +67,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Does what there is to do for a domain. The next poll may have another connection: nothing is left in its session.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     fn poll(
         &self,
         connection: &mut PgConnection,
@@ -78,7 +78,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Goes on where a poll ended with [`Poll::Apart`], without its connection.
     ///
     /// # Errors
-    /// Whatever the work needs, as errors of sqlx.
+    /// Errors of the work, as errors of sqlx.
     fn apart(
         &self,
         _domain: &'static Domain,

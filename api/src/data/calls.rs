@@ -173,7 +173,7 @@ pub struct Which {
 /// The entries that match, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     which: &Which,
@@ -232,7 +232,7 @@ fn raw<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Erro
 /// Decisions, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn decisions(
     connection: &mut PgConnection,
     action: Option<&str>,

@@ -53,7 +53,7 @@ from (select 1) one left join core.api_idempotency i on i.key_hash = $1";
 /// Begins a call.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn begin(
     connection: &mut PgConnection,
     key: &[u8; 32],
@@ -84,7 +84,7 @@ pub async fn begin(
 /// Keeps the answer; without one (the call failed for a reason that may pass) the key is free again.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn end(
     connection: &mut PgConnection,
     key: &[u8; 32],

@@ -83,7 +83,7 @@ pub struct New<'a> {
 /// Writes down what is asked for. It takes rows that are there now.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<Operation> {
     sqlx::query_as(AssertSqlSafe(format!(
         "insert into core.operations (kind, who, reason, domains, filters, rate, matched, through_id)
@@ -104,7 +104,7 @@ pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<O
 /// Operations whose domains are all within `domains` (`None`: all), the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -129,7 +129,7 @@ pub async fn list(
 /// One operation.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "select {COLUMNS} from core.operations where operation_id = $1"
@@ -142,7 +142,7 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option
 /// Asks to cancel one that has not ended; one that nobody has begun ends at once. Nothing when it has ended.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn cancel(
     connection: &mut PgConnection,
     id: i64,
@@ -165,7 +165,7 @@ pub async fn cancel(
 /// without a broker takes no replay.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn take(
     connection: &mut PgConnection,
     runner: &str,
@@ -201,7 +201,7 @@ pub struct Unfinished {
 /// Counts of the operations that have not ended.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinished> {
     sqlx::query_as(
         "select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'running') as running,
@@ -232,7 +232,7 @@ pub struct Step<'a> {
 /// Writes down how far it has come. Nothing when another process has taken it over.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn step(
     connection: &mut PgConnection,
     id: i64,

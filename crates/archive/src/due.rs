@@ -52,7 +52,7 @@ pub struct Wanted {
 /// The time of the schedule that the last run which archived a domain without an error was due for.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn last_scheduled(
     connection: &mut PgConnection,
     domain: &str,

@@ -22,7 +22,7 @@ pub struct Range {
 /// Archives of the range that may be purged, oldest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn purgeable(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Archive>> {
     sqlx::query_as(
         "select a.* from core.archives a join core.lifecycle_policies p on p.table_name = a.table_name

@@ -27,7 +27,7 @@ struct Begun {
 /// Archives of a domain that rows wait for which came late.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn wanted(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar("select core.archive_wanted($1)")
         .bind(domain)

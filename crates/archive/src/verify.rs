@@ -24,7 +24,7 @@ pub struct Verdict {
 /// The archives of a table, or of all, that should be in the object store.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn expected(
     connection: &mut PgConnection,
     table: Option<&str>,

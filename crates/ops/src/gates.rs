@@ -77,7 +77,7 @@ pub async fn known(
 /// Failing rules and the marts that they concern; of all marts when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     marts: Option<&[String]>,
@@ -94,7 +94,7 @@ pub async fn list(
 /// Without an actor the audit log names the role of the database.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn open(
     connection: &mut PgConnection,
     marts: Option<&[String]>,
@@ -114,7 +114,7 @@ pub async fn open(
 /// Takes openings back.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn close(
     connection: &mut PgConnection,
     marts: Option<&[String]>,

@@ -103,7 +103,7 @@ impl Memory {
 /// Notes which server the connection leads to, and says so; `None` when the role may not know.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn note_server(connection: &mut PgConnection) -> sqlx::Result<Option<Server>> {
     sqlx::query_as("select * from core.note_server()")
         .fetch_optional(connection)
@@ -113,7 +113,7 @@ pub async fn note_server(connection: &mut PgConnection) -> sqlx::Result<Option<S
 /// Identities of those batches that the database does not have.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn missing(
     connection: &mut PgConnection,
     batches: &[Acknowledged],
@@ -131,7 +131,7 @@ pub async fn missing(
 /// Notes in `core.lost_batches` that a worker's batches are lost. Returns the identities of those that nobody had noted.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn note_lost(
     connection: &mut PgConnection,
     worker: &str,

@@ -60,7 +60,7 @@ impl Clock {
     /// and when it is right again.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let is_new = |reading: Reading| reading.at.elapsed() < GOOD_FOR;
         if self.with(|state| state.reading.is_some_and(is_new)) {
@@ -96,7 +96,7 @@ impl Clock {
 /// How far this machine's clock is ahead of the database's.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn ahead(connection: &mut PgConnection) -> sqlx::Result<TimeDelta> {
     Ok(machine() - ask(connection).await?.now())
 }
@@ -110,7 +110,7 @@ pub fn is_off(ahead: TimeDelta) -> bool {
 /// The time of the database's clock, also inside of a transaction.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn now(connection: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(connection)

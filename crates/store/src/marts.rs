@@ -25,7 +25,7 @@ pub enum Refreshed {
 /// moment, and reading the core again and again would keep the backlog from getting smaller.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due(
     connection: &mut PgConnection,
     domain: &str,
@@ -47,7 +47,7 @@ pub async fn due(
 /// refresh log.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn refresh(
     connection: &mut PgConnection,
     mart: &str,
@@ -139,7 +139,7 @@ order by b.promoted_at desc limit $2";
 /// Trace contexts of batches that the mart does not show yet, `most` at most, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn spans_not_shown(
     connection: &mut PgConnection,
     mart: &str,

@@ -33,7 +33,7 @@ select case when exists (
 /// Seconds until a message of a domain is to be published, 0 when one is due; `None` when none waits.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Option<f64>> {
     sqlx::query_scalar(DUE_IN)
         .bind(domain)
@@ -45,7 +45,7 @@ pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result
 /// none while another worker has the lock.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due(
     transaction: &mut PgConnection,
     domain: &str,
@@ -61,7 +61,7 @@ pub async fn due(
 /// Marks messages as published.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("select core.outbox_published($1)")
         .bind(ids)
@@ -73,7 +73,7 @@ pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx
 /// Marks messages as refused, each with its reason; they are tried again later.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_refused(
     transaction: &mut PgConnection,
     ids: &[i64],

@@ -152,7 +152,7 @@ async fn merge_and_list(
 /// once, in place of PostgreSQL's own, which go row by row. `false` when the role may not do so.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn check_references_per_statement(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select case when has_parameter_privilege('session_replication_role', 'set') \
@@ -165,7 +165,7 @@ pub async fn check_references_per_statement(connection: &mut PgConnection) -> sq
 /// Rows of a domain that wait for promotion.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn staged_rows(connection: &mut PgConnection, domain: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar("select core.staged_rows($1)")
         .bind(domain)

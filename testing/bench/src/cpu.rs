@@ -16,7 +16,7 @@ pub struct Cpu {
     pub rabbitmq: f64,
     /// This program.
     pub bench: f64,
-    /// Whatever runs on the machine.
+    /// All processes of the machine.
     pub machine: f64,
 }
 

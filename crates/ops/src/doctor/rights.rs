@@ -196,7 +196,7 @@ async fn limits(connection: &mut PgConnection, findings: &mut Findings) -> sqlx:
 /// Whether a role may drop what it archived.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn may_archive(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select has_function_privilege('core.archive_drop(bigint, bigint, text)', 'execute')",

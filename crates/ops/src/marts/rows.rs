@@ -234,7 +234,7 @@ fn behind(
 /// Reads a page. The query must fit the mart, see [`Query::fit`].
 ///
 /// # Errors
-/// Whatever PostgreSQL answers: of class 22 when a value does not have the type of its column.
+/// Any error from PostgreSQL: of class 22 when a value does not have the type of its column.
 pub async fn read(
     connection: &mut PgConnection,
     schema: &Schema,

@@ -80,7 +80,7 @@ pub struct Would {
 /// Counts the rows that an action would change.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn dry_run(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Vec<Would>> {
     let mut query = QueryBuilder::<Postgres>::new(
         "select r.domain, r.entity, r.code, count(*) as rows from (

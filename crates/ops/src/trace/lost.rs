@@ -27,7 +27,7 @@ pub struct LostMessages {
 /// (UUIDv7) are published soon after it.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn find(
     connection: &mut PgConnection,
     id: Option<Uuid>,

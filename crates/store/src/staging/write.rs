@@ -98,7 +98,7 @@ impl Store {
     /// go to quarantine in the end.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers other than a refused row. Nothing is written then.
+    /// Any error from PostgreSQL other than a refused row. Nothing is written then.
     pub async fn write(
         &self,
         connection: &mut PgConnection,
