@@ -70,7 +70,7 @@ impl App {
     /// A connection that reads.
     ///
     /// # Errors
-    /// As [`Database::take`].
+    /// Same as [`Database::take`].
     pub async fn database(&self) -> Result<Lease> {
         self.database.take().await
     }

@@ -18,9 +18,9 @@ const BEHIND: usize = 1_024;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Seconds that the first look goes back.
 const LOOK_BACK_S: f64 = 5.0;
-/// Looks between two states of the streams.
+/// Polls between two states of the streams.
 const STATE_EVERY: u32 = 4;
-/// Looks between two deletions of old events.
+/// Polls between two deletions of old events.
 const CLEAN_EVERY: u32 = 7_200;
 /// Events of one look.
 const AT_ONCE: i64 = 1_000;

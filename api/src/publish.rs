@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem, Result};
 const WAITING: usize = 1_024;
 /// Calls whose messages are sent together.
 const WAVE: usize = 64;
-/// How often an idle channel is looked at.
+/// Time between two checks of an idle channel.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A message that is to be sent.
@@ -79,7 +79,7 @@ impl Publisher {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Where the broker is, without its password.
+    /// Address of the broker, without its password.
     #[must_use]
     pub const fn url(&self) -> &SecretUrl {
         &self.url

@@ -90,7 +90,7 @@ impl Entity {
     /// body.
     ///
     /// # Errors
-    /// As [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
+    /// Like [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
     /// `delete` or `upsert`, and [`Code::DeleteNotAllowed`](crate::Code::DeleteNotAllowed).
     pub fn decode_with_op(
         &self,

@@ -24,7 +24,7 @@ impl Domain {
     /// Checks keys, aliases, rules, references, defaults and hooks of all entities.
     ///
     /// # Errors
-    /// Everything that is wrong, with entity and column.
+    /// All problems, with entity and column.
     pub fn check(&self) -> Result<(), CatalogError> {
         let mut problems = Vec::new();
         for (position, entity) in self.entities.iter().enumerate() {

@@ -98,7 +98,7 @@ pub fn breaking(was: &Value, now: &Value) -> Vec<Breaking> {
     found
 }
 
-/// How a field takes less than it did.
+/// Ways in which a field accepts less than before.
 fn narrower(field: &str, was: &Value, now: &Value, found: &mut Vec<Breaking>) {
     let types_now = types(now);
     let nullable = |property: &Value| {

@@ -2,7 +2,7 @@
 
 use crate::message::Column;
 
-/// How the messages of an entity become rows of its domain table.
+/// Way in which the messages of an entity become rows of its domain table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeKind {
     /// One row per key: the newest version.
@@ -60,7 +60,7 @@ pub struct DefaultValue {
 /// The merge of an entity. [`MergeSpec::DEFAULT`] is that of most: an upsert without references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MergeSpec {
-    /// How messages become rows.
+    /// Way in which messages become rows.
     pub kind: MergeKind,
     /// Whether the domain table is partitioned: its rows are then looked up one by one.
     pub partitioned: bool,

@@ -156,7 +156,7 @@ fn twice(field: &'static str) -> Violation {
     )
 }
 
-/// Why a JSON value does not fit its column, if it does not.
+/// Reason why a JSON value does not fit its column, if it does not.
 fn misfit(column: &Column, value: Option<&str>) -> Option<Violation> {
     let violation = |code, message: &str| {
         let message = message.to_owned();

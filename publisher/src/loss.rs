@@ -8,7 +8,7 @@ use acequia_net::broker::explain;
 
 use crate::link::soft;
 
-/// Why a window cannot be used any more.
+/// Reason why a window cannot be used any more.
 #[derive(Debug)]
 pub(crate) enum Loss {
     /// The connection is gone.

@@ -40,7 +40,7 @@ pub struct WorkerContext {
     pub acknowledged: Memory,
     /// Observations of the queues.
     pub looks: Arc<Looks>,
-    /// Where spans go, when tracing is on.
+    /// The destination of spans, when tracing is on.
     pub traces: Option<Traces>,
     /// The connections that lanes write by.
     pub writers: Writers,

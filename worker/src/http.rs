@@ -22,7 +22,7 @@ struct Server {
     status: DatabaseMetrics,
 }
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
 /// When it is taken already.

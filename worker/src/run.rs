@@ -37,7 +37,7 @@ use crate::refresh::Refresh;
 use crate::wakes::Wakes;
 use crate::worker_loop::{self, PeriodicTask};
 
-/// How long the loops may take to finish what they have begun.
+/// Time limit for the loops to finish their work.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs the worker until `stop` is cancelled; then finishes the messages in flight.
@@ -186,7 +186,7 @@ impl Loops {
     }
 }
 
-/// Why the task that serves HTTP ended, which it never should.
+/// Reason why the HTTP task ended, which it never should.
 fn unserved(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
     let why = match ended {
         Ok(Ok(())) => "it ended".to_owned(),

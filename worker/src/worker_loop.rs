@@ -22,7 +22,7 @@ pub enum Poll {
     Idle(Duration),
     /// There is none left: look again when woken, but not before a time is over.
     Rest {
-        /// This long nothing wakes the loop.
+        /// Nothing wakes the loop for this time.
         at_least: Duration,
         /// After this time it looks again by itself.
         at_most: Duration,
@@ -37,7 +37,7 @@ pub trait PeriodicTask: Send + Sync {
     const NAME: &'static str;
     /// Whether a poll is short by design, so that a long one counts as a stall.
     const SHORT: bool = true;
-    /// How long a poll may take.
+    /// Time limit of a poll.
     const WITHIN: Duration = if Self::SHORT {
         SHORT_WITHIN
     } else {
@@ -75,7 +75,7 @@ pub trait PeriodicTask: Send + Sync {
         context: &WorkerContext,
     ) -> impl Future<Output = sqlx::Result<Poll>> + Send;
 
-    /// Goes on where a poll ended with [`Poll::Apart`], without its connection.
+    /// Continues a poll that ended with [`Poll::Apart`], without its connection.
     ///
     /// # Errors
     /// Errors of the work, as errors of sqlx.
@@ -91,7 +91,7 @@ pub trait PeriodicTask: Send + Sync {
 /// How long a poll may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
-/// How long a new connection may take to be set up.
+/// Time limit for setting up a new connection.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for polls of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);

@@ -17,7 +17,7 @@ static AT_A_TIME: Semaphore = Semaphore::const_new(2);
 /// Hash to compare with when the person does not exist, so that the answer takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| make("nobody").unwrap_or_default());
 
-/// Says what is wrong with a new password.
+/// Checks a new password.
 ///
 /// # Errors
 /// When it is too short or too long.

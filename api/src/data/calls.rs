@@ -20,7 +20,7 @@ use crate::database::Database;
 const WAITING: usize = 4_096;
 /// Calls that one statement writes.
 const GROUP: usize = 500;
-/// How long an answer waits for its record.
+/// Time that an answer waits for its record.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A call that changed something or was denied.

@@ -190,9 +190,9 @@ pub async fn take(
 /// Operations that have not ended. Whatever is done about one of them changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Unfinished {
-    /// Nobody has begun them.
+    /// Operations that no process has begun.
     pub queued: i64,
-    /// Somebody has.
+    /// Operations that a process has begun.
     pub running: i64,
     /// Rows that are done of them.
     pub rows: i64,
@@ -212,7 +212,7 @@ pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinishe
     .await
 }
 
-/// How far an operation has come.
+/// Progress of an operation.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// Rows done in all.
@@ -225,7 +225,7 @@ pub struct Step<'a> {
     pub after_id: i64,
     /// State, when it has ended.
     pub ended: Option<&'static str>,
-    /// Why it failed.
+    /// Reason of its failure.
     pub error: Option<&'a str>,
 }
 

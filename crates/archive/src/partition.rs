@@ -18,10 +18,10 @@ use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
 
-/// How often a partition is copied anew because somebody wrote to it meanwhile.
+/// Attempts to copy a partition while somebody writes to it.
 const ATTEMPTS: u32 = 3;
 
-/// How long a failed attempt may take to put in order what it began.
+/// Time limit of the clean-up after a failed attempt.
 const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Manifest beside each file, for readers without the database.

@@ -73,7 +73,7 @@ pub async fn restore(
 /// Restores the archives of a table in a range; reports each archive when it is done.
 ///
 /// # Errors
-/// As [`restore`], with the first that fails.
+/// Like [`restore`], with the first that fails.
 pub async fn restore_range(
     session: &mut Session,
     table: &str,

@@ -29,7 +29,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to get a lock on a table that others work with, a second each, with as long a pause.
 const PATIENCE: u32 = 60;
 
-/// How long the end of a run may take to be written down.
+/// Time limit for recording the end of a run.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A row of `core.archives`.
@@ -45,7 +45,7 @@ pub struct Archive {
     pub from_at: DateTime<Utc>,
     /// End of its range.
     pub to_at: DateTime<Utc>,
-    /// Where it is in its life.
+    /// State in its life cycle.
     pub state: String,
     /// Parquet file.
     pub object_path: String,
@@ -96,7 +96,7 @@ impl Totals {
         self.bytes_archived += archive.bytes_archived.unwrap_or_default();
     }
 
-    /// How much less space it takes, per cent.
+    /// Space saved, per cent.
     #[must_use]
     pub fn reduction(&self) -> Option<f64> {
         (self.bytes_hot > 0)
@@ -119,7 +119,7 @@ pub struct Session {
     pub who: Option<String>,
     /// Number of the run.
     pub run: i64,
-    /// Says when to stop.
+    /// Cancelled when the run must stop.
     pub stop: CancellationToken,
     database: SecretUrl,
     backend: i32,

@@ -151,7 +151,7 @@ impl AckHandle {
         notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
     }
 
-    /// Takes what was noted of a delivery.
+    /// Takes the guard's note on a delivery.
     pub(crate) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
         let notes = &self.connection.notes;
         notes.take(self.channel.id(), delivery.delivery_tag)

@@ -211,7 +211,7 @@ impl Relay {
     }
 }
 
-/// Why a message was not sent.
+/// Reason why a message was not sent.
 enum Unsendable {
     /// It cannot be, whatever the broker says.
     Never(&'static str),

@@ -166,7 +166,7 @@ impl<S> Guarded<S> {
         length
     }
 
-    /// How long the frame that has begun must be before it can be looked at.
+    /// Length that the begun frame must have before it can be examined.
     fn awaited(&self) -> usize {
         match self.partial.get(3..HEAD) {
             Some(length) if self.begun >= HEAD => {

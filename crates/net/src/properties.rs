@@ -20,7 +20,7 @@ pub const DEEPEST: usize = 32;
 /// Path of what stands behind the last property.
 const BEHIND: &str = "properties";
 
-/// Why a property cannot be read.
+/// Reason why a property cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A short string, or the name of a header, is not UTF-8.

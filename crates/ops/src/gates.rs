@@ -90,7 +90,7 @@ pub async fn list(
     .await
 }
 
-/// Lets marts be refreshed although rules fail: for a time, or until the rules give other results.
+/// Opens gates although rules fail: for a time, or until the rules give other results.
 /// Without an actor the audit log names the role of the database.
 ///
 /// # Errors
@@ -111,7 +111,7 @@ pub async fn open(
         .await
 }
 
-/// Takes openings back.
+/// Withdraws openings.
 ///
 /// # Errors
 /// Any error from PostgreSQL.

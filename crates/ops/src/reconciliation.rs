@@ -1,4 +1,4 @@
-//! Where the messages of each entity are: every one in exactly one place.
+//! Places of the messages of each entity: every message in exactly one place.
 
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};

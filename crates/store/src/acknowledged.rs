@@ -14,7 +14,7 @@ use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How long a batch is remembered. Retention keeps the rows of batches for longer.
+/// Time for which a batch is remembered. Retention keeps the rows of batches for longer.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Most batches that are remembered.
 const MOST: usize = 10_000;

@@ -12,7 +12,7 @@ use crate::failpoint;
 
 /// A machine whose clock is further off than this is named.
 pub const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
-/// How long a reading is good for: in that time the steady clock of a machine strays by milliseconds.
+/// Validity of a reading: in that time the steady clock of a machine strays by milliseconds.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The database's clock, read now and then and carried on by the machine's steady clock in between.

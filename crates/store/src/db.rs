@@ -18,7 +18,7 @@ pub use attend::{Attention, attended};
 pub use listen::{listen, probe};
 pub use options::{checks_the_server, is_here, options};
 
-/// How long the server may take to let us in.
+/// Time limit for the server to accept a login.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The same for each of several servers: one that is gone must not use up the time of the next.
 const EACH_WITHIN: Duration = Duration::from_secs(4);
@@ -57,7 +57,7 @@ pub struct Backend {
 /// Opens a connection, see [`open`].
 ///
 /// # Errors
-/// As [`open`].
+/// Same as [`open`].
 pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> {
     Ok(open(url, name).await?.connection)
 }

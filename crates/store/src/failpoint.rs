@@ -91,7 +91,7 @@ pub fn pass(place: &str) {
     let _ = place;
 }
 
-/// How far the machine's clock is made to differ.
+/// Artificial offset of the machine's clock.
 pub fn clock() -> chrono::TimeDelta {
     #[cfg(debug_assertions)]
     let shift = armed::clock();

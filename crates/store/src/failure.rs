@@ -85,7 +85,7 @@ impl Failure {
     }
 }
 
-/// Why a server that can be reached cannot be used.
+/// Reason why a reachable server cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// A standby.
@@ -100,7 +100,7 @@ pub enum Unfit {
          the database or the role. Find out who set it, and why; a full disk is a common reason"
     )]
     ReadOnly,
-    /// Somebody listens and hangs up.
+    /// The server accepts the connection and closes it.
     #[error(
         "the connection was accepted and closed without a word of PostgreSQL: most often a proxy (HAProxy, a load \
          balancer) that has no primary to lead to, or a server that has just ended. Look whether there is a primary"

@@ -56,10 +56,10 @@ pub async fn refresh(
     refresh_timed(connection, mart, rule_max, &mut Duration::default()).await
 }
 
-/// As [`refresh`]; the time that the rules took is added to `audited`, also when the refresh fails.
+/// Like [`refresh`]; the time that the rules took is added to `audited`, also when the refresh fails.
 ///
 /// # Errors
-/// As [`refresh`].
+/// Same as [`refresh`].
 pub async fn refresh_timed(
     connection: &mut PgConnection,
     mart: &str,

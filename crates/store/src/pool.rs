@@ -19,7 +19,7 @@ pub const SHARED: usize = 4;
 const LONG: usize = SHARED - 1;
 /// Most of them that loops of one kind have, whatever the number of domains.
 const OF_A_KIND: usize = 2;
-/// How long the server may take to answer nothing before a connection counts as dead.
+/// Time limit for an answer to an empty question, after which a connection counts as dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Connections for the polls of loops, opened when they are needed. `G` lives as long as a connection, as what counts

@@ -109,10 +109,10 @@ where b.domain = $1 and b.state = 'promoted' and b.promoted_at >= now()
   and b.xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296
 order by b.batch_id";
 
-/// As [`promote`]; also returns the batches that were promoted, by number, with their trace contexts.
+/// Like [`promote`]; also returns the batches that were promoted, by number, with their trace contexts.
 ///
 /// # Errors
-/// As [`promote`].
+/// Same as [`promote`].
 pub async fn promote_and_list(
     connection: &mut PgConnection,
     domain: &str,

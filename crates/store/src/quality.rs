@@ -50,7 +50,7 @@ pub async fn check(
 /// `None`.
 ///
 /// # Errors
-/// As [`check`].
+/// Same as [`check`].
 pub async fn check_when_due(
     connection: &mut PgConnection,
     domain: &str,

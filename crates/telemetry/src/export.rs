@@ -115,7 +115,7 @@ impl Client {
         Ok(Response::from_parts(parts, body.into()))
     }
 
-    /// Told once, not every time that spans are lost.
+    /// Reported once, not every time that spans are lost.
     fn told(&self, outcome: &Result<Response<Bytes>, HttpError>) {
         let reason = match outcome {
             Ok(response) if response.status().is_success() => None,

@@ -97,7 +97,7 @@ impl LogArgs {
         Ok(())
     }
 
-    /// Says why the program ends, whatever the filter.
+    /// Logs why the program ends, whatever the filter.
     pub fn failed(&self, error: &anyhow::Error) {
         match self.log_format {
             LogFormat::Text => crate::note!("error: {error:#}"),

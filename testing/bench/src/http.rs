@@ -76,9 +76,9 @@ impl Connection {
 /// Result of a load.
 #[derive(Debug)]
 pub struct Load {
-    /// How long each call took, sorted.
+    /// Duration of each call, sorted.
     pub took: Vec<Duration>,
-    /// How long all of it took.
+    /// Duration of the whole load.
     pub elapsed: Duration,
 }
 

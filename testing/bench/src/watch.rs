@@ -21,7 +21,7 @@ pub struct Seen {
     pub promoted: HashMap<i64, i64>,
 }
 
-/// Somebody who listens.
+/// A listener.
 #[derive(Debug)]
 pub struct Watch {
     seen: Arc<Mutex<Seen>>,

@@ -40,7 +40,7 @@ pub struct Load {
     task: Option<JoinHandle<Summary>>,
 }
 
-/// How messages flow.
+/// The flow of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
     /// Seed of the messages.

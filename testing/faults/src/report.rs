@@ -18,7 +18,7 @@ pub struct Outcome {
     pub seed: u64,
     /// Whether it was the long form.
     pub long: bool,
-    /// How often the fault happened.
+    /// Number of times that the fault happened.
     pub injections: u64,
     /// Different messages sent.
     pub messages: u64,
@@ -44,7 +44,7 @@ pub struct Outcome {
     pub evidence: Vec<String>,
     /// Failed expectations; empty when all went well.
     pub failures: Vec<String>,
-    /// Why it could not be played here.
+    /// Reason why it could not be played here.
     pub skipped: Option<String>,
     /// Observations in Prometheus, if it ran.
     pub seen: Option<Seen>,

@@ -35,7 +35,7 @@ pub struct ScenarioRun {
     pub(crate) watch: Watch,
     pub(crate) observer: Option<Observer>,
     pub(crate) begun: Instant,
-    /// Since when nothing but "ready" may be answered.
+    /// Time since which nothing but "ready" may be answered.
     pub(crate) calm_since: Option<Instant>,
     pub(crate) struck: Instant,
     pub(crate) outcome: Outcome,
@@ -187,7 +187,7 @@ impl ScenarioRun {
         Ok(self.environment.number(DUPLICATES).await? - on_purpose)
     }
 
-    /// How often the workers' logs have a text.
+    /// Number of times that the workers' logs have a text.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -48,7 +48,7 @@ pub async fn wait_for(
 /// The same with another limit, for what takes long by its nature.
 ///
 /// # Errors
-/// As [`wait_for`].
+/// Same as [`wait_for`].
 pub async fn wait_within(
     limit: Duration,
     what: &str,

@@ -34,7 +34,7 @@ struct Fault {
     times: u32,
 }
 
-/// How the way is at the moment.
+/// State of the way at the moment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     cut: bool,
@@ -162,7 +162,7 @@ impl Proxy {
         self.delayed.load(Ordering::Relaxed)
     }
 
-    /// How often a connection is still to be broken.
+    /// Number of connections still to be broken.
     #[must_use]
     pub fn faults_left(&self) -> u32 {
         self.fault

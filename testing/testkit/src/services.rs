@@ -58,15 +58,15 @@ impl Services {
     /// Servers of one's own, for a test that breaks them. They stop when the value is dropped.
     ///
     /// # Errors
-    /// As [`Services::shared`].
+    /// Same as [`Services::shared`].
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with::<&str>(&[]).await
     }
 
-    /// As [`Services::start`], with options of `services.sh run`, as `--tls`.
+    /// Like [`Services::start`], with options of `services.sh run`, as `--tls`.
     ///
     /// # Errors
-    /// As [`Services::shared`].
+    /// Same as [`Services::shared`].
     pub async fn start_with<S: AsRef<OsStr>>(options: &[S]) -> anyhow::Result<Self> {
         let dir =
             std::env::temp_dir().join(format!("acequia-test-{}", uuid::Uuid::now_v7().simple()));

@@ -15,7 +15,7 @@ use crate::queue_consumer::QueueConsumer;
 /// Stages a batch inside its span, when tracing is on.
 ///
 /// # Errors
-/// As [`Writer::stage`].
+/// Same as [`Writer::stage`].
 pub async fn stage(writer: &Writer<'_>, acks: &AckHandle, load: &mut Load) -> anyhow::Result<bool> {
     let Some(traces) = &writer.context.traces else {
         return writer.stage(acks, load).await;

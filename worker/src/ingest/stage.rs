@@ -45,13 +45,13 @@ pub struct Writer<'a> {
     pub context: &'a WorkerContext,
     /// The statements.
     pub store: &'a Store,
-    /// Told to stop.
+    /// Cancelled when the lane must stop.
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
     /// The slot of its write connection.
     pub slot: &'a Slot,
-    /// Hears why an answer of the database takes long.
+    /// Called with the reason why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
     /// Log lines about refused messages.
     pub reject_log: RateLimitedLog<Code>,
@@ -248,7 +248,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Asks something by the connection, which is dropped when there is no answer.
+    /// Sends a question over the connection, which is dropped when there is no answer.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
@@ -283,7 +283,7 @@ pub struct Load {
     pub decoded: Vec<DecodedBatch>,
     /// Its committed batches.
     pub written: Vec<Acknowledged>,
-    /// How long decoding took.
+    /// Duration of decoding.
     pub decoding: Duration,
     /// Its span, when tracing is on.
     pub span: Option<Span>,

@@ -91,7 +91,7 @@ impl Ingest {
         )
     }
 
-    /// How long the broker takes to answer questions about a queue.
+    /// Time that the broker takes to answer questions about a queue.
     pub fn broker_pings(&self, queue: &str) -> Histogram {
         self.broker_pings.with_label_values(&[queue])
     }

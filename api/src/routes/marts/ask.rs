@@ -13,7 +13,7 @@ const ROWS: i64 = 100;
 /// Most conditions.
 const CONDITIONS: usize = 50;
 
-/// How rows are sent.
+/// Format in which rows are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
     /// One object with a list of rows.

@@ -245,7 +245,7 @@ impl Call<'_> {
     }
 }
 
-/// Where the trace of an id is.
+/// Path of the trace of an id.
 fn trace_of(id: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     format!("/v1/messages/{}", encoded.replace('+', "%20"))

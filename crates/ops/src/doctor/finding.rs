@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// How a check ended.
+/// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -19,7 +19,7 @@ pub enum Verdict {
 pub struct Finding {
     /// Subject of the check.
     pub check: String,
-    /// How it ended.
+    /// Its outcome.
     pub verdict: Verdict,
     /// The result, in words.
     pub found: String,

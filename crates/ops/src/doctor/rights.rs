@@ -59,7 +59,7 @@ pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) -> bool {
     verdict != Verdict::Fail
 }
 
-/// Looks at rights, limits and settings.
+/// Checks rights, limits and settings.
 pub(super) async fn examine(
     connection: &mut PgConnection,
     findings: &mut Findings,

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{Column, Schema};
 
-/// How a value is compared.
+/// Comparison of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
     /// Equal to one of the values.
@@ -26,7 +26,7 @@ pub enum Compare {
     Contains,
     /// Nothing.
     Null,
-    /// Anything but nothing.
+    /// Any value but null.
     NotNull,
 }
 
@@ -83,7 +83,7 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// With [`Format::Json`] one text per row, with [`Format::Fields`] one per column.
     pub rows: Vec<Vec<Option<String>>>,
-    /// Where the next page begins; none on the last one.
+    /// Beginning of the next page; none on the last one.
     pub next: Option<Vec<Option<String>>>,
 }
 
@@ -308,7 +308,7 @@ pub async fn read(
 /// Counts the rows that match.
 ///
 /// # Errors
-/// As [`read`].
+/// Same as [`read`].
 pub async fn count(
     connection: &mut PgConnection,
     schema: &Schema,

@@ -30,7 +30,7 @@ pub struct Quarantined {
     pub message_id: Uuid,
     /// Identity of the message, when it is not that of the row.
     pub identity: Option<Uuid>,
-    /// Why it is there.
+    /// Code of the reason.
     pub code: String,
     /// Domain.
     pub domain: String,
@@ -48,7 +48,7 @@ pub struct Quarantined {
     pub body: Vec<u8>,
 }
 
-/// Where a message is sent.
+/// Destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Exchange; empty for straight into a queue.

@@ -24,7 +24,7 @@ pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};
 pub use stats::{Group, stats};
 
-/// How far an action on many rows has come, in the order of their numbers.
+/// Progress of an action on many rows, in the order of their numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// Number of the last row that was looked at; 0 before the first.

@@ -40,7 +40,7 @@ pub struct Job {
     pub filters: Filters,
     /// The actor, with the reason.
     pub actor: Actor,
-    /// Takes the place of the body; for exactly one row.
+    /// Replaces the body; for exactly one row.
     pub edit: Option<Vec<u8>>,
     /// At most this many messages a second.
     pub rate: Option<u32>,
@@ -140,7 +140,7 @@ pub async fn replay(
 /// Replays the next rows in one transaction, and adds them to the report; whether there may be more.
 ///
 /// # Errors
-/// As [`replay`].
+/// Same as [`replay`].
 pub async fn replay_some(
     connection: &mut PgConnection,
     sender: &Sender,

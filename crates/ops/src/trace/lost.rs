@@ -1,4 +1,4 @@
-//! Tells whether a message that is not found may have been lost in a failover.
+//! Determines whether a message that is not found may have been lost in a failover.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -252,7 +252,7 @@ fn unchanged(names: &Names) -> String {
             _ => format!("({})", wrap_from(&values, 48, 22)),
         }
     };
-    // Nothing but a key: every later message says the same.
+    // Only a key: every later message says the same.
     if names.values.is_empty() && !names.deletes() {
         return "when true then 'unchanged'".to_owned();
     }

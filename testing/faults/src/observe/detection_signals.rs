@@ -111,7 +111,7 @@ const PANELS: &[(&str, &str, &str)] = &[
 ];
 /// Has a value when messages were taken between two scrapes.
 const FLOWS: &str = "sum(rate(acequia_received_messages_total[20s])) > 0";
-/// How long a start may take.
+/// Time limit of a start.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
 /// How long is looked at least: two scrapes of workers, and what follows from them.
 const LOOKS_FOR: Duration = Duration::from_secs(10);
