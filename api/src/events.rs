@@ -48,7 +48,7 @@ impl Events {
         self.sender.subscribe()
     }
 
-    /// The last state of each stream, if somebody has looked.
+    /// The last state of each stream, if it was read.
     #[must_use]
     pub fn state(&self) -> Vec<Event> {
         self.state
@@ -58,7 +58,7 @@ impl Events {
     }
 
     fn tell(&self, event: Event) {
-        // Without listeners nobody hears it.
+        // It is lost without listeners.
         let _ = self.sender.send(event);
     }
 }

@@ -89,7 +89,7 @@ pub async fn run(
         background.abort_all();
     }
     drop(app);
-    // The record of calls ends when nobody writes any more.
+    // The record of calls ends with its last writer.
     let _ = tokio::time::timeout(STOP_WITHIN, writer).await;
     info!(event = "api.stopped", "API stopped");
     Ok(())

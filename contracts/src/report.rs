@@ -46,7 +46,7 @@ pub fn broken_time(ts: &Instant, context: &Context) -> Option<Violation> {
 }
 
 /// Why a body does not say by itself of which entity it is: [`crate::entity_of`] found nothing, or a
-/// name that nobody knows.
+/// unknown name.
 #[must_use]
 pub fn nameless(body: &str) -> Violation {
     let why = match fields_of(body) {

@@ -25,7 +25,7 @@ pub enum Scope {
 pub struct CheckedLine {
     /// Its number, from 1.
     pub number: u64,
-    /// Its entity, if it could be told.
+    /// Its entity, if it is known.
     pub entity: Option<&'static Entity>,
     /// Faults by field; empty when it is valid. They hold no value of the line.
     pub faults: Vec<Violation>,

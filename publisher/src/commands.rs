@@ -242,7 +242,7 @@ fn signals(number: &Cell<u8>) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Our own messages only, unless somebody chooses: lapin logs whole bodies.
+/// By default only our own messages: lapin logs whole bodies.
 pub(crate) fn filter(quiet: bool) -> String {
     let level = if quiet { "warn" } else { "info" };
     let ours = env!("CARGO_CRATE_NAME");

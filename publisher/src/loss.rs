@@ -44,7 +44,7 @@ impl From<&lapin::Error> for Loss {
     fn from(error: &lapin::Error) -> Self {
         let why = explain(error);
         match soft(error) {
-            // The exchange is gone; it is made anew with the connection.
+            // The exchange is gone; it is declared again with the connection.
             None | Some(AMQPSoftError::NOTFOUND) => Self::Connection(why),
             Some(AMQPSoftError::ACCESSREFUSED) => Self::Forbidden(why),
             Some(_) => Self::Channel(why),

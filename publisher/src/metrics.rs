@@ -202,7 +202,7 @@ fn known(label: &str) -> (&'static str, &'static str) {
     (domain.name, entity.map_or(UNKNOWN, |entity| entity.name))
 }
 
-/// Metrics, if somebody wants them.
+/// Metrics, if they are switched on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OptionalMetrics(pub(crate) Option<Arc<Metrics>>);
 

@@ -113,7 +113,7 @@ impl<R: BufRead> Lines<R> {
         if !self.keep {
             body = Vec::new();
         }
-        // Nobody listens any more when the run is over.
+        // The receiver is gone when the run is over.
         let _ = self.bad.send(BadLine {
             number,
             reason,

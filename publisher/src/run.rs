@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
     fn fail(&mut self, in_flight: &InFlight, reason: &str) {
         self.summary.fail(&in_flight.message, reason);
         if let Some(rejects) = &self.rejects {
-            // Nobody listens any more when the program ends.
+            // The receiver is gone when the program ends.
             let _ = rejects.send(Arc::clone(&in_flight.message));
         }
     }

@@ -68,7 +68,7 @@ async fn hear(listener: &mut PgListener, context: &WorkerContext) -> sqlx::Resul
             Ok(Ok(Some(heard))) => context.wakes.heard(heard.payload()),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
-            // Nobody speaks, or nobody can be heard.
+            // There was no notification, or the connection is dead.
             Err(_) => {
                 db::probe(listener, PROBE_WITHIN).await?;
             }

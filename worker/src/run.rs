@@ -122,7 +122,7 @@ pub async fn run(
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}
-            // Without it nobody sees whether the loops work: as bad as a loop that ended.
+            // Without it the state of the loops is invisible: as bad as a loop that ended.
             ended = &mut server => return Err(unserved(ended)),
             Some(ended) = loops.join_next() => {
                 if let Err(panicked) = ended {

@@ -37,7 +37,7 @@ pub async fn hash(password: String) -> anyhow::Result<String> {
     tokio::task::spawn_blocking(move || make(&password)).await?
 }
 
-/// Whether it is the password of a hash; `None` is nobody's.
+/// Whether it is the password of a hash; false for `None`.
 ///
 /// # Errors
 /// When the hash is none.

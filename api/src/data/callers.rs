@@ -15,7 +15,7 @@ pub enum Found {
     Valid(Caller),
     /// Its time is over.
     Expired,
-    /// It is nobody's.
+    /// It belongs to no caller.
     Unknown,
 }
 

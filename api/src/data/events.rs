@@ -84,7 +84,7 @@ pub async fn after(
     .await
 }
 
-/// Deletes events that nobody resumes from any more.
+/// Deletes events from which no listener resumes any more.
 ///
 /// # Errors
 /// Any error from PostgreSQL.

@@ -161,7 +161,7 @@ pub async fn cancel(
     .await
 }
 
-/// Takes the oldest one that nobody carries out, also one whose process has not been heard of for half a minute. A process
+/// Takes the oldest one that no process carries out, also one whose process has been silent for half a minute. A process
 /// without a broker takes no replay.
 ///
 /// # Errors

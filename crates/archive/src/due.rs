@@ -104,7 +104,7 @@ pub async fn candidates(
 /// archived does not hold up the others.
 ///
 /// # Errors
-/// The first failure, after all were tried; at once when told to stop.
+/// The first failure, after all were tried; at once when the run is cancelled.
 pub async fn archive(
     session: &mut Session,
     wanted: &Wanted,

@@ -70,7 +70,7 @@ struct PartitionProfile {
 /// Archives the partition of a table that begins at an instant.
 ///
 /// # Errors
-/// When database or store fail, or when told to stop: the partition then stays as it was.
+/// When database or store fail, or when the run is cancelled: the partition then stays as it was.
 pub async fn archive(
     session: &mut Session,
     table: &str,

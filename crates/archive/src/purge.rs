@@ -37,7 +37,7 @@ pub async fn purgeable(connection: &mut PgConnection, range: &Range) -> sqlx::Re
     .await
 }
 
-/// Purges a range, if it still holds the archives that somebody agreed to.
+/// Purges a range, if it still holds exactly the confirmed archives.
 ///
 /// # Errors
 /// When the range holds others, or database or store fail.

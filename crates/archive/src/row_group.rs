@@ -92,7 +92,7 @@ impl Rows {
     pub fn take(&mut self, chunk: Bytes, row_group: &mut RowGroup) -> anyhow::Result<bool> {
         self.buffer.extend_from_slice(&chunk);
         if !self.begun {
-            // Signature, flags, and the length of an extension that nobody has used so far.
+            // Signature, flags, and the length of an extension that is not in use so far.
             if self.buffer.len() < SIGNATURE.len() + 8 {
                 return Ok(false);
             }

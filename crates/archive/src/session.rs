@@ -176,7 +176,7 @@ impl Session {
     pub async fn renew(&mut self) -> anyhow::Result<()> {
         self.lost = true;
         let mut connection = connect(&self.database).await?;
-        // The server may be busy for long with what nobody will read, and hold the lock as long.
+        // The server may be busy for long with a result that is not read any more, and hold the lock as long.
         sqlx::query(
             "select pg_terminate_backend(a.pid) from pg_stat_activity a
              where a.pid = $1 and a.application_name = current_setting('application_name')",
@@ -244,7 +244,7 @@ impl Session {
         let mut first = None;
         for (archive, object, manifest) in files {
             let deleted = async {
-                // The manifest first: without it nobody takes the file for an archive.
+                // The manifest first: without it the file does not count as an archive.
                 self.store.delete(&manifest).await?;
                 failpoint::pass("archive.manifest_deleted");
                 self.store.delete(&object).await?;
@@ -304,7 +304,7 @@ impl Session {
     /// checksum of it and the number of rows.
     ///
     /// # Errors
-    /// When the server says nothing for long, when told to stop, and those of the file.
+    /// When the server is silent for long, when the run is cancelled, and errors of the file.
     pub async fn read_table(
         &mut self,
         query: &str,

@@ -185,7 +185,7 @@ impl Relay {
             .with_content_type("application/json".into())
             .with_headers(headers)
             .with_delivery_mode(2);
-        // Not mandatory: nobody needs to listen.
+        // Not mandatory: there may be no listener.
         let publish = self.0.channel().basic_publish(
             ALERTS.into(),
             message.routing_key.as_str().into(),

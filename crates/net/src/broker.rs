@@ -64,7 +64,7 @@ impl fmt::Display for Lasting {
 
 impl std::error::Error for Lasting {}
 
-/// Whether an error of [`connect`] asks for a person: time alone does not mend it.
+/// Whether an error of [`connect`] needs a person: it does not pass by itself.
 #[must_use]
 pub fn is_lasting(error: &anyhow::Error) -> bool {
     error.is::<Lasting>()

@@ -147,7 +147,7 @@ pub fn readable(list: &[u8]) -> (Vec<u8>, Vec<Unreadable>) {
             }
             Ok((text, Err(fault))) => left_out.push(Unreadable::new(name, fault, text)),
             Err(fault) => {
-                // Where the next property begins cannot be told.
+                // The beginning of the next property is unknown.
                 left_out.push(Unreadable::new(name, fault, before));
                 from = Reader(&[]);
                 break;

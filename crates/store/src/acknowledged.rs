@@ -1,9 +1,9 @@
 //! The batches that this process acknowledged last, and whether the database still has them.
 //!
 //! A message is acknowledged when its batch is committed. A server that takes over without the last
-//! commits of the one before (an asynchronous standby, a primary that was not fenced) loses what nobody
-//! sends again: the broker has forgotten it, and the ledger of the new server balances without it.
-//! Only those who acknowledged it know. So they remember, and look whenever they meet a server.
+//! commits of the one before (an asynchronous standby, a primary that was not fenced) loses messages that
+//! are not sent again: the broker has forgotten them, and the ledger of the new server balances without them.
+//! Only the process that acknowledged them knows. So it remembers, and looks whenever it meets a server.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -57,7 +57,7 @@ pub struct Server {
     pub system_identifier: i64,
     /// Grows with each promotion of a standby.
     pub timeline: i32,
-    /// Whether nobody has noted it before, while others were noted.
+    /// Whether it was not recorded before, while others were.
     pub is_new: bool,
 }
 
@@ -128,7 +128,7 @@ pub async fn missing(
     Ok(missing.into_iter().collect())
 }
 
-/// Notes in `core.lost_batches` that a worker's batches are lost. Returns the identities of those that nobody had noted.
+/// Notes in `core.lost_batches` that a worker's batches are lost. Returns the identities that were not recorded yet.
 ///
 /// # Errors
 /// Any error from PostgreSQL.

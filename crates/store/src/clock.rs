@@ -101,7 +101,7 @@ pub async fn ahead(connection: &mut PgConnection) -> sqlx::Result<TimeDelta> {
     Ok(machine() - ask(connection).await?.now())
 }
 
-/// Whether a clock that is ahead, or behind, by so much needs somebody to set it.
+/// Whether a clock that is ahead, or behind, by this much must be corrected.
 #[must_use]
 pub fn is_off(ahead: TimeDelta) -> bool {
     ahead.abs() > TOLERANCE

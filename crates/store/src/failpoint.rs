@@ -33,7 +33,7 @@ mod armed {
         if let Some((name, _)) = &*ORDER
             && name == place
         {
-            // Unlike `eprintln!` it does not panic when nobody reads it.
+            // Unlike `eprintln!` it does not panic without a reader.
             let _ = writeln!(std::io::stderr(), "held at {place}");
             loop {
                 std::thread::park();

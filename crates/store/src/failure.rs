@@ -30,7 +30,7 @@ impl Failure {
             sqlx::Error::Database(error) => {
                 Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.constraint())
             }
-            // Certificates are mended by people, so TLS is not listed here.
+            // People repair certificates, so TLS is not listed here.
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Self::Down,
             // The stream is out of step: a new connection starts in step.
             sqlx::Error::Protocol(_) => Self::Transient,
@@ -145,7 +145,7 @@ pub fn describe(error: &sqlx::Error) -> String {
         return error.to_string();
     };
     let code = database.code().unwrap_or_default();
-    // Of class 22 the text quotes the value; elsewhere only the detail does, which nobody sees.
+    // In class 22 the text quotes the value; elsewhere only the detail does, which is not shown.
     if code.starts_with("22") {
         return format!("a value was refused by the database (SQLSTATE {code})");
     }

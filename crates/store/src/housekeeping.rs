@@ -14,7 +14,7 @@ const LOCK_ATTEMPTS: u32 = 3;
 /// Pause between them.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 
-/// Makes missing partitions; returns how many. One that somebody keeps it from is made later.
+/// Makes missing partitions; returns their number. A partition that a lock prevents is made later.
 ///
 /// # Errors
 /// Any error from PostgreSQL.

@@ -134,7 +134,7 @@ impl<G> Pool<G> {
         })
     }
 
-    /// Drops the connections that nobody uses: one has died, and most often not alone.
+    /// Drops the idle connections: one has died, and most often not alone.
     pub fn drop_idle(&self) {
         let idle = std::mem::take(&mut *self.idle());
         drop(idle);
@@ -177,7 +177,7 @@ impl<G> Pool<G> {
 }
 
 impl<G> Lease<'_, G> {
-    /// Whether nobody has used the connection yet.
+    /// Whether the connection has not been used yet.
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.is_new

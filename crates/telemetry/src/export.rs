@@ -74,7 +74,7 @@ pub fn provider(
     ))
 }
 
-/// A client that blocks: it has a thread of its own, and nobody waits for it.
+/// A client that blocks: it has a thread of its own, and no task waits for it.
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,

@@ -62,7 +62,7 @@ impl LogArgs {
     }
 
     /// Starts the log of the process. `filter` is for those who choose none; `brief` leaves time and
-    /// module out of the text of a program that somebody sits in front of.
+    /// module out of the text of an interactive program.
     ///
     /// # Errors
     /// When the filter is none.

@@ -266,7 +266,7 @@ impl Writer<'_> {
         answer
     }
 
-    /// Waits before the next attempt. `false` when told to stop.
+    /// Waits before the next attempt. `false` when the lane must stop.
     async fn pause(&self, backoff: &mut Backoff) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,

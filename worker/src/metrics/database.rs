@@ -24,7 +24,7 @@ pub struct DatabaseGauges {
     pub quarantine_open: GaugeVec,
     /// Messages unaccounted for; must be 0.
     pub unaccounted: GaugeVec,
-    /// Messages whose rows somebody removed, given up by an operator.
+    /// Messages whose rows were removed by hand and written off by an operator.
     pub written_off: GaugeVec,
     /// Messages of the outbox that wait for the broker.
     pub outbox_waiting: GaugeVec,

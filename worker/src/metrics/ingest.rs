@@ -56,7 +56,7 @@ impl Ingest {
         for lane in lanes {
             metrics.create_lane(&lane.queue);
         }
-        // Dead letters of which nobody can tell what queue gave them up are of no domain.
+        // Dead letters whose original queue is unknown are of no domain.
         for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
             for code in Code::ALL {
                 metrics.quarantined.with_label_values(&[

@@ -206,7 +206,7 @@ fn texts_of_the_broker_are_mended() {
     let (out, end, _) = through(&close(&cut), &[1 << 20], &[1 << 20]);
     end.unwrap();
     assert!(out == close("ñ".repeat(127).as_bytes()));
-    // A table of the server's that nobody could parse.
+    // A table of the server that cannot be parsed.
     let deep = (0..2_500).fold(b"V".to_vec(), |value, _| {
         let length = u32::try_from(value.len() + 2).unwrap().to_be_bytes();
         [&b"F"[..], &length, b"\x01a", &value].concat()

@@ -145,7 +145,7 @@ async fn rights(connection: &mut PgConnection, findings: &mut Findings) -> sqlx:
     Ok(())
 }
 
-/// People's roles have a limit of connections, and nobody holds a transaction open for long.
+/// People's roles have a limit of connections, and no transaction is open for long.
 async fn limits(connection: &mut PgConnection, findings: &mut Findings) -> sqlx::Result<()> {
     let unlimited: Vec<String> = sqlx::query_scalar(
         "select r.rolname::text from pg_roles r

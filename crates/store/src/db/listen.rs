@@ -38,7 +38,7 @@ async fn enter(
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(within)
-        // It would be logged as if somebody waited for others.
+        // It would be logged as if a session waited for others.
         .acquire_slow_threshold(within)
         .max_lifetime(None)
         .idle_timeout(None)
