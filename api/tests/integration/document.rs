@@ -12,7 +12,7 @@ use crate::support::{Answer, Platform};
 struct Route {
     method: String,
     path: String,
-    /// The right that it asks for; nothing where nobody is asked who they are.
+    /// The right that it requires; none for routes without authentication.
     right: Option<String>,
     /// The domain that it belongs to, where it is of one.
     domain: Option<String>,

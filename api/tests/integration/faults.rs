@@ -76,7 +76,7 @@ async fn replay(platform: &Platform, token: &str, rate: Option<u32>) -> Value {
     answer.is(202)["operation_id"].clone()
 }
 
-/// As if its process had not been heard of for half a minute; and the rest need not be slow.
+/// As if its process had been silent for half a minute; and the rest need not be slow.
 async fn forgotten(platform: &Platform) {
     platform
         .execute("update core.operations set seen_at = now() - interval '1 minute', rate = null where finished_at is null")

@@ -137,7 +137,7 @@ async fn the_same_call_with_the_same_key_has_one_effect_and_one_answer() {
         call("k2", &alumno(1)).await.is(202)["message_id"],
         first.json()["message_id"]
     );
-    // A refusal is not kept: the message is mended and sent under the same key.
+    // A refusal is not kept: the message is corrected and sent under the same key.
     call("k3", &json!({"id_alumno": 3}))
         .await
         .is_problem(422, "invalid_message");

@@ -293,7 +293,7 @@ async fn what_a_stopped_process_left_behind_is_taken_up() {
             .await,
         1
     );
-    // As if it had not been heard of for long; and the rest need not be slow.
+    // As if it had been silent for long; and the rest need not be slow.
     platform
         .execute("update core.operations set seen_at = now() - interval '1 hour', rate = null")
         .await;

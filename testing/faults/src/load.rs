@@ -143,7 +143,7 @@ impl Load {
         self.shared.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Puts a student that nobody else speaks of before everything that is not sent yet, and
+    /// Puts a student that no other message refers to before everything that is not sent yet, and
     /// returns its number.
     ///
     /// # Errors

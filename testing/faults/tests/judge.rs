@@ -81,7 +81,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     let found = after(&mut database, &sent, change).await;
     assert_eq!(found.failures.len(), 2, "{found:?}");
 
-    // An anomaly that is gone, one that is another, an alert that nobody took back.
+    // An anomaly that is gone, one that is another, an alert that was not withdrawn.
     for (modo, change, failures) in [
         ("original", "delete from consumo.anomalias", 1),
         ("original", "update consumo.anomalias set score = 0.99", 1),
@@ -127,7 +127,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     .await;
     assert!(!found.failures.is_empty(), "{found:?}");
 
-    // A message that nobody sent.
+    // A message that was not sent.
     let found = after(
         &mut database,
         &sent,

@@ -26,7 +26,7 @@ pub const ROLES: [(&str, &str); 5] = [
 pub struct Services {
     env: HashMap<String, String>,
     dir: PathBuf,
-    // Holds the pipe whose end stops the servers; none where somebody else does.
+    // Holds the pipe whose end stops the servers; none for servers started elsewhere.
     keeper: Option<Child>,
 }
 
@@ -44,7 +44,7 @@ impl Services {
         SHARED.get_or_try_init(servers).await
     }
 
-    /// Servers that somebody else started and stops.
+    /// Servers that are started and stopped elsewhere.
     fn running(dir: PathBuf) -> anyhow::Result<Self> {
         let env = read_env(&dir.join("env"))
             .context("TEST_SERVERS is no folder of scripts/services.sh run")?;

@@ -1,5 +1,5 @@
 //! Trustworthy? Data that fail a rule of severity error stay out of the materialized marts and are named
-//! in the live ones, until they are mended or somebody decides otherwise.
+//! in the live ones, until they are repaired or an operator decides otherwise.
 
 use serde_json::Value;
 use sqlx::Row;

@@ -292,7 +292,7 @@ fn our_schemas() -> String {
     names.join(", ")
 }
 
-/// A function with the rights of its owner must not find what somebody put in its way.
+/// A function with the rights of its owner must not resolve names to objects that another role created.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_function_pins_its_search_path() {
     let platform = Platform::new().await;

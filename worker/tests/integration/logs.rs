@@ -12,7 +12,7 @@ use crate::support::{Message, Platform, ready, text};
 /// In whatever comes from outside.
 const PLANTED: &str = "PLANTED";
 
-/// Messages that are wrong in many ways, each with something that must not be told.
+/// Messages that are wrong in many ways, each with a text that must not be logged.
 fn hostile() -> Vec<Message> {
     let with = |field: &str, value: Value| {
         let mut body = alumno_body(7);

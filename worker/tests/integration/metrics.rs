@@ -186,7 +186,7 @@ async fn what_waits_is_counted_without_reading_quarantine() {
         .unwrap();
     platform
         .execute(
-            // The broker has refused it: nobody takes it for now.
+            // The broker has refused it: it is not sent again for now.
             "insert into core.outbox (domain, routing_key, body, created_at, attempts, retry_at)
              values ('academico', 'told', '{}', now() - interval '1 hour', 1, now() + interval '1 hour')",
         )

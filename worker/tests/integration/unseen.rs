@@ -157,7 +157,7 @@ async fn messages_in_the_hands_of_a_frozen_worker_are_lacking() {
     worker.stop().await;
 }
 
-/// Whatever the reason that nobody looks, it is not called fresh for long.
+/// Without observations, for whatever reason, no mart is called fresh for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn marts_whose_queues_nobody_sees_are_unknown() {
     let platform = Platform::new().await;

@@ -1,4 +1,4 @@
-//! Values of parameters: what a caller may mean, and what nobody should send.
+//! Values of parameters: plausible ones, and ones that should never be sent.
 
 use rand::rngs::StdRng;
 

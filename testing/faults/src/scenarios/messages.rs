@@ -270,7 +270,7 @@ pub async fn migration_race(run_options: RunOptions) -> anyhow::Result<Outcome> 
     .await
 }
 
-/// Bytes that nobody would send in good faith, among good messages.
+/// Malicious bytes among good messages.
 pub async fn hostile(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let count: usize = run_options.pick(100_000, 5000);
     run_scenario(&run_options, &Setup::default(), async |run| {

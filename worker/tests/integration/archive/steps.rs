@@ -171,7 +171,7 @@ async fn it_waits_for_those_who_use_the_table_and_lets_them_pass() {
     acequia_testkit::wait_for("the copy", async || Ok(platform.number(refused).await == 1))
         .await
         .unwrap();
-    // Promotions go on meanwhile: nobody queues for longer than the second it asks for the lock.
+    // Promotions go on meanwhile: no session waits for longer than the second for which it asks for the lock.
     for _ in 0..3 {
         let insert = "set lock_timeout = '4s'; lock table consumo.lecturas in row exclusive mode";
         platform

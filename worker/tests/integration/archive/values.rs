@@ -236,7 +236,7 @@ async fn every_value_comes_back_as_it_was() {
         "{restored:?}"
     );
 
-    // A column that came later is null in what was archived before; one that is gone is asked for.
+    // A column that came later is null in earlier archives; one that is gone is asked for.
     archive.done("archive --table consumo.todo").await;
     platform
         .execute("alter table consumo.todo add column nueva text default 'x'")

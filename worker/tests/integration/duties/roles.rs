@@ -155,7 +155,7 @@ async fn people_have_limits() {
             assert_eq!(code(role, statement).await, denied(), "{statement}");
         }
     }
-    // A transaction that somebody holds open is seen by the role of the worker.
+    // The role of the worker sees a transaction that is held open.
     let mut idle = PgConnection::connect(&platform.database.analyst)
         .await
         .unwrap();

@@ -80,7 +80,7 @@ struct Found {
     quarantine: Vec<Uuid>,
 }
 
-/// Empties the core behind the platform's back, so the materialized mart has to be told.
+/// Empties the core behind the platform's back, so the materialized mart has to be notified.
 async fn empty(owner: &mut PgConnection) {
     sqlx::raw_sql(
         "delete from academico.calificaciones_audit; delete from academico.calificaciones; \

@@ -104,7 +104,7 @@ async fn tables_that_cannot_delete_are_named() {
     }
 }
 
-/// Codes and paths of what is wrong with a body.
+/// Codes and paths of the violations of a body.
 fn refused(entity: &str, body: &str, header: Option<&str>) -> Vec<(Code, String)> {
     let entity = domain().find(entity).unwrap();
     let mut columns = entity.new_columns();

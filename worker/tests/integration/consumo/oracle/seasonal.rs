@@ -1,4 +1,4 @@
-//! The seasonal rules: what is usual for a client, and the days that are not.
+//! The seasonal rules: a client's usual days, and the unusual ones.
 
 use std::collections::BTreeMap;
 
