@@ -17,7 +17,7 @@ use crate::environment::{signal, worker_program};
 /// Pause before a worker that has ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 
-/// Where the workers find what, and how they are started.
+/// Addresses, options and log folder of the workers.
 #[derive(Debug, Clone)]
 pub struct Orders {
     /// PostgreSQL.

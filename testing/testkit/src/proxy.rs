@@ -34,7 +34,7 @@ struct Fault {
     times: u32,
 }
 
-/// State of the way at the moment.
+/// Current state of the path to the server.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     cut: bool,
