@@ -160,7 +160,7 @@ fn exported(dir: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
     Ok(schemas)
 }
 
-/// What breaks publishers.
+/// Breaking changes.
 #[derive(Serialize)]
 struct Found {
     /// Contracts of the earlier export.

@@ -41,13 +41,13 @@ pub struct WorkerContext {
     pub acknowledged: Memory,
     /// Observations of the queues.
     pub looks: Arc<Looks>,
-    /// Where spans go, when tracing is on.
+    /// The destination of spans, when tracing is on.
     pub traces: Option<Traces>,
     /// The connections that lanes write by.
     pub writers: Writers,
     /// Streams that are paused.
     pub pauses: Pauses,
-    /// What wakes the loops.
+    /// Wakes the loops.
     pub wakes: Wakes,
 }
 

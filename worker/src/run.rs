@@ -38,7 +38,7 @@ use crate::refresh::Refresh;
 use crate::wakes::Wakes;
 use crate::worker_loop::{self, PeriodicTask};
 
-/// How long the loops may take to finish what they have begun.
+/// Time limit for the loops to finish their work.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs the worker until `stop` is cancelled; then finishes the messages in flight.
@@ -125,7 +125,7 @@ pub async fn run(
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}
-            // Without it nobody sees whether the loops work: as bad as a loop that ended.
+            // Without it the state of the loops is invisible: as bad as a loop that ended.
             ended = &mut server => return Err(unserved(ended)),
             Some(ended) = loops.join_next() => {
                 if let Err(panicked) = ended {
@@ -189,7 +189,7 @@ impl Loops {
     }
 }
 
-/// Why the task that serves HTTP ended, which it never should.
+/// Reason why the HTTP task ended, which it never should.
 fn unserved(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
     let why = match ended {
         Ok(Ok(())) => "it ended".to_owned(),

@@ -1,4 +1,4 @@
-//! What a message has to look like.
+//! Routes of the message contracts.
 
 use acequia_contracts::{Entity, Topology, catalog, domain, fixtures};
 use acequia_net::topology::{ALERTS, EXCHANGE, REJECTED, queue_of};

@@ -1,4 +1,4 @@
-//! What became of a message, or of everything that came under a key.
+//! Routes that trace a message, or all messages of a key.
 
 use std::time::Duration;
 

@@ -18,10 +18,10 @@ use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
 
-/// How often a partition is copied anew because somebody wrote to it meanwhile.
+/// Attempts to copy a partition while somebody writes to it.
 const ATTEMPTS: u32 = 3;
 
-/// How long a failed attempt may take to put in order what it began.
+/// Time limit of the clean-up after a failed attempt.
 const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Manifest beside each file, for readers without the database.
@@ -70,7 +70,7 @@ struct PartitionProfile {
 /// Archives the partition of a table that begins at an instant.
 ///
 /// # Errors
-/// When database or store fail, or when told to stop: the partition then stays as it was.
+/// When database or store fail, or when the run is cancelled: the partition then stays as it was.
 pub async fn archive(
     session: &mut Session,
     table: &str,
@@ -281,7 +281,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a manifest says of its file.
+    /// The file as its manifest describes it.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         Self {

@@ -177,7 +177,7 @@ impl AckHandle {
         notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
     }
 
-    /// Takes what was noted of a delivery.
+    /// Takes the guard's note on a delivery.
     pub(crate) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
         let notes = &self.connection.notes;
         notes.take(self.channel.id(), delivery.delivery_tag)
@@ -211,7 +211,7 @@ impl DeliveryForwarder {
         arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
     ) {
         let mut chunks = consumer.ready_chunks(CHUNK);
-        // Who asked before the end of the stream was seen.
+        // Callers that asked before the end of the stream was seen.
         let mut waiting = Vec::new();
         loop {
             let tally = &self.acks.tally;

@@ -44,7 +44,7 @@ impl Source {
         };
         let counted = self.settings.counts_deliveries;
         let acks = self.acks.clone();
-        // What cannot be read is not looked at either: it goes to quarantine from here.
+        // An unreadable message never counts as redelivered: it goes to quarantine from here.
         let again =
             |delivery: &Delivery| delivery.redelivered && !counted && !acks.is_unreadable(delivery);
         let enough = Instant::now() + self.linger(&first);

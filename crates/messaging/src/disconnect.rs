@@ -3,7 +3,7 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
-/// What interrupts consuming.
+/// Reasons for an interruption of consuming.
 pub const INTERRUPTED_BY: [&str; 8] = [
     "connection",
     "closed",

@@ -34,13 +34,13 @@ pub struct Message {
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,
 }
 
-/// What became of the messages of a transaction; those in neither list wait for the next one.
+/// Outcome of the messages of a transaction; messages in neither list wait for the next one.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of messages that the broker confirmed.
@@ -104,7 +104,7 @@ impl Relay {
         } else {
             waiting.extend(notices);
         }
-        // What was refused before may be what breaks the channel: it goes alone, after the others.
+        // A message that was refused before may be the one that breaks the channel: it goes alone, after the others.
         let (suspects, others): (Vec<_>, Vec<_>) = {
             let suspects: HashSet<String> = (waiting.iter())
                 .filter(|message| message.attempts > 0)
@@ -223,7 +223,7 @@ impl Relay {
             .with_content_type("application/json".into())
             .with_headers(headers)
             .with_delivery_mode(2);
-        // Not mandatory: nobody needs to listen.
+        // Not mandatory: there may be no listener.
         let publish = self.confirming.channel().basic_publish(
             message.exchange.as_str().into(),
             message.routing_key.as_str().into(),
@@ -249,7 +249,7 @@ impl Relay {
     }
 }
 
-/// Why a message was not sent.
+/// Reason why a message was not sent.
 enum Unsendable {
     /// It cannot be, whatever the broker says.
     Never(&'static str),

@@ -43,7 +43,7 @@ pub struct ConsumerSettings {
     pub published_at: fn(&BasicProperties, DateTime<Utc>) -> Option<DateTime<Utc>>,
 }
 
-/// Where a consumer shows what it does.
+/// Metrics of a consumer.
 #[derive(Debug, Clone)]
 pub struct Instruments {
     /// The messages in flight.

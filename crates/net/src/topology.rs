@@ -17,9 +17,9 @@ pub const EXCHANGE: &str = "acequia";
 pub const ALERTS: &str = "acequia.alerts";
 /// The exchange for notices of refused messages, for their publishers.
 pub const REJECTED: &str = "acequia.rejected";
-/// What the names of the domains' queues begin with.
+/// Prefix of the names of the domains' queues.
 const QUEUES: &str = "acequia.";
-/// Where the broker puts messages that it gave up.
+/// The queue of messages that the broker gave up.
 pub const DEAD_QUEUE: &str = "acequia.dead";
 /// Deliveries after which the broker gives a message up. A lost connection counts for every
 /// message in flight, so it leaves room for a flapping network.
@@ -27,20 +27,20 @@ const DELIVERY_LIMIT: i64 = 50;
 /// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
 /// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
 pub const NO_LIMIT: i64 = 1_000_000_000;
-/// How long, and up to how many bytes, messages of the outbox are kept for later consumers.
+/// Age and size up to which messages of the outbox are kept for later consumers.
 const ALERTS_KEPT: &str = "7D";
 const ALERTS_BYTES: i64 = 64 << 20;
 /// How long the broker may take over one question. lapin's calls have no limit of their own: a
 /// broker that falls silent in the middle of one would be waited for as long as the connection
 /// lives, and longer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a good-bye may take.
+/// Time limit for closing a connection.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer of the broker, or an error when none comes in time.
 ///
 /// # Errors
-/// What the broker answers, or that it did not.
+/// The broker's error, or a timeout.
 pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(ANSWER_WITHIN, question)
         .await
@@ -95,7 +95,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn remedy(&self) -> String {
         let queue = &self.queue;
@@ -270,7 +270,7 @@ fn quorum() -> FieldTable {
     arguments
 }
 
-/// Nothing is behind this queue: what left it by a limit would be gone.
+/// No queue is behind this one: a message that left it by a limit would be gone.
 fn dead_queue() -> FieldTable {
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_LIMIT));

@@ -16,7 +16,7 @@ pub struct Waiting {
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,
@@ -35,7 +35,7 @@ select case when exists (
 /// Seconds until a message of a domain is to be published, 0 when one is due; `None` when none waits.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Option<f64>> {
     sqlx::query_scalar(DUE_IN)
         .bind(domain)
@@ -47,7 +47,7 @@ pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result
 /// none while another worker has the lock.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due(
     transaction: &mut PgConnection,
     domain: &str,
@@ -63,7 +63,7 @@ pub async fn due(
 /// Marks messages as published.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("select core.outbox_published($1)")
         .bind(ids)
@@ -75,7 +75,7 @@ pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx
 /// Marks messages as refused, each with its reason; they are tried again later.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_refused(
     transaction: &mut PgConnection,
     ids: &[i64],

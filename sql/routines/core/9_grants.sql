@@ -45,7 +45,7 @@ comment on column core.granted.partition is 'Whether it is a partition: what arc
 create or replace function core.apply_rights() returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    -- What a row of quarantine is evidence of; the rest may change when the message comes again.
+    -- Columns of a quarantine row that are evidence; the others may change when the message comes again.
     c_evidence constant text[] := '{quarantine_id,message_id,day,identity,batch_id,domain,queue,body,body_hash,properties,received_at}';
     v_right record;
     v_changed integer := 0;
@@ -147,7 +147,7 @@ begin
     cross join unnest(r.privileges) p (privilege);
 
     insert into core.rights (role, kind, object, privilege, duty)
-    -- Who stages rows, who archives and who decides look at everything, also to say what became of a message.
+    -- Roles that stage, archive or decide read everything, also to trace a message.
     select r.role, 'schema', n.nspname, 'usage', 'look'
     from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive'), ('acequia_api')) r (role)
     where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)

@@ -163,7 +163,7 @@ async fn open(
     .await
 }
 
-/// What interrupted a lane, one of [`INTERRUPTED_BY`](acequia_messaging::INTERRUPTED_BY).
+/// The reason for a lane's interruption, one of [`INTERRUPTED_BY`](acequia_messaging::INTERRUPTED_BY).
 fn reason(error: &anyhow::Error) -> &'static str {
     if error.is::<sqlx::Error>() {
         return "database";

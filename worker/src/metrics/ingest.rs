@@ -29,7 +29,7 @@ impl Ingest {
         for lane in lanes {
             metrics.create_lane(&lane.queue);
         }
-        // Dead letters of which nobody can tell what queue gave them up are of no domain.
+        // Dead letters whose original queue is unknown are of no domain.
         for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
             for code in Code::ALL {
                 metrics.quarantined.with_label_values(&[
@@ -55,7 +55,7 @@ impl Ingest {
         Ok(metrics)
     }
 
-    /// What a lane keeps up to date of its messages in flight.
+    /// The gauges of a lane's messages in flight.
     pub fn flow(&self, queue: &str) -> Flow {
         Flow::new(
             self.in_flight_messages.with_label_values(&[queue]),
@@ -64,7 +64,7 @@ impl Ingest {
         )
     }
 
-    /// How long the broker takes to answer questions about a queue.
+    /// Time that the broker takes to answer questions about a queue.
     pub fn broker_pings(&self, queue: &str) -> Histogram {
         self.broker_pings.with_label_values(&[queue])
     }

@@ -22,7 +22,7 @@ const LOOPS: [&str; 7] = [
     "archive",
     "pauses",
 ];
-/// Who connects to the database: loops with connections of their own, and the pool that the others share.
+/// Users of connections to the database: loops with their own, and the pool that the others share.
 const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];
 
 metric_set! {
@@ -97,7 +97,7 @@ impl Loops {
         self.clock_ahead.set(ahead.as_seconds_f64());
     }
 
-    /// What /readyz says.
+    /// Sets the gauges of readiness to the reports of /readyz.
     pub fn ready(&self, reports: &[LoopReport]) {
         for report in reports {
             self.ready
@@ -138,7 +138,7 @@ impl Loops {
     /// Counts an attempt to connect to the database; a connection with the proof that it is open.
     ///
     /// # Errors
-    /// Those of the attempt.
+    /// Errors of the attempt.
     pub fn connected<C>(&self, name: &str, attempt: sqlx::Result<C>) -> sqlx::Result<(C, Open)> {
         let outcome = if attempt.is_ok() {
             "success"

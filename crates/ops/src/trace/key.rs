@@ -51,7 +51,7 @@ impl KeyTrace {
     /// Reads it.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(
         connection: &mut PgConnection,
         entity: &Entity,

@@ -58,7 +58,7 @@ impl MessageTrace {
     /// Reads it.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(
         connection: &mut PgConnection,
         asked: &str,
@@ -71,7 +71,7 @@ impl MessageTrace {
     /// The same, looked for in the entities of some domains.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read_in(
         connection: &mut PgConnection,
         domains: &'static [Domain],

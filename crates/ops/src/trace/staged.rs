@@ -254,7 +254,7 @@ impl Row {
 }
 
 impl Staged {
-    /// Tells what became of it, now that the core's row of its key is known, or where its range is.
+    /// Determines the outcome, once the core's row of its key is known, or where its range is.
     pub fn judge(&mut self, core: Option<&CoreRow>, away: Option<&Away>) {
         let Some(core) = core else {
             if self.outcome == Outcome::NotInCore

@@ -164,7 +164,7 @@ async fn a_database_that_refuses_for_a_while_costs_nothing_but_time() {
     let (load, sent) = publish_load(&platform);
     platform.received(100).await;
 
-    // From another database: nobody, not even a superuser, may connect to this one.
+    // From another database: no role, not even a superuser, may connect to this one.
     let name = database_name(&platform);
     let mut url: url::Url = platform.database.admin.parse().unwrap();
     url.set_path("postgres");

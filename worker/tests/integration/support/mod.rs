@@ -19,6 +19,7 @@ use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, Queue};
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
