@@ -48,8 +48,7 @@ pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
                 let error = ended.err().map(|error| describe(&error));
                 warn!(
                     event = "wakes.lost",
-                    error,
-                    "announcements of work are not heard: loops look for work by themselves, which takes longer"
+                    error, "notifications are not received: loops poll, which takes longer"
                 );
             }
             Err(error) => debug!(error = describe(&error), "nobody listens yet"),

@@ -18,7 +18,7 @@ use crate::problem::{Code, Problem, Result};
 /// Longest time of one look into a table.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What became of a message
+/// Outcome of a message
 ///
 /// Under its id as the publisher gave it, or its identity. With `values=true` also what is in it, for callers who may see
 /// payloads.

@@ -174,7 +174,7 @@ async fn copy_and_drop(session: &mut Session, archive: &Archive) -> anyhow::Resu
     let read = read.context("the file is not there after it was written")?;
     ensure!(
         read == Found::of(&manifest),
-        "what was read back is not what was written: {read:?}"
+        "the file read back differs from the rows written: {read:?}"
     );
     sqlx::query("select core.archive_verified($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
         .bind(session.run)

@@ -106,7 +106,7 @@ impl Totals {
 
 /// The error of a run that was asked to stop.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; what was begun is begun again by the next run")]
+#[error("interrupted; the next run starts again")]
 pub struct Interrupted;
 
 /// A connection with the lock of the archive.

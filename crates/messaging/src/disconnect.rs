@@ -33,7 +33,7 @@ pub enum DisconnectReason {
     #[error("the channel was lost before the acknowledgement; the broker delivers again")]
     Channel,
     /// The messages went back to the queue while the database was away.
-    #[error("the database works again; consuming starts anew")]
+    #[error("the database works again; consuming restarts")]
     Held,
 }
 

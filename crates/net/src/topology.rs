@@ -107,7 +107,7 @@ impl Mismatch {
             );
         }
         format!(
-            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: it declares it anew."
+            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: which declares it again."
         )
     }
 }

@@ -75,7 +75,7 @@ pub async fn examine(
             Verdict::Fail,
             format!("{database}: {error}"),
             if Unfit::of(&error).is_some() {
-                "Let DATABASE_URL lead to a primary; what is said of the server above tells why this one is none."
+                "Point DATABASE_URL to a primary; the reason why this server is none is above."
             } else {
                 "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database."
             },

@@ -65,7 +65,7 @@ impl Failure {
             Self::BadData => "Look at raw.quarantine: the row and the constraint are there.",
             Self::Transient => "Nothing: it is retried. If it goes on, look for locks and load.",
             Self::Down => {
-                "Start the server or mend the network; messages wait in the queue meanwhile."
+                "Start the server or repair the network; messages wait in the queue meanwhile."
             }
             Self::Broken => {
                 "Run `worker doctor`; most often `worker migrate` was not run or a right is missing."

@@ -95,7 +95,7 @@ impl Ingest {
             reason,
             error = format!("{error:#}"),
             retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
-            "consuming starts anew"
+            "consuming restarts"
         );
         let connected = self.connected.with_label_values(&[queue]);
         if connected.get() == 1 {

@@ -92,7 +92,7 @@ impl Call<'_> {
             Problem::new(
                 Code::InvalidMessage,
                 format!(
-                    "mend the fields in errors; GET /v1/contracts/{}/{} has the contract",
+                    "correct the fields in errors; GET /v1/contracts/{}/{} has the contract",
                     self.entity.domain, self.entity.name
                 ),
             )

@@ -24,7 +24,7 @@ impl Protection {
             (_, _, true) => (Verdict::Ok, format!("{tls}, on this machine")),
             (Some(_), false, false) => (
                 Verdict::Warn,
-                format!("{tls}, but nobody checks who answers"),
+                format!("{tls}, but the server's identity is not checked"),
             ),
             (None, _, false) => (
                 Verdict::Warn,

@@ -88,7 +88,7 @@ pub(super) async fn examine(
     .fetch_one(&mut *connection)
     .await?;
     let found = if limited {
-        "nobody fills it by large objects, WAL messages or temporary files".to_owned()
+        "no role can fill it with large objects, WAL messages or temporary files".to_owned()
     } else {
         "whoever may log in can fill it: by large objects, which also end pg_dump, WAL messages or temporary files".to_owned()
     };
