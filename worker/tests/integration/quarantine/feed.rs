@@ -89,7 +89,8 @@ async fn a_refused_message_has_a_notice_while_the_feed_is_on() {
     let named = from("school", too_young(2)).with_id("grades-4711");
     let mut broken = from("school", alumno(3));
     broken.body = format!("{{\"nombre\": \"{secret}\", \"genero\": \"{secret}\"").into_bytes();
-    let mut nameless = Message::new(DOMAIN, "nothing", secret);
+    let unknown = json!({"nombre": secret}).to_string();
+    let mut nameless = Message::new(DOMAIN, "nothing", unknown);
     nameless.properties = nameless.properties.with_app_id("other".into());
     let messages = [named, alumno(4), broken, nameless];
     platform.publish_all(&messages).await;
