@@ -157,7 +157,7 @@ demo_data() {
   result="$sent messages confirmed by RabbitMQ, all promoted"
 }
 
-# What the marts say goes to the log; the screen has the ledger of all messages, and rules that did not pass.
+# Results of the marts go to the log; the screen has the ledger of all messages, and rules that did not pass.
 demo_results() {
   local file
   for file in "$ROOT"/sql/demo/*.sql; do

@@ -23,7 +23,7 @@ case ${1:-} in
 esac
 python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "get it with: apt-get install python3-yaml"
 
-# What shows without servers need not wait for them.
+# The checks that need no servers come first.
 scripts/check_dashboards.py >&2
 
 cargo build --quiet --locked -p acequia-worker -p acequia-publisher -p acequia-api >&2

@@ -53,7 +53,7 @@ rm -rf --one-file-system "$root.new"
 log=$root.log
 debootstrap --variant=minbase "$suite" "$root.new" "$mirror" >"$log" 2>&1 ||
   { tail -n 20 "$log" >&2 && die "debootstrap failed, its log is $log"; }
-# What packages would start by themselves stays off.
+# Services of the packages must not start by themselves.
 printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
 chmod 755 "$root.new/usr/sbin/policy-rc.d"
 mkdir -p "$root.new/etc/postgresql-common/createcluster.d"

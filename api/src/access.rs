@@ -2,7 +2,7 @@
 
 use crate::problem::{Code, Problem, Result};
 
-/// Days of validity of a token unless somebody says otherwise.
+/// Default validity of a token, in days.
 pub const DAYS: i32 = 90;
 
 /// A rule that is broken: the field, and what it must be.

@@ -1,4 +1,4 @@
-//! What every call works with.
+//! Shared state of all calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl App {
     /// A connection that reads.
     ///
     /// # Errors
-    /// As [`Database::take`].
+    /// Same as [`Database::take`].
     pub async fn database(&self) -> Result<Lease> {
         self.database.take().await
     }

@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 use crate::problem::{Code, Problem, Result};
 
-/// How long a call waits for a connection.
+/// Time that a call waits for a connection.
 const WAIT: Duration = Duration::from_secs(2);
-/// How long the rest of an abandoned call may take to be undone.
+/// Time limit for undoing the rest of an abandoned call.
 const UNDO_WITHIN: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(5);
 /// Schema version that this program needs.
-pub const SCHEMA: i32 = 17;
+pub const SCHEMA: i32 = 18;
 
 /// Connections of one login.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl Database {
             }
         }
         let mut session = db::open(&self.0.url, "api").await?;
-        // What is undone for safety is no news.
+        // Notices are switched off: a rollback made for safety is not worth a message.
         sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
             .bind(format!("{}ms", self.0.statement_max.as_millis()))
             .execute(&mut *session)
@@ -109,7 +109,7 @@ impl Database {
         )
     }
 
-    /// Where it is, without its password.
+    /// Address, without its password.
     #[must_use]
     pub fn url(&self) -> &SecretUrl {
         &self.0.url
@@ -141,7 +141,7 @@ impl Idle {
 }
 
 impl Lease {
-    /// Says that the call is done with it in good order.
+    /// Marks the connection as returned in good order.
     pub fn done(mut self) {
         self.clean = true;
     }

@@ -1,4 +1,4 @@
-//! What every route's documentation has in common.
+//! Common parts of every route's documentation.
 
 use std::collections::BTreeMap;
 

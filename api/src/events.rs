@@ -1,4 +1,4 @@
-//! What listeners of the event stream hear: rows of core.api_events in their order, and the state of streams now and then.
+//! The event stream: rows of core.api_events in order, and the state of message streams now and then.
 //! One task reads for all of them, and only while somebody listens.
 
 use std::sync::Mutex;
@@ -18,9 +18,9 @@ const BEHIND: usize = 1_024;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Seconds that the first look goes back.
 const LOOK_BACK_S: f64 = 5.0;
-/// Looks between two states of the streams.
+/// Polls between two states of the streams.
 const STATE_EVERY: u32 = 4;
-/// Looks between two deletions of old events.
+/// Polls between two deletions of old events.
 const CLEAN_EVERY: u32 = 7_200;
 /// Events of one look.
 const AT_ONCE: i64 = 1_000;
@@ -48,7 +48,7 @@ impl Events {
         self.sender.subscribe()
     }
 
-    /// The last state of each stream, if somebody has looked.
+    /// The last state of each stream, if it was read.
     #[must_use]
     pub fn state(&self) -> Vec<Event> {
         self.state
@@ -58,7 +58,7 @@ impl Events {
     }
 
     fn tell(&self, event: Event) {
-        // Without listeners nobody hears it.
+        // It is lost without listeners.
         let _ = self.sender.send(event);
     }
 }

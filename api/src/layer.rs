@@ -45,7 +45,7 @@ impl Recognised {
     /// Leaves the caller of a request for the record of calls.
     pub fn leave(request: &axum::http::Extensions, caller: &Caller) {
         if let Some(Self(place)) = request.get::<Self>() {
-            // The first one counts: nobody is recognised twice in a call.
+            // The first one counts: a caller is recognised once in a call.
             let _ = place.set(caller.clone());
         }
     }
@@ -128,7 +128,7 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
             request_id: id,
             address,
         };
-        // A denied call gets its answer at once: nobody can make the database the bottleneck by being denied.
+        // A denied call is answered at once, so that denied calls cannot make the database the bottleneck.
         if !app.calls.note(call, !denied).await {
             app.metrics.unrecorded.inc();
         }

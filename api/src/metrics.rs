@@ -1,4 +1,4 @@
-//! What /metrics shows.
+//! Metrics of the API, as /metrics shows them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,11 +24,11 @@ const OTHER_METHOD: &str = "(other)";
 /// Bulk actions that have not ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Unfinished {
-    /// Nobody has begun them.
+    /// Operations that no process has begun.
     pub queued: f64,
-    /// Somebody has.
+    /// Operations that a process has begun.
     pub running: f64,
-    /// How long none of them has made progress.
+    /// Time for which none of them has made progress.
     pub silence: Duration,
 }
 

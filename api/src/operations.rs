@@ -17,7 +17,7 @@ use crate::data::operations::{self, Operation, Step, Unfinished};
 use crate::metrics;
 use crate::problem::{Code, Problem, Result};
 
-/// Time between two looks for work that nobody announced: what another process left behind.
+/// Time between two polls for work that was not announced, left behind by another process.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Least time between two events of the same operation.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -54,7 +54,7 @@ impl Watch {
     /// Looks again.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn look(
         &mut self,
         connection: &mut PgConnection,
@@ -171,7 +171,7 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
     let sender = match work.operation.kind.as_str() {
         "replay" => match sender(app.publisher()?.url()).await {
             Ok(sender) => Some(sender),
-            // It stays taken, and is taken again when it has not been heard of for a while.
+            // It stays taken, and is taken again after a while without a sign of life.
             Err(problem) => return Err(problem),
         },
         _ => None,
@@ -194,7 +194,7 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
             Err(error) => {
                 let problem = Problem::from(error);
                 if problem.retry_after.is_some() {
-                    // What was done before counts; the operation is taken up again.
+                    // Earlier work counts; the operation is resumed.
                     work.write(None, None).await?;
                     return Err(problem);
                 }

@@ -73,7 +73,7 @@ impl List {
         let wrong = || {
             Problem::new(
                 Code::InvalidCursor,
-                "use the cursor with the same route, filters and order; without one the list begins anew",
+                "use the cursor with the same route, filters and order; without one the list starts again",
             )
         };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;

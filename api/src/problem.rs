@@ -40,7 +40,7 @@ impl From<Violation> for FieldError {
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $status:ident, $title:literal;)*) => {
-        /// Why a call was refused. Codes are added to, never renamed.
+        /// Code of a refusal. Codes are added to, never renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
             $(#[doc = $title] $name,)*

@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem, Result};
 const WAITING: usize = 1_024;
 /// Calls whose messages are sent together.
 const WAVE: usize = 64;
-/// How often an idle channel is looked at.
+/// Time between two checks of an idle channel.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A message that is to be sent.
@@ -38,7 +38,7 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
-/// What became of a message.
+/// Outcome of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// A queue has it, on disk.
@@ -79,7 +79,7 @@ impl Publisher {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Where the broker is, without its password.
+    /// Address of the broker, without its password.
     #[must_use]
     pub const fn url(&self) -> &SecretUrl {
         &self.url
@@ -145,7 +145,7 @@ async fn run(
                 warn!(event = "broker.away", broker = %url, error = format!("{error:#}"), "messages cannot be sent");
             }
         }
-        // Who asked just before gets an answer.
+        // Requests made just before are dropped, so that their callers receive an answer.
         while let Ok(request) = waiting.try_recv() {
             drop(request);
         }

@@ -24,10 +24,10 @@ use crate::{operations, routes, server};
 
 /// Time between two looks at the database's clock and at bulk actions.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long background work may take to end.
+/// Time limit for background work to end.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where the servers are.
+/// Addresses of the servers.
 #[derive(Debug, Clone)]
 pub struct Servers {
     /// PostgreSQL as acequia_api.
@@ -89,7 +89,7 @@ pub async fn run(
         background.abort_all();
     }
     drop(app);
-    // The record of calls ends when nobody writes any more.
+    // The record of calls ends with its last writer.
     let _ = tokio::time::timeout(STOP_WITHIN, writer).await;
     info!(event = "api.stopped", "API stopped");
     Ok(())
@@ -114,7 +114,7 @@ async fn fit(database: &Database) -> anyhow::Result<()> {
     }
 }
 
-/// Looks at the database now and then: keeps its clock at hand, and what is known of bulk actions.
+/// Polls the database now and then: keeps its clock at hand, and the state of bulk actions.
 async fn look(app: App) {
     let mut backoff = Backoff::default();
     let mut watch = Watch::default();

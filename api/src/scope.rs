@@ -16,10 +16,10 @@ pub fn scope(caller: &Caller, params: &mut Params) -> Result<Option<Vec<String>>
     check(caller, asked)
 }
 
-/// As [`scope`], of domains that were asked for in another way.
+/// Like [`scope`], of domains that were asked for in another way.
 ///
 /// # Errors
-/// As [`scope`].
+/// Same as [`scope`].
 pub fn check(caller: &Caller, asked: Vec<String>) -> Result<Option<Vec<String>>> {
     let scope = caller.scope(asked.clone())?;
     let wrong = |name: &&String| *name != UNKNOWN && domain(name).is_none();

@@ -20,12 +20,12 @@ use tracing::{debug, warn};
 use crate::app::App;
 use crate::layer::Peer;
 
-/// How long a caller may take to send the head of a call, also between two calls.
+/// Time limit for the head of a call, also between two calls.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// How long calls may take to end when the process stops.
+/// Time limit for running calls when the process stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
 /// When it is taken already.

@@ -16,6 +16,8 @@ pub struct Topology {
     pub exchange: &'static str,
     /// The exchange that merges publish on.
     pub alerts: &'static str,
+    /// The exchange for notices of refused messages.
+    pub rejected: &'static str,
     /// The queue of a domain.
     pub queue_of: fn(&str) -> String,
 }
@@ -49,13 +51,29 @@ pub fn asyncapi<'a>(domains: impl IntoIterator<Item = &'a Domain>, broker: &Topo
             channels.insert(queue.to_owned(), queued(domain, queue, about));
         }
     }
-    channels.insert(broker.alerts.to_owned(), alerts(broker));
-    operations.insert(
-        format!("send.{}", broker.alerts),
-        json!({"action": "send", "channel": reference("channels", broker.alerts),
-            "summary": "What merges publish, at least once, in order for each x-key"}),
-    );
-    messages.insert(broker.alerts.to_owned(), alert());
+    let own = [
+        (
+            broker.alerts,
+            "Routing key <domain>.<topic>. Bind a queue of your own, or read the stream of the same name, which keeps the last seven days",
+            "Messages that merges publish, at least once, in order for each x-key",
+            alert(),
+        ),
+        (
+            broker.rejected,
+            "Routing key <domain>.<entity>, or <domain> when the entity is unknown. Only while an operator has switched the feed of the domain on. Bind a queue of your own, or read the stream of the same name, which keeps the last seven days",
+            "Notices of messages in quarantine, at least once; a notice has no value of its message",
+            notice(),
+        ),
+    ];
+    for (name, about, summary, message) in own {
+        channels.insert(name.to_owned(), published(name, about));
+        let channel = reference("channels", name);
+        operations.insert(
+            format!("send.{name}"),
+            json!({"action": "send", "channel": channel, "summary": summary}),
+        );
+        messages.insert(name.to_owned(), message);
+    }
     json!({
         "asyncapi": "3.1.0",
         "info": {
@@ -172,12 +190,33 @@ fn message(entity: &Entity) -> Value {
     })
 }
 
-fn alerts(broker: &Topology) -> Value {
+/// A channel that the platform publishes on.
+fn published(exchange_name: &str, about: &str) -> Value {
     json!({
         "address": null,
-        "description": "Routing key <domain>.<topic>. Bind a queue of your own, or read the stream of the same name, which keeps the last seven days",
-        "messages": {"alert": reference("components/messages", broker.alerts)},
-        "bindings": exchange(broker.alerts),
+        "description": about,
+        "messages": {"message": reference("components/messages", exchange_name)},
+        "bindings": exchange(exchange_name),
+    })
+}
+
+fn notice() -> Value {
+    let text = json!({"type": "string"});
+    let maybe = json!({"type": ["string", "null"]});
+    json!({
+        "name": "rejected",
+        "contentType": "application/json",
+        "payload": {"type": "object",
+            "required": ["message_id", "app_id", "quarantine_id", "code", "field", "message", "received_at"],
+            "properties": {
+                "message_id": {"type": "string", "description": "Id that it was published with, else the identity that the platform gave it"},
+                "app_id": {"type": ["string", "null"], "description": "AMQP app_id of its publisher; null also where a merge refused it"},
+                "quarantine_id": {"type": "integer", "description": "Number of its row in quarantine"},
+                "code": text,
+                "field": maybe,
+                "message": {"type": "string", "description": "What is wrong, without the value"},
+                "received_at": {"type": "string", "format": "date-time"},
+            }},
     })
 }
 

@@ -29,7 +29,7 @@ pub struct Entity {
     pub staging: &'static str,
     /// SQL function that merges staged batches into the core.
     pub merge: &'static str,
-    /// What the merge function does.
+    /// Declaration of the merge function.
     pub merge_spec: MergeSpec,
     /// Core table with its schema.
     pub core: &'static str,
@@ -90,7 +90,7 @@ impl Entity {
     /// body.
     ///
     /// # Errors
-    /// As [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
+    /// Like [`Entity::decode`]; also [`Code::NotAllowed`](crate::Code::NotAllowed) for another header than
     /// `delete` or `upsert`, and [`Code::DeleteNotAllowed`](crate::Code::DeleteNotAllowed).
     pub fn decode_with_op(
         &self,

@@ -8,7 +8,7 @@ use crate::merge::{MergeKind, MergeSpec, MissingParent, Parent};
 use crate::message::Column;
 use crate::schema::{Rule, custom_rule};
 
-/// What is wrong with the declarations of a domain: each entry names entity and column.
+/// Problems in the declarations of a domain: each entry names entity and column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogError(pub Vec<String>);
 
@@ -24,7 +24,7 @@ impl Domain {
     /// Checks keys, aliases, rules, references, defaults and hooks of all entities.
     ///
     /// # Errors
-    /// Everything that is wrong, with entity and column.
+    /// All problems, with entity and column.
     pub fn check(&self) -> Result<(), CatalogError> {
         let mut problems = Vec::new();
         for (position, entity) in self.entities.iter().enumerate() {
@@ -76,7 +76,7 @@ const TAKEN: [&str; 17] = [
     OP_FIELD,
 ];
 
-/// What an entity says of its own fields.
+/// Checks an entity's declarations about its own fields.
 fn fields(entity: &Entity, problems: &mut Vec<String>) {
     let spec = &entity.merge_spec;
     let taken = TAKEN.iter().filter(|name| column(entity, name).is_some());
@@ -154,7 +154,7 @@ const fn has_parts(spec: &MergeSpec) -> bool {
     !spec.parents.is_empty() || !spec.defaults.is_empty() || !spec.hook.is_empty()
 }
 
-/// What an entity says of another one.
+/// Checks an entity's reference to another one.
 fn reference(
     domain: &Domain,
     position: usize,

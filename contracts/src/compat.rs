@@ -1,4 +1,4 @@
-//! What a contract refuses that an earlier one accepted, found by comparing their JSON Schemas.
+//! Finds messages that an earlier contract accepted and a later one refuses, by comparing their JSON Schemas.
 
 use std::collections::BTreeSet;
 
@@ -57,13 +57,14 @@ impl ChangeKind {
 pub struct Breaking {
     /// The field; empty for the entity as a whole.
     pub field: String,
-    /// What kind of change it is.
+    /// Kind of the change.
     pub change: ChangeKind,
     /// A sentence with before and after.
     pub message: String,
 }
 
-/// What `now` refuses or ignores of the messages that fit `was`; both are schemas of [`crate::schema`]. Sorted by field.
+/// Changes by which `now` refuses or ignores parts of messages that fit `was`; both are schemas of
+/// [`crate::schema`]. Sorted by field.
 #[must_use]
 pub fn breaking(was: &Value, now: &Value) -> Vec<Breaking> {
     let mut found = Vec::new();
@@ -97,7 +98,7 @@ pub fn breaking(was: &Value, now: &Value) -> Vec<Breaking> {
     found
 }
 
-/// How a field takes less than it did.
+/// Ways in which a field accepts less than before.
 fn narrower(field: &str, was: &Value, now: &Value, found: &mut Vec<Breaking>) {
     let types_now = types(now);
     let nullable = |property: &Value| {

@@ -29,7 +29,7 @@ pub struct Envelope {
     pub ts: Option<DateTime<Utc>>,
     /// Identity of the message, when AMQP `message_id` is not set.
     pub event_id: Option<String>,
-    /// How many fields the contract does not know.
+    /// Number of fields that the contract does not know.
     pub unknown_fields: u32,
     /// Whether the message writes or deletes its key.
     pub op: Op,

@@ -13,7 +13,7 @@ use crate::violation::{Code, Violation, sort};
 /// Field of a body that says what a message does with its key.
 pub const OP_FIELD: &str = "_op";
 
-/// What a message does with its key.
+/// Effect of a message on its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// The message brings a version; this is the default.

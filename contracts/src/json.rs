@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// How deep valid JSON is nested, and whether a key stands twice in one of its objects.
+/// Depth of valid JSON, and whether a key stands twice in one of its objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
     /// Levels of objects and lists.
@@ -12,7 +12,7 @@ pub struct Shape {
     pub repeats: bool,
 }
 
-/// Looks at a piece of valid JSON, without recursion.
+/// Examines a piece of valid JSON, without recursion.
 pub fn shape(json: &str) -> Shape {
     let mut shape = Shape::default();
     // For each object or list that is open: the keys of the object so far.
@@ -42,7 +42,7 @@ pub fn shape(json: &str) -> Shape {
     shape
 }
 
-/// Where the text ends that begins at `at`, behind its first quote.
+/// End of the text that begins at `at`, behind its first quote.
 fn end_of_text(bytes: &[u8], mut at: usize) -> usize {
     while let Some(byte) = bytes.get(at) {
         match byte {

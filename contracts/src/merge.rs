@@ -1,8 +1,8 @@
-//! What a message type says about its merge: from this the schema makes the merge function.
+//! A message type's declaration of its merge, from which the schema makes the merge function.
 
 use crate::message::Column;
 
-/// How the messages of an entity become rows of its domain table.
+/// Way in which the messages of an entity become rows of its domain table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeKind {
     /// One row per key: the newest version.
@@ -13,7 +13,7 @@ pub enum MergeKind {
     Custom,
 }
 
-/// What happens to a row that refers to a row which is not there.
+/// Treatment of a row whose parent row is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingParent {
     /// It is pending until its parent comes, and an orphan after the time that the worker allows.
@@ -26,7 +26,7 @@ pub enum MissingParent {
     Infer,
 }
 
-/// What a merge did with a row, as far as a hook can ask for it.
+/// Change of a row by a merge, as far as a hook can ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The row is new.
@@ -44,7 +44,7 @@ pub struct Parent {
     pub columns: &'static [&'static str],
     /// Name of the parent inside the domain.
     pub entity: &'static str,
-    /// What happens when the parent is not there.
+    /// Treatment of rows without a parent.
     pub missing: MissingParent,
 }
 
@@ -60,7 +60,7 @@ pub struct DefaultValue {
 /// The merge of an entity. [`MergeSpec::DEFAULT`] is that of most: an upsert without references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MergeSpec {
-    /// How messages become rows.
+    /// Way in which messages become rows.
     pub kind: MergeKind,
     /// Whether the domain table is partitioned: its rows are then looked up one by one.
     pub partitioned: bool,

@@ -66,7 +66,7 @@ pub trait Message:
     const CORE: &'static str;
     /// Staging columns that make up the natural key.
     const KEY: &'static [&'static str];
-    /// What the merge does.
+    /// Declaration of the merge function.
     const MERGE_SPEC: MergeSpec;
     /// Other names under which publishers may send a field: `(alias, field)`.
     const ALIASES: &'static [(&'static str, &'static str)];

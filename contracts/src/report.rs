@@ -46,7 +46,7 @@ pub fn broken_time(ts: &Instant, context: &Context) -> Option<Violation> {
 }
 
 /// Why a body does not say by itself of which entity it is: [`crate::entity_of`] found nothing, or a
-/// name that nobody knows.
+/// unknown name.
 #[must_use]
 pub fn nameless(body: &str) -> Violation {
     let why = match fields_of(body) {
@@ -156,7 +156,7 @@ fn twice(field: &'static str) -> Violation {
     )
 }
 
-/// Why a JSON value does not fit its column, if it does not.
+/// Reason why a JSON value does not fit its column, if it does not.
 fn misfit(column: &Column, value: Option<&str>) -> Option<Violation> {
     let violation = |code, message: &str| {
         let message = message.to_owned();

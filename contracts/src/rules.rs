@@ -9,7 +9,7 @@ use crate::exact_decimal::ExactDecimal;
 use crate::time::{Date, Instant, tomorrow};
 use crate::violation::{Code, violation};
 
-/// What a rule may know beyond the message: the time. Tests choose it.
+/// A rule's knowledge beyond the message: the time. Tests set it.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The instant against which "not in the future" is decided.
@@ -68,7 +68,7 @@ fn not_before_the_first(date: NaiveDate) -> Result<(), ValidationError> {
 /// future would otherwise win over every later one.
 ///
 /// # Errors
-/// As [`past_date`].
+/// Same as [`past_date`].
 pub fn event_time(instant: &Instant, context: &Context) -> Result<(), ValidationError> {
     let utc = instant.utc();
     if utc > context.now + Days::new(1) {
@@ -83,7 +83,7 @@ pub fn event_time(instant: &Instant, context: &Context) -> Result<(), Validation
 /// [`event_time`] of a field that may be absent.
 ///
 /// # Errors
-/// As [`event_time`].
+/// Same as [`event_time`].
 pub fn optional_event_time(
     instant: &Option<Instant>,
     context: &Context,

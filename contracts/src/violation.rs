@@ -231,7 +231,7 @@ impl Stage {
 /// One broken rule. It never holds the offending value: that may be personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// What kind of rule was broken.
+    /// Kind of the broken rule.
     pub code: Code,
     /// The field, with dots between levels; empty for the body as a whole.
     pub path: Cow<'static, str>,

@@ -8,6 +8,7 @@ fn document() -> Value {
     let broker = Topology {
         exchange: "in",
         alerts: "out",
+        rejected: "back",
         queue_of: |domain| format!("q.{domain}"),
     };
     asyncapi(catalog(), &broker)
@@ -95,6 +96,7 @@ fn a_part_of_the_catalog_shows_nothing_of_the_rest() {
     let broker = Topology {
         exchange: "in",
         alerts: "out",
+        rejected: "back",
         queue_of: |domain| format!("q.{domain}"),
     };
     let [shown, hidden] = [&catalog()[0], &catalog()[1]];

@@ -127,7 +127,7 @@ fn keys_and_rules_count_too() {
     });
     let added = vec![("edad".to_owned(), ChangeKind::RuleAdded)];
     assert_eq!(listed, [Vec::new(), added]);
-    // What an earlier program exported has no list: that is no change.
+    // Exports of earlier programs have no list: that is no change.
     let none = both_ways(|schema| {
         schema.as_object_mut().unwrap().remove("x-acequia-rules");
     });

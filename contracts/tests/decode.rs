@@ -239,7 +239,7 @@ fn everything_wrong_is_reported_at_once() {
         expected.map(|(path, code)| (path.to_owned(), code))
     );
 
-    // What cannot be read hides no rule of the other fields.
+    // An unreadable field hides no rule of the other fields.
     let both = r#"{"id_gate":0,"name":7,"opening":10.005,"ts":"2999-01-01T00:00:00Z","v":2,"x":{"a":1,"a":2}}"#;
     let expected = [
         ("", Code::DuplicateField),

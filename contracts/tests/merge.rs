@@ -1,4 +1,4 @@
-//! What declarations say about merges, and how contradictions are named.
+//! Declarations of merges, and the errors that name their contradictions.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use acequia_contracts::{
@@ -81,7 +81,7 @@ fn a_declaration_says_what_its_merge_does() {
     assert_eq!(full.hook, [Change::Inserted, Change::Updated]);
 }
 
-/// What the check says of one entity.
+/// The problems that the check finds.
 fn problems(domain: &Domain) -> Vec<String> {
     domain.check().unwrap_err().0
 }

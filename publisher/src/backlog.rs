@@ -31,7 +31,7 @@ where
     receiver
 }
 
-/// What to publish.
+/// The next message to publish.
 pub(crate) enum Next {
     New(Outgoing),
     Again(InFlight),
@@ -49,7 +49,7 @@ pub(crate) struct Backlog {
     due: Instant,
     /// To be published again at once: the connection broke before their result was known.
     again: VecDeque<InFlight>,
-    /// How many of them are published one by one.
+    /// Number of them that are published one by one.
     one_by_one: usize,
     /// To be published again at their time: the broker refused them or had no queue for them.
     later: BTreeMap<(Instant, u64), InFlight>,
@@ -173,7 +173,7 @@ impl Backlog {
         None
     }
 
-    /// Everything that was published and has no certain result.
+    /// Everything that was published without a certain result yet.
     pub(crate) fn give_up(&mut self) -> impl Iterator<Item = InFlight> + use<> {
         let again = std::mem::take(&mut self.again);
         let later = std::mem::take(&mut self.later);

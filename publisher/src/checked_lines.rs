@@ -25,13 +25,13 @@ pub enum Scope {
 pub struct CheckedLine {
     /// Its number, from 1.
     pub number: u64,
-    /// Its entity, if it could be told.
+    /// Its entity, if it is known.
     pub entity: Option<&'static Entity>,
     /// Faults by field; empty when it is valid. They hold no value of the line.
     pub faults: Vec<Violation>,
 }
 
-/// Why a file cannot be read to its end.
+/// Reason why a file cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableFile {
     /// The line where reading ended.
@@ -122,7 +122,7 @@ impl Scope {
     }
 }
 
-/// Says of a line that is no JSON what it is instead.
+/// Names the kind of a line that is not JSON.
 fn explain(fault: &mut Violation, body: &[u8]) {
     if matches!(fault.code, Code::InvalidJson | Code::NotUtf8)
         && let Err(reason) = foreign::line(body)

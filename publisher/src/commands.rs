@@ -1,4 +1,4 @@
-//! What the commands do.
+//! Implementation of the commands.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -152,13 +152,13 @@ fn send(matches: &ArgMatches, log: &LogArgs) -> anyhow::Result<u8> {
 /// A run that is to be made: its messages and how to send them.
 struct Plan<M> {
     messages: M,
-    /// How many, if that is known.
+    /// Their number, if it is known.
     total: Option<u64>,
     /// To the exchange, not to the queues of old.
     exchange: bool,
     /// The lines that are no messages, to be reported.
     bad_lines: Option<Receiver<BadLine>>,
-    /// Where what the broker does not have is kept.
+    /// The file that keeps messages and lines that the broker does not have.
     rejects: Option<Rejects>,
 }
 
@@ -242,7 +242,7 @@ fn signals(number: &Cell<u8>) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Our own messages only, unless somebody chooses: lapin logs whole bodies.
+/// By default only our own messages: lapin logs whole bodies.
 pub(crate) fn filter(quiet: bool) -> String {
     let level = if quiet { "warn" } else { "info" };
     let ours = env!("CARGO_CRATE_NAME");

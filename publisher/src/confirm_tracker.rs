@@ -169,7 +169,7 @@ impl ConfirmTracker {
         }
     }
 
-    /// Marks the publish that a return is about. Copies share an id and need not be told apart:
+    /// Marks the publish that a return is about. Copies share an id and need not be distinguished:
     /// each return marks one of them.
     fn mark(&mut self, returned: &Returned) {
         let held = self.held.iter_mut().map(|held| &mut held.entry);

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use acequia_contracts::{Breaking, ChangeKind, Topology, asyncapi, breaking, catalog, schema};
-use acequia_net::topology::{ALERTS, EXCHANGE, queue_of};
+use acequia_net::topology::{ALERTS, EXCHANGE, REJECTED, queue_of};
 use anyhow::{Context as _, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde::Serialize;
@@ -83,6 +83,7 @@ fn files() -> BTreeMap<String, String> {
     let broker = Topology {
         exchange: EXCHANGE,
         alerts: ALERTS,
+        rejected: REJECTED,
         queue_of,
     };
     let entities = catalog().iter().flat_map(|domain| &domain.entities);
@@ -159,7 +160,7 @@ fn exported(dir: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
     Ok(schemas)
 }
 
-/// What breaks publishers.
+/// Breaking changes.
 #[derive(Serialize)]
 struct Found {
     /// Contracts of the earlier export.

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use uuid::{Builder, Uuid};
 
-/// Where message ids come from. All are UUIDs of version 7, in ascending order.
+/// Sources of message ids. All are UUIDs of version 7, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
     /// New ones: the messages are other messages each time.
@@ -30,7 +30,7 @@ pub(crate) struct Series {
     made: u16,
 }
 
-/// What the time of an id is taken from.
+/// Source of the time in an id.
 #[derive(Debug, Clone, Copy)]
 enum Clock {
     System,

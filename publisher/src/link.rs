@@ -15,12 +15,12 @@ use tokio::time::timeout;
 
 use crate::outgoing::EXCHANGE;
 
-/// How long the broker may take until the channel is ready, once we are connected.
+/// Time limit for the broker until the channel is ready, once we are connected.
 const OPENING: Duration = Duration::from_secs(10);
-/// How long a good-bye may take.
+/// Time limit for closing a connection.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL cannot be read. The message does not repeat it: it holds a password.
@@ -33,7 +33,7 @@ pub enum ConnectError {
     Broker {
         /// The broker.
         url: Box<SecretUrl>,
-        /// What it said.
+        /// Its error.
         reason: String,
         /// Whether it would say the same again.
         lasting: bool,

@@ -8,7 +8,7 @@ use acequia_net::broker::explain;
 
 use crate::link::soft;
 
-/// Why a window cannot be used any more.
+/// Reason why a window cannot be used any more.
 #[derive(Debug)]
 pub(crate) enum Loss {
     /// The connection is gone.
@@ -44,7 +44,7 @@ impl From<&lapin::Error> for Loss {
     fn from(error: &lapin::Error) -> Self {
         let why = explain(error);
         match soft(error) {
-            // The exchange is gone; it is made anew with the connection.
+            // The exchange is gone; it is declared again with the connection.
             None | Some(AMQPSoftError::NOTFOUND) => Self::Connection(why),
             Some(AMQPSoftError::ACCESSREFUSED) => Self::Forbidden(why),
             Some(_) => Self::Channel(why),

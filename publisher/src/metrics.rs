@@ -132,7 +132,7 @@ impl Metrics {
         }
     }
 
-    /// What a summary has more than an earlier one of the same run.
+    /// Counts the difference between a summary and an earlier one of the same run.
     pub(crate) fn count(&self, now: &Summary, before: &Summary) {
         for (label, counts) in &now.entities {
             let (domain, entity) = known(label);
@@ -202,7 +202,7 @@ fn known(label: &str) -> (&'static str, &'static str) {
     (domain.name, entity.map_or(UNKNOWN, |entity| entity.name))
 }
 
-/// Metrics, if somebody wants them.
+/// Metrics, if they are switched on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OptionalMetrics(pub(crate) Option<Arc<Metrics>>);
 

@@ -113,7 +113,7 @@ impl<R: BufRead> Lines<R> {
         if !self.keep {
             body = Vec::new();
         }
-        // Nobody listens any more when the run is over.
+        // The receiver is gone when the run is over.
         let _ = self.bad.send(BadLine {
             number,
             reason,
@@ -140,7 +140,7 @@ impl<R: BufRead> Lines<R> {
         })
     }
 
-    /// Where a line goes, and under which id.
+    /// Destination and id of a line.
     fn read(&mut self, body: &[u8]) -> Result<(Route, Option<Uuid>), String> {
         let text = std::str::from_utf8(body).ok();
         let entity = text.and_then(entity_of);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 pub use acequia_net::topology::EXCHANGE;
 
-/// Where the messages of an entity go, and under which name.
+/// Destination and name of an entity's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `<domain>.<entity>`, for counts and reports.
@@ -68,7 +68,7 @@ impl Route {
 /// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Where it goes.
+    /// Its destination.
     pub route: Arc<Route>,
     /// AMQP `message_id`: the same for every attempt and every copy. A legacy message has none, nor has
     /// one whose body names an id of another form: the worker reads that one.

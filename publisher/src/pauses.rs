@@ -1,4 +1,4 @@
-//! How long to wait between two attempts to connect.
+//! Pauses between two attempts to connect.
 
 use std::time::Duration;
 

@@ -18,16 +18,16 @@ use crate::pauses::Pauses;
 use crate::run::Run;
 use crate::summary::Summary;
 
-/// How messages are sent.
+/// Settings for sending messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Messages that may wait for their confirm at the same time.
     pub window: usize,
     /// Attempts per message that the broker refuses or cannot route.
     pub attempts: u32,
-    /// How long a confirm may take.
+    /// Time limit of a confirm.
     pub confirm_timeout: Duration,
-    /// How long to go on without a broker that confirms anything; without a value, no limit.
+    /// Time to go on without a broker that confirms anything; without a value, no limit.
     pub retry_for: Option<Duration>,
     /// Messages per second, at most.
     pub rate: Option<f64>,
@@ -146,7 +146,7 @@ impl Publisher {
         self.send_until(messages, pending(), |_| {}).await
     }
 
-    /// As [`Publisher::send_all`], but stops early: when `shutdown` is ready no more messages
+    /// Like [`Publisher::send_all`], but stops early: when `shutdown` is ready no more messages
     /// are taken, and those on their way have five seconds. Tells about progress ten times a
     /// second.
     pub async fn send_until<I>(

@@ -25,7 +25,7 @@ pub(crate) struct RawLine {
     pub(crate) body: Vec<u8>,
 }
 
-/// Why a file cannot be read further.
+/// Reason why a file cannot be read further.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     /// The line where it ends.

@@ -1,4 +1,4 @@
-//! What the broker does not have at the end of a run: lines that are no messages, and messages that were given up.
+//! The rejects of a run: lines that are no messages, and messages that were given up.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufWriter, Write as _};

@@ -27,7 +27,7 @@ use crate::publish_window::PublishWindow;
 use crate::publisher::Settings;
 use crate::summary::Summary;
 
-/// How long messages on their way have after a shutdown.
+/// Time limit for messages in flight after a shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 /// Refusals without a confirm between them for so long make a new connection: after the death of
 /// a queue's leader RabbitMQ 3.10 was seen to refuse everything on a channel, though not on a new
@@ -50,7 +50,7 @@ pub(crate) struct Run<'a> {
     stalled: Option<Instant>,
     /// Since when the broker has refused messages and confirmed none.
     refused: Option<Instant>,
-    /// What the broker said when it stopped to take messages.
+    /// The broker's reason for blocking the publisher.
     blocked: Option<String>,
     /// When messages on their way are given up after a shutdown.
     grace_ends: Option<Instant>,
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
     fn fail(&mut self, in_flight: &InFlight, reason: &str) {
         self.summary.fail(&in_flight.message, reason);
         if let Some(rejects) = &self.rejects {
-            // Nobody listens any more when the program ends.
+            // The receiver is gone when the program ends.
             let _ = rejects.send(Arc::clone(&in_flight.message));
         }
     }
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
         self.reported.insert(key.to_owned());
     }
 
-    /// Hears whether the broker takes messages.
+    /// Handles the broker's notices of blocking and unblocking.
     fn listen(&mut self, window: &mut PublishWindow) {
         match window.news() {
             Some(Some(reason)) => {
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Why to end the run now, if so.
+    /// Reason to end the run now, if there is one.
     fn why_stop(&self) -> Option<String> {
         let now = Instant::now();
         let too_long = |since: Instant| {

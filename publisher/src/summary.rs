@@ -34,7 +34,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// What became of all messages.
+/// Outcome of all messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Messages that the broker has.
@@ -57,7 +57,7 @@ pub struct Summary {
     pub reasons: BTreeMap<String, u64>,
     /// The first of them.
     pub failures: Vec<Failure>,
-    /// Why the run ended before all messages were taken, if it did.
+    /// Reason why the run ended before all messages were taken, if it did.
     pub stopped: Option<String>,
     /// Last line that was taken from a file: those behind it were not sent.
     pub last_line: Option<u64>,

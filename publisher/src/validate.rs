@@ -63,7 +63,7 @@ struct Fault<'a> {
     message: &'a str,
 }
 
-/// What was found.
+/// Results of a check.
 #[derive(Debug, Default, Serialize)]
 struct Found {
     lines: u64,

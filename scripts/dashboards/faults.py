@@ -147,7 +147,7 @@ def self_test(prometheus, postgres, verbose=False):
                 plant(copy)
                 judge(title, [fault for fault in lint(Project(copy))[0] if expected in fault])
 
-    # What can be reported and was not is a check that nobody has seen work.
+    # A message that can be reported and was not belongs to a check that nobody has seen work.
     modules = ["lint.py", "lint_queries.py"] + (["live.py"] if prometheus and postgres else [])
     for place, text in messages(*modules):
         if not any(text in fault for fault in seen):

@@ -248,7 +248,7 @@ def lint_variables(dashboard, project, say):
             lint_datasource(
                 annotation.get("datasource"), lambda text, a=annotation: say(f"annotation {a.get('name')}: {text}")
             )
-    # What stands in a text panel is not asked: Grafana leaves what it does not know.
+    # The text of a text panel is not checked: Grafana leaves names that it does not know.
     asked = [
         {**panel, "panels": [], "options": None if panel["type"] == "text" else panel.get("options")}
         for panel in panels_of(dashboard)

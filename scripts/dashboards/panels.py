@@ -18,7 +18,7 @@ SIZES = {
     "alertlist": (12, 8),
     "text": (12, 8),
 }
-# What a panel may say, besides its type with its title. A word that is not here is a slip.
+# Keys that a panel may have, besides its type with its title. Any other key is a slip.
 WORDS = set(
     """about unit decimals thresholds no_value promql sql size stack bars min max columns mappings link alerts
     may_be_empty may_be_absent x horizontal markdown sort points colours""".split()

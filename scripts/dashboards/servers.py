@@ -68,7 +68,7 @@ class Postgres:
     """Runs SQL read-only in psql."""
 
     SINCE = datetime.timedelta(days=7)
-    # What Grafana shows as number, text, time or truth.
+    # Types that Grafana shows as number, text, time or boolean.
     TYPES = re.compile(
         r"(small|big)?int(eger)?$|double precision|real|text|character|name|boolean|date|timestamp|\"char\""
     )

@@ -64,7 +64,7 @@ missing_packages() {
   [[ ${tests:-no} == no ]] || have pgbouncer || echo pgbouncer
 }
 
-# What start does without when it is not there.
+# Packages that start can do without.
 optional_packages() {
   local program
   [[ $observability == no ]] || for program in prometheus-alertmanager prometheus-node-exporter; do

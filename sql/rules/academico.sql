@@ -21,7 +21,7 @@ on conflict (mart) do update set domain = excluded.domain, kind = excluded.kind,
 
 update core.dq_rules set enabled = false where domain = 'academico';
 
--- What a primary key forbids is searched for only where there is none: to count ten million keys every minute costs
+-- Duplicate keys are searched for only in tables without a primary key: counting ten million keys every minute costs
 -- more than all other rules.
 insert into core.dq_rules (rule, domain, schema_name, table_name, test, severity, description, remedy, failing_rows, measure, threshold) values
 ('alumnos_nombre_not_blank', 'academico', 'academico', 'alumnos', 'expression_is_true', 'error',

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use crate::metrics::Ingest;
 
-/// How long the look may take.
+/// Time limit of a look.
 const WITHIN: Duration = Duration::from_secs(30);
 /// Numbers of batches that the log names.
 const NAMED: usize = 20;
@@ -25,9 +25,9 @@ pub struct Process<'a> {
     pub worker: &'a str,
     /// PostgreSQL.
     pub database: &'a SecretUrl,
-    /// What it remembers.
+    /// Its acknowledged batches.
     pub memory: &'a Memory,
-    /// Where losses are counted.
+    /// Metrics that count losses.
     pub metrics: &'a Ingest,
 }
 
@@ -82,7 +82,7 @@ async fn compare(connection: &mut PgConnection, process: &Process<'_>) -> sqlx::
     Ok(())
 }
 
-/// Says that the database is somewhere else than before.
+/// Logs that the database is another server than before.
 fn greet(server: Server, before: Option<Server>) {
     let moved = before.filter(|before| {
         (before.system_identifier, before.timeline) != (server.system_identifier, server.timeline)

@@ -28,7 +28,7 @@ const SOON: Poll = Poll::Rest {
     at_least: LOOK_EVERY,
     at_most: LOOK_EVERY,
 };
-/// While somebody has to configure a store first: each look writes a warning.
+/// While store or login are not configured: each look writes a warning.
 const LATER: Poll = Poll::Rest {
     at_least: Duration::from_secs(60),
     at_most: Duration::from_secs(60),

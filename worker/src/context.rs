@@ -15,6 +15,7 @@ use crate::config::LoopArgs;
 use crate::ingest::writers::Writers;
 use crate::looks::OBSERVE;
 use crate::metrics::Metrics;
+use crate::pauses::Pauses;
 use crate::wakes::Wakes;
 
 /// State that the loops of a process share. Correctness needs the database only: a loop that is not woken finds its work by itself a
@@ -40,11 +41,13 @@ pub struct WorkerContext {
     pub acknowledged: Memory,
     /// Observations of the queues.
     pub looks: Arc<Looks>,
-    /// Where spans go, when tracing is on.
+    /// The destination of spans, when tracing is on.
     pub traces: Option<Traces>,
     /// The connections that lanes write by.
     pub writers: Writers,
-    /// What wakes the loops.
+    /// Streams that are paused.
+    pub pauses: Pauses,
+    /// Wakes the loops.
     pub wakes: Wakes,
 }
 

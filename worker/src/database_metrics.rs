@@ -28,7 +28,7 @@ pub struct DatabaseMetrics {
     shown: Arc<Shown>,
 }
 
-/// What pages show of it.
+/// Guards the gauges that pages show.
 #[derive(Default)]
 struct Shown {
     /// Held while gauges are set and while they are written down, so that no page shows half.
@@ -50,7 +50,7 @@ struct Reader {
 }
 
 impl DatabaseMetrics {
-    /// Reads the state anew when the last reading is old, and sets the gauges. Returns when that is
+    /// Reads the state again when the last reading is old, and sets the gauges. Returns when that is
     /// done, or when a page should wait no longer.
     pub async fn update(&self, context: &Arc<WorkerContext>) {
         let (reader, shown, context) = (self.reader.clone(), self.shown.clone(), context.clone());

@@ -22,7 +22,7 @@ struct Server {
     status: DatabaseMetrics,
 }
 
-/// Takes the port.
+/// Binds the port.
 ///
 /// # Errors
 /// When it is taken already.
@@ -46,7 +46,7 @@ pub async fn serve(listener: TcpListener, context: Arc<WorkerContext>) -> anyhow
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .with_state(server.clone());
-    // The first reading opens the session and plans its queries, so it is slow: nobody waits for it.
+    // The first reading opens the session and plans its queries, so it is slow: no request waits for it.
     let first = async {
         server.status.update(&server.context).await;
         failpoint::http();

@@ -17,6 +17,7 @@ pub mod looks;
 pub mod maintain;
 pub mod metrics;
 mod outbox_relay;
+pub mod pauses;
 pub mod promote;
 pub mod queue_consumer;
 pub mod refresh;

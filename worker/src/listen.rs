@@ -15,7 +15,7 @@ use crate::context::WorkerContext;
 
 /// Time between two questions that show whether the listening connection lives.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// How long the answer may take.
+/// Time limit of the answer.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Listens until cancelled. Without a listener the loops find work by polling.
@@ -48,8 +48,7 @@ pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
                 let error = ended.err().map(|error| describe(&error));
                 warn!(
                     event = "wakes.lost",
-                    error,
-                    "announcements of work are not heard: loops look for work by themselves, which takes longer"
+                    error, "notifications are not received: loops poll, which takes longer"
                 );
             }
             Err(error) => debug!(error = describe(&error), "nobody listens yet"),
@@ -61,14 +60,14 @@ pub async fn listen(context: Arc<WorkerContext>, stop: CancellationToken) {
     }
 }
 
-/// Hears announcements until the connection is lost.
+/// Receives announcements until the connection is lost.
 async fn hear(listener: &mut PgListener, context: &WorkerContext) -> sqlx::Result<()> {
     loop {
         match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
             Ok(Ok(Some(heard))) => context.wakes.heard(heard.payload()),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
-            // Nobody speaks, or nobody can be heard.
+            // There was no notification, or the connection is dead.
             Err(_) => {
                 db::probe(listener, PROBE_WITHIN).await?;
             }

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use acequia_args::{BrokerArgs, DatabaseArgs, not_ready, stop_on_signal};
 use acequia_telemetry::LogArgs;
 use acequia_worker::cli::{
-    archive, doctor, gate, ledger, migrate, purge, quarantine, rules, trace,
+    archive, doctor, gate, ledger, migrate, pause, purge, quarantine, rules, trace,
 };
 use acequia_worker::config::LoopArgs;
 use acequia_worker::{run, settings};
@@ -58,6 +58,10 @@ enum Command {
         #[command(subcommand)]
         command: gate::Command,
     },
+    /// Leave the messages of a domain in its queues until `worker resume`
+    Pause(pause::PauseArgs),
+    /// Take the messages of a paused domain again
+    Resume(pause::PauseArgs),
     /// List messages whose staged rows somebody removed, and write them off
     Ledger {
         #[command(subcommand)]
@@ -131,6 +135,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Refresh(args) => rules::refresh(args).await,
         Command::Quarantine { command } => quarantine::execute(command).await,
         Command::Gate { command } => gate::execute(command).await,
+        Command::Pause(args) => pause::execute(args, true).await,
+        Command::Resume(args) => pause::execute(args, false).await,
         Command::Ledger { command } => ledger::execute(command).await,
         Command::Archive(args) => archive::archive(args, stop_on_signal()?).await,
         Command::Restore(args) => archive::restore(args, stop_on_signal()?).await,

@@ -79,7 +79,7 @@ async fn remove_old(connection: &mut PgConnection, context: &WorkerContext) -> s
     Ok(retained.more)
 }
 
-/// How long retention may go on before the rest of housekeeping has a turn, and the worker may stop.
+/// Time limit of retention, after which the rest of housekeeping has a turn, and the worker may stop.
 const RETAIN_WITHIN: Duration = Duration::from_secs(5);
 /// Shortest and longest pause of housekeeping.
 const SHORTEST: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! The outbox relay: messages of merges, from `core.outbox` to the broker, in order per key.
+//! The outbox relay: messages of merges, and notices of refused messages, from `core.outbox` to the broker, in order per key.
 //!
 //! A merge writes its messages in its own transaction, so there is one for each reason and none without.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
@@ -130,6 +130,7 @@ fn message(waiting: Waiting) -> Message {
     Message {
         id: waiting.id,
         message_id: waiting.message_id,
+        exchange: waiting.exchange,
         routing_key: waiting.routing_key,
         body: waiting.body,
         key: waiting.key,

@@ -31,13 +31,14 @@ use crate::looks::Observe;
 use crate::maintain::Maintain;
 use crate::metrics::{Metrics, Open};
 use crate::outbox_relay::OutboxRelay;
+use crate::pauses::{self, LearnPauses, Pauses};
 use crate::promote::Promote;
 use crate::queue_consumer::QueueConsumer;
 use crate::refresh::Refresh;
 use crate::wakes::Wakes;
 use crate::worker_loop::{self, PeriodicTask};
 
-/// How long the loops may take to finish what they have begun.
+/// Time limit for the loops to finish their work.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs the worker until `stop` is cancelled; then finishes the messages in flight.
@@ -76,6 +77,7 @@ pub async fn run(
         })?,
         writers: Writers::new(&domains),
         wakes: Wakes::new(&domains),
+        pauses: Pauses::new(&domains),
         database,
         broker,
         settings,
@@ -109,6 +111,7 @@ pub async fn run(
         loops.start(Check, domain);
         loops.start(Refresh::default(), domain);
         loops.start(OutboxRelay::default(), domain);
+        loops.start(LearnPauses, domain);
         loops.start(archiver, domain);
     }
     if let Some(domain) = domains.first() {
@@ -122,7 +125,7 @@ pub async fn run(
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}
-            // Without it nobody sees whether the loops work: as bad as a loop that ended.
+            // Without it the state of the loops is invisible: as bad as a loop that ended.
             ended = &mut server => return Err(unserved(ended)),
             Some(ended) = loops.join_next() => {
                 if let Err(panicked) = ended {
@@ -186,7 +189,7 @@ impl Loops {
     }
 }
 
-/// Why the task that serves HTTP ended, which it never should.
+/// Reason why the HTTP task ended, which it never should.
 fn unserved(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
     let why = match ended {
         Ok(Ok(())) => "it ended".to_owned(),
@@ -236,8 +239,14 @@ pub fn domains_of(names: &[String]) -> anyhow::Result<Vec<&'static Domain>> {
 async fn wait_for_schema(context: &WorkerContext, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut backoff = acequia_store::failure::Backoff::default();
     while !stop.is_cancelled() {
-        let Err(error) = check_schema(&context.database).await else {
-            break;
+        let error = match check_schema(&context.database).await {
+            Ok(paused) => {
+                for domain in &context.domains {
+                    pauses::learn(context, domain, &paused);
+                }
+                break;
+            }
+            Err(error) => error,
         };
         // An answer that waiting does not change is the operator's; a lost connection is not.
         let cause = error.downcast_ref::<sqlx::Error>().map(Failure::of);
@@ -258,11 +267,16 @@ async fn wait_for_schema(context: &WorkerContext, stop: &CancellationToken) -> a
     Ok(())
 }
 
-async fn check_schema(database: &SecretUrl) -> anyhow::Result<()> {
+/// Insists on the schema; returns the domains that are paused, so that no lane takes a message of theirs.
+async fn check_schema(database: &SecretUrl) -> anyhow::Result<Vec<String>> {
     const WITHIN: Duration = Duration::from_secs(30);
     pooler::refuse(database).await?;
     let mut connection = db::connect(database, "start").await.context("database")?;
-    let check = acequia_schema::check(&mut connection);
+    let check = async {
+        acequia_schema::check(&mut connection).await?;
+        let paused = acequia_store::pauses::paused(&mut connection).await;
+        paused.context("database")
+    };
     match tokio::time::timeout(WITHIN, check).await {
         Ok(outcome) => outcome,
         Err(_) => Err(db::no_answer(WITHIN)).context("database"),

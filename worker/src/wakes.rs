@@ -10,11 +10,12 @@ use acequia_contracts::Domain;
 use tokio::sync::Notify;
 
 /// The loops that each announcement wakes.
-static LISTENERS: [(&str, &[&str]); 4] = [
+static LISTENERS: [(&str, &[&str]); 5] = [
     ("staged", &["promote"]),
     ("merged", &["refresh", "archive"]),
     ("told", &["outbox_relay"]),
     ("gates", &["refresh"]),
+    ("pauses", &["pauses"]),
 ];
 
 /// Wakes the loops of a process.

@@ -22,7 +22,7 @@ pub enum Poll {
     Idle(Duration),
     /// There is none left: look again when woken, but not before a time is over.
     Rest {
-        /// This long nothing wakes the loop.
+        /// Nothing wakes the loop for this time.
         at_least: Duration,
         /// After this time it looks again by itself.
         at_most: Duration,
@@ -37,7 +37,7 @@ pub trait PeriodicTask: Send + Sync {
     const NAME: &'static str;
     /// Whether a poll is short by design, so that a long one counts as a stall.
     const SHORT: bool = true;
-    /// How long a poll may take.
+    /// Time limit of a poll.
     const WITHIN: Duration = if Self::SHORT {
         SHORT_WITHIN
     } else {
@@ -55,7 +55,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Sets up a new connection, of a loop that has one of its own ([`Pool::own`]).
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     fn prepare(
         &self,
         _connection: &mut Session,
@@ -67,7 +67,7 @@ pub trait PeriodicTask: Send + Sync {
     /// Does what there is to do for a domain. The next poll may have another connection: nothing is left in its session.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     fn poll(
         &self,
         connection: &mut PgConnection,
@@ -75,10 +75,10 @@ pub trait PeriodicTask: Send + Sync {
         context: &WorkerContext,
     ) -> impl Future<Output = sqlx::Result<Poll>> + Send;
 
-    /// Goes on where a poll ended with [`Poll::Apart`], without its connection.
+    /// Continues a poll that ended with [`Poll::Apart`], without its connection.
     ///
     /// # Errors
-    /// Whatever the work needs, as errors of sqlx.
+    /// Errors of the work, as errors of sqlx.
     fn apart(
         &self,
         _domain: &'static Domain,
@@ -91,7 +91,7 @@ pub trait PeriodicTask: Send + Sync {
 /// How long a poll may take. The server's own limits end a statement earlier; this is for a
 /// server that does not answer at all.
 const SHORT_WITHIN: Duration = Duration::from_secs(180);
-/// How long a new connection may take to be set up.
+/// Time limit for setting up a new connection.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for polls of several long statements.
 const LONG_WITHIN: Duration = Duration::from_secs(1800);
@@ -197,7 +197,7 @@ async fn attempt<W: PeriodicTask>(
     };
     match outcome {
         Ok(Poll::Apart) => {}
-        // What failed is another server, or a rule of ours: the connection is as good as before.
+        // Another server failed, or a rule of ours: the connection is as good as before.
         Err(failed) if !is_of_the_database(&failed) => {
             lease.give_back().await;
             return Err(failed);

@@ -17,7 +17,7 @@ static AT_A_TIME: Semaphore = Semaphore::const_new(2);
 /// Hash to compare with when the person does not exist, so that the answer takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| make("nobody").unwrap_or_default());
 
-/// Says what is wrong with a new password.
+/// Checks a new password.
 ///
 /// # Errors
 /// When it is too short or too long.
@@ -37,7 +37,7 @@ pub async fn hash(password: String) -> anyhow::Result<String> {
     tokio::task::spawn_blocking(move || make(&password)).await?
 }
 
-/// Whether it is the password of a hash; `None` is nobody's.
+/// Whether it is the password of a hash; false for `None`.
 ///
 /// # Errors
 /// When the hash is none.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 
-/// What a token begins with, so that scanners of repositories find it.
+/// Prefix of every token, by which secret scanners find it in repositories.
 const TOKEN: &str = "acq_";
 /// Characters of a token that are kept in clear, to recognise it by.
 const HINT: usize = 8;

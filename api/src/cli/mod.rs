@@ -71,7 +71,7 @@ fn print_json(report: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who gives a command, as the tables name it: the user of the system.
+/// Name of the caller in the tables: `cli:` and the user of the system.
 fn by() -> String {
     let user = system_user();
     format!("cli:{}", user.as_deref().unwrap_or("unknown"))

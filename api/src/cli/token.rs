@@ -32,7 +32,7 @@ pub struct CreateArgs {
     /// Name of the program: small letters, digits and . _ @ -; the app_id of what it sends
     #[arg(long)]
     name: String,
-    /// What it may do
+    /// Role of the token
     #[arg(long, value_enum)]
     role: Role,
     /// Domain that the role is for; may be repeated; all when not given

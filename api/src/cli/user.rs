@@ -33,7 +33,7 @@ pub struct AddArgs {
     database: ApiDatabase,
     /// Login name: small letters, digits and . _ @ -
     name: String,
-    /// What the person may do
+    /// Role of the person
     #[arg(long, value_enum)]
     role: Role,
     /// Domain that the role is for; may be repeated; all when not given
@@ -158,7 +158,7 @@ async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(&people)?;
     } else if people.is_empty() {
-        acequia_telemetry::note!("nobody may log in; `api user add` adds somebody");
+        acequia_telemetry::note!("no user may log in; `api user add` creates one");
     } else {
         for person in &people {
             let login = person.last_login_at.map_or_else(
@@ -188,7 +188,7 @@ async fn set_password(args: SetPasswordArgs) -> anyhow::Result<ExitCode> {
     } else if let Some(secret) = secret {
         println!("{secret}");
     } else if !there {
-        acequia_telemetry::note!("there is nobody named {}", args.name);
+        acequia_telemetry::note!("no user is named {}", args.name);
     }
     Ok(code(there))
 }
@@ -201,7 +201,7 @@ async fn remove(args: RemoveArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(&json!({"removed": was_there}))?;
     } else if !was_there {
-        acequia_telemetry::note!("there is nobody named {}", args.name);
+        acequia_telemetry::note!("no user is named {}", args.name);
     }
     Ok(code(was_there))
 }

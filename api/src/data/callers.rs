@@ -1,4 +1,4 @@
-//! Who a secret belongs to.
+//! The caller to whom a secret belongs.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::auth::{Caller, Role};
 
-/// What is known of a secret.
+/// Result of looking up a secret.
 #[derive(Debug)]
 pub enum Found {
     /// It is valid.
     Valid(Caller),
     /// Its time is over.
     Expired,
-    /// It is nobody's.
+    /// It belongs to no caller.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ from core.api_sessions s join core.api_people p on p.name = s.name where s.sessi
 /// The program of a token.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn of_token(connection: &mut PgConnection, hash: &[u8; 32]) -> sqlx::Result<Found> {
     let row: Option<Row> = sqlx::query_as(TOKEN)
         .bind(&hash[..])
@@ -64,7 +64,7 @@ pub async fn of_token(connection: &mut PgConnection, hash: &[u8; 32]) -> sqlx::R
 /// The person of a session, which ends when it is idle for so long.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn of_session(
     connection: &mut PgConnection,
     hash: &[u8; 32],

@@ -20,7 +20,7 @@ use crate::database::Database;
 const WAITING: usize = 4_096;
 /// Calls that one statement writes.
 const GROUP: usize = 500;
-/// How long an answer waits for its record.
+/// Time that an answer waits for its record.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A call that changed something or was denied.
@@ -40,7 +40,7 @@ pub struct Call {
     pub status: u16,
     /// Code of the problem.
     pub code: Option<&'static str>,
-    /// What the route says about it.
+    /// The route's note.
     #[serde(flatten)]
     pub note: Note,
     /// Id of the request.
@@ -49,7 +49,7 @@ pub struct Call {
     pub address: Option<IpAddr>,
 }
 
-/// What a route says about a call.
+/// A route's note about a call.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Note {
     /// Domain that it was about.
@@ -173,7 +173,7 @@ pub struct Which {
 /// The entries that match, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     which: &Which,
@@ -207,7 +207,7 @@ pub struct Decision {
     pub who: String,
     /// Role of the database that did it.
     pub login: String,
-    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off`.
+    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`.
     pub action: String,
     /// Rows of the quarantine that it was done to.
     pub row_count: i32,
@@ -232,7 +232,7 @@ fn raw<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Erro
 /// Decisions, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn decisions(
     connection: &mut PgConnection,
     action: Option<&str>,

@@ -24,7 +24,7 @@ pub struct Event {
 /// Writes an event.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn write(
     connection: &mut PgConnection,
     topic: &str,
@@ -43,7 +43,7 @@ pub async fn write(
 /// The number of the last event; 0 when there is none.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn last(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("select coalesce(max(event_id), 0) from core.api_events")
         .fetch_one(connection)
@@ -53,7 +53,7 @@ pub async fn last(connection: &mut PgConnection) -> sqlx::Result<i64> {
 /// The number of the last event that is older than some seconds; 0 when there is none.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn last_before(connection: &mut PgConnection, seconds: f64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "select coalesce(max(event_id), 0) from core.api_events where at < now() - make_interval(secs => $1)",
@@ -66,7 +66,7 @@ pub async fn last_before(connection: &mut PgConnection, seconds: f64) -> sqlx::R
 /// Events behind a number, of some topics (none: all), in their order.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn after(
     connection: &mut PgConnection,
     after: i64,
@@ -84,10 +84,10 @@ pub async fn after(
     .await
 }
 
-/// Deletes events that nobody resumes from any more.
+/// Deletes events from which no listener resumes any more.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn clean(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("delete from core.api_events where at < now() - interval '1 day'")
         .execute(connection)
@@ -98,7 +98,7 @@ pub async fn clean(connection: &mut PgConnection) -> sqlx::Result<()> {
 /// The state of every stream, each as an event.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn state(connection: &mut PgConnection) -> sqlx::Result<Vec<Event>> {
     let streams = acequia_ops::streams::list(&mut *connection, None).await?;
     let accounts = acequia_ops::reconciliation::list(&mut *connection, None).await?;

@@ -13,7 +13,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What is known of a key.
+/// State of an idempotency key.
 #[derive(Debug)]
 pub enum Known {
     /// Nothing: the call is the first one.
@@ -53,7 +53,7 @@ from (select 1) one left join core.api_idempotency i on i.key_hash = $1";
 /// Begins a call.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn begin(
     connection: &mut PgConnection,
     key: &[u8; 32],
@@ -84,7 +84,7 @@ pub async fn begin(
 /// Keeps the answer; without one (the call failed for a reason that may pass) the key is free again.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn end(
     connection: &mut PgConnection,
     key: &[u8; 32],

@@ -66,7 +66,7 @@ const COLUMNS: &str = "operation_id, kind, state, who, reason, domains, filters,
 pub struct New<'a> {
     /// Kind.
     pub kind: &'static str,
-    /// Who asks.
+    /// Name of the person or token that requests it.
     pub who: &'a str,
     /// Why.
     pub reason: Option<&'a str>,
@@ -83,7 +83,7 @@ pub struct New<'a> {
 /// Writes down what is asked for. It takes rows that are there now.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<Operation> {
     sqlx::query_as(AssertSqlSafe(format!(
         "insert into core.operations (kind, who, reason, domains, filters, rate, matched, through_id)
@@ -104,7 +104,7 @@ pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<O
 /// Operations whose domains are all within `domains` (`None`: all), the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -129,7 +129,7 @@ pub async fn list(
 /// One operation.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "select {COLUMNS} from core.operations where operation_id = $1"
@@ -142,7 +142,7 @@ pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option
 /// Asks to cancel one that has not ended; one that nobody has begun ends at once. Nothing when it has ended.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn cancel(
     connection: &mut PgConnection,
     id: i64,
@@ -161,11 +161,11 @@ pub async fn cancel(
     .await
 }
 
-/// Takes the oldest one that nobody carries out, also one whose process has not been heard of for half a minute. A process
+/// Takes the oldest one that no process carries out, also one whose process has been silent for half a minute. A process
 /// without a broker takes no replay.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn take(
     connection: &mut PgConnection,
     runner: &str,
@@ -190,18 +190,18 @@ pub async fn take(
 /// Operations that have not ended. Whatever is done about one of them changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Unfinished {
-    /// Nobody has begun them.
+    /// Operations that no process has begun.
     pub queued: i64,
-    /// Somebody has.
+    /// Operations that a process has begun.
     pub running: i64,
     /// Rows that are done of them.
     pub rows: i64,
 }
 
-/// What has not ended.
+/// Counts of the operations that have not ended.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinished> {
     sqlx::query_as(
         "select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'running') as running,
@@ -212,7 +212,7 @@ pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinishe
     .await
 }
 
-/// How far an operation has come.
+/// Progress of an operation.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// Rows done in all.
@@ -225,14 +225,14 @@ pub struct Step<'a> {
     pub after_id: i64,
     /// State, when it has ended.
     pub ended: Option<&'static str>,
-    /// Why it failed.
+    /// Reason of its failure.
     pub error: Option<&'a str>,
 }
 
 /// Writes down how far it has come. Nothing when another process has taken it over.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn step(
     connection: &mut PgConnection,
     id: i64,

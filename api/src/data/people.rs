@@ -37,7 +37,7 @@ const COLUMNS: &str = "p.name, p.role, p.domains, p.created_at, p.created_by, p.
 /// Adds a person. One of the same name is an error (SQLSTATE 23505).
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn add(
     connection: &mut PgConnection,
     name: &str,
@@ -62,7 +62,7 @@ pub async fn add(
 /// Everybody, by name.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Person>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "select {COLUMNS} from core.api_people p order by p.name limit 1000"
@@ -74,7 +74,7 @@ pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Person>> {
 /// Sets a password and ends the person's sessions; returns whether there is such a person.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn set_password(
     connection: &mut PgConnection,
     name: &str,
@@ -94,7 +94,7 @@ pub async fn set_password(
 /// Removes a person with all sessions; returns whether there was one.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn remove(connection: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
     let removed = sqlx::query("delete from core.api_people where name = $1")
         .bind(name)
@@ -106,7 +106,7 @@ pub async fn remove(connection: &mut PgConnection, name: &str) -> sqlx::Result<b
 /// The password hash of a person.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn password_hash(
     connection: &mut PgConnection,
     name: &str,
@@ -120,7 +120,7 @@ pub async fn password_hash(
 /// Opens a session, and deletes those whose time is over; returns its end.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn open_session(
     connection: &mut PgConnection,
     name: &str,
@@ -145,7 +145,7 @@ pub async fn open_session(
 /// Ends a session.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn end_session(connection: &mut PgConnection, hash: &[u8; 32]) -> sqlx::Result<()> {
     sqlx::query("delete from core.api_sessions where session_hash = $1")
         .bind(&hash[..])

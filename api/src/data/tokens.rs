@@ -50,7 +50,7 @@ pub struct New<'a> {
     pub rate: Option<i32>,
     /// Days of validity.
     pub days: i32,
-    /// Who makes it.
+    /// Name of the person who creates it.
     pub by: &'a str,
 }
 
@@ -59,7 +59,7 @@ const COLUMNS: &str = "token_id, name, hint, role, domains, rate, created_at, cr
 /// Makes a token. A valid one of the same name is an error (SQLSTATE 23505).
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn create(
     connection: &mut PgConnection,
     new: &New<'_>,
@@ -84,7 +84,7 @@ pub async fn create(
 /// Every token, the newest first; with `all` those too that were revoked or have expired.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(connection: &mut PgConnection, all: bool) -> sqlx::Result<Vec<Token>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} from core.api_tokens
@@ -98,7 +98,7 @@ pub async fn list(connection: &mut PgConnection, all: bool) -> sqlx::Result<Vec<
 /// Revokes the valid tokens of a name, and the one of a number; returns those that were revoked.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn revoke(
     connection: &mut PgConnection,
     name: Option<&str>,

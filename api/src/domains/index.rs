@@ -1,4 +1,4 @@
-//! What every reference system answers about itself.
+//! Routes by which a reference system describes itself.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

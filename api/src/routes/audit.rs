@@ -1,4 +1,4 @@
-//! Who did what.
+//! Routes of decisions and recorded calls.
 
 use axum::extract::State;
 

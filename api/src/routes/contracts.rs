@@ -1,7 +1,7 @@
-//! What a message has to look like.
+//! Routes of the message contracts.
 
 use acequia_contracts::{Entity, Topology, catalog, domain, fixtures};
-use acequia_net::topology::{ALERTS, EXCHANGE, queue_of};
+use acequia_net::topology::{ALERTS, EXCHANGE, REJECTED, queue_of};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -121,6 +121,7 @@ pub async fn asyncapi(State(_): State<App>, caller: As<Look>, params: Params) ->
     let broker = Topology {
         exchange: EXCHANGE,
         alerts: ALERTS,
+        rejected: REJECTED,
         queue_of,
     };
     let domains = catalog().iter().filter(|domain| caller.sees(domain.name));

@@ -1,4 +1,4 @@
-//! What messages there are.
+//! Route that lists the message types.
 
 use acequia_contracts::{Domain, Entity, catalog};
 use axum::extract::State;

@@ -28,7 +28,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a stream lasts. The client then reconnects with Last-Event-ID and is authenticated again: a revoked token or a
 /// session that has ended gets no events after that.
 const LASTS: Duration = Duration::from_secs(60);
-/// How long a browser waits before it connects again.
+/// Time that a browser waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Events as they happen (Server-Sent Events)

@@ -14,7 +14,7 @@ use crate::database;
 use crate::paging::Json;
 use crate::problem::Problem;
 
-/// How long a probe waits for the database.
+/// Time that a probe waits for the database.
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether calls can be answered.

@@ -98,6 +98,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(session::change_password))
         .routes(routes!(domains::list))
         .routes(routes!(streams::list))
+        .routes(routes!(streams::pause))
+        .routes(routes!(streams::resume))
         .routes(routes!(freshness::list))
         .routes(routes!(reconciliation::list))
         .routes(routes!(quality::rules))

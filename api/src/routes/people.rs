@@ -130,7 +130,7 @@ pub async fn remove(
     if caller.is_person && caller.name == name {
         return Err(Problem::new(
             Code::Conflict,
-            "nobody removes themselves: another administrator does",
+            "administrators cannot remove themselves; another administrator can",
         ));
     }
     let mut database = app.database().await?;

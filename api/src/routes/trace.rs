@@ -1,4 +1,4 @@
-//! What became of a message, or of everything that came under a key.
+//! Routes that trace a message, or all messages of a key.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::problem::{Code, Problem, Result};
 /// Longest time of one look into a table.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// What became of a message
+/// Outcome of a message
 ///
 /// Under its id as the publisher gave it, or its identity. With `values=true` also what is in it, for callers who may see
 /// payloads.

@@ -1,4 +1,4 @@
-//! Who may call: sessions of people, limits, the command line.
+//! Access: sessions of people, limits, the command line.
 
 use acequia_api::auth::Role;
 use acequia_api::cli::{token, user};

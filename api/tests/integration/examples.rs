@@ -7,7 +7,7 @@ use acequia_testkit::root;
 
 use crate::support::Platform;
 
-/// What a program prints for the sample, as the page has it.
+/// A program's output for the sample, as the page has it.
 fn expected() -> String {
     let page = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
     let block = page

@@ -76,7 +76,7 @@ async fn replay(platform: &Platform, token: &str, rate: Option<u32>) -> Value {
     answer.is(202)["operation_id"].clone()
 }
 
-/// As if its process had not been heard of for half a minute; and the rest need not be slow.
+/// As if its process had been silent for half a minute; and the rest need not be slow.
 async fn forgotten(platform: &Platform) {
     platform
         .execute("update core.operations set seen_at = now() - interval '1 minute', rate = null where finished_at is null")
@@ -168,7 +168,7 @@ async fn a_bulk_action_goes_on_when_the_broker_is_back() {
     let refused = platform.post(&token, send, &alumno).await;
     refused.is_problem(503, "broker_unavailable");
     assert_ne!(refused.header("retry-after"), "");
-    // What does not need the broker is answered.
+    // Calls that do not need the broker are answered.
     platform.get(&token, "/v1/marts").await.is(200);
     let shown = format!("/v1/operations/{operation}");
     let stopped = platform.get(&token, &shown).await.is(200);

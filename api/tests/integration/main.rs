@@ -12,4 +12,5 @@ mod messages;
 mod metrics;
 mod quarantine;
 mod reading;
+mod streams;
 mod support;

@@ -137,7 +137,7 @@ async fn the_same_call_with_the_same_key_has_one_effect_and_one_answer() {
         call("k2", &alumno(1)).await.is(202)["message_id"],
         first.json()["message_id"]
     );
-    // A refusal is not kept: the message is mended and sent under the same key.
+    // A refusal is not kept: the message is corrected and sent under the same key.
     call("k3", &json!({"id_alumno": 3}))
         .await
         .is_problem(422, "invalid_message");
@@ -235,7 +235,7 @@ async fn calls_side_by_side_are_answered_each_for_its_own_message() {
             .await
             .unwrap()
             .expect("a message of a call that was answered with 202");
-        // Who sent it stays with what is refused later.
+        // The sender's name stays with a message that is refused later.
         assert_eq!(got.properties.app_id().as_ref().unwrap().as_str(), name);
     }
     acequia_net::topology::close(&queue).await;

@@ -47,7 +47,7 @@ async fn the_page_is_what_the_specification_says_whatever_is_called() {
     api.stop().await;
 }
 
-/// An operation that nobody can carry out shows, and one that has ended shows no more.
+/// An operation that no process can carry out shows, and one that has ended shows no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn bulk_actions_that_wait_are_counted() {
     let (platform, api) = Platform::new().await;
@@ -99,7 +99,7 @@ async fn names(platform: &Platform) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the labels may hold.
+/// Allowed values of the labels.
 fn sources() -> Sources {
     let document = document();
     let routes: Vec<_> = routes_of(&document).collect();

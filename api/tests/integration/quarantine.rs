@@ -158,7 +158,7 @@ async fn a_bulk_replay_counts_first_then_sends_every_row_and_tells_of_it() {
     })
     .await
     .unwrap();
-    // Who did it and why, in both logs, by the operator's login.
+    // Both logs have person and reason, and the operator's login.
     let who = ended["who"].as_str().unwrap();
     let logged = format!(
         "select sum(row_count)::bigint from core.audit_log where action = 'replay' and who = '{who}' and login = 'acequia_operator' and reason = 'the rule was wrong'"
@@ -185,7 +185,7 @@ async fn a_bulk_replay_counts_first_then_sends_every_row_and_tells_of_it() {
         (&event["topic"], &event["data"]["done"]),
         (&json!("operations"), &json!(ROWS))
     );
-    // Who comes back hears what was missed, and nothing twice.
+    // A listener that reconnects receives the events that it missed, and none twice.
     let resumed = listen(&platform, &operator, Some(id - 1));
     let again = tokio::task::spawn_blocking(move || resumed(|_| true))
         .await
@@ -293,7 +293,7 @@ async fn what_a_stopped_process_left_behind_is_taken_up() {
             .await,
         1
     );
-    // As if it had not been heard of for long; and the rest need not be slow.
+    // As if it had been silent for long; and the rest need not be slow.
     platform
         .execute("update core.operations set seen_at = now() - interval '1 hour', rate = null")
         .await;
@@ -355,7 +355,7 @@ async fn one_row_is_edited_and_sent() {
     api.stop().await;
 }
 
-/// What an event must be.
+/// Condition on an event.
 type Wanted = fn(&Value) -> bool;
 
 /// Opens the event stream; the function returned reads until an event of a bulk action is as wanted.

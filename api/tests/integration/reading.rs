@@ -1,4 +1,4 @@
-//! What is read: state, traces, rows of marts page by page, exact numbers.
+//! Reads: state, traces, rows of marts page by page, exact numbers.
 
 use acequia_api::auth::Role;
 use acequia_contracts::{catalog, fixtures};

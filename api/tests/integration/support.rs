@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// What a test works with.
+/// Environment of a test.
 pub struct Platform {
     env: TestEnv,
     pub api: String,

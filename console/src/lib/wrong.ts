@@ -35,7 +35,10 @@ export function wrongNow(domains: string[]): Wrong[] {
   }
   for (const one of watch.streams.filter((one) => within(one.domain))) {
     const base = { domain: one.domain, page: '/streams', href: router.to('/streams') };
-    if (one.observed_at === null || one.observed_at === undefined) {
+    if (one.paused_at) {
+      const help = w.paused_help(one.paused_by ?? '', one.pause_reason ?? '');
+      found.push({ ...base, key: `paused ${one.domain}`, tone: 'warning', title: w.paused, help });
+    } else if (one.observed_at === null || one.observed_at === undefined) {
       found.push({ ...base, key: `unseen ${one.domain}`, tone: 'unknown', title: w.unseen, help: w.unseen_help });
     } else if (one.consumers === 0) {
       found.push({ ...base, key: `consumer ${one.domain}`, tone: 'bad', title: w.no_consumer, help: w.no_consumer_help });

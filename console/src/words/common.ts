@@ -122,6 +122,8 @@ export const en = {
       open_gate: 'open gate',
       close_gate: 'close gate',
       write_off: 'write off',
+      pause_stream: 'pause stream',
+      resume_stream: 'resume stream',
     },
     state: { queued: 'queued', running: 'running', done: 'done', failed: 'failed', cancelled: 'cancelled' },
     archive_state: {
@@ -254,6 +256,8 @@ export const es: Words<typeof en> = {
       open_gate: 'abrir compuerta',
       close_gate: 'cerrar compuerta',
       write_off: 'dar por perdido',
+      pause_stream: 'pausar flujo',
+      resume_stream: 'reanudar flujo',
     },
     state: { queued: 'en espera', running: 'en curso', done: 'terminada', failed: 'fallida', cancelled: 'cancelada' },
     archive_state: {

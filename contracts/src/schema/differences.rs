@@ -1,4 +1,5 @@
-//! Where a schema and the contract may disagree: rules that JSON Schema cannot say, and a few that it says more strictly.
+//! Possible differences between a schema and the contract: rules that JSON Schema cannot express, and a few
+//! that it expresses more strictly.
 
 use serde_json::{Value, json};
 

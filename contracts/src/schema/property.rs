@@ -12,7 +12,7 @@ const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 /// The form of an instant; its day and time have to exist as well.
 pub const INSTANT: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
 
-/// What a field may be.
+/// JSON Schema of a field.
 pub fn property(column: &Column, rules: &'static [Rule]) -> Value {
     let name = match column.kind {
         Kind::Int | Kind::BigInt => "integer",

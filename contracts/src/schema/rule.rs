@@ -1,4 +1,4 @@
-//! What the schema says of the rules that a domain writes as functions.
+//! Schema of the rules that a domain writes as functions.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Bodies that mean to do harm: JSON by nobody's rules, and samples with something changed.
+//! Hostile bodies: JSON outside of every rule, and samples with changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

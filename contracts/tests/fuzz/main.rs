@@ -45,7 +45,7 @@ static TARGETS: LazyLock<Vec<Target>> = LazyLock::new(|| {
     entities().map(target).collect()
 });
 
-/// What became of the bodies of a run, so that a test can tell that it tested something.
+/// Outcomes of the bodies of a run, so that a test can tell that it tested something.
 #[derive(Default)]
 struct Seen {
     accepted: usize,
@@ -93,7 +93,7 @@ fn take(target: &Target, body: &str, seen: &mut Seen) {
                     assert!(!stored.contains('\0'), "{} of {body:?}", column.name);
                 }
             }
-            // What was there before is still there, and can be restored.
+            // The rows that were there before are still there, and can be restored.
             for values in &mut columns {
                 values.truncate(target.rows);
             }
@@ -129,7 +129,7 @@ fn check_violation(entity: &Entity, violation: &Violation, repeatable: &[String]
         "{violation:?} of {body:?}"
     );
     assert!(!violation.message.is_empty(), "{violation:?} of {body:?}");
-    // What the report says when it does not know what the decoder did not like.
+    // The report's sentence when it cannot explain the decoder's refusal.
     assert_ne!(
         violation.message, "the body does not have the form of its entity",
         "{body:?}"

@@ -1,4 +1,4 @@
-//! What the tests over the whole catalog share.
+//! Helpers shared by the tests over the whole catalog.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use acequia_contracts::{Context, Entity, catalog};

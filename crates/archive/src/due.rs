@@ -23,7 +23,7 @@ pub struct Candidate {
     pub from_at: DateTime<Utc>,
     /// End of its range.
     pub to_at: DateTime<Utc>,
-    /// What it takes, with indexes; 0 for rows that still lie in the default partition.
+    /// Size with indexes, bytes; 0 for rows that still lie in the default partition.
     pub bytes_hot: i64,
     /// A restored one stays until then.
     pub held_until: Option<DateTime<Utc>>,
@@ -37,8 +37,8 @@ impl Candidate {
     }
 }
 
-/// What to archive: of one table or of all, of one domain or of all, older than the policies or
-/// somebody says.
+/// Partitions to archive: of one table or of all, of one domain or of all, older than the policies' age
+/// or than a given one.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Table.
@@ -52,7 +52,7 @@ pub struct Wanted {
 /// The time of the schedule that the last run which archived a domain without an error was due for.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn last_scheduled(
     connection: &mut PgConnection,
     domain: &str,
@@ -104,7 +104,7 @@ pub async fn candidates(
 /// archived does not hold up the others.
 ///
 /// # Errors
-/// The first failure, after all were tried; at once when told to stop.
+/// The first failure, after all were tried; at once when the run is cancelled.
 pub async fn archive(
     session: &mut Session,
     wanted: &Wanted,

@@ -116,7 +116,7 @@ pub struct Column {
     pub levels: Vec<i16>,
     /// The values.
     pub values: ColumnValues,
-    /// What the values take in memory, about.
+    /// Approximate size of the values in memory, bytes.
     pub bytes: usize,
 }
 

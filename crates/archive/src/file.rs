@@ -126,7 +126,7 @@ impl Writer {
     /// Writes a row group; returns the bytes that are ready to go.
     ///
     /// # Errors
-    /// Those of the format.
+    /// Errors of the format.
     pub fn write(&mut self, row_group: &RowGroup) -> anyhow::Result<Vec<u8>> {
         let mut group = self.file.next_row_group()?;
         for column in &row_group.columns {
@@ -142,7 +142,7 @@ impl Writer {
     /// Ends the file; returns its last bytes.
     ///
     /// # Errors
-    /// Those of the format.
+    /// Errors of the format.
     pub fn finish(self) -> anyhow::Result<Vec<u8>> {
         Ok(self.file.into_inner()?)
     }

@@ -18,10 +18,10 @@ use super::session::{Archive, Interrupted, Session, one};
 use super::sink::Sink;
 use super::store::Store;
 
-/// How often a partition is copied anew because somebody wrote to it meanwhile.
+/// Attempts to copy a partition while somebody writes to it.
 const ATTEMPTS: u32 = 3;
 
-/// How long a failed attempt may take to put in order what it began.
+/// Time limit of the clean-up after a failed attempt.
 const PUT_IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Manifest beside each file, for readers without the database.
@@ -70,7 +70,7 @@ struct PartitionProfile {
 /// Archives the partition of a table that begins at an instant.
 ///
 /// # Errors
-/// When database or store fail, or when told to stop: the partition then stays as it was.
+/// When database or store fail, or when the run is cancelled: the partition then stays as it was.
 pub async fn archive(
     session: &mut Session,
     table: &str,
@@ -174,7 +174,7 @@ async fn copy_and_drop(session: &mut Session, archive: &Archive) -> anyhow::Resu
     let read = read.context("the file is not there after it was written")?;
     ensure!(
         read == Found::of(&manifest),
-        "what was read back is not what was written: {read:?}"
+        "the file read back differs from the rows written: {read:?}"
     );
     sqlx::query("select core.archive_verified($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
         .bind(session.run)
@@ -281,7 +281,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a manifest says of its file.
+    /// The file as its manifest describes it.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         Self {

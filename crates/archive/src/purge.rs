@@ -19,10 +19,10 @@ pub struct Range {
     pub early: bool,
 }
 
-/// What may be purged, oldest first.
+/// Archives of the range that may be purged, oldest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn purgeable(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Archive>> {
     sqlx::query_as(
         "select a.* from core.archives a join core.lifecycle_policies p on p.table_name = a.table_name
@@ -37,7 +37,7 @@ pub async fn purgeable(connection: &mut PgConnection, range: &Range) -> sqlx::Re
     .await
 }
 
-/// Purges a range, if it still holds the archives that somebody agreed to.
+/// Purges a range, if it still holds exactly the confirmed archives.
 ///
 /// # Errors
 /// When the range holds others, or database or store fail.

@@ -27,7 +27,7 @@ struct Begun {
 /// Archives of a domain that rows wait for which came late.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn wanted(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar("select core.archive_wanted($1)")
         .bind(domain)
@@ -73,7 +73,7 @@ pub async fn restore(
 /// Restores the archives of a table in a range; reports each archive when it is done.
 ///
 /// # Errors
-/// As [`restore`], with the first that fails.
+/// Like [`restore`], with the first that fails.
 pub async fn restore_range(
     session: &mut Session,
     table: &str,

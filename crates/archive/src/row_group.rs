@@ -10,7 +10,7 @@ use super::encoding::{Column, ColumnSpec, ColumnValues, ValueEncoding};
 pub const ROW_GROUP_ROWS: usize = 65_536;
 /// A row group is full with this many bytes, however few its rows are.
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
-/// What a binary COPY begins with.
+/// First bytes of a binary COPY.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// A bounded number of rows.
@@ -92,7 +92,7 @@ impl Rows {
     pub fn take(&mut self, chunk: Bytes, row_group: &mut RowGroup) -> anyhow::Result<bool> {
         self.buffer.extend_from_slice(&chunk);
         if !self.begun {
-            // Signature, flags, and the length of an extension that nobody has used so far.
+            // Signature, flags, and the length of an extension that is not in use so far.
             if self.buffer.len() < SIGNATURE.len() + 8 {
                 return Ok(false);
             }

@@ -29,7 +29,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to get a lock on a table that others work with, a second each, with as long a pause.
 const PATIENCE: u32 = 60;
 
-/// How long the end of a run may take to be written down.
+/// Time limit for recording the end of a run.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A row of `core.archives`.
@@ -45,7 +45,7 @@ pub struct Archive {
     pub from_at: DateTime<Utc>,
     /// End of its range.
     pub to_at: DateTime<Utc>,
-    /// Where it is in its life.
+    /// State in its life cycle.
     pub state: String,
     /// Parquet file.
     pub object_path: String,
@@ -66,15 +66,15 @@ pub struct Archive {
     /// Columns.
     #[sqlx(json(nullable))]
     pub columns: Option<Vec<ColumnSpec>>,
-    /// What it took in the database.
+    /// Size in the database, bytes.
     pub bytes_hot: i64,
-    /// What it takes in the store.
+    /// Size in the store, bytes.
     pub bytes_archived: Option<i64>,
     /// A restored one is not archived again before.
     pub hold_until: Option<DateTime<Utc>>,
 }
 
-/// What a run did.
+/// Totals of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Partitions.
@@ -96,7 +96,7 @@ impl Totals {
         self.bytes_archived += archive.bytes_archived.unwrap_or_default();
     }
 
-    /// How much less space it takes, per cent.
+    /// Space saved, per cent.
     #[must_use]
     pub fn reduction(&self) -> Option<f64> {
         (self.bytes_hot > 0)
@@ -106,7 +106,7 @@ impl Totals {
 
 /// The error of a run that was asked to stop.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted; what was begun is begun again by the next run")]
+#[error("interrupted; the next run starts again")]
 pub struct Interrupted;
 
 /// A connection with the lock of the archive.
@@ -115,11 +115,11 @@ pub struct Session {
     pub connection: PgConnection,
     /// The object store.
     pub store: Store,
-    /// Who runs it.
+    /// Name of the person who runs it.
     pub who: Option<String>,
     /// Number of the run.
     pub run: i64,
-    /// Says when to stop.
+    /// Cancelled when the run must stop.
     pub stop: CancellationToken,
     database: SecretUrl,
     backend: i32,
@@ -176,7 +176,7 @@ impl Session {
     pub async fn renew(&mut self) -> anyhow::Result<()> {
         self.lost = true;
         let mut connection = connect(&self.database).await?;
-        // The server may be busy for long with what nobody will read, and hold the lock as long.
+        // The server may be busy for long with a result that is not read any more, and hold the lock as long.
         sqlx::query(
             "select pg_terminate_backend(a.pid) from pg_stat_activity a
              where a.pid = $1 and a.application_name = current_setting('application_name')",
@@ -244,7 +244,7 @@ impl Session {
         let mut first = None;
         for (archive, object, manifest) in files {
             let deleted = async {
-                // The manifest first: without it nobody takes the file for an archive.
+                // The manifest first: without it the file does not count as an archive.
                 self.store.delete(&manifest).await?;
                 failpoint::pass("archive.manifest_deleted");
                 self.store.delete(&object).await?;
@@ -304,7 +304,7 @@ impl Session {
     /// checksum of it and the number of rows.
     ///
     /// # Errors
-    /// When the server says nothing for long, when told to stop, and those of the file.
+    /// When the server is silent for long, when the run is cancelled, and errors of the file.
     pub async fn read_table(
         &mut self,
         query: &str,

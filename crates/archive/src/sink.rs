@@ -31,7 +31,7 @@ impl Sink {
     /// Writes a row group.
     ///
     /// # Errors
-    /// Those of the format and of the store.
+    /// Errors of the format and of the store.
     pub async fn write(&mut self, row_group: RowGroup) -> anyhow::Result<()> {
         let mut writer = self.writer.take().context("the file has failed before")?;
         // Compressing takes a while: other tasks go on.
@@ -56,7 +56,7 @@ impl Sink {
     /// Ends the file, which is in the store then; returns its length and SHA-256.
     ///
     /// # Errors
-    /// Those of the format and of the store.
+    /// Errors of the format and of the store.
     pub async fn finish(mut self) -> anyhow::Result<(u64, String)> {
         let writer = self.writer.take().context("the file has failed before")?;
         self.send(writer.finish()?).await?;

@@ -97,7 +97,7 @@ impl Store {
     /// Writes a small object.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn put(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         let target = self.path(path)?;
         let put = self.objects.put(&target, bytes.into()).await;
@@ -107,7 +107,7 @@ impl Store {
     /// Reads a small object; `None` when it is not there.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn get(&self, path: &str) -> anyhow::Result<Option<Bytes>> {
         let answer = match self.objects.get(&self.path(path)?).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -120,7 +120,7 @@ impl Store {
     /// Which of some objects are not there, without reading them: names in the order given.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn missing(&self, paths: &[String]) -> anyhow::Result<Vec<String>> {
         const AT_ONCE: usize = 16;
         let looks = paths.iter().map(|path| async move {
@@ -138,7 +138,7 @@ impl Store {
     /// Reads a part of an object.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn range(&self, path: &str, range: Range<u64>) -> anyhow::Result<Bytes> {
         let part = self.objects.get_range(&self.path(path)?, range).await;
         part.with_context(|| format!("reading {path}"))
@@ -147,7 +147,7 @@ impl Store {
     /// Length and SHA-256 of an object, read whole; `None` when it is not there.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn fingerprint(&self, path: &str) -> anyhow::Result<Option<(u64, String)>> {
         let answer = match self.objects.get(&self.path(path)?).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -167,7 +167,7 @@ impl Store {
     /// there.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
         match self.objects.delete(&self.path(path)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}

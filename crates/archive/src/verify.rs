@@ -8,7 +8,7 @@ use super::partition::{Found, Manifest, read_back};
 use super::session::Archive;
 use super::store::Store;
 
-/// What was found of an archive.
+/// Result of verifying an archive.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
     /// Partition.
@@ -24,7 +24,7 @@ pub struct Verdict {
 /// The archives of a table, or of all, that should be in the object store.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn expected(
     connection: &mut PgConnection,
     table: Option<&str>,

@@ -1,4 +1,4 @@
-//! Where RabbitMQ and its management are.
+//! Addresses of RabbitMQ and its management.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ impl BrokerArgs {
     /// The URL, if the option, the variable or the file is given.
     ///
     /// # Errors
-    /// As [`BrokerArgs::url`].
+    /// Same as [`BrokerArgs::url`].
     pub fn given(&self) -> anyhow::Result<Option<SecretUrl>> {
         let text = self.amqp_url.as_deref().filter(|text| !text.is_empty());
         if text.is_none() && self.amqp_url_file.is_none() {

@@ -134,7 +134,7 @@ macro_rules! duty {
             /// The URL from the option, the variable or the file, or that of `DATABASE_URL`.
             ///
             /// # Errors
-            /// As [`DatabaseArgs::url`].
+            /// Same as [`DatabaseArgs::url`].
             pub fn url(&self) -> anyhow::Result<SecretUrl> {
                 let url = url_of(self.url.as_deref(), self.file.as_ref(), $url, $role)?;
                 self.security.secure(url, $url)

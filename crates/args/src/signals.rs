@@ -1,4 +1,4 @@
-//! What ends a program.
+//! Signals that end a program.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

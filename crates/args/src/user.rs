@@ -1,4 +1,4 @@
-//! Who runs a command.
+//! The user who runs a command.
 
 /// The user of the system; `None` where there is none, as in a container.
 #[must_use]

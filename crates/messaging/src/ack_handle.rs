@@ -47,6 +47,8 @@ struct Counts {
     held: VecDeque<(usize, Instant)>,
     /// Tasks that wait until the arrived messages are counted.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Whether there is no consumer and every delivered message is counted.
+    idle: bool,
 }
 
 impl Tally {
@@ -123,13 +125,37 @@ impl AckHandle {
         (self.tally).with(|counts| (counts.arrived, counts.held.front().map(|(_, at)| *at)))
     }
 
+    /// Notes whether there is a consumer: without one everything that has arrived is counted.
+    pub(crate) fn consuming(&self, is: bool) {
+        let waiting = self.tally.with(|counts| {
+            counts.idle = !is;
+            if is {
+                Vec::new()
+            } else {
+                std::mem::take(&mut counts.waiting)
+            }
+        });
+        for done in waiting {
+            // The task that asked may have gone away.
+            let _ = done.send(());
+        }
+    }
+
     /// Returns when everything that has arrived by now is counted.
     ///
     /// # Errors
     /// When the forwarder has ended.
     pub(crate) async fn counted(&self) -> anyhow::Result<()> {
         let (done, counted) = oneshot::channel();
-        self.tally.with(|counts| counts.waiting.push(done));
+        let idle = self.tally.with(|counts| {
+            if !counts.idle {
+                counts.waiting.push(done);
+            }
+            counts.idle
+        });
+        if idle {
+            return Ok(());
+        }
         self.tally.asked.notify_one();
         Ok(tokio::time::timeout(ANSWER_WITHIN, counted).await??)
     }
@@ -151,7 +177,7 @@ impl AckHandle {
         notes.is_unreadable(self.channel.id(), delivery.delivery_tag)
     }
 
-    /// Takes what was noted of a delivery.
+    /// Takes the guard's note on a delivery.
     pub(crate) fn take_note(&self, delivery: &Delivery) -> Option<Note> {
         let notes = &self.connection.notes;
         notes.take(self.channel.id(), delivery.delivery_tag)
@@ -185,7 +211,7 @@ impl DeliveryForwarder {
         arrive: mpsc::UnboundedSender<anyhow::Result<Vec<Delivery>>>,
     ) {
         let mut chunks = consumer.ready_chunks(CHUNK);
-        // Who asked before the end of the stream was seen.
+        // Callers that asked before the end of the stream was seen.
         let mut waiting = Vec::new();
         loop {
             let tally = &self.acks.tally;

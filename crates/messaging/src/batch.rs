@@ -7,15 +7,15 @@ use lapin::message::Delivery;
 
 use crate::Sizes;
 
-/// What ends the collection of a batch.
+/// Reasons why the collection of a batch ends.
 pub const FLUSHED_BY: [&str; 4] = ["full", "bytes", "wait", "apart"];
 
-/// What ended the collection of a batch.
+/// The reason why the collection of a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// As many messages as may be.
+    /// The maximum number of messages.
     Full,
-    /// As many bytes as may be.
+    /// The maximum number of bytes.
     Bytes,
     /// The first message has waited for long enough.
     Wait,
@@ -44,9 +44,9 @@ pub struct Batch {
     pub poison_candidate: bool,
     /// They were delivered before, by a queue that does not count how often.
     pub again: bool,
-    /// Why there are no more of them.
+    /// Reason why there are no more of them.
     pub ended: Ended,
-    /// What was noted of some, by position.
+    /// Notes about some of the messages, by position.
     pub(crate) notes: HashMap<usize, Note>,
 }
 

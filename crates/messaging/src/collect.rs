@@ -28,7 +28,7 @@ impl Source {
     /// Collects a batch of at most `most` messages: up to the limits of count and bytes, until a
     /// poison-message candidate comes, which is a batch of its own, or until the first message has waited long
     /// enough and the batch before it is done (`permit`). `None` after a stop request. An empty queue counts as a success
-    /// of the lane in `health`.
+    /// of the lane in `health`, and so does a pause.
     ///
     /// # Errors
     /// When the consumer is lost, or is alive but gets nothing although messages are ready.
@@ -44,7 +44,7 @@ impl Source {
         };
         let counted = self.settings.counts_deliveries;
         let acks = self.acks.clone();
-        // What cannot be read is not looked at either: it goes to quarantine from here.
+        // An unreadable message never counts as redelivered: it goes to quarantine from here.
         let again =
             |delivery: &Delivery| delivery.redelivered && !counted && !acks.is_unreadable(delivery);
         let enough = Instant::now() + self.linger(&first);
@@ -66,6 +66,10 @@ impl Source {
                 break;
             }
             let Some(delivery) = self.ahead.pop_front() else {
+                if !self.consuming {
+                    batch.ended = Ended::Wait;
+                    break;
+                }
                 let patience = async {
                     let _permit = permit.take().await;
                     tokio::time::sleep_until(enough).await;
@@ -118,11 +122,25 @@ impl Source {
             if stop.is_cancelled() {
                 return Ok(None);
             }
+            if self.consuming && self.is_paused() {
+                self.pause().await?;
+            }
             if let Some(delivery) = self.ahead.pop_front() {
                 return Ok(Some(delivery));
             }
+            if !self.consuming {
+                if self.is_paused() {
+                    health.succeeded();
+                    self.wait_for_resumption(stall_after / 3, stop).await?;
+                } else {
+                    self.resume().await?;
+                }
+                continue;
+            }
+            let mut paused = self.paused.clone();
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
+                () = Self::until(&mut paused, true) => continue,
                 arrival = self.arrivals.recv() => {
                     self.ahead.extend(arrival.ok_or(DisconnectReason::Cancelled)??);
                     continue;
@@ -143,6 +161,24 @@ impl Source {
                 return Err(DisconnectReason::Starved.into());
             }
         }
+    }
+
+    /// Waits for the end of the pause, a stop request, or the time of the next report to `health`.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    async fn wait_for_resumption(
+        &mut self,
+        look_after: Duration,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = Self::until(&mut self.paused, false) => return Ok(()),
+            () = tokio::time::sleep(look_after) => {}
+        }
+        self.waiting().await?;
+        Ok(())
     }
 
     /// Linger time of a batch, given its first message and the size of the previous batch.

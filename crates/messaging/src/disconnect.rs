@@ -3,7 +3,7 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
-/// What interrupts consuming.
+/// Reasons for an interruption of consuming.
 pub const INTERRUPTED_BY: [&str; 8] = [
     "connection",
     "closed",
@@ -33,7 +33,7 @@ pub enum DisconnectReason {
     #[error("the channel was lost before the acknowledgement; the broker delivers again")]
     Channel,
     /// The messages went back to the queue while the database was away.
-    #[error("the database works again; consuming starts anew")]
+    #[error("the database works again; consuming restarts")]
     Held,
 }
 

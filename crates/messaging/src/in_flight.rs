@@ -2,7 +2,7 @@
 
 use prometheus::IntGauge;
 
-/// What a lane holds of its queue at the moment.
+/// Gauges of the messages that a lane holds of its queue.
 #[derive(Debug, Clone)]
 pub struct Flow {
     messages: IntGauge,

@@ -1,14 +1,16 @@
 //! Messages to the broker, wave by wave: one message of each key at a time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use acequia_net::SecretUrl;
 use acequia_net::confirms::Confirming;
-use acequia_net::topology::{ALERTS, answer, connect, declare_alerts};
+use acequia_net::topology::{ALERTS, REJECTED, answer, connect, declare_kept};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Confirmation};
+use tracing::warn;
 use uuid::Uuid;
 
 /// Header with the number of the message: of two with one key, the one with the greater number is
@@ -26,17 +28,19 @@ pub struct Message {
     pub id: i64,
     /// Its id.
     pub message_id: Uuid,
+    /// Exchange.
+    pub exchange: String,
     /// Routing key.
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,
 }
 
-/// What became of the messages of a transaction; those in neither list wait for the next one.
+/// Outcome of the messages of a transaction; messages in neither list wait for the next one.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of messages that the broker confirmed.
@@ -52,7 +56,11 @@ impl Outcome {
 }
 
 /// The connection that publishes messages of the outbox.
-pub struct Relay(Confirming);
+pub struct Relay {
+    confirming: Confirming,
+    /// Whether the exchange of refused messages was declared. Without a feed nobody declares it.
+    rejected: AtomicBool,
+}
 
 impl Relay {
     /// Connects under a name that the broker shows, declares the exchange, and asks for confirms.
@@ -61,19 +69,22 @@ impl Relay {
     /// When the broker refuses or does not answer.
     pub async fn open(broker: &SecretUrl, name: &str) -> anyhow::Result<Self> {
         let connection = connect(broker, name).await?;
-        declare_alerts(&connection).await?;
-        Confirming::on(connection).await.map(Self)
+        declare_kept(&connection, ALERTS).await?;
+        Ok(Self {
+            confirming: Confirming::on(connection).await?,
+            rejected: AtomicBool::new(false),
+        })
     }
 
     /// Whether it can still be used.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.is_connected()
+        self.confirming.is_connected()
     }
 
     /// Closes the connection: what was written and not sent yet must not arrive later.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.confirming.close().await;
     }
 
     /// Publishes messages in waves of one per key. A key of which one was refused waits; the others
@@ -84,7 +95,16 @@ impl Relay {
         until: Instant,
         outcome: &mut Outcome,
     ) -> bool {
-        // What was refused before may be what breaks the channel: it goes alone, after the others.
+        let (notices, mut waiting): (Vec<_>, Vec<_>) =
+            (waiting.into_iter()).partition(|message| message.exchange == REJECTED);
+        if !notices.is_empty() && !self.declared().await {
+            let reason = "its exchange cannot be declared: the log has the broker's answer";
+            let refused = notices.iter().map(|message| (message.id, reason));
+            outcome.refused.extend(refused);
+        } else {
+            waiting.extend(notices);
+        }
+        // A message that was refused before may be the one that breaks the channel: it goes alone, after the others.
         let (suspects, others): (Vec<_>, Vec<_>) = {
             let suspects: HashSet<String> = (waiting.iter())
                 .filter(|message| message.attempts > 0)
@@ -115,6 +135,24 @@ impl Relay {
             }
         }
         true
+    }
+
+    /// Declares the exchange of refused messages, once; whether it is there.
+    async fn declared(&self) -> bool {
+        if self.rejected.load(Ordering::Relaxed) {
+            return true;
+        }
+        let declared = declare_kept(self.confirming.connection(), REJECTED).await;
+        if let Err(error) = &declared {
+            warn!(
+                event = "queue.refused",
+                queue = REJECTED,
+                error = format!("{error:#}"),
+                "its exchange cannot be declared: tried again"
+            );
+        }
+        self.rejected.store(declared.is_ok(), Ordering::Relaxed);
+        declared.is_ok()
     }
 
     /// Publishes messages and waits for the broker's answer to each; whether it was confirmed. `None`
@@ -185,9 +223,9 @@ impl Relay {
             .with_content_type("application/json".into())
             .with_headers(headers)
             .with_delivery_mode(2);
-        // Not mandatory: nobody needs to listen.
-        let publish = self.0.channel().basic_publish(
-            ALERTS.into(),
+        // Not mandatory: there may be no listener.
+        let publish = self.confirming.channel().basic_publish(
+            message.exchange.as_str().into(),
             message.routing_key.as_str().into(),
             BasicPublishOptions::default(),
             message.body.as_bytes(),
@@ -199,7 +237,7 @@ impl Relay {
     /// The channel broke. When the connection is there all the same, the broker closed the channel
     /// over one of the messages; which one shows when each goes alone.
     fn lost(&self, wave: &[Message], outcome: &mut Outcome) {
-        if !self.0.is_connected() && self.0.has_connection() {
+        if !self.confirming.is_connected() && self.confirming.has_connection() {
             for message in wave {
                 if !outcome.has(message.id) {
                     outcome
@@ -211,7 +249,7 @@ impl Relay {
     }
 }
 
-/// Why a message was not sent.
+/// Reason why a message was not sent.
 enum Unsendable {
     /// It cannot be, whatever the broker says.
     Never(&'static str),

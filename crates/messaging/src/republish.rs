@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 
 use crate::{AckHandle, Batch};
 
-/// How long the broker may take over a batch.
+/// Time limit of the broker for a batch.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(60);
 
 impl AckHandle {

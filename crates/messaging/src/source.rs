@@ -14,7 +14,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use prometheus::Histogram;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
@@ -43,7 +43,7 @@ pub struct ConsumerSettings {
     pub published_at: fn(&BasicProperties, DateTime<Utc>) -> Option<DateTime<Utc>>,
 }
 
-/// Where a consumer shows what it does.
+/// Metrics of a consumer.
 #[derive(Debug, Clone)]
 pub struct Instruments {
     /// The messages in flight.
@@ -52,6 +52,8 @@ pub struct Instruments {
     pub broker_pings: Histogram,
     /// Observations of all lanes.
     pub looks: Arc<Looks>,
+    /// Whether an operator has paused the stream: messages stay in the queue.
+    pub paused: watch::Receiver<bool>,
 }
 
 /// A consumer with the connection and channel that it lives on.
@@ -71,11 +73,17 @@ pub struct Source {
     pub(crate) collected: u32,
     /// Messages that waited when it began.
     found: u32,
+    /// Messages that may be in flight.
+    window: u16,
+    /// Whether the stream is paused.
+    pub(crate) paused: watch::Receiver<bool>,
+    /// Whether there is a consumer; there is none during a pause.
+    pub(crate) consuming: bool,
 }
 
 impl Source {
     /// Connects under a name that the broker shows, declares all queues of the process, and starts to consume with
-    /// `window` messages in flight.
+    /// `window` messages in flight, unless it is paused.
     ///
     /// # Errors
     /// When any of these fails or the broker does not answer.
@@ -96,6 +104,7 @@ impl Source {
             flow,
             broker_pings,
             looks,
+            paused,
         } = instruments;
         let acks = AckHandle::new(channel, connected, flow);
         let mut source = Self {
@@ -109,10 +118,16 @@ impl Source {
             ahead: VecDeque::new(),
             collected: 0,
             found: 0,
+            window,
+            paused,
+            consuming: false,
         };
+        source.acks.consuming(false);
         source.acks.flow().reset();
         source.found = source.waiting().await?;
-        source.consume(window).await?;
+        if !source.is_paused() {
+            source.consume(window).await?;
+        }
         let watch = Watch {
             channel: watched,
             queue: source.settings.queue.clone(),
@@ -140,6 +155,8 @@ impl Source {
         let (arrive, arrivals) = mpsc::unbounded_channel();
         self.arrivals = arrivals;
         self.acks.flow().allowed(window);
+        self.acks.consuming(true);
+        (self.consuming, self.window) = (true, window);
         let forwarder = DeliveryForwarder {
             acks: self.acks.clone(),
             limit: self.settings.in_flight_bytes.saturating_mul(2),
@@ -150,17 +167,59 @@ impl Source {
         Ok(())
     }
 
+    /// Returns once it is paused, or is not any more.
+    pub(crate) async fn until(paused: &mut watch::Receiver<bool>, is: bool) {
+        if paused.wait_for(|paused| *paused == is).await.is_err() {
+            std::future::pending::<()>().await; // nobody decides any more
+        }
+    }
+
+    /// Whether the stream is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
     /// Changes the number of messages that may be in flight. Those that have arrived stay, in
     /// their order.
     ///
     /// # Errors
     /// When the broker does not answer, or the consumer is lost meanwhile.
     pub async fn resize(&mut self, window: u16) -> anyhow::Result<()> {
+        if !self.consuming {
+            self.window = window;
+            return Ok(());
+        }
+        self.cancel().await?;
+        self.consume(window).await
+    }
+
+    /// Ends the consumer. Messages that have arrived stay, in their order.
+    ///
+    /// # Errors
+    /// As [`Source::resize`].
+    pub(crate) async fn pause(&mut self) -> anyhow::Result<()> {
+        self.cancel().await?;
+        self.acks.flow().allowed(0);
+        self.acks.consuming(false);
+        self.consuming = false;
+        Ok(())
+    }
+
+    /// Starts a consumer again.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub(crate) async fn resume(&mut self) -> anyhow::Result<()> {
+        self.consume(self.window).await
+    }
+
+    /// Ends the consumer.
+    async fn cancel(&mut self) -> anyhow::Result<()> {
         let options = BasicCancelOptions::default();
         let tag = self.tag.as_str();
         answer(self.acks.channel().basic_cancel(tag.into(), options))
             .await
-            .context("changing the prefetch")?;
+            .context("ending the consumer")?;
         // The stream ends behind the last message that was delivered. Not one may be left out:
         // an acknowledgement covers every message before it.
         let drained = async {
@@ -171,8 +230,7 @@ impl Source {
         };
         tokio::time::timeout(ANSWER_WITHIN, drained)
             .await
-            .context("the cancelled consumer did not end")??;
-        self.consume(window).await
+            .context("the cancelled consumer did not end")?
     }
 
     /// Messages that are ready in the queue.

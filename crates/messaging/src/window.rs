@@ -27,7 +27,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Those of some bodies.
+    /// The sizes of some bodies.
     #[must_use]
     pub fn of(bodies: impl IntoIterator<Item = usize>) -> Self {
         let (mut count, mut sizes) = (0.0_f64, Self::default());
@@ -109,7 +109,7 @@ impl Window {
         self.sizes.saw(sizes);
     }
 
-    /// Chooses the size anew after a batch that went well; `true` when it changed. Small changes
+    /// Adjusts the size after a batch that went well; `true` when it changed. Small changes
     /// are not worth a question to the broker.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped before
     pub fn adapt(&mut self, poison_candidate: bool) -> bool {

@@ -18,7 +18,7 @@ use crate::{SecretUrl, line, read_coalescing, refuse_plaintext};
 
 /// The schemes of a broker's URL.
 pub const SCHEMES: &[&str] = &["amqp", "amqps"];
-/// How long the broker may take to let us in.
+/// Time limit for the broker to accept a login.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds between heartbeats; a dead peer is noticed after two of them.
 const HEARTBEAT: u16 = 10;
@@ -64,13 +64,13 @@ impl fmt::Display for Lasting {
 
 impl std::error::Error for Lasting {}
 
-/// Whether an error of [`connect`] asks for a person: time alone does not mend it.
+/// Whether an error of [`connect`] needs a person: it does not pass by itself.
 #[must_use]
 pub fn is_lasting(error: &anyhow::Error) -> bool {
     error.is::<Lasting>()
 }
 
-/// Says whether the URLs and their certificate files can be used, without connecting.
+/// Checks whether the URLs and their certificate files can be used, without connecting.
 ///
 /// # Errors
 /// When one cannot, or plain text to another machine is refused. Passwords are not repeated.
@@ -85,7 +85,7 @@ pub fn check(url: &SecretUrl) -> anyhow::Result<()> {
 /// each is tried, beginning with the one that answered last.
 ///
 /// # Errors
-/// As [`check`], and when the broker does not answer, refuses, or shows a wrong certificate; the
+/// Like [`check`], and when the broker does not answer, refuses, or shows a wrong certificate; the
 /// text says what to do.
 pub async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<Connected> {
     check(url).map_err(|error| Lasting(format!("{error:#}")))?;
@@ -203,7 +203,7 @@ fn prepare(one: &Url, url: &SecretUrl) -> anyhow::Result<(AMQPUri, Option<Rustls
     Ok((uri, None))
 }
 
-/// What was learned on the way to a connection.
+/// Facts learned while connecting.
 #[derive(Default)]
 struct Seen {
     tls: OnceLock<String>,

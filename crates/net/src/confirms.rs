@@ -3,7 +3,7 @@
 //! A confirm says that the broker has a message, unless the message came back as unroutable
 //! before. lapin hands a returned message to whichever confirm it completes next, and completes
 //! the confirms of one answer in no order. So the returns of a wave are matched to its messages
-//! by what they are, once every confirm is there; copies need not be told apart.
+//! by what they are, once every confirm is there; copies need not be distinguished.
 
 use futures_util::FutureExt as _;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -48,7 +48,7 @@ pub enum Answer {
     Unknown,
 }
 
-/// What a confirm brought.
+/// The result of a confirm.
 #[derive(Debug)]
 struct Verdict {
     acked: bool,
@@ -97,6 +97,12 @@ impl Confirming {
     #[must_use]
     pub const fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Whether the connection is there, whatever became of the channel.

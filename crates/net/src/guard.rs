@@ -54,7 +54,7 @@ impl<S> fmt::Debug for Guarded<S> {
     }
 }
 
-/// What to do with the bytes before us.
+/// The next step for the bytes at hand.
 enum Step {
     /// This many octets pass unchanged.
     Pass(usize),
@@ -166,7 +166,7 @@ impl<S> Guarded<S> {
         length
     }
 
-    /// How long the frame that has begun must be before it can be looked at.
+    /// Length that the begun frame must have before it can be examined.
     fn awaited(&self) -> usize {
         match self.partial.get(3..HEAD) {
             Some(length) if self.begun >= HEAD => {
@@ -227,7 +227,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 return Poll::Ready(Ok(begun));
             }
             let direct = this.pass(&buffer[..begun + read])?;
-            // What was replaced before the end is still to be handed on.
+            // Replacements made before the end are still to be handed on.
             if direct > 0 || this.foreign == Some(0) && this.ready.is_empty() {
                 return Poll::Ready(Ok(direct));
             }

@@ -15,7 +15,7 @@ use lapin::tcp::AsyncTcpStream;
 use crate::guard::{Guarded, Notes};
 use crate::read_coalescing::{CoalescedStream, CoalescingReactor};
 
-/// What the AMQP library reads from and writes to.
+/// The stream that the AMQP library reads and writes.
 type Line = Guarded<AsyncTcpStream<CoalescedStream>>;
 
 /// The runtime that the AMQP library is given.

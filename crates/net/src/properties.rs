@@ -20,7 +20,7 @@ pub const DEEPEST: usize = 32;
 /// Path of what stands behind the last property.
 const BEHIND: &str = "properties";
 
-/// Why a property cannot be read.
+/// Reason why a property cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A short string, or the name of a header, is not UTF-8.
@@ -62,7 +62,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What the properties are, in the order in which they stand in a list.
+/// Types of the properties, in the order in which they stand in a list.
 enum Kind {
     Text,
     Octet,
@@ -147,7 +147,7 @@ pub fn readable(list: &[u8]) -> (Vec<u8>, Vec<Unreadable>) {
             }
             Ok((text, Err(fault))) => left_out.push(Unreadable::new(name, fault, text)),
             Err(fault) => {
-                // Where the next property begins cannot be told.
+                // The beginning of the next property is unknown.
                 left_out.push(Unreadable::new(name, fault, before));
                 from = Reader(&[]);
                 break;

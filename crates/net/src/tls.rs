@@ -87,7 +87,7 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
-/// What to do about an error of TLS; nothing when `error` is of another kind. `ca` names the
+/// The remedy for an error of TLS; `None` when `error` is of another kind. `ca` names the
 /// setting for a certificate authority, `cert` that for a certificate of our own.
 #[must_use]
 pub fn remedy(error: &io::Error, ca: &str, cert: &str) -> Option<String> {

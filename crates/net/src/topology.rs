@@ -15,9 +15,11 @@ use crate::{SecretUrl, broker};
 pub const EXCHANGE: &str = "acequia";
 /// The exchange for messages of the outbox; consumers bind their own queues to it.
 pub const ALERTS: &str = "acequia.alerts";
-/// What the names of the domains' queues begin with.
+/// The exchange for notices of refused messages, for their publishers.
+pub const REJECTED: &str = "acequia.rejected";
+/// Prefix of the names of the domains' queues.
 const QUEUES: &str = "acequia.";
-/// Where the broker puts messages that it gave up.
+/// The queue of messages that the broker gave up.
 pub const DEAD_QUEUE: &str = "acequia.dead";
 /// Deliveries after which the broker gives a message up. A lost connection counts for every
 /// message in flight, so it leaves room for a flapping network.
@@ -25,20 +27,20 @@ const DELIVERY_LIMIT: i64 = 50;
 /// The limit of the queue of dead letters: so high that nothing reaches it. RabbitMQ 4 discards after
 /// 20 deliveries where no limit is set; -1 means unlimited there and at most one delivery in 3.x.
 pub const NO_LIMIT: i64 = 1_000_000_000;
-/// How long, and up to how many bytes, messages of the outbox are kept for later consumers.
+/// Age and size up to which messages of the outbox are kept for later consumers.
 const ALERTS_KEPT: &str = "7D";
 const ALERTS_BYTES: i64 = 64 << 20;
 /// How long the broker may take over one question. lapin's calls have no limit of their own: a
 /// broker that falls silent in the middle of one would be waited for as long as the connection
 /// lives, and longer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a good-bye may take.
+/// Time limit for closing a connection.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer of the broker, or an error when none comes in time.
 ///
 /// # Errors
-/// What the broker answers, or that it did not.
+/// The broker's error, or a timeout.
 pub async fn answer<T>(question: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(ANSWER_WITHIN, question)
         .await
@@ -93,7 +95,7 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn remedy(&self) -> String {
         let queue = &self.queue;
@@ -105,7 +107,7 @@ impl Mismatch {
             );
         }
         format!(
-            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: it declares it anew."
+            "Stop the publishers of {queue}, empty it with the worker that declared it, delete it, and start `worker run`: which declares it again."
         )
     }
 }
@@ -148,7 +150,7 @@ pub async fn declare(
         .with_context(|| format!("binding of {name}"))?;
     }
     answer(channel.close(200, "declared".into())).await?;
-    declare_alerts(connection).await?;
+    declare_kept(connection, ALERTS).await?;
     for legacy in domains.iter().filter_map(|queues| queues.legacy) {
         others.extend(declare_queue(connection, legacy).await?);
     }
@@ -198,33 +200,33 @@ pub async fn declare_queue(
     }
 }
 
-/// Declares the exchange of the outbox, and the stream that keeps its messages for a while.
+/// Declares an exchange of the outbox, and the stream of the same name that keeps its messages for a while.
 /// If the broker refuses the stream, only listeners that are connected get the messages.
 ///
 /// # Errors
 /// When the broker refuses the exchange.
-pub async fn declare_alerts(connection: &Connection) -> anyhow::Result<()> {
+pub async fn declare_kept(connection: &Connection, exchange: &'static str) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let options = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
     let declared = channel.exchange_declare(
-        ALERTS.into(),
+        exchange.into(),
         ExchangeKind::Topic,
         options,
         FieldTable::default(),
     );
     answer(declared)
         .await
-        .with_context(|| format!("exchange {ALERTS}"))?;
+        .with_context(|| format!("exchange {exchange}"))?;
     answer(channel.close(200, "declared".into())).await?;
-    if let Err(error) = declare_stream(connection).await {
+    if let Err(error) = declare_stream(connection, exchange).await {
         warn!(
             event = "queue.refused",
-            queue = ALERTS,
+            queue = exchange,
             error = format!("{error:#}"),
-            "nobody keeps the core's own messages"
+            "nobody keeps the messages of this exchange"
         );
     }
     Ok(())
@@ -238,7 +240,7 @@ fn refused(error: &anyhow::Error, as_what: &AMQPSoftError) -> bool {
 
 /// Keeps messages of the outbox: a broker counts a message that no queue takes as lost. A stream costs little,
 /// forgets by age without calling that a loss, and is read from any point by any number of readers.
-async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
+async fn declare_stream(connection: &Connection, name: &str) -> anyhow::Result<()> {
     let channel = answer(connection.create_channel()).await?;
     let durable = QueueDeclareOptions {
         durable: true,
@@ -256,9 +258,9 @@ async fn declare_stream(connection: &Connection) -> anyhow::Result<()> {
         "x-stream-max-segment-size-bytes".into(),
         AMQPValue::LongLongInt(ALERTS_BYTES / 8),
     );
-    answer(channel.queue_declare(ALERTS.into(), durable, arguments)).await?;
+    answer(channel.queue_declare(name.into(), durable, arguments)).await?;
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    answer(channel.queue_bind(ALERTS.into(), ALERTS.into(), "#".into(), options, none)).await?;
+    answer(channel.queue_bind(name.into(), name.into(), "#".into(), options, none)).await?;
     answer(channel.close(200, "declared".into())).await
 }
 
@@ -268,7 +270,7 @@ fn quorum() -> FieldTable {
     arguments
 }
 
-/// Nothing is behind this queue: what left it by a limit would be gone.
+/// No queue is behind this one: a message that left it by a limit would be gone.
 fn dead_queue() -> FieldTable {
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_LIMIT));

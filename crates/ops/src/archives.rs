@@ -70,7 +70,7 @@ impl From<Listed> for Archive {
 /// The archives of a table, or of all; with `all` those too that were superseded or given up.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     table: Option<&str>,

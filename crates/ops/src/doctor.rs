@@ -6,6 +6,7 @@ mod encryption;
 mod failover;
 mod finding;
 mod ledger;
+mod pauses;
 mod promotion;
 mod queues;
 mod rights;
@@ -74,7 +75,7 @@ pub async fn examine(
             Verdict::Fail,
             format!("{database}: {error}"),
             if Unfit::of(&error).is_some() {
-                "Let DATABASE_URL lead to a primary; what is said of the server above tells why this one is none."
+                "Point DATABASE_URL to a primary; the reason why this server is none is above."
             } else {
                 "Start PostgreSQL, or correct DATABASE_URL: host, port, role, password, database."
             },
@@ -226,5 +227,6 @@ async fn examine_database(
     ledger::examine(connection, findings).await?;
     failover::of_lost_batches(connection, findings).await?;
     promotion::examine(connection, findings).await?;
+    pauses::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }

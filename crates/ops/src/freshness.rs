@@ -51,7 +51,7 @@ const COLUMNS: &str = "f.mart, f.domain, f.kind, f.status, f.trusted, f.data_as_
 /// The marts of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -67,7 +67,7 @@ pub async fn list(
 /// One mart, if there is one of that name.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn of(connection: &mut PgConnection, mart: &str) -> sqlx::Result<Option<Freshness>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "select {COLUMNS} from marts.freshness f where f.mart = $1"

@@ -77,7 +77,7 @@ pub async fn known(
 /// Failing rules and the marts that they concern; of all marts when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     marts: Option<&[String]>,
@@ -90,11 +90,11 @@ pub async fn list(
     .await
 }
 
-/// Lets marts be refreshed although rules fail: for a time, or until the rules give other results.
+/// Opens gates although rules fail: for a time, or until the rules give other results.
 /// Without an actor the audit log names the role of the database.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn open(
     connection: &mut PgConnection,
     marts: Option<&[String]>,
@@ -111,10 +111,10 @@ pub async fn open(
         .await
 }
 
-/// Takes openings back.
+/// Withdraws openings.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn close(
     connection: &mut PgConnection,
     marts: Option<&[String]>,

@@ -27,7 +27,7 @@ pub struct Lost {
 /// Rows of a domain that wait by the ledger and are not in staging, of all batches when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn lost(
     connection: &mut PgConnection,
     domain: &Domain,
@@ -44,7 +44,7 @@ pub async fn lost(
 /// database decides which ones are missing. Without an actor the audit log names the role of the database.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn write_off(
     connection: &mut PgConnection,
     domain: &Domain,

@@ -27,7 +27,7 @@ pub struct Lineage {
 /// The ways of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,

@@ -45,7 +45,7 @@ pub struct Rule {
 /// The rules of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn rules(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -122,7 +122,7 @@ pub struct Which {
 /// The results that match, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn results(
     connection: &mut PgConnection,
     which: &Which,

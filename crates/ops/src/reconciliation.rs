@@ -1,4 +1,4 @@
-//! Where the messages of each entity are: every one in exactly one place.
+//! Places of the messages of each entity: every message in exactly one place.
 
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
@@ -42,7 +42,7 @@ pub struct Account {
 /// The accounts of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,

@@ -22,6 +22,12 @@ pub struct Stream {
     pub consumers: i64,
     /// Since when, at least, messages wait in its queues.
     pub queued_since: Option<DateTime<Utc>>,
+    /// When an operator paused it: workers leave its messages in the queues since; null when they take them.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
+    /// Why.
+    pub pause_reason: Option<String>,
     /// Rows that wait for promotion.
     pub staged: i64,
     /// Arrival of the oldest batch that waits for promotion.
@@ -58,18 +64,38 @@ pub struct Queue {
     pub looked_at: Option<DateTime<Utc>>,
 }
 
+/// Result of pausing or resuming a stream.
+#[derive(Debug, Clone, Serialize, FromRow)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = StreamChange))]
+pub struct Change {
+    /// Domain.
+    pub domain: String,
+    /// Whether it is paused now.
+    pub paused: bool,
+    /// Whether it was not before: done again, nothing changes.
+    pub changed: bool,
+    /// Since when; null when it was not paused and nothing changed.
+    pub since: Option<DateTime<Utc>>,
+    /// Who decided so.
+    pub who: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 const STREAMS: &str = "
 select s.*, case when s.ready + s.staged > 0 and s.arrived_per_s > 0 then (s.ready + s.staged) / s.arrived_per_s end as backlog_s
 from (
     select d.domain,
            coalesce(q.queues, '[]') as queues, p.observed_at, coalesce(q.ready, 0)::bigint as ready,
            coalesce(q.consumers, 0)::bigint as consumers, p.queued_since,
+           x.paused_at, x.paused_by, x.reason as pause_reason,
            coalesce(c.staged, 0)::bigint as staged, o.received_at as staged_since, coalesce(w.rows, 0)::bigint as pending,
            coalesce(u.rows, 0)::bigint as quarantine_open,
            coalesce(r.last_minute, 0)::float8 / 60 as arrived_per_s, coalesce(r.last_quarter, 0)::float8 / 900 as arrived_per_s_15m,
            l.last_batch_at, m.merged_through, m.last_merge_at
     from (select distinct e.domain from core.entities e) d
     left join core.queue_progress p on p.domain = d.domain
+    left join core.stream_pauses x on x.domain = d.domain and x.resumed_at is null
     left join (
         select l.domain, sum(l.ready) as ready, sum(l.consumers) as consumers,
                jsonb_agg(jsonb_build_object('queue', l.queue, 'ready', l.ready, 'consumers', l.consumers, 'looked_at', l.looked_at)
@@ -109,7 +135,7 @@ order by s.domain";
 /// The streams of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -117,5 +143,30 @@ pub async fn list(
     sqlx::query_as(STREAMS)
         .bind(domains)
         .fetch_all(connection)
+        .await
+}
+
+/// Pauses the stream of a domain, or resumes it; `None` when there is no such domain. Without an actor the audit log names the
+/// role of the database.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn set_paused(
+    connection: &mut PgConnection,
+    domain: &str,
+    paused: bool,
+    who: Option<&str>,
+    reason: &str,
+) -> sqlx::Result<Option<Change>> {
+    let statement = if paused {
+        "select * from core.pause_stream($1, $2, $3)"
+    } else {
+        "select * from core.resume_stream($1, $2, $3)"
+    };
+    sqlx::query_as(statement)
+        .bind(domain)
+        .bind(who)
+        .bind(reason)
+        .fetch_optional(connection)
         .await
 }

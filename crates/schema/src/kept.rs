@@ -139,7 +139,7 @@ impl Kept {
         Ok(Self { items, left_over })
     }
 
-    /// How many statements a failed migration left behind.
+    /// Number of statements that a failed migration left behind.
     pub const fn left_over(&self) -> usize {
         self.left_over
     }

@@ -32,7 +32,7 @@ mod embedded {
 }
 
 const HISTORY: &str = "core.refinery_schema_history";
-/// How long to wait before asking again for a lock that cannot be waited for.
+/// Pause before the next attempt to take a lock that cannot be waited for.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The lock of `migrate`: a table that other roles cannot lock. It must be there before
@@ -63,11 +63,11 @@ pub struct Options {
     pub passwords: Vec<(&'static str, String)>,
     /// Whether a role that other databases of the server use may get another password.
     pub take_over_roles: bool,
-    /// How long data are kept: (row of `core.retention`, time).
+    /// Retention periods: (row of `core.retention`, time).
     pub keep: Vec<(&'static str, Duration)>,
 }
 
-/// What `migrate` did.
+/// Result of `migrate`.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
     /// Migrations applied now.
@@ -84,7 +84,7 @@ pub struct Report {
 /// once and again at any time.
 ///
 /// # Errors
-/// As [`migrate_with`].
+/// Same as [`migrate_with`].
 pub async fn migrate(
     url: &SecretUrl,
     passwords: &[(&'static str, String)],

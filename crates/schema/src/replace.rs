@@ -63,7 +63,7 @@ join pg_namespace n on n.oid = p.pronamespace";
 /// A dependent object with its kind and owner.
 #[derive(sqlx::FromRow)]
 struct Dependent {
-    /// The file that makes it; none for an object of somebody else.
+    /// The file that makes it; none for an object that is not ours.
     file: Option<i32>,
     kind: String,
     name: String,
@@ -119,7 +119,7 @@ pub(super) async fn apply(
     for dependent in &found {
         match dependent.file {
             Some(file) => again.push(usize::try_from(file)?),
-            // A view of somebody else is made again afterwards, see `Kept`.
+            // A view that is not ours is made again afterwards, see `Kept`.
             None if dependent.ours && dependent.kind.ends_with("view") => {}
             None => bail!(
                 "{kind} {name} of role {owner} reads what this file changes, and only its owner can make it again. \

@@ -101,7 +101,7 @@ async fn other_databases(connection: &mut PgConnection, role: &str) -> sqlx::Res
     .await
 }
 
-/// Whether a role has this password already: by logging in, since nobody may read it.
+/// Whether a role has this password already: by logging in, since no role may read it.
 async fn has_password(url: &SecretUrl, role: &str, password: &str) -> anyhow::Result<bool> {
     let mut own = url.expose()?;
     let others: Vec<(String, String)> = own

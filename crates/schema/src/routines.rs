@@ -148,7 +148,7 @@ pub(super) async fn apply(
         .map(|file| (file.path.clone(), checksum(&file.text)))
         .chain([(CATALOG.to_owned(), checksum(&catalog_text()))])
         .collect();
-    // One snapshot: marts may be built anew, and `core.marts_rebuilt` notes what they show.
+    // One snapshot: marts may be rebuilt, and `core.marts_rebuilt` records what they show.
     let mut transaction = connection
         .begin_with("begin isolation level repeatable read")
         .await?;
@@ -311,7 +311,7 @@ mod tests {
         assert!(files().last().unwrap().path.ends_with("9_grants.sql"));
     }
 
-    /// It is built anew when its file changes, so nothing else may change there.
+    /// It is rebuilt when its file changes, so nothing else may change there.
     #[test]
     fn a_materialized_mart_has_a_file_of_its_own() {
         for file in files() {

@@ -1,9 +1,9 @@
 //! The batches that this process acknowledged last, and whether the database still has them.
 //!
 //! A message is acknowledged when its batch is committed. A server that takes over without the last
-//! commits of the one before (an asynchronous standby, a primary that was not fenced) loses what nobody
-//! sends again: the broker has forgotten it, and the ledger of the new server balances without it.
-//! Only those who acknowledged it know. So they remember, and look whenever they meet a server.
+//! commits of the one before (an asynchronous standby, a primary that was not fenced) loses messages that
+//! are not sent again: the broker has forgotten them, and the ledger of the new server balances without them.
+//! Only the process that acknowledged them knows. So it remembers, and looks whenever it meets a server.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use sqlx::{FromRow, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How long a batch is remembered. Retention keeps the rows of batches for longer.
+/// Time for which a batch is remembered. Retention keeps the rows of batches for longer.
 const KEEP: Duration = Duration::from_secs(3600);
 /// Most batches that are remembered.
 const MOST: usize = 10_000;
@@ -38,7 +38,7 @@ pub struct Acknowledged {
     pub at: DateTime<Utc>,
 }
 
-/// What a process remembers.
+/// The batches that a process remembers, and its server.
 #[derive(Debug, Default)]
 pub struct Memory {
     inner: Mutex<Inner>,
@@ -57,7 +57,7 @@ pub struct Server {
     pub system_identifier: i64,
     /// Grows with each promotion of a standby.
     pub timeline: i32,
-    /// Whether nobody has noted it before, while others were noted.
+    /// Whether it was not recorded before, while others were.
     pub is_new: bool,
 }
 
@@ -103,7 +103,7 @@ impl Memory {
 /// Notes which server the connection leads to, and says so; `None` when the role may not know.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn note_server(connection: &mut PgConnection) -> sqlx::Result<Option<Server>> {
     sqlx::query_as("select * from core.note_server()")
         .fetch_optional(connection)
@@ -113,7 +113,7 @@ pub async fn note_server(connection: &mut PgConnection) -> sqlx::Result<Option<S
 /// Identities of those batches that the database does not have.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn missing(
     connection: &mut PgConnection,
     batches: &[Acknowledged],
@@ -128,10 +128,10 @@ pub async fn missing(
     Ok(missing.into_iter().collect())
 }
 
-/// Notes in `core.lost_batches` that a worker's batches are lost. Returns the identities of those that nobody had noted.
+/// Notes in `core.lost_batches` that a worker's batches are lost. Returns the identities that were not recorded yet.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn note_lost(
     connection: &mut PgConnection,
     worker: &str,

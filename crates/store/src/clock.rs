@@ -12,7 +12,7 @@ use crate::failpoint;
 
 /// A machine whose clock is further off than this is named.
 pub const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
-/// How long a reading is good for: in that time the steady clock of a machine strays by milliseconds.
+/// Validity of a reading: in that time the steady clock of a machine strays by milliseconds.
 const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// The database's clock, read now and then and carried on by the machine's steady clock in between.
@@ -60,7 +60,7 @@ impl Clock {
     /// and when it is right again.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let is_new = |reading: Reading| reading.at.elapsed() < GOOD_FOR;
         if self.with(|state| state.reading.is_some_and(is_new)) {
@@ -96,12 +96,12 @@ impl Clock {
 /// How far this machine's clock is ahead of the database's.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn ahead(connection: &mut PgConnection) -> sqlx::Result<TimeDelta> {
     Ok(machine() - ask(connection).await?.now())
 }
 
-/// Whether a clock that is ahead, or behind, by so much needs somebody to set it.
+/// Whether a clock that is ahead, or behind, by this much must be corrected.
 #[must_use]
 pub fn is_off(ahead: TimeDelta) -> bool {
     ahead.abs() > TOLERANCE
@@ -110,7 +110,7 @@ pub fn is_off(ahead: TimeDelta) -> bool {
 /// The time of the database's clock, also inside of a transaction.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn now(connection: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(connection)

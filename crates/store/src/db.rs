@@ -18,7 +18,7 @@ pub use attend::{Attention, attended};
 pub use listen::{listen, probe};
 pub use options::{checks_the_server, is_here, options};
 
-/// How long the server may take to let us in.
+/// Time limit for the server to accept a login.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The same for each of several servers: one that is gone must not use up the time of the next.
 const EACH_WITHIN: Duration = Duration::from_secs(4);
@@ -57,7 +57,7 @@ pub struct Backend {
 /// Opens a connection, see [`open`].
 ///
 /// # Errors
-/// As [`open`].
+/// Same as [`open`].
 pub async fn connect(url: &SecretUrl, name: &str) -> sqlx::Result<PgConnection> {
     Ok(open(url, name).await?.connection)
 }
@@ -198,8 +198,8 @@ fn with_remedy(error: sqlx::Error) -> sqlx::Error {
     error
 }
 
-/// What to do when the rules of access want TLS or a certificate. The server has one code for all
-/// refusals, so its words are read; one that speaks another language gets no advice.
+/// The remedy when the access rules of the server demand TLS or a certificate. The server has one code for
+/// all refusals, so its message is parsed; for a server that speaks another language there is no advice.
 fn refused_by_tls(message: &str) -> Option<String> {
     if message.contains("no encryption") {
         return Some(

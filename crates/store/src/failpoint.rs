@@ -33,7 +33,7 @@ mod armed {
         if let Some((name, _)) = &*ORDER
             && name == place
         {
-            // Unlike `eprintln!` it does not panic when nobody reads it.
+            // Unlike `eprintln!` it does not panic without a reader.
             let _ = writeln!(std::io::stderr(), "held at {place}");
             loop {
                 std::thread::park();
@@ -91,7 +91,7 @@ pub fn pass(place: &str) {
     let _ = place;
 }
 
-/// How far the machine's clock is made to differ.
+/// Artificial offset of the machine's clock.
 pub fn clock() -> chrono::TimeDelta {
     #[cfg(debug_assertions)]
     let shift = armed::clock();

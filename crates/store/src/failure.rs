@@ -30,7 +30,7 @@ impl Failure {
             sqlx::Error::Database(error) => {
                 Self::of_sqlstate(error.code().as_deref().unwrap_or(""), error.constraint())
             }
-            // Certificates are mended by people, so TLS is not listed here.
+            // People repair certificates, so TLS is not listed here.
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Self::Down,
             // The stream is out of step: a new connection starts in step.
             sqlx::Error::Protocol(_) => Self::Transient,
@@ -65,7 +65,7 @@ impl Failure {
             Self::BadData => "Look at raw.quarantine: the row and the constraint are there.",
             Self::Transient => "Nothing: it is retried. If it goes on, look for locks and load.",
             Self::Down => {
-                "Start the server or mend the network; messages wait in the queue meanwhile."
+                "Start the server or repair the network; messages wait in the queue meanwhile."
             }
             Self::Broken => {
                 "Run `worker doctor`; most often `worker migrate` was not run or a right is missing."
@@ -85,7 +85,7 @@ impl Failure {
     }
 }
 
-/// Why a server that can be reached cannot be used.
+/// Reason why a reachable server cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// A standby.
@@ -100,7 +100,7 @@ pub enum Unfit {
          the database or the role. Find out who set it, and why; a full disk is a common reason"
     )]
     ReadOnly,
-    /// Somebody listens and hangs up.
+    /// The server accepts the connection and closes it.
     #[error(
         "the connection was accepted and closed without a word of PostgreSQL: most often a proxy (HAProxy, a load \
          balancer) that has no primary to lead to, or a server that has just ended. Look whether there is a primary"
@@ -137,7 +137,7 @@ pub fn remedy(error: &sqlx::Error) -> &'static str {
     Failure::of(error).remedy()
 }
 
-/// What an error says, for logs and for /readyz: PostgreSQL's text without the value that it refused,
+/// The text of an error, for logs and for /readyz: PostgreSQL's text without the value that it refused,
 /// which may be personal data.
 #[must_use]
 pub fn describe(error: &sqlx::Error) -> String {
@@ -145,7 +145,7 @@ pub fn describe(error: &sqlx::Error) -> String {
         return error.to_string();
     };
     let code = database.code().unwrap_or_default();
-    // Of class 22 the text quotes the value; elsewhere only the detail does, which nobody sees.
+    // In class 22 the text quotes the value; elsewhere only the detail does, which is not shown.
     if code.starts_with("22") {
         return format!("a value was refused by the database (SQLSTATE {code})");
     }

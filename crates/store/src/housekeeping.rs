@@ -14,10 +14,10 @@ const LOCK_ATTEMPTS: u32 = 3;
 /// Pause between them.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 
-/// Makes missing partitions; returns how many. One that somebody keeps it from is made later.
+/// Makes missing partitions; returns their number. A partition that a lock prevents is made later.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn ensure_partitions(connection: &mut PgConnection) -> sqlx::Result<i32> {
     sqlx::query_scalar("select core.ensure_partitions()")
         .fetch_one(connection)
@@ -28,7 +28,7 @@ pub async fn ensure_partitions(connection: &mut PgConnection) -> sqlx::Result<i3
 /// returns them per entity and code.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn expire_pending(
     connection: &mut PgConnection,
     domain: &str,
@@ -45,7 +45,7 @@ pub async fn expire_pending(
 /// many.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn resolve_copies(connection: &mut PgConnection, domain: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar("select core.resolve_copies($1)")
         .bind(domain)
@@ -64,10 +64,10 @@ pub struct Periods {
     pub logs: Duration,
 }
 
-/// What a round of retention did.
+/// Result of a round of retention.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// What went, per table.
+    /// Rows removed, per table.
     pub removed: Vec<(String, i64)>,
     /// Time was up before everything had gone.
     pub more: bool,
@@ -78,7 +78,7 @@ pub struct Retained {
 /// until nothing is left or `within` is over.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers, except a lock timeout: then the step is made another time.
+/// Any error from PostgreSQL, except a lock timeout: then the step is made another time.
 pub async fn retain(
     connection: &mut PgConnection,
     keep: &Periods,
@@ -167,7 +167,7 @@ fn is_locked(error: &sqlx::Error) -> bool {
 /// Settles the ledger rows of a domain that promotion left open because it fails.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn settle(connection: &mut PgConnection, domain: &str) -> sqlx::Result<()> {
     loop {
         let settled: i32 = sqlx::query_scalar("select core.settle_alone($1)")

@@ -10,6 +10,7 @@ pub mod housekeeping;
 pub mod marts;
 pub mod observations;
 pub mod outbox;
+pub mod pauses;
 pub mod pool;
 pub mod pooler;
 pub mod promotion;

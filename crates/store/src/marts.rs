@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::failure::describe;
 use crate::quality::run_rules;
 
-/// What became of a mart that needs a refresh.
+/// Outcome for a mart that needs a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
     /// It was refreshed and has this number of rows.
@@ -25,7 +25,7 @@ pub enum Refreshed {
 /// moment, and reading the core again and again would keep the backlog from getting smaller.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due(
     connection: &mut PgConnection,
     domain: &str,
@@ -47,7 +47,7 @@ pub async fn due(
 /// refresh log.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn refresh(
     connection: &mut PgConnection,
     mart: &str,
@@ -56,10 +56,10 @@ pub async fn refresh(
     refresh_timed(connection, mart, rule_max, &mut Duration::default()).await
 }
 
-/// As [`refresh`]; the time that the rules took is added to `audited`, also when the refresh fails.
+/// Like [`refresh`]; the time that the rules took is added to `audited`, also when the refresh fails.
 ///
 /// # Errors
-/// As [`refresh`].
+/// Same as [`refresh`].
 pub async fn refresh_timed(
     connection: &mut PgConnection,
     mart: &str,
@@ -139,7 +139,7 @@ order by b.promoted_at desc limit $2";
 /// Trace contexts of batches that the mart does not show yet, `most` at most, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn spans_not_shown(
     connection: &mut PgConnection,
     mart: &str,

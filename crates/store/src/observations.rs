@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 /// database's clock. Returns the time of that clock.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn note(
     connection: &mut PgConnection,
     worker: &str,

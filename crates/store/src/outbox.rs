@@ -1,4 +1,4 @@
-//! The outbox: messages that merges have written in their transactions, on their way to the broker (ADR 32).
+//! The outbox: messages that merges and quarantine have written in their transactions, on their way to the broker (ADR 32, 53).
 
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -10,11 +10,13 @@ pub struct Waiting {
     pub id: i64,
     /// Its id.
     pub message_id: Uuid,
+    /// Exchange that it is published on.
+    pub exchange: String,
     /// Routing key.
     pub routing_key: String,
     /// Body, JSON.
     pub body: String,
-    /// What it is about: messages with the same key keep their order.
+    /// Ordering key: messages with the same key keep their order.
     pub key: String,
     /// Times that it was refused.
     pub attempts: i32,
@@ -33,7 +35,7 @@ select case when exists (
 /// Seconds until a message of a domain is to be published, 0 when one is due; `None` when none waits.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result<Option<f64>> {
     sqlx::query_scalar(DUE_IN)
         .bind(domain)
@@ -45,13 +47,13 @@ pub async fn due_in(connection: &mut PgConnection, domain: &str) -> sqlx::Result
 /// none while another worker has the lock.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due(
     transaction: &mut PgConnection,
     domain: &str,
     most: i32,
 ) -> sqlx::Result<Vec<Waiting>> {
-    sqlx::query_as("select * from core.outbox_due($1, $2)")
+    sqlx::query_as("select * from core.outbox_waiting($1, $2)")
         .bind(domain)
         .bind(most)
         .fetch_all(transaction)
@@ -61,7 +63,7 @@ pub async fn due(
 /// Marks messages as published.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("select core.outbox_published($1)")
         .bind(ids)
@@ -73,7 +75,7 @@ pub async fn mark_published(transaction: &mut PgConnection, ids: &[i64]) -> sqlx
 /// Marks messages as refused, each with its reason; they are tried again later.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark_refused(
     transaction: &mut PgConnection,
     ids: &[i64],

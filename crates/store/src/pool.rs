@@ -19,7 +19,7 @@ pub const SHARED: usize = 4;
 const LONG: usize = SHARED - 1;
 /// Most of them that loops of one kind have, whatever the number of domains.
 const OF_A_KIND: usize = 2;
-/// How long the server may take to answer nothing before a connection counts as dead.
+/// Time limit for an answer to an empty question, after which a connection counts as dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Connections for the polls of loops, opened when they are needed. `G` lives as long as a connection, as what counts
@@ -34,7 +34,7 @@ pub struct Pool<G> {
     idle: Mutex<Vec<(Session, G)>>,
 }
 
-/// Who may have how many connections of a pool that loops share.
+/// Limits on the connections of a pool that loops share.
 #[derive(Debug)]
 struct Limits {
     long: Arc<Semaphore>,
@@ -134,7 +134,7 @@ impl<G> Pool<G> {
         })
     }
 
-    /// Drops the connections that nobody uses: one has died, and most often not alone.
+    /// Drops the idle connections: one has died, and most often not alone.
     pub fn drop_idle(&self) {
         let idle = std::mem::take(&mut *self.idle());
         drop(idle);
@@ -177,7 +177,7 @@ impl<G> Pool<G> {
 }
 
 impl<G> Lease<'_, G> {
-    /// Whether nobody has used the connection yet.
+    /// Whether the connection has not been used yet.
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.is_new
@@ -186,7 +186,7 @@ impl<G> Lease<'_, G> {
     /// Leaves the connection to the next poll.
     pub async fn give_back(mut self) {
         use sqlx::Connection as _;
-        // What a dropped transaction left to be rolled back is sent with the next question, for which a connection of
+        // The rollback of a dropped transaction is sent with the next question, for which a connection of
         // a loop of its own never waits long.
         if self.pool.limits.is_some() {
             let ping = tokio::time::timeout(ANSWER_WITHIN, self.session.ping());

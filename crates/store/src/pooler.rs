@@ -8,12 +8,12 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::db;
 
-/// What to do about it.
+/// The remedy for a pooler that shares sessions.
 pub const REMEDY: &str = "Use pool_mode = session for this database, or connect to PostgreSQL itself: transactions of the worker need a session of their own.";
 /// How often two connections are compared: a pooler may happen to have two servers at hand.
 const LOOKS: usize = 3;
 
-/// How the server is reached.
+/// Way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Directly, or through a pooler that keeps sessions apart.
@@ -24,7 +24,7 @@ pub enum Way {
     Shared,
 }
 
-/// Looks how the server is reached: two open connections must be two sessions of it.
+/// Determines the way to the server: two open connections must be two sessions of it.
 ///
 /// # Errors
 /// When the server cannot be reached; the error of sqlx is among its causes.

@@ -13,7 +13,7 @@ const MOST_BATCHES: i32 = 1000;
 pub const SLOW_REMEDY: &str =
     "as superuser: grant set on parameter session_replication_role to acequia_worker";
 
-/// What a promotion did for one entity.
+/// Result of a promotion for one entity.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub struct Promoted {
     /// Entity.
@@ -109,10 +109,10 @@ where b.domain = $1 and b.state = 'promoted' and b.promoted_at >= now()
   and b.xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296
 order by b.batch_id";
 
-/// As [`promote`]; also returns the batches that were promoted, by number, with their trace contexts.
+/// Like [`promote`]; also returns the batches that were promoted, by number, with their trace contexts.
 ///
 /// # Errors
-/// As [`promote`].
+/// Same as [`promote`].
 pub async fn promote_and_list(
     connection: &mut PgConnection,
     domain: &str,
@@ -152,7 +152,7 @@ async fn merge_and_list(
 /// once, in place of PostgreSQL's own, which go row by row. `false` when the role may not do so.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn check_references_per_statement(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select case when has_parameter_privilege('session_replication_role', 'set') \
@@ -165,7 +165,7 @@ pub async fn check_references_per_statement(connection: &mut PgConnection) -> sq
 /// Rows of a domain that wait for promotion.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn staged_rows(connection: &mut PgConnection, domain: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar("select core.staged_rows($1)")
         .bind(domain)

@@ -28,7 +28,7 @@ pub struct Checked {
 /// Runs every rule of a domain once, each for at most `rule_max`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers; a rule that fails or cannot run is a result, not an error.
+/// Any error from PostgreSQL; a rule that fails or cannot run is a result, not an error.
 pub async fn check(
     connection: &mut PgConnection,
     domain: &str,
@@ -50,7 +50,7 @@ pub async fn check(
 /// `None`.
 ///
 /// # Errors
-/// As [`check`].
+/// Same as [`check`].
 pub async fn check_when_due(
     connection: &mut PgConnection,
     domain: &str,
@@ -75,7 +75,7 @@ pub async fn check_when_due(
 /// Time until the rules of a domain are due, when they run once in `every`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn due_in(
     connection: &mut PgConnection,
     domain: &str,
@@ -115,7 +115,7 @@ async fn run(
 /// statement, so each rule has `rule_max` for itself, whatever those before it took.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers; a rule that fails or cannot run is a result, not an error.
+/// Any error from PostgreSQL; a rule that fails or cannot run is a result, not an error.
 pub async fn run_rules(
     transaction: &mut PgConnection,
     rules: &[String],

@@ -186,7 +186,7 @@ impl State {
     /// Reads it.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
         Ok(Self {
             domains: sqlx::query_as(DOMAINS).fetch_all(&mut *connection).await?,

@@ -29,7 +29,7 @@ fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What the variables ask for; the exporter and the sampler read the others themselves.
+/// The provider that the variables ask for; the exporter and the sampler read the others themselves.
 pub fn provider(
     service: &'static str,
     allowed: impl FnOnce(&str) -> anyhow::Result<()>,
@@ -74,7 +74,7 @@ pub fn provider(
     ))
 }
 
-/// A client that blocks: it has a thread of its own, and nobody waits for it.
+/// A client that blocks: it has a thread of its own, and no task waits for it.
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,
@@ -115,7 +115,7 @@ impl Client {
         Ok(Response::from_parts(parts, body.into()))
     }
 
-    /// Told once, not every time that spans are lost.
+    /// Reported once, not every time that spans are lost.
     fn told(&self, outcome: &Result<Response<Bytes>, HttpError>) {
         let reason = match outcome {
             Ok(response) if response.status().is_success() => None,
@@ -144,7 +144,7 @@ impl HttpClient for Client {
     }
 }
 
-/// Who may have signed the collector's certificate.
+/// Authorities that may have signed the collector's certificate.
 fn authorities() -> anyhow::Result<Vec<Certificate<'static>>> {
     const NAMES: [&str; 2] = [
         "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",

@@ -32,7 +32,7 @@ pub struct LoopHealth {
     key: (String, String),
 }
 
-/// What /readyz says of a loop.
+/// A loop's entry in /readyz.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoopReport {
     /// ingest, promote, check, refresh, maintain, outbox_relay or archive.
@@ -80,7 +80,7 @@ impl Health {
         *self.start.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
     }
 
-    /// What the start waits for, in words; nothing once there are loops that speak for themselves.
+    /// The cause for which the start waits, in words; `None` once there are loops that report themselves.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner);

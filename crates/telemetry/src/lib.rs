@@ -27,7 +27,7 @@ pub use rate_limited_log::{RateLimitedLog, Told};
 /// Most links of a span. A batch may have thousands of messages, and collectors cut off longer lists.
 pub const MOST_LINKS: usize = 128;
 
-/// Where spans go.
+/// The destination of spans.
 #[derive(Debug, Clone)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -37,7 +37,7 @@ pub struct Traces {
 /// A span. It ends when it is dropped.
 pub struct Span(opentelemetry_sdk::trace::Span);
 
-/// How a span begins.
+/// The beginning of a span.
 #[derive(Debug)]
 pub struct Start {
     /// Name, of few values.
@@ -46,9 +46,9 @@ pub struct Start {
     pub kind: SpanKind,
     /// When.
     pub at: SystemTime,
-    /// What it is a part of.
+    /// The span of which it is a part.
     pub parent: Option<SpanContext>,
-    /// What it comes from; the first [`MOST_LINKS`] are kept.
+    /// The spans that it comes from; the first [`MOST_LINKS`] are kept.
     pub links: Vec<SpanContext>,
     /// Its attributes.
     pub attributes: Vec<KeyValue>,
@@ -99,7 +99,7 @@ impl Traces {
 }
 
 impl Span {
-    /// What others refer to it by.
+    /// The context by which other spans refer to it.
     #[must_use]
     pub fn context(&self) -> SpanContext {
         self.0.span_context().clone()
@@ -110,7 +110,7 @@ impl Span {
         self.0.set_attributes(attributes);
     }
 
-    /// Says that it failed, by a reason that holds no data.
+    /// Marks it as failed, by a reason that holds no data.
     pub fn fail(&mut self, reason: String) {
         self.0.set_status(Status::error(reason));
     }

@@ -62,7 +62,7 @@ impl LogArgs {
     }
 
     /// Starts the log of the process. `filter` is for those who choose none; `brief` leaves time and
-    /// module out of the text of a program that somebody sits in front of.
+    /// module out of the text of an interactive program.
     ///
     /// # Errors
     /// When the filter is none.
@@ -97,7 +97,7 @@ impl LogArgs {
         Ok(())
     }
 
-    /// Says why the program ends, whatever the filter.
+    /// Logs why the program ends, whatever the filter.
     pub fn failed(&self, error: &anyhow::Error) {
         match self.log_format {
             LogFormat::Text => crate::note!("error: {error:#}"),

@@ -11,7 +11,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// A line for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told<C> {
-    /// Why it happened to messages.
+    /// The reason of the messages.
     pub code: C,
     /// Messages since its last line; those of batches without a line are among them.
     pub messages: u64,

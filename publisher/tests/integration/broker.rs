@@ -262,7 +262,7 @@ async fn a_user_who_may_only_publish_needs_no_more() {
     assert!(summary.is_complete(), "{summary:?}");
 }
 
-/// Too large for the broker, so it closes the channel; nobody else suffers.
+/// Too large for the broker, so it closes the channel; no other message suffers.
 #[tokio::test]
 async fn a_message_that_breaks_the_channel_is_found() {
     let broker = Broker::start().await;

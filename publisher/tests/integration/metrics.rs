@@ -52,7 +52,7 @@ async fn the_page_is_what_the_specification_says() {
     let differences = spec.differences("publisher", &page().await.unwrap(), &sources());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 
-    // An entity that nobody knows is sent, for quarantine to show; its name is no label.
+    // An unknown entity is sent, for quarantine to show; its name is no label.
     let entity = domain().entities[0].name;
     write!(
         input,

@@ -5,7 +5,7 @@ use acequia_testkit::{Certificates, Services, VirtualHost};
 use crate::command::{publisher, run, stderr};
 use crate::support::domain;
 
-/// What the publisher says when it cannot connect, without any password in it.
+/// The publisher's output when it cannot connect; no password is in it.
 async fn refused(url: &str, settings: &[(&str, &str)]) -> String {
     let mut command = publisher(&["generate", domain().name]);
     command

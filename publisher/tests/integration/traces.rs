@@ -113,7 +113,7 @@ async fn the_usual_variables_are_obeyed() {
         );
     }
     assert_eq!(collector.spans().len(), 2);
-    // Wrong: told before anything is sent.
+    // Wrong settings: reported before anything is sent.
     for (name, value, hint) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
         (

@@ -25,7 +25,7 @@ async fn survives(proxy: &Proxy, broker: &Broker, settings: Settings, trouble: i
         times.entry(id(&delivery)).or_default().insert(published);
     }
     assert_eq!(times.len(), messages.len());
-    // What was sent again has the id and the time of the first attempt.
+    // A message that was sent again has the id and the time of its first attempt.
     assert!(times.values().all(|times| times.len() == 1));
 }
 

@@ -1,4 +1,4 @@
--- What follows when a mark that was there gets another value: a line of the audit.
+-- Effect of a changed mark: a line of the audit.
 
 create or replace function academico.after_calificacion(p_before academico.calificaciones[], p_after academico.calificaciones[])
 returns void

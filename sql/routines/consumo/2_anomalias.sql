@@ -33,7 +33,7 @@ gone as (
     where a.propietario_id = g.propietario_id and a.modo = p_modo and a.instante = g.instante and a.ambito = g.ambito
     returning a.*
 ),
--- What was shown stays visible as taken back.
+-- Anomalies that were shown stay visible as taken back.
 taken_back as (
     insert into consumo.retiradas as r (propietario_id, modo, instante, ambito, fecha, hora, consumo_kwh, tipos, score, severidad,
         detectada_at)

@@ -42,7 +42,7 @@ loop
     from (
         select d.propietario_id as cliente, d.fecha, d.inicio, d.horas, w.desde, b.dias,
                b.mediana = '{}' and (d.maximo > 2.5 * b.alto or (d.n >= 20 and d.suma / d.n < b.total / 2)) as falta,
-               -- What each rule needs, told from the sums of the day and of the days before: few days go on from here.
+               -- Conditions of each rule, computed from the sums of the day and of the days before: few days go on from here.
                b.dias >= 7 and (d.maximo > 2.5 * b.alto
                    or (d.noche_n >= 5 and d.noche_suma / d.noche_n > b.noche + greatest(4 * b.noche_escala, b.noche * 6 / 10, 150))
                    or (d.n >= 20 and d.suma / d.n < b.total / 2)

@@ -1,4 +1,4 @@
--- What follows when a client's clock changes: its days begin and end at other instants.
+-- Effect of a change of a client's clock: its days begin and end at other instants.
 
 create or replace function consumo.rezone_client(p_cliente text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -88,7 +88,7 @@ ranked as (
     from candidate s
     left join away a on s.timestamp >= a.from_at and s.timestamp < a.to_at
 ),
--- What becomes of each row, seen against the core.
+-- Outcome of each row, compared with the core.
 verdict as materialized (
     select n.*,
            case when n.parent_key is not null then 'pending'

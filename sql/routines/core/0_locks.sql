@@ -44,7 +44,7 @@ comment on function core.is_held(bigint) is 'Whether another session of a role t
 create or replace function core.hold_lock(p_name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    -- What programs before version 11 of the schema take.
+    -- The lock that programs before version 11 of the schema take.
     v_old bigint := hashtextextended('acequia.' || p_name, 0);
     v_key bigint;
 begin

@@ -76,7 +76,7 @@ create or replace function core.checks_done(p_domain text, p_started timestamptz
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform core.end_openings();
-    -- What blocked a mart may have passed.
+    -- The rule that blocked a mart may have passed.
     perform pg_notify('acequia', 'gates ' || p_domain);
     insert into core.etl_run_log (loop, domain, started_at, finished_at, status, processed_count, error_count)
     values ('check', p_domain, p_started, clock_timestamp(), 'ok', p_checked, p_failed);
@@ -109,7 +109,7 @@ end
 $$;
 comment on function core.due_rules(text, interval) is 'The rules of a domain when they are due and no worker is at it, else null. Until the transaction ends no other worker runs them';
 
--- What programs before version 11 of the schema call: all rules in one statement.
+-- Called by programs before version 11 of the schema: all rules in one statement.
 create or replace function core.run_checks(p_domain text)
 returns table (rule text, severity text, outcome text, failing_count bigint, duration_ms double precision)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

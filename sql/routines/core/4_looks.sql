@@ -36,7 +36,7 @@ begin
         v_queue.mark_at := null; -- somebody holds messages and does not tell
     else
         v_queue.looked_at := greatest(v_queue.looked_at, p_asked);
-        -- What a consumer held that is gone went back to the queue: counted from anew.
+        -- Messages of a consumer that is gone went back to the queue: counting starts again.
         if v_queue.mark_live <> v_live or v_newest > v_queue.mark_at - interval '1 second' then
             v_queue.mark_at := null;
         end if;

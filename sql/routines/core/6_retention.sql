@@ -43,7 +43,7 @@ begin
     if v_busy then
         return false;
     end if;
-    -- Who was writing has committed now, nobody writes until this ends: the second look is the one that counts.
+    -- With the lock, earlier writers have committed and nobody writes until this ends: the second look is the one that counts.
     execute format('lock table only %s in access exclusive mode', v_parent);
     execute 'select ' || v_needed into v_busy;
     if v_busy then
@@ -277,7 +277,7 @@ begin
         when 'thin' then
             removed := core.thin(p_what, c_rows);
         when 'log' then
-            -- What tells of messages stays as long as these may be there, and not shorter than the other logs.
+            -- Logs about messages stay as long as these may be there, and not shorter than the other logs.
             removed := core.retain_log(p_what,
                 case when p_what in ('core.audit_log', 'core.api_calls', 'core.operations', 'core.gate_openings') then least(v_quarantine, v_logs) else v_logs end, c_rows);
     end case;
@@ -288,7 +288,7 @@ end
 $$;
 comment on function core.retain_step(text, text, interval, interval, interval, timestamptz, bigint) is 'Makes one step of core.retention_steps, in a transaction of its own; next: call it again with that, null when nothing is left of it';
 
--- What workers of before call once a minute: every step once, and a partition at most.
+-- Called once a minute by older workers: every step once, and a partition at most.
 create or replace function core.retain(p_staging interval, p_quarantine interval, p_logs interval)
 returns table (what text, removed bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

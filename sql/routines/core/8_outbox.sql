@@ -1,16 +1,21 @@
--- The outbox: messages that merges publish. Merges insert into core.outbox; the worker's outbox relay does the rest (ADR 32).
+-- The outbox: messages that the platform publishes. Merges insert into core.outbox, and quarantine does (8_rejections.sql);
+-- the worker's outbox relay does the rest (ADR 32).
 
--- Numbers are given in the order of commit, so that a message is never published before one with a
--- smaller number: who writes does so under the lock of the domain's promotion, which merges have.
+-- Messages of merges get their numbers in the order of commit, so that a message is never published before one with a
+-- smaller number: who writes does so under the lock of the domain's promotion, which merges have. Each
+-- notice of a refused message has a key of its own, and so no order: staging does not wait for a promotion to write one.
 create or replace function core.number_outbox() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if new.exchange = 'acequia.rejected' then
+        return new;
+    end if;
     perform core.take_lock('promote.' || new.domain);
     new.id := nextval(pg_get_serial_sequence('core.outbox', 'id'));
     return new;
 end
 $$;
-comment on function core.number_outbox() is 'Trigger: gives a message of the outbox its number under the lock of the domain';
+comment on function core.number_outbox() is 'Trigger: gives a message of the outbox its number under the lock of the domain, where order matters';
 
 create or replace trigger number_outbox before insert on core.outbox
 for each row execute function core.number_outbox();
@@ -31,8 +36,8 @@ comment on trigger announce_outbox on core.outbox is 'Wakes the outbox relays';
 -- Promotion switches the ordinary triggers of its session off (0_references.sql).
 alter table core.outbox enable always trigger announce_outbox;
 
-create or replace function core.outbox_due(p_domain text, p_max integer)
-returns table (id bigint, message_id uuid, routing_key text, body text, key text, attempts integer)
+create or replace function core.outbox_waiting(p_domain text, p_max integer)
+returns table (id bigint, message_id uuid, exchange text, routing_key text, body text, key text, attempts integer)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -50,14 +55,22 @@ begin
         select coalesce(o.key, o.routing_key) from core.outbox o
         where o.domain = p_domain and o.published_at is null and o.retry_at > clock_timestamp());
     return query
-        select o.id, o.message_id, o.routing_key, o.body::text, coalesce(o.key, o.routing_key), o.attempts
+        select o.id, o.message_id, o.exchange, o.routing_key, o.body::text, coalesce(o.key, o.routing_key), o.attempts
         from core.outbox o
         where o.domain = p_domain and o.published_at is null and coalesce(o.key, o.routing_key) <> all (v_kept_back)
         order by o.id
         limit p_max;
 end
 $$;
-comment on function core.outbox_due(text, integer) is 'The oldest messages of a domain that wait to be published, but for keys of which one was refused a moment ago. Until the transaction ends no other worker gets any: none while one is at it';
+comment on function core.outbox_waiting(text, integer) is 'The oldest messages of a domain that wait to be published, but for keys of which one was refused a moment ago. Until the transaction ends no other worker gets any: none while one is at it';
+
+create or replace function core.outbox_due(p_domain text, p_max integer)
+returns table (id bigint, message_id uuid, routing_key text, body text, key text, attempts integer)
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select o.id, o.message_id, o.routing_key, o.body, o.key, o.attempts
+    from core.outbox_waiting(p_domain, p_max) o where o.exchange = 'acequia.alerts'
+$$;
+comment on function core.outbox_due(text, integer) is 'Unpublished messages of exchange acequia.alerts, for programs before version 19 of the schema; see core.outbox_waiting';
 
 create or replace function core.outbox_take(p_domain text, p_max integer)
 returns table (id bigint, message_id uuid, routing_key text, body text)

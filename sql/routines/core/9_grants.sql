@@ -45,7 +45,7 @@ comment on column core.granted.partition is 'Whether it is a partition: what arc
 create or replace function core.apply_rights() returns integer
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    -- What a row of quarantine is evidence of; the rest may change when the message comes again.
+    -- Columns of a quarantine row that are evidence; the others may change when the message comes again.
     c_evidence constant text[] := '{quarantine_id,message_id,day,identity,batch_id,domain,queue,body,body_hash,properties,received_at}';
     v_right record;
     v_changed integer := 0;
@@ -87,8 +87,8 @@ begin
             'core.retain_step(text, text, interval, interval, interval, timestamptz, bigint)',
             'core.settle_alone(text)', 'core.archive_wanted(text)', 'core.resolve_copies(text)']),
         ('acequia_worker', 'outbox relay', 'function', '{execute}', array[
-            'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)', 'core.outbox_published(bigint[])',
-            'core.outbox_refused(bigint[], text[])']),
+            'core.outbox_waiting(text, integer)', 'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)',
+            'core.outbox_published(bigint[])', 'core.outbox_refused(bigint[], text[])']),
         -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.
         ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
         ('acequia_worker', 'doctor', 'function', '{execute}', array[
@@ -118,6 +118,9 @@ begin
             'core.isolate(text, integer, boolean)']),
         ('acequia_operator', 'gates', 'function', '{execute}', array[
             'core.open_gate(text[], interval, text, text)', 'core.close_gate(text[], text, text)']),
+        ('acequia_operator', 'streams', 'function', '{execute}', array[
+            'core.pause_stream(text, text, text)', 'core.resume_stream(text, text, text)']),
+        ('acequia_operator', 'feed of refused messages', 'function', '{execute}', array['core.feed_rejections(text, boolean, text)']),
         ('acequia_operator', 'purge', 'function', '{execute}', array[
             'core.purge(bigint, text, timestamptz, timestamptz, boolean, text, text)', 'core.hold_lock(text)',
             'core.archive_run_begin(text, text, timestamptz, text, text)',
@@ -144,7 +147,7 @@ begin
     cross join unnest(r.privileges) p (privilege);
 
     insert into core.rights (role, kind, object, privilege, duty)
-    -- Who stages rows, who archives and who decides look at everything, also to say what became of a message.
+    -- Roles that stage, archive or decide read everything, also to trace a message.
     select r.role, 'schema', n.nspname, 'usage', 'look'
     from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive'), ('acequia_api')) r (role)
     where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)

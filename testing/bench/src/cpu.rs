@@ -16,7 +16,7 @@ pub struct Cpu {
     pub rabbitmq: f64,
     /// This program.
     pub bench: f64,
-    /// Whatever runs on the machine.
+    /// All processes of the machine.
     pub machine: f64,
 }
 
@@ -48,7 +48,7 @@ pub fn read(services: &Services, workers: &[u32]) -> anyhow::Result<Cpu> {
     for pid in workers {
         cpu.workers += of_process(*pid)?.all();
     }
-    // Those that have ended are in the account of their parent, which has waited for them.
+    // Processes that have ended are in the account of their parent, which has waited for them.
     cpu.postgresql = of_process(services.pid("postgresql")?)?.ended;
     for pid in database_processes(services)? {
         // One may end between the list and the look: it is then counted with the next reading.

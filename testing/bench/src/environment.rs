@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::process;
 use crate::{cpu, load};
 
-/// How large a run is.
+/// Size of a run.
 #[derive(Debug, Clone)]
 pub struct Size {
     /// Messages in the queue.
@@ -42,7 +42,7 @@ pub struct Size {
 pub struct BenchEnv<'a> {
     /// The servers.
     pub services: &'a Services,
-    /// How large a run is.
+    /// Size of the run.
     pub size: Size,
     /// Logs of the processes.
     pub folder: PathBuf,
@@ -265,7 +265,7 @@ pub struct LedgerTotals {
     pub pending: i64,
     /// In quarantine.
     pub quarantined: i64,
-    /// Not accounted for.
+    /// Unaccounted messages.
     pub unaccounted: i64,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sample::Sample;
 
-/// How far a figure may fall behind the recorded one.
+/// Tolerance of a figure against the recorded one.
 const TOLERANCE: f64 = 0.3;
 /// Messages of a run.
 pub const MESSAGES: usize = 40_000;
@@ -45,10 +45,10 @@ const COSTS: &[(&str, Pick, Pick)] = &[
 /// The figure that separates waiting from working.
 const USE: &str = "share of two cores that a drain uses, of what others left";
 
-/// What was recorded.
+/// Recorded figures.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Where the figures come from and when to record them anew.
+    /// Origin of the figures, and when to record them again.
     pub note: String,
     /// The figures by name.
     pub figures: BTreeMap<String, f64>,
@@ -57,7 +57,7 @@ pub struct Recorded {
 /// A figure beside the recorded one.
 #[derive(Debug)]
 pub struct Comparison {
-    /// What it is.
+    /// Name of the figure.
     pub what: String,
     /// Now.
     pub now: f64,

@@ -73,12 +73,12 @@ impl Connection {
     }
 }
 
-/// What a load did.
+/// Result of a load.
 #[derive(Debug)]
 pub struct Load {
-    /// How long each call took, sorted.
+    /// Duration of each call, sorted.
     pub took: Vec<Duration>,
-    /// How long all of it took.
+    /// Duration of the whole load.
     pub elapsed: Duration,
 }
 

@@ -60,7 +60,7 @@ pub struct Process {
     pub pid: u32,
     /// When it was started.
     pub started: Instant,
-    /// Where its log is.
+    /// Path of its log.
     pub log: PathBuf,
     child: Child,
 }
@@ -145,7 +145,7 @@ impl Process {
         Ok(())
     }
 
-    /// Tells it to stop and waits for its end.
+    /// Stops it and waits for its end.
     ///
     /// # Errors
     /// When it does not end, or ends with an error.

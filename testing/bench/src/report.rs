@@ -52,7 +52,7 @@ pub struct Report {
     pub command: String,
     /// Machine, versions, settings.
     pub machine: Machine,
-    /// What was measured.
+    /// The measured samples.
     pub samples: Vec<Sample>,
 }
 

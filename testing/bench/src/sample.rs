@@ -95,7 +95,7 @@ pub struct Spread {
     pub lowest: f64,
     /// Highest.
     pub highest: f64,
-    /// How many there are.
+    /// Their number.
     pub runs: usize,
 }
 

@@ -7,7 +7,7 @@ use crate::environment::TestEnv;
 /// Most statements that are reported.
 const TOLD: i64 = 30;
 
-/// Forgets what was counted so far, and counts statements inside functions from now on.
+/// Resets the statistics, and counts statements inside functions from now on.
 ///
 /// # Errors
 /// When the server refuses.

@@ -16,7 +16,7 @@ pub struct Target {
     /// The figures compared, in words.
     pub what: &'static str,
     value: Pick,
-    /// What it is divided by, in the same run.
+    /// Divisor, from the same run.
     by: Option<Pick>,
     /// Whether more is better.
     at_least: bool,
@@ -145,7 +145,7 @@ const fn most(what: &'static str, value: Pick, bound: f64, unit: &'static str) -
 }
 
 impl Target {
-    /// What was measured, over the runs that have it.
+    /// Spread of the measured value over the runs that have it.
     #[must_use]
     pub fn measured(&self, samples: &[Sample]) -> Option<Spread> {
         let runs = samples.iter().map(|sample| sample.run).max()?;

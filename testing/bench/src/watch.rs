@@ -21,7 +21,7 @@ pub struct Seen {
     pub promoted: HashMap<i64, i64>,
 }
 
-/// Somebody who listens.
+/// A listener.
 #[derive(Debug)]
 pub struct Watch {
     seen: Arc<Mutex<Seen>>,
@@ -78,7 +78,7 @@ impl Watch {
         Ok(Self { seen, task })
     }
 
-    /// What was seen so far.
+    /// The observations so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
         self.seen

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// Where Debian and RabbitMQ's own packages put the programs.
+/// Folders in which Debian and RabbitMQ's own packages put the programs.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 /// Nodes; a quorum queue has a member on each.
 const NODES: usize = 3;

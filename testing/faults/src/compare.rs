@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::kinds::{KINDS, Kind, Row, kind, text};
 use crate::oracle::{Expected, Key, Sent, Verdict, Version, expect};
 
-/// What was found.
+/// Findings of a comparison.
 #[derive(Debug, Default, Clone)]
 pub struct Findings {
     /// Different messages that were sent.

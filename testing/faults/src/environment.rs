@@ -100,7 +100,7 @@ impl TestEnv {
     /// Runs statements as superuser.
     ///
     /// # Errors
-    /// What the server answers.
+    /// Errors of the server.
     pub async fn execute(&self, statements: &str) -> sqlx::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(statements))
             .execute(&mut self.admin().await?)
@@ -111,7 +111,7 @@ impl TestEnv {
     /// A number that the database tells its superuser.
     ///
     /// # Errors
-    /// What the server answers.
+    /// Errors of the server.
     pub async fn number(&self, query: &str) -> sqlx::Result<i64> {
         sqlx::query_scalar(AssertSqlSafe(query))
             .fetch_one(&mut self.admin().await?)

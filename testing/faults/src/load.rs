@@ -20,7 +20,7 @@ const COPIES: u32 = 30;
 /// Students that stand for a question to the platform: has it taken this one?
 const FIRST_PROBE: u64 = 1_000_000;
 
-/// What the thread that makes the messages shares with the scenario.
+/// State shared by the scenario and the thread that makes the messages.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sent: Mutex<Vec<Sent>>,
@@ -40,7 +40,7 @@ pub struct Load {
     task: Option<JoinHandle<Summary>>,
 }
 
-/// How messages flow.
+/// The flow of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
     /// Seed of the messages.
@@ -126,7 +126,7 @@ impl Load {
         sent + self.copies()
     }
 
-    /// What the publisher says of itself.
+    /// The publisher's own report of its progress.
     #[must_use]
     pub fn progress(&self) -> String {
         lock(&self.shared.progress).clone()
@@ -143,7 +143,7 @@ impl Load {
         self.shared.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Puts a student that nobody else speaks of before everything that is not sent yet, and
+    /// Puts a student that no other message refers to before everything that is not sent yet, and
     /// returns its number.
     ///
     /// # Errors

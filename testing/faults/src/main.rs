@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
 }
 
 async fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
-    // What the publisher and the clients say: ACEQUIA_LOG=info, or more.
+    // ACEQUIA_LOG=info, or more, shows the log of publisher and clients.
     cli.log.start("error", false, std::io::stderr)?;
     match &cli.command {
         Command::List { json } => list(*json)?,

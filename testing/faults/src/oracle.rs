@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::kinds::{KINDS, Row};
 
-/// What a message is, as its maker knows it.
+/// Expected fate of a message, known to its maker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Keeps its contract.
@@ -24,14 +24,14 @@ pub enum Verdict {
 pub struct Sent {
     /// Its id.
     pub id: Uuid,
-    /// What it is.
+    /// Its expected fate.
     pub verdict: Verdict,
 }
 
 /// Entity and natural key.
 pub(crate) type Key = (&'static str, Vec<String>);
 
-/// What a core row says, and since which message.
+/// Values of a core row, and the message that set them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Version {
     pub(crate) event_at: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub(crate) struct Version {
     pub(crate) values: Vec<String>,
 }
 
-/// What must be there.
+/// Expected rows.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     pub(crate) core: BTreeMap<Key, Version>,

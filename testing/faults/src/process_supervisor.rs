@@ -17,7 +17,7 @@ use crate::environment::{signal, worker_program};
 /// Pause before a worker that has ended is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 
-/// Where the workers find what, and how they are started.
+/// Addresses, options and log folder of the workers.
 #[derive(Debug, Clone)]
 pub struct Orders {
     /// PostgreSQL.
@@ -26,7 +26,7 @@ pub struct Orders {
     pub broker: String,
     /// Options of `worker run`.
     pub options: Vec<String>,
-    /// Where their logs go.
+    /// Folder of their logs.
     pub folder: PathBuf,
 }
 
@@ -67,7 +67,7 @@ impl ProcessSupervisor {
         Ok(Self { members })
     }
 
-    /// How all processes ended so far.
+    /// How each process ended so far.
     #[must_use]
     pub fn exits(&self) -> Vec<ExitStatus> {
         self.members
@@ -76,7 +76,7 @@ impl ProcessSupervisor {
             .collect()
     }
 
-    /// How many processes ended by a signal so far.
+    /// Number of processes ended by a signal so far.
     #[must_use]
     pub fn ended_by(&self, signal: i32) -> usize {
         let exits = self.exits();

@@ -7,18 +7,18 @@ use serde::Serialize;
 use crate::compare::Findings;
 use crate::observe::Seen;
 
-/// What a scenario came to.
+/// Outcome of a scenario.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Outcome {
     /// Name of the scenario.
     pub name: String,
-    /// What it does.
+    /// Description of the fault.
     pub fault: String,
     /// Seed.
     pub seed: u64,
     /// Whether it was the long form.
     pub long: bool,
-    /// How often the fault happened.
+    /// Number of times that the fault happened.
     pub injections: u64,
     /// Different messages sent.
     pub messages: u64,
@@ -38,15 +38,15 @@ pub struct Outcome {
     pub absorbed: u64,
     /// Seconds from each heal until new messages reached the core and `/readyz` was good.
     pub recovery: Vec<f64>,
-    /// What `/readyz` said during the fault.
+    /// Answers of `/readyz` during the fault.
     pub readyz: Vec<String>,
-    /// What shows that the fault happened.
+    /// Evidence that the fault happened.
     pub evidence: Vec<String>,
-    /// What was not as it should be. Empty when all went well.
+    /// Failed expectations; empty when all went well.
     pub failures: Vec<String>,
-    /// Why it could not be played here.
+    /// Reason why it could not be played here.
     pub skipped: Option<String>,
-    /// What Prometheus saw of it, if it looked on.
+    /// Observations in Prometheus, if it ran.
     pub seen: Option<Seen>,
     /// Seconds it took.
     pub seconds: f64,

@@ -35,7 +35,7 @@ pub struct ScenarioRun {
     pub(crate) watch: Watch,
     pub(crate) observer: Option<Observer>,
     pub(crate) begun: Instant,
-    /// Since when nothing but "ready" may be answered.
+    /// Time since which nothing but "ready" may be answered.
     pub(crate) calm_since: Option<Instant>,
     pub(crate) struck: Instant,
     pub(crate) outcome: Outcome,
@@ -100,7 +100,7 @@ impl ScenarioRun {
             true => anyhow::Ok(Some(Observer::over(&environment, &addresses, flows).await?)),
             false => Ok(None),
         };
-        // What the load alone looks like is seen before the fault, unless the load brings it.
+        // The load alone is observed before the fault, unless the load itself is the fault.
         let (load, observer) = if setup.begin_ready && setup.copies.is_none() {
             let load = Load::start(&environment.broker.url, flow).await?;
             (load, observer(true).await?)
@@ -187,7 +187,7 @@ impl ScenarioRun {
         Ok(self.environment.number(DUPLICATES).await? - on_purpose)
     }
 
-    /// How often the workers' logs have a text.
+    /// Number of times that the workers' logs have a text.
     ///
     /// # Errors
     /// When they cannot be read.

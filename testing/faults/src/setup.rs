@@ -31,7 +31,7 @@ impl RunOptions {
 /// Setup that a scenario needs.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Servers that nobody else uses.
+    /// Servers of its own.
     pub own_servers: bool,
     /// Worker processes.
     pub workers: usize,

@@ -1,4 +1,4 @@
-//! Asks `/readyz` all the time and remembers the answers.
+//! Polls `/readyz` all the time and remembers the answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -238,7 +238,7 @@ async fn messages_and_rules(scene: &mut Scene) {
         .await;
 }
 
-/// A ledger that is falsified, and mended; a table that is locked, so that promotion stands still.
+/// A ledger that is falsified, and repaired; a table that is locked, so that promotion stands still.
 async fn accounts_and_locks(scene: &mut Scene) {
     scene.sql(COOK).await;
     scene.fire(&["AcequiaMessagesUnaccounted"]).await;

@@ -10,7 +10,7 @@ use acequia_faults::scenario_run::ScenarioRun;
 use acequia_faults::setup::{RunOptions, Setup};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// What the judge says after some statements, which are taken back.
+/// The judge's findings after some statements, which are rolled back.
 async fn after(database: &mut PgConnection, sent: &[Sent], statements: &str) -> Findings {
     let mut transaction = database.begin().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statements))
@@ -81,7 +81,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     let found = after(&mut database, &sent, change).await;
     assert_eq!(found.failures.len(), 2, "{found:?}");
 
-    // An anomaly that is gone, one that is another, an alert that nobody took back.
+    // An anomaly that is gone, one that is another, an alert that was not withdrawn.
     for (modo, change, failures) in [
         ("original", "delete from consumo.anomalias", 1),
         ("original", "update consumo.anomalias set score = 0.99", 1),
@@ -127,7 +127,7 @@ async fn what_is_lost_doubled_or_wrong_is_found() {
     .await;
     assert!(!found.failures.is_empty(), "{found:?}");
 
-    // A message that nobody sent.
+    // A message that was not sent.
     let found = after(
         &mut database,
         &sent,

@@ -26,7 +26,7 @@ macro_rules! scenarios {
             passes($name).await;
         })*
 
-        /// A scenario without a test would be one that nobody plays.
+        /// A scenario without a test would never be played.
         #[test]
         fn every_scenario_has_a_test() {
             let tested = [$($name),*];

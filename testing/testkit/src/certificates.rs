@@ -24,10 +24,10 @@ impl Certificates {
         Self::with(host, false)
     }
 
-    /// As [`Certificates::new`], but the server's expired years ago.
+    /// Like [`Certificates::new`], but the server's expired years ago.
     ///
     /// # Errors
-    /// As [`Certificates::new`].
+    /// Same as [`Certificates::new`].
     pub fn expired(host: &str) -> anyhow::Result<Self> {
         Self::with(host, true)
     }

@@ -67,7 +67,7 @@ impl Collector {
         })
     }
 
-    /// What has come so far.
+    /// The spans received so far.
     #[must_use]
     pub fn spans(&self) -> Vec<Collected> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);

@@ -35,7 +35,7 @@ impl TestEnv {
     /// On servers of its own, which a test may restart; they end with the process.
     ///
     /// # Errors
-    /// As [`TestEnv::shared`].
+    /// Same as [`TestEnv::shared`].
     pub async fn own<F>(
         prepare: impl FnOnce(&'static Services, TestDatabase) -> F,
     ) -> anyhow::Result<Self>

@@ -37,7 +37,7 @@ pub fn root() -> PathBuf {
 /// Waits until a condition holds; looks every 20 ms.
 ///
 /// # Errors
-/// When it does not hold within a minute; the error says what was waited for.
+/// When it does not hold within a minute; the error names the condition.
 pub async fn wait_for(
     what: &str,
     condition: impl AsyncFnMut() -> anyhow::Result<bool>,
@@ -48,7 +48,7 @@ pub async fn wait_for(
 /// The same with another limit, for what takes long by its nature.
 ///
 /// # Errors
-/// As [`wait_for`].
+/// Same as [`wait_for`].
 pub async fn wait_within(
     limit: Duration,
     what: &str,
@@ -64,7 +64,7 @@ pub async fn wait_within(
     anyhow::bail!("waited {} s in vain for {what}", limit.as_secs())
 }
 
-/// A port of the loopback interface that nobody uses now. It lies below the range of outgoing
+/// A port of the loopback interface that is free now. It lies below the range of outgoing
 /// connections, so none of these can take it in the meantime, and this process hands it out once.
 ///
 /// # Errors

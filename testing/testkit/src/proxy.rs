@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-/// What gets lost when a connection breaks.
+/// Data lost when a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// The request: the server never sees it.
@@ -34,7 +34,7 @@ struct Fault {
     times: u32,
 }
 
-/// How the way is at the moment.
+/// Current state of the path to the server.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     cut: bool,
@@ -162,7 +162,7 @@ impl Proxy {
         self.delayed.load(Ordering::Relaxed)
     }
 
-    /// How often a connection is still to be broken.
+    /// Number of connections still to be broken.
     #[must_use]
     pub fn faults_left(&self) -> u32 {
         self.fault
@@ -217,7 +217,7 @@ async fn carry(
 ) -> bool {
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     let mut greeting = Vec::new();
-    // What the server has said and the client is to hear later.
+    // Bytes from the server that the client receives later.
     let mut late: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
         let due = late.front().map(|(due, _)| *due);

@@ -16,7 +16,7 @@ pub struct Rule {
     pub record: Option<String>,
     /// PromQL.
     pub expr: String,
-    /// How long the condition must hold.
+    /// Time for which the condition must hold.
     #[serde(rename = "for")]
     pub wait: Option<String>,
     /// Labels added.
@@ -75,7 +75,7 @@ pub fn rules() -> anyhow::Result<Vec<Rule>> {
 /// Alerts that a unit test expects to fire, and those that one expects to keep quiet.
 ///
 /// # Errors
-/// As [`rules`].
+/// Same as [`rules`].
 pub fn tested() -> anyhow::Result<(BTreeSet<String>, BTreeSet<String>)> {
     let (mut fire, mut quiet) = (BTreeSet::new(), BTreeSet::new());
     for expectation in expectations()? {
@@ -111,7 +111,7 @@ fn files(folder: &str) -> anyhow::Result<Vec<PathBuf>> {
 /// The labels of each alert that a unit test expects to fire.
 ///
 /// # Errors
-/// As [`rules`].
+/// Same as [`rules`].
 pub fn labels_of_fired() -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for expectation in expectations()? {

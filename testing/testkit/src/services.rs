@@ -26,7 +26,7 @@ pub const ROLES: [(&str, &str); 5] = [
 pub struct Services {
     env: HashMap<String, String>,
     dir: PathBuf,
-    // Holds the pipe whose end stops the servers; none where somebody else does.
+    // Holds the pipe whose end stops the servers; none for servers started elsewhere.
     keeper: Option<Child>,
 }
 
@@ -44,7 +44,7 @@ impl Services {
         SHARED.get_or_try_init(servers).await
     }
 
-    /// Servers that somebody else started and stops.
+    /// Servers that are started and stopped elsewhere.
     fn running(dir: PathBuf) -> anyhow::Result<Self> {
         let env = read_env(&dir.join("env"))
             .context("TEST_SERVERS is no folder of scripts/services.sh run")?;
@@ -58,15 +58,15 @@ impl Services {
     /// Servers of one's own, for a test that breaks them. They stop when the value is dropped.
     ///
     /// # Errors
-    /// As [`Services::shared`].
+    /// Same as [`Services::shared`].
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with::<&str>(&[]).await
     }
 
-    /// As [`Services::start`], with options of `services.sh run`, as `--tls`.
+    /// Like [`Services::start`], with options of `services.sh run`, as `--tls`.
     ///
     /// # Errors
-    /// As [`Services::shared`].
+    /// Same as [`Services::shared`].
     pub async fn start_with<S: AsRef<OsStr>>(options: &[S]) -> anyhow::Result<Self> {
         let dir =
             std::env::temp_dir().join(format!("acequia-test-{}", uuid::Uuid::now_v7().simple()));

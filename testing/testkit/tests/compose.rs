@@ -143,7 +143,7 @@ fn looking_whether_the_broker_works_is_cheap() {
     );
 }
 
-/// What can be set without Docker can be set with it, and the page of settings knows all of it.
+/// Every setting without Docker exists with Docker too, and the page of settings has all of them.
 #[test]
 fn both_ways_have_the_same_settings() {
     const OTHERWISE: [&str; 5] = [

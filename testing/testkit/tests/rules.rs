@@ -103,7 +103,7 @@ fn rules_use_metrics_that_exist() {
     }
 }
 
-/// What has passed before anybody could look wakes nobody.
+/// A fault that has passed before anybody could look wakes nobody.
 #[test]
 fn every_alert_waits_a_moment() {
     for (alert, rule) in alerts() {

@@ -232,7 +232,7 @@ pub(super) async fn start(
     Ok(Some(session))
 }
 
-/// Says that another process has the lock.
+/// Reports that another process has the lock.
 pub(super) fn busy() -> ExitCode {
     acequia_telemetry::note!(
         "another process is archiving or restoring; try again when it has ended"

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod ledger;
 pub mod migrate;
 pub mod output;
+pub mod pause;
 pub mod purge;
 pub mod quarantine;
 pub mod rules;

@@ -71,7 +71,7 @@ pub async fn purge(args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<E
     drop(connection);
     if would.is_empty() {
         acequia_telemetry::note!(
-            "nothing of {} in this range may be purged: see worker archive list for what is there and until when it is kept; --early goes before that",
+            "nothing of {} in this range may be purged: see worker archive list for the archives and their retention; --early purges before it ends",
             range.table
         );
         return Ok(ExitCode::FAILURE);

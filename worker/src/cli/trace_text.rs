@@ -134,7 +134,7 @@ pub fn key(trace: &KeyTrace) -> String {
     text
 }
 
-/// What became of a row, in words.
+/// The fate of a row, in words.
 fn fate(staged: &Staged, core: Option<&CoreRow>) -> String {
     match (staged.outcome, &staged.pending) {
         (Outcome::Staged, _) => "waits for promotion".to_owned(),

@@ -149,6 +149,7 @@ async fn open(
         flow: context.metrics.ingest.flow(&lane.queue),
         broker_pings: context.metrics.ingest.broker_pings(&lane.queue),
         looks: context.looks.clone(),
+        paused: context.pauses.of(lane),
     };
     let queues = queues_of(&context.domains);
     Source::open(
@@ -162,7 +163,7 @@ async fn open(
     .await
 }
 
-/// What interrupted a lane, one of [`INTERRUPTED_BY`](acequia_messaging::INTERRUPTED_BY).
+/// The reason for a lane's interruption, one of [`INTERRUPTED_BY`](acequia_messaging::INTERRUPTED_BY).
 fn reason(error: &anyhow::Error) -> &'static str {
     if error.is::<sqlx::Error>() {
         return "database";

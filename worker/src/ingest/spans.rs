@@ -15,7 +15,7 @@ use crate::queue_consumer::QueueConsumer;
 /// Stages a batch inside its span, when tracing is on.
 ///
 /// # Errors
-/// As [`Writer::stage`].
+/// Same as [`Writer::stage`].
 pub async fn stage(writer: &Writer<'_>, acks: &AckHandle, load: &mut Load) -> anyhow::Result<bool> {
     let Some(traces) = &writer.context.traces else {
         return writer.stage(acks, load).await;
@@ -70,7 +70,7 @@ fn begin(traces: &Traces, lane: &QueueConsumer, load: &mut Load) -> Span {
     span
 }
 
-/// What became of its messages.
+/// The outcome of its messages, as attributes.
 pub fn outcome(domain: &'static str, written: &Written) -> Vec<KeyValue> {
     let sum = |pick: fn(&Counts) -> i32| -> i64 {
         let counts = written.counts.iter().map(|(_, counts)| pick(counts));

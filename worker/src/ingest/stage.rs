@@ -41,17 +41,17 @@ const SET_UP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Writer<'a> {
     /// The lane.
     pub lane: &'a QueueConsumer,
-    /// What the loops share.
+    /// The context that the loops share.
     pub context: &'a WorkerContext,
     /// The statements.
     pub store: &'a Store,
-    /// Told to stop.
+    /// Cancelled when the lane must stop.
     pub stop: &'a CancellationToken,
     /// The lane's state.
     pub health: &'a LoopHealth,
     /// The slot of its write connection.
     pub slot: &'a Slot,
-    /// Hears why an answer of the database takes long.
+    /// Called with the reason why an answer of the database takes long.
     pub waits: &'a (dyn Fn(String) + Sync),
     /// Log lines about refused messages.
     pub reject_log: RateLimitedLog<Code>,
@@ -154,7 +154,7 @@ impl Writer<'_> {
             };
             let queue = &self.lane.queue;
             let attempt = self.store.write(session, queue, decoded, batch, write_mode);
-            // What becomes of an attempt that is given up is not known. That does no harm: its
+            // The outcome of an attempt that is given up is unknown. That does no harm: its
             // connection is dropped with it, and a second copy counts as a duplicate.
             let failed = match attended(&attention, attempt).await {
                 Ok(written) if write_mode == WriteMode::Commit => return Ok(Some(written)),
@@ -248,7 +248,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Asks something by the connection, which is dropped when there is no answer.
+    /// Sends a question over the connection, which is dropped when there is no answer.
     ///
     /// # Errors
     /// When the server does not answer or refuses.
@@ -266,7 +266,7 @@ impl Writer<'_> {
         answer
     }
 
-    /// Waits before the next attempt. `false` when told to stop.
+    /// Waits before the next attempt. `false` when the lane must stop.
     async fn pause(&self, backoff: &mut Backoff) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
@@ -281,9 +281,9 @@ pub struct Load {
     pub batch: Batch,
     /// Their decoded rows; empty for messages that are passed on unseen.
     pub decoded: Vec<DecodedBatch>,
-    /// What was committed of it.
+    /// Its committed batches.
     pub written: Vec<Acknowledged>,
-    /// How long decoding took.
+    /// Duration of decoding.
     pub decoding: Duration,
     /// Its span, when tracing is on.
     pub span: Option<Span>,
@@ -295,7 +295,7 @@ impl Load {
         let begun = Instant::now();
         let context = Context { now: clock.now() };
         let unreadable = batch.take_unreadable();
-        // What a queue delivered again that does not count is passed on unseen.
+        // Redelivered messages of a queue that does not count deliveries are passed on undecoded.
         let decoded = if batch.again && lane.domain.is_some() {
             Vec::new()
         } else {

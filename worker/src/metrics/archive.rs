@@ -5,7 +5,7 @@ use acequia_contracts::Domain;
 use acequia_telemetry::metrics::Registrar;
 use prometheus::{IntCounterVec, Result};
 
-/// What a run may end with.
+/// Outcomes of a run.
 const OUTCOMES: [&str; 3] = ["ok", "failed", "interrupted"];
 
 /// Metrics of the archive loop.

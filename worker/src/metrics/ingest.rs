@@ -12,39 +12,12 @@ use acequia_store::staging::{DecodedBatch, Written};
 use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
 use lapin::message::Delivery;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec, Result};
+use prometheus::{Histogram, Result};
 use tracing::{info, warn};
 
+pub use self::series::Ingest;
 use super::positive;
 use crate::queue_consumer::QueueConsumer;
-
-/// Metrics of the lanes.
-#[derive(Debug)]
-pub struct Ingest {
-    received: IntCounterVec,
-    received_bytes: IntCounterVec,
-    redelivered: IntCounterVec,
-    duplicates: IntCounterVec,
-    staged: IntCounterVec,
-    quarantined: IntCounterVec,
-    unknown_fields: IntCounterVec,
-    implausible_times: IntCounterVec,
-    in_queue: HistogramVec,
-    batch_messages: HistogramVec,
-    flushes: IntCounterVec,
-    decode_seconds: HistogramVec,
-    stage_seconds: HistogramVec,
-    retries: IntCounterVec,
-    in_flight_messages: IntGaugeVec,
-    in_flight_bytes: IntGaugeVec,
-    prefetch: IntGaugeVec,
-    paused: IntGaugeVec,
-    connected: IntGaugeVec,
-    attempts: IntCounterVec,
-    disconnects: IntCounterVec,
-    lost: IntCounterVec,
-    broker_pings: HistogramVec,
-}
 
 impl Ingest {
     pub(super) fn new(
@@ -56,7 +29,7 @@ impl Ingest {
         for lane in lanes {
             metrics.create_lane(&lane.queue);
         }
-        // Dead letters of which nobody can tell what queue gave them up are of no domain.
+        // Dead letters whose original queue is unknown are of no domain.
         for domain in domains.iter().map(|domain| domain.name).chain([UNKNOWN]) {
             for code in Code::ALL {
                 metrics.quarantined.with_label_values(&[
@@ -82,7 +55,7 @@ impl Ingest {
         Ok(metrics)
     }
 
-    /// What a lane keeps up to date of its messages in flight.
+    /// The gauges of a lane's messages in flight.
     pub fn flow(&self, queue: &str) -> Flow {
         Flow::new(
             self.in_flight_messages.with_label_values(&[queue]),
@@ -91,7 +64,7 @@ impl Ingest {
         )
     }
 
-    /// How long the broker takes to answer questions about a queue.
+    /// Time that the broker takes to answer questions about a queue.
     pub fn broker_pings(&self, queue: &str) -> Histogram {
         self.broker_pings.with_label_values(&[queue])
     }
@@ -122,7 +95,7 @@ impl Ingest {
             reason,
             error = format!("{error:#}"),
             retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX),
-            "consuming starts anew"
+            "consuming restarts"
         );
         let connected = self.connected.with_label_values(&[queue]);
         if connected.get() == 1 {
@@ -134,6 +107,13 @@ impl Ingest {
     /// A lane waits for promotion, or no longer.
     pub fn paused(&self, queue: &str, paused: bool) {
         self.paused
+            .with_label_values(&[queue])
+            .set(i64::from(paused));
+    }
+
+    /// The stream of a domain is paused, or no longer.
+    pub fn stream_paused(&self, queue: &str, paused: bool) {
+        self.stream_paused
             .with_label_values(&[queue])
             .set(i64::from(paused));
     }

@@ -3,34 +3,56 @@
 use acequia_contracts::Domain;
 use acequia_store::failure::{Failure, describe, remedy};
 use acequia_telemetry::health::LoopReport;
+use acequia_telemetry::metric_set;
 use acequia_telemetry::metrics::Registrar;
 use chrono::TimeDelta;
-use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Result};
+use prometheus::{IntGauge, Result};
 use tracing::{error, warn};
 
 use super::create_failures;
 use crate::queue_consumer::QueueConsumer;
 
 /// The loops over the database.
-const LOOPS: [&str; 6] = [
+const LOOPS: [&str; 7] = [
     "promote",
     "check",
     "refresh",
     "maintain",
     "outbox_relay",
     "archive",
+    "pauses",
 ];
-/// Who connects to the database: loops with connections of their own, and the pool that the others share.
+/// Users of connections to the database: loops with their own, and the pool that the others share.
 const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];
 
-/// Metrics of the loops.
-#[derive(Debug)]
-pub struct Loops {
-    ready: IntGaugeVec,
-    failures: IntCounterVec,
-    connections: IntGaugeVec,
-    attempts: IntCounterVec,
-    clock_ahead: Gauge,
+metric_set! {
+    /// Metrics of the loops.
+    pub struct Loops {
+        ready: int_gauges(
+            "acequia_ready",
+            "1 while the loop makes progress, as /readyz says.",
+            &["loop", "subject"],
+        ),
+        failures: counters(
+            "acequia_loop_failures_total",
+            "Failed steps of the loops over the database, by class of failure.",
+            &["loop", "failure"],
+        ),
+        connections: int_gauges(
+            "acequia_database_connections",
+            "Connections to PostgreSQL that the process holds, by who uses them.",
+            &["loop"],
+        ),
+        attempts: counters(
+            "acequia_database_connection_attempts_total",
+            "Attempts to connect to PostgreSQL, by who uses the connection.",
+            &["loop", "outcome"],
+        ),
+        clock_ahead: gauge(
+            "acequia_clock_ahead_seconds",
+            "How far this machine's clock is ahead of the database's; negative when it is behind.",
+        ),
+    }
 }
 
 /// A connection that counts as open for as long as this lives.
@@ -49,32 +71,7 @@ impl Loops {
         domains: &[&'static Domain],
         lanes: &[QueueConsumer],
     ) -> Result<Self> {
-        let metrics = Self {
-            ready: registrar.int_gauges(
-                "acequia_ready",
-                "1 while the loop makes progress, as /readyz says.",
-                &["loop", "subject"],
-            )?,
-            failures: registrar.counters(
-                "acequia_loop_failures_total",
-                "Failed steps of the loops over the database, by class of failure.",
-                &["loop", "failure"],
-            )?,
-            connections: registrar.int_gauges(
-                "acequia_database_connections",
-                "Connections to PostgreSQL that the process holds, by who uses them.",
-                &["loop"],
-            )?,
-            attempts: registrar.counters(
-                "acequia_database_connection_attempts_total",
-                "Attempts to connect to PostgreSQL, by who uses the connection.",
-                &["loop", "outcome"],
-            )?,
-            clock_ahead: registrar.gauge(
-                "acequia_clock_ahead_seconds",
-                "How far this machine's clock is ahead of the database's; negative when it is behind.",
-            )?,
-        };
+        let metrics = Self::register(registrar)?;
         for lane in lanes {
             metrics.ready.with_label_values(&["ingest", &lane.queue]);
         }
@@ -100,7 +97,7 @@ impl Loops {
         self.clock_ahead.set(ahead.as_seconds_f64());
     }
 
-    /// What /readyz says.
+    /// Sets the gauges of readiness to the reports of /readyz.
     pub fn ready(&self, reports: &[LoopReport]) {
         for report in reports {
             self.ready
@@ -141,7 +138,7 @@ impl Loops {
     /// Counts an attempt to connect to the database; a connection with the proof that it is open.
     ///
     /// # Errors
-    /// Those of the attempt.
+    /// Errors of the attempt.
     pub fn connected<C>(&self, name: &str, attempt: sqlx::Result<C>) -> sqlx::Result<(C, Open)> {
         let outcome = if attempt.is_ok() {
             "success"

@@ -3,36 +3,20 @@
 use std::time::Duration;
 
 use acequia_store::failure::describe;
-use acequia_telemetry::metrics::Registrar;
-use prometheus::{HistogramVec, IntCounterVec, Result};
+use acequia_telemetry::metric_set;
 use tracing::{error, info};
 
 use super::WORK;
 
-/// Metrics of the refresh loop.
-#[derive(Debug)]
-pub struct Marts {
-    seconds: HistogramVec,
-    failures: IntCounterVec,
+metric_set! {
+    /// Metrics of the refresh loop.
+    pub struct Marts {
+        seconds: histograms("acequia_refresh_duration_seconds", "One refresh of a mart.", &["mart"], WORK),
+        failures: counters("acequia_refresh_failures_total", "Refreshes that failed.", &["mart"]),
+    }
 }
 
 impl Marts {
-    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self> {
-        Ok(Self {
-            seconds: registrar.histograms(
-                "acequia_refresh_duration_seconds",
-                "One refresh of a mart.",
-                &["mart"],
-                WORK,
-            )?,
-            failures: registrar.counters(
-                "acequia_refresh_failures_total",
-                "Refreshes that failed.",
-                &["mart"],
-            )?,
-        })
-    }
-
     /// Creates the series of a materialized mart, which only the database knows.
     pub fn create(&self, mart: &str) {
         self.seconds.with_label_values(&[mart]);

@@ -81,11 +81,11 @@ impl Metrics {
             ingest: Ingest::new(&registrar, domains, &lanes)?,
             promotion: Promotion::new(&registrar, domains)?,
             quality: Quality::new(&registrar, domains)?,
-            marts: Marts::new(&registrar)?,
+            marts: Marts::register(&registrar)?,
             outbox: Outbox::new(&registrar, domains)?,
             archive: Archive::new(&registrar, domains)?,
             loops: Loops::new(&registrar, domains, &lanes)?,
-            database: DatabaseGauges::new(&registrar)?,
+            database: DatabaseGauges::register(&registrar)?,
             registry,
         })
     }

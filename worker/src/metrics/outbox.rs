@@ -1,27 +1,27 @@
 //! Metrics of the outbox relay.
 
 use acequia_contracts::Domain;
+use acequia_telemetry::metric_set;
 use acequia_telemetry::metrics::Registrar;
-use prometheus::{IntCounterVec, Result};
+use prometheus::Result;
 use tracing::info;
 
 use super::positive;
 
-/// Metrics of the outbox relay.
-#[derive(Debug)]
-pub struct Outbox {
-    published: IntCounterVec,
+metric_set! {
+    /// Metrics of the outbox relay.
+    pub struct Outbox {
+        published: counters(
+            "acequia_outbox_published_messages_total",
+            "Messages of the outbox that the broker has confirmed.",
+            &["domain"],
+        ),
+    }
 }
 
 impl Outbox {
     pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
-        let metrics = Self {
-            published: registrar.counters(
-                "acequia_outbox_published_messages_total",
-                "Messages of the outbox that the broker has confirmed.",
-                &["domain"],
-            )?,
-        };
+        let metrics = Self::register(registrar)?;
         for domain in domains {
             metrics.published.with_label_values(&[domain.name]);
         }

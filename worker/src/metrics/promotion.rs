@@ -4,44 +4,40 @@ use std::time::Duration;
 
 use acequia_contracts::Domain;
 use acequia_store::promotion::Promoted;
+use acequia_telemetry::metric_set;
 use acequia_telemetry::metrics::{Registrar, observe};
 use chrono::Utc;
-use prometheus::{HistogramVec, IntCounterVec, Result};
+use prometheus::Result;
 use tracing::info;
 
 use super::{LAG, WORK, positive};
 
 const OUTCOMES: [&str; 5] = ["inserted", "updated", "unchanged", "stale", "deleted"];
 
-/// Metrics of the promote loop.
-#[derive(Debug)]
-pub struct Promotion {
-    rows: IntCounterVec,
-    seconds: HistogramVec,
-    end_to_end: HistogramVec,
+metric_set! {
+    /// Metrics of the promote loop.
+    pub struct Promotion {
+        rows: counters(
+            "acequia_promoted_rows_total",
+            "Rows promoted, by outcome.",
+            &["domain", "entity", "outcome"],
+        ),
+        seconds: histograms(
+            "acequia_promote_duration_seconds",
+            "One promotion of staged batches.",
+            &["domain"], WORK,
+        ),
+        end_to_end: histograms(
+            "acequia_end_to_end_duration_seconds",
+            "From publishing to the core; each promoted message counts with the time of the oldest of its promotion.",
+            &["domain"], LAG,
+        ),
+    }
 }
 
 impl Promotion {
     pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
-        let metrics = Self {
-            rows: registrar.counters(
-                "acequia_promoted_rows_total",
-                "Rows promoted, by outcome.",
-                &["domain", "entity", "outcome"],
-            )?,
-            seconds: registrar.histograms(
-                "acequia_promote_duration_seconds",
-                "One promotion of staged batches.",
-                &["domain"],
-                WORK,
-            )?,
-            end_to_end: registrar.histograms(
-                "acequia_end_to_end_duration_seconds",
-                "From publishing to the core; each promoted message counts with the time of the oldest of its promotion.",
-                &["domain"],
-                LAG,
-            )?,
-        };
+        let metrics = Self::register(registrar)?;
         for domain in domains {
             for histogram in [&metrics.seconds, &metrics.end_to_end] {
                 histogram.with_label_values(&[domain.name]);

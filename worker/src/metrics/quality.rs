@@ -2,8 +2,9 @@
 
 use acequia_contracts::Domain;
 use acequia_store::quality::Checked;
+use acequia_telemetry::metric_set;
 use acequia_telemetry::metrics::Registrar;
-use prometheus::{HistogramVec, IntCounterVec, Result};
+use prometheus::Result;
 use tracing::{info, warn};
 
 use super::WORK;
@@ -11,28 +12,25 @@ use super::WORK;
 const SEVERITIES: [&str; 2] = ["warn", "error"];
 const OUTCOMES: [&str; 4] = ["pass", "warn", "fail", "error"];
 
-/// Metrics of the check loop.
-#[derive(Debug)]
-pub struct Quality {
-    seconds: HistogramVec,
-    results: IntCounterVec,
+metric_set! {
+    /// Metrics of the check loop.
+    pub struct Quality {
+        seconds: histograms(
+            "acequia_check_duration_seconds",
+            "One run of the rules of a domain.",
+            &["domain"], WORK,
+        ),
+        results: counters(
+            "acequia_dq_results_total",
+            "Results of rules, by severity and outcome.",
+            &["domain", "severity", "outcome"],
+        ),
+    }
 }
 
 impl Quality {
     pub(super) fn new(registrar: &Registrar<'_>, domains: &[&'static Domain]) -> Result<Self> {
-        let metrics = Self {
-            seconds: registrar.histograms(
-                "acequia_check_duration_seconds",
-                "One run of the rules of a domain.",
-                &["domain"],
-                WORK,
-            )?,
-            results: registrar.counters(
-                "acequia_dq_results_total",
-                "Results of rules, by severity and outcome.",
-                &["domain", "severity", "outcome"],
-            )?,
-        };
+        let metrics = Self::register(registrar)?;
         for domain in domains {
             metrics.seconds.with_label_values(&[domain.name]);
             for severity in SEVERITIES {

@@ -197,7 +197,7 @@ async fn a_base_backup_and_the_log_have_everything() {
     );
     as_postgres(services, &take).await;
 
-    // What comes after the backup is in the log only.
+    // Messages after the backup are only in the write-ahead log.
     let worker = platform.worker(&["--refresh-every", "100ms"]);
     let later = alumnos(100..110);
     platform.publish_all(&later).await;

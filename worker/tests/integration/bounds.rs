@@ -1,4 +1,4 @@
-//! What the worker holds is bounded, in bytes and in time, and a message that is worse than bad
+//! Messages that the worker holds are bounded, in bytes and in time, and a message that is worse than bad
 //! costs itself only.
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -254,7 +254,7 @@ async fn too_few_connections_degrade_to_waiting() {
     let owner: url::Url = platform.database.owner.parse().unwrap();
     admin.set_path(owner.path());
     let mut admin = PgConnection::connect(admin.as_str()).await.unwrap();
-    // Those that made the database may still be about to leave.
+    // Connections that made the database may still be about to close.
     let connected = "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'";
     let ours = 1;
     wait_for("nobody else", async || {

@@ -1,4 +1,4 @@
-//! What the broker gives up is kept with the broker's reason, and good messages among it can be sent again.
+//! Messages that the broker gives up are kept with its reason, and good ones among them can be sent again.
 
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_contracts::{Code, catalog, fixtures};
@@ -104,7 +104,7 @@ async fn dead_letters_of_every_domain_end_in_quarantine_with_their_history() {
             letters.push((Some(domain.name), Some(entity.name), letter));
         }
     }
-    // A letter of nobody is kept all the same, and in nobody's ledger.
+    // A letter without a domain is kept all the same, in no domain's ledger.
     letters.push((
         Some(UNKNOWN),
         None,

@@ -126,8 +126,8 @@ fn words_are_found_inside_identifiers() {
     assert_eq!(found, ["let", "etl", "queue", "load", "etl"]);
 }
 
-/// What a message says never becomes part of a statement. sqlx takes nothing but literals, save by
-/// these ways, and these files take them with text that this program brings along.
+/// The text of a message never becomes part of a statement. sqlx takes nothing but literals, except by
+/// these ways, and these files use them only with text of this program.
 #[test]
 fn sql_is_made_of_literals_and_of_the_catalog_only() {
     const WAYS: [&str; 6] = [

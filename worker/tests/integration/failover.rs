@@ -217,7 +217,7 @@ async fn a_server_that_cannot_be_written_to_is_named_for_what_it_is() {
     let pair = Pair::new().await;
     let read_only = "alter database acequia set default_transaction_read_only = on";
     pair.first.is_followed_by(&pair.second).await.unwrap();
-    // A proxy that has nobody to lead to takes the connection and closes it.
+    // A proxy without a server accepts the connection and closes it.
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = proxy.local_addr().unwrap().to_string();
     let hang_up = tokio::spawn(async move { while proxy.accept().await.is_ok() {} });

@@ -1,5 +1,5 @@
 //! Trustworthy? Data that fail a rule of severity error stay out of the materialized marts and are named
-//! in the live ones, until they are mended or somebody decides otherwise.
+//! in the live ones, until they are repaired or an operator decides otherwise.
 
 use serde_json::Value;
 use sqlx::Row;
@@ -28,7 +28,7 @@ impl Platform {
         finish(program(&all)).await
     }
 
-    /// What the mart shows, as an analyst sees it.
+    /// The rows of the mart, as an analyst sees them.
     async fn shown(&self) -> Vec<String> {
         let query = "select k::text from marts.kpi_materia k order by 1";
         sqlx::query_scalar(query)
@@ -129,7 +129,7 @@ async fn what_was_not_checked_is_not_published() {
         (blocked.gate.as_str(), blocked.blocking_rules.as_slice()),
         ("closed", ["no_zero".to_owned()].as_slice())
     );
-    // What it shows has passed, what it lacks it says.
+    // The shown rows have passed; the missing ones are reported.
     assert!(blocked.trusted && blocked.behind_since.is_some());
     let through = blocked.complete_through.unwrap();
     assert_eq!(blocked.data_as_of, Some(through));
@@ -373,7 +373,7 @@ async fn somebody_opens_a_gate() {
     let closed = platform.gate(&["close", "--reason", "b"]).await;
     assert_eq!(closed.status.code(), Some(1), "{closed:?}");
 
-    // What was refreshed in spite of the rule is refreshed again when it passes, although
+    // A mart refreshed in spite of the rule is refreshed again when the rule passes, although
     // nothing was promoted since.
     let refreshes = "select count(*) from core.mart_refresh_log where mart = 'marts.kpi_materia'";
     let before = platform.number(refreshes).await;

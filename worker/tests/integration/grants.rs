@@ -1,4 +1,4 @@
-//! Who may do what, and whether everything says what it is.
+//! Rights of each role, and a comment on every object.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<Strin
 
 const DENIED: Option<&str> = Some("42501");
 
-/// What no role but the owner may do.
+/// Statements that no role but the owner may run.
 const NOBODYS: [&str; 10] = [
     "create schema mine",
     "create temporary table mine (id int)",
@@ -243,7 +243,7 @@ async fn the_worker_stages_and_calls_but_cannot_change_the_core_by_itself() {
             let reads = format!("select * from {} limit 0", entity.core);
             assert_eq!(refusal(&mut worker, &reads).await, None);
         }
-        // What it is there for.
+        // Its duties.
         for call in [
             format!("select core.promote_domain('{}', 10)", domain.name),
             format!("select core.run_checks('{}')", domain.name),
@@ -292,7 +292,7 @@ fn our_schemas() -> String {
     names.join(", ")
 }
 
-/// A function with the rights of its owner must not find what somebody put in its way.
+/// A function with the rights of its owner must not resolve names to objects that another role created.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_function_pins_its_search_path() {
     let platform = Platform::new().await;

@@ -1,4 +1,4 @@
-//! What the platform locks, no other role can take.
+//! No other role can take the locks of the platform.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 

@@ -12,7 +12,7 @@ use crate::support::{Message, Platform, ready, text};
 /// In whatever comes from outside.
 const PLANTED: &str = "PLANTED";
 
-/// Messages that are wrong in many ways, each with something that must not be told.
+/// Messages that are wrong in many ways, each with a text that must not be logged.
 fn hostile() -> Vec<Message> {
     let with = |field: &str, value: Value| {
         let mut body = alumno_body(7);
@@ -154,7 +154,7 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
     assert_eq!(events["rows.refused"].len(), 1, "{events:?}");
     let failed = events["loop.failed"][0];
     assert_eq!(failed["error"], "no merge today (SQLSTATE P0001)");
-    // What counts or measures is a number.
+    // Counts and measurements are numbers.
     for line in &lines {
         for (field, value) in line.as_object().unwrap() {
             let measures = [

@@ -32,6 +32,7 @@ mod metrics;
 mod operations;
 mod oracle;
 mod order;
+mod pauses;
 mod pending;
 mod permutations;
 mod pooler;

@@ -162,7 +162,7 @@ async fn the_page_comes_without_a_database_too() {
     worker.stop().await;
 }
 
-/// What waits in the outbox and in quarantine is counted without a look at quarantine's partitions:
+/// Messages that wait in the outbox and in quarantine are counted without reading quarantine's partitions:
 /// there is one for each day that messages were refused on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_counted_without_reading_quarantine() {
@@ -186,7 +186,7 @@ async fn what_waits_is_counted_without_reading_quarantine() {
         .unwrap();
     platform
         .execute(
-            // The broker has refused it: nobody takes it for now.
+            // The broker has refused it: it is not sent again for now.
             "insert into core.outbox (domain, routing_key, body, created_at, attempts, retry_at)
              values ('academico', 'told', '{}', now() - interval '1 hour', 1, now() + interval '1 hour')",
         )
@@ -271,13 +271,13 @@ fn the_page_for_people_is_current() {
 async fn names(worker: &RunningWorker) -> Vec<String> {
     let page = worker.metrics().await;
     let lines = page.lines().filter(|line| !line.starts_with('#'));
-    // Those of rules come with their first run.
+    // Metrics of rules appear with their first run.
     let lines = lines.filter(|line| !line.starts_with("acequia_dq_"));
     let names = lines.filter_map(|line| line.rsplit_once(' '));
     names.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// What the labels may hold on this platform.
+/// Allowed values of the labels on this platform.
 async fn sources(connection: &mut PgConnection) -> Sources {
     let domains: Vec<_> = catalog().iter().collect();
     let queues: Vec<String> = QueueConsumer::of(&domains)

@@ -1,4 +1,4 @@
-//! What the core tells comes in order per key, whatever the number of workers and whatever breaks.
+//! Messages of the outbox come in order per key, whatever the number of workers and whatever breaks.
 
 use std::collections::BTreeMap;
 

@@ -245,7 +245,7 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
         );
         assert_eq!(row.properties["message_id"], message.id());
         assert_eq!(row.violations[0]["code"], Code::Orphan.as_str());
-        // The body is made anew from the columns: every field is there, and it is a message again.
+        // The body is rebuilt from the columns: every field is there, and it is a message again.
         let sent: Value = serde_json::from_slice(&message.body).unwrap();
         let rebuilt: Value = serde_json::from_slice(&row.body).unwrap();
         for (field, value) in sent.as_object().unwrap() {

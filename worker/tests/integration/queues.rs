@@ -89,7 +89,7 @@ async fn doctor(platform: &Platform, management: Option<&SecretUrl>) -> Vec<Find
     examine(places, &domains, schema(database)).await
 }
 
-/// The broker's management, as somebody who may see it.
+/// The broker's management, with a login that may use it.
 fn management(platform: &Platform) -> SecretUrl {
     let variable = |name| platform.services.var(name).unwrap();
     let login = format!(
@@ -198,7 +198,7 @@ async fn a_dead_letter_queue_from_before_is_read_and_the_doctor_names_the_policy
     assert_eq!(left.message_count(), 1);
 }
 
-/// A queue that somebody declared in another way stops its own lane, by name; the others go on.
+/// A queue that was declared in another way stops its own lane, by name; the others go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
     let ways = [
@@ -252,7 +252,7 @@ async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
     }
 }
 
-/// What the core tells is kept for a while although nobody listens: a broker would count it as lost.
+/// Messages of the outbox are kept for a while even if nobody listens: else a broker counts them as lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_core_tells_goes_to_a_stream_when_nobody_listens() {
     let platform = Platform::new().await;

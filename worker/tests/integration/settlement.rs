@@ -170,7 +170,7 @@ async fn accounts_hold_while_they_are_settled() {
     }
 }
 
-/// What a mart that is not refreshed lacks since then is known as long as it lacks it.
+/// A batch is kept as long as a mart that is not refreshed lacks it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_a_mart_lacks_is_kept() {
     let platform = Platform::new().await;

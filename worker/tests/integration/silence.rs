@@ -1,4 +1,4 @@
-//! Connections that go silent: nothing comes, and nobody hears that nothing will.
+//! Connections that go silent: no data come, and no error either.
 
 use std::time::Instant;
 

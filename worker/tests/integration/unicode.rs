@@ -88,7 +88,7 @@ impl Texts {
         serde_json::to_string(&fields).unwrap()
     }
 
-    /// What the contract makes of a text in a field.
+    /// The contract's result for a text in a field.
     fn promised(&self, field: &'static str, text: &str) -> Result<Option<String>, Code> {
         let mut columns = self.entity.new_columns();
         let body = self.body(1, &[(field, raw_json(text))]);

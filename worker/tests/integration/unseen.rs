@@ -101,7 +101,7 @@ async fn messages_without_a_time_are_not_promised_before_they_are_there() {
     }
 }
 
-/// What a process holds that does not move any more is nobody's knowledge, not even of another worker.
+/// Messages held by a frozen process are unknown to everybody, even to another worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_the_hands_of_a_frozen_worker_are_lacking() {
     let platform = Platform::new().await;
@@ -157,7 +157,7 @@ async fn messages_in_the_hands_of_a_frozen_worker_are_lacking() {
     worker.stop().await;
 }
 
-/// Whatever the reason that nobody looks, it is not called fresh for long.
+/// Without observations, for whatever reason, no mart is called fresh for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn marts_whose_queues_nobody_sees_are_unknown() {
     let platform = Platform::new().await;

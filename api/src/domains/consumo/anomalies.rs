@@ -203,7 +203,7 @@ pub struct TopClient {
     id: String,
     /// Anomalies over all time.
     total_anomalias: i64,
-    /// Those of severity `crítica`.
+    /// Anomalies of severity `crítica`.
     anomalias_criticas: i64,
     /// Beginning of the last one.
     ultima_anomalia: DateTime<Utc>,

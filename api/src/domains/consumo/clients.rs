@@ -48,7 +48,7 @@ impl Client {
     /// The instant that is meant, by the client's clock where no offset was given.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn instant(
         &self,
         database: &mut PgConnection,

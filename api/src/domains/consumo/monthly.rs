@@ -44,11 +44,11 @@ pub struct Month {
     consumo_desviacion: Option<Exact>,
     /// Anomalies.
     anomalias_detectadas: i64,
-    /// Those of severity `crítica`.
+    /// Anomalies of severity `crítica`.
     anomalias_criticas: i64,
-    /// Those of severity `alta`.
+    /// Anomalies of severity `alta`.
     anomalias_altas: i64,
-    /// Those of severity `media`.
+    /// Anomalies of severity `media`.
     anomalias_medias: i64,
     /// Highest score, 0 without anomalies.
     max_score_anomalia: Exact,

@@ -33,7 +33,7 @@ pub struct OfClient {
     consumo_noche_promedio: Option<Exact>,
     /// Anomalies.
     anomalias_detectadas: i64,
-    /// Those of severity `crítica`.
+    /// Anomalies of severity `crítica`.
     anomalias_criticas: i64,
     /// Whether the publisher suspected the client in one of these hours.
     es_cliente_sospechoso: bool,
@@ -110,11 +110,11 @@ pub struct Summary {
 pub struct Counts {
     /// Anomalies.
     total_anomalias: i64,
-    /// Those of severity `crítica`.
+    /// Anomalies of severity `crítica`.
     anomalias_criticas: i64,
-    /// Those of severity `alta`.
+    /// Anomalies of severity `alta`.
     anomalias_altas: i64,
-    /// Those of severity `media`.
+    /// Anomalies of severity `media`.
     anomalias_medias: i64,
     /// Clients with an anomaly.
     clientes_afectados: i64,

@@ -1,4 +1,4 @@
-//! What a call asks of a mart.
+//! Parses a request for rows of a mart.
 
 use acequia_ops::marts::{Compare, Filter, Format, Order, Query};
 use axum::http::{HeaderMap, header};
@@ -13,7 +13,7 @@ const ROWS: i64 = 100;
 /// Most conditions.
 const CONDITIONS: usize = 50;
 
-/// How rows are sent.
+/// Format in which rows are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
     /// One object with a list of rows.
@@ -73,7 +73,7 @@ impl Media {
     }
 }
 
-/// What a call asks.
+/// A parsed request for rows of a mart.
 #[derive(Debug)]
 pub struct Asked {
     /// Which rows.

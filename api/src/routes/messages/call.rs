@@ -1,4 +1,4 @@
-//! What a call does: checks messages, sends them, waits for what becomes of them.
+//! Checks the messages of a call, sends them, and waits for their outcomes.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Call<'_> {
             Problem::new(
                 Code::InvalidMessage,
                 format!(
-                    "mend the fields in errors; GET /v1/contracts/{}/{} has the contract",
+                    "correct the fields in errors; GET /v1/contracts/{}/{} has the contract",
                     self.entity.domain, self.entity.name
                 ),
             )
@@ -151,7 +151,7 @@ impl Call<'_> {
         Made::of(StatusCode::ACCEPTED, &accepted, note)
     }
 
-    /// What becomes of a message within a time, and the row that it made.
+    /// The outcome of a message within a time, and its row.
     async fn outcome(&self, id: &str, wait: Duration) -> Result<Option<(String, Option<Value>)>> {
         let Ok(target) = Target::parse(id, &[]) else {
             return Ok(None);
@@ -245,7 +245,7 @@ impl Call<'_> {
     }
 }
 
-/// Where the trace of an id is.
+/// Path of the trace of an id.
 fn trace_of(id: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     format!("/v1/messages/{}", encoded.replace('+', "%20"))

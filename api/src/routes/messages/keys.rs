@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem, Result};
 /// Longest Idempotency-Key.
 const KEY_MAX: usize = 255;
 
-/// What is kept of an Idempotency-Key: its hash with caller and route.
+/// The stored form of an Idempotency-Key: a hash of key, caller and route.
 pub fn key(
     headers: &HeaderMap,
     caller: &Caller,
@@ -66,7 +66,7 @@ pub async fn begin(app: &App, key: &[u8; 32], fingerprint: &[u8; 32]) -> Result<
     }
 }
 
-/// Keeps the answer of a call with a key. A refusal is not kept: the caller may mend the message, or try again.
+/// Keeps the answer of a call with a key. A refusal is not kept: the caller may correct the message, or try again.
 pub async fn end(app: &App, key: &[u8; 32], answered: Result<Made>) -> Result<Response> {
     let kept = answered.as_ref().ok().map(|made| Answer {
         status: made.status.as_u16(),

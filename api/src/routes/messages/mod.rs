@@ -27,7 +27,7 @@ use crate::layer::Noted;
 use crate::params::Params;
 use crate::problem::{Code, FieldError, Problem, Result};
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
     /// Id that it was sent with.
@@ -38,7 +38,7 @@ pub struct Accepted {
     status: &'static str,
     /// Where its trace is.
     trace: String,
-    /// What became of it, when the call waited: `current`, `superseded`, `pending`, `quarantined` and so on; null when nothing
+    /// Its outcome, when the call waited: `current`, `superseded`, `pending`, `quarantined` and so on; null when nothing
     /// was known in that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
@@ -48,7 +48,7 @@ pub struct Accepted {
     row: Option<Value>,
 }
 
-/// What became of a line.
+/// Outcome of a line.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Line {
     /// Number of the line, from 1.
@@ -62,7 +62,7 @@ pub struct Line {
     errors: Vec<FieldError>,
 }
 
-/// What became of each line.
+/// Outcome of each line.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Lines {
     /// `<domain>.<entity>`

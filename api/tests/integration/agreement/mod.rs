@@ -35,7 +35,7 @@ fn faults(list: &Value, field: &str) -> Vec<Fault> {
         .collect()
 }
 
-/// What `publisher validate` says of each line.
+/// Faults that `publisher validate` reports for each line.
 fn validated(entity: &'static Entity, lines: &[u8]) -> Vec<Vec<Fault>> {
     CheckedLines::new(lines, Scope::Entity(entity))
         .map(|line| {
@@ -47,7 +47,7 @@ fn validated(entity: &'static Entity, lines: &[u8]) -> Vec<Vec<Fault>> {
         .collect()
 }
 
-/// What a dry run of the API says of each line.
+/// Faults that a dry run of the API reports for each line.
 async fn rehearsed(
     platform: &Platform,
     token: &str,
@@ -110,7 +110,7 @@ async fn send(platform: &Platform, entity: &Entity, bodies: &[Vec<u8>]) -> Vec<U
     ids
 }
 
-/// What the worker made of each message: nothing wrong with those that it staged.
+/// Faults that the worker found in each message: none in staged ones.
 async fn worked(platform: &Platform, messages: i64) -> HashMap<Uuid, Vec<Fault>> {
     let tables: Vec<_> = catalog()
         .iter()
@@ -193,7 +193,7 @@ async fn schema_command_dry_run_and_worker_agree_on_every_message() {
             entity.name
         );
     }
-    // What JSON Schema says more strictly is little; what it cannot say was tried.
+    // JSON Schema is rarely the stricter one; cases that it cannot express were tried.
     let codes = |wanted: bool| -> Vec<&str> {
         let of = disagreements
             .keys()
@@ -238,6 +238,7 @@ async fn the_document_of_all_contracts_is_that_of_the_scope() {
     let broker = acequia_contracts::Topology {
         exchange: EXCHANGE,
         alerts: acequia_net::topology::ALERTS,
+        rejected: acequia_net::topology::REJECTED,
         queue_of: acequia_net::topology::queue_of,
     };
     assert_eq!(document, acequia_contracts::asyncapi(catalog(), &broker));

@@ -28,7 +28,7 @@ impl Schema {
         }
     }
 
-    /// What the validator says of a body, in the contract's codes.
+    /// Faults that the validator reports for a body, in the contract's codes.
     pub fn faults(&self, body: &[u8]) -> Vec<Fault> {
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
             return vec![(String::new(), "invalid_json".to_owned())];

@@ -105,7 +105,7 @@ async fn a_get_makes_the_same_day_and_sends_nothing() {
             .len(),
         24
     );
-    // What a batch sends afterwards is all that ever arrives.
+    // Only the messages of the batch sent below ever arrive.
     let sent = platform
         .post(
             &token,

@@ -167,7 +167,7 @@ fn instant(value: &Value) -> DateTime<Utc> {
         .to_utc()
 }
 
-/// What an answer says of an hour, beside what it must say.
+/// Compares an hour of an answer with the expected one.
 fn compare(said: &Value, client: &str, hour: &Hour) {
     let local = DateTime::parse_from_rfc3339(said["timestamp"].as_str().unwrap()).unwrap();
     assert_eq!(local.to_utc(), hour.at, "{said}");

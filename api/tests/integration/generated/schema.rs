@@ -5,7 +5,7 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// What says nothing about validity.
+/// Keywords that do not affect validity.
 const SILENT: [&str; 6] = [
     "description",
     "default",
@@ -85,7 +85,7 @@ fn check(
             }
             "allOf" => {
                 for part in means.as_array().into_iter().flatten() {
-                    // What one part does not name, another may.
+                    // A field that one part does not name may be named by another.
                     check(document, part, value, at, false, found);
                 }
             }

@@ -1,10 +1,10 @@
-//! Values of parameters: what a caller may mean, and what nobody should send.
+//! Values of parameters: plausible ones, and ones that should never be sent.
 
 use rand::rngs::StdRng;
 
 use super::pick;
 
-/// What there is on the platform.
+/// Objects that exist on the platform.
 pub struct Known {
     /// Number of a row of the quarantine.
     pub row: i64,

@@ -8,7 +8,7 @@ use super::names::{AREAS, area};
 use super::purpose::Purpose;
 use crate::generate::SeededRng;
 
-/// How many of each there are.
+/// Numbers of teachers, subjects and so on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counts {
     pub(super) teachers: u32,
@@ -42,7 +42,7 @@ pub(super) struct School {
     pub(super) regular_marks: u32,
 }
 
-/// How many percent of the students have been admitted by each period.
+/// Percentage of the students admitted by each period.
 const ADMITTED: [u64; PERIODS.len()] = [40, 60, 80, 100];
 
 /// One mark in this many is for a student who is not enrolled: the checks must find it.
@@ -110,7 +110,7 @@ impl School {
         Ok(())
     }
 
-    /// How many students have been admitted by a period; they are the first ones.
+    /// Number of students admitted by a period; they are the first ones.
     pub(super) fn present(&self, period: usize) -> u32 {
         let students = u64::from(self.counts.students) * ADMITTED[period];
         students.div_ceil(100) as u32
@@ -131,7 +131,7 @@ impl School {
         first..end
     }
 
-    /// How many enrolments a period has.
+    /// Number of enrolments of a period.
     pub(super) fn enrolments_of(&self, period: usize) -> u32 {
         let groups = &self.groups[self.groups_of(period)];
         groups.iter().map(|group| group.size).sum()
@@ -258,7 +258,7 @@ fn deal(total: u32, weights: &[u32], limits: &[u32], order: &[usize]) -> Vec<u32
             .min(limits[place]);
         given = due;
     }
-    // What went beyond the limits goes to those that have room.
+    // The part beyond the limits goes to places that have room.
     let mut left = total - dealt.iter().sum::<u32>();
     while left > 0 {
         let roomy = order.iter().filter(|&&place| dealt[place] < limits[place]);

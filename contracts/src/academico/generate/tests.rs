@@ -1,4 +1,4 @@
-//! What the synthetic records must be like.
+//! Properties of the synthetic records.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

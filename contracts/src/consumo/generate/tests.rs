@@ -1,4 +1,4 @@
-//! What the synthetic readings must be like.
+//! Properties of the synthetic readings.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};

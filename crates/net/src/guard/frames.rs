@@ -73,7 +73,7 @@ struct Coming {
     unreadable: Vec<Unreadable>,
 }
 
-/// Looks at the frames of a connection.
+/// Examines the frames of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// By channel.
@@ -89,7 +89,7 @@ impl Frames {
         }
     }
 
-    /// Looks at a whole method frame; another one to take its place where it cannot be read.
+    /// Examines a whole method frame; returns another one to take its place where it cannot be read.
     ///
     /// # Errors
     /// When it is no frame that a broker sends.
@@ -154,7 +154,7 @@ impl Frames {
         Ok(mended.map(|payload| whole(frame, &payload)))
     }
 
-    /// Looks at a whole content header frame; another one to take its place where it cannot be read.
+    /// Examines a whole content header frame; returns another one to take its place where it cannot be read.
     ///
     /// # Errors
     /// When it is no frame that a broker sends.

@@ -11,8 +11,8 @@ use crate::properties::Unreadable;
 pub struct Note {
     /// Bytes of memory that its properties take, about.
     pub weight: usize,
-    /// What of its properties, exchange or routing key cannot be read, and was left out of the
-    /// delivery; empty when everything can.
+    /// Parts of its properties, exchange or routing key that cannot be read and were left out of the
+    /// delivery; empty when everything can be read.
     pub unreadable: Vec<Unreadable>,
     /// Its property list as it came; empty when everything can be read.
     pub list: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What a guarded stream hands on, in whatever pieces it comes.
+//! Output of a guarded stream, in whatever pieces its input comes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -206,7 +206,7 @@ fn texts_of_the_broker_are_mended() {
     let (out, end, _) = through(&close(&cut), &[1 << 20], &[1 << 20]);
     end.unwrap();
     assert!(out == close("ñ".repeat(127).as_bytes()));
-    // A table of the server's that nobody could parse.
+    // A table of the server that cannot be parsed.
     let deep = (0..2_500).fold(b"V".to_vec(), |value, _| {
         let length = u32::try_from(value.len() + 2).unwrap().to_be_bytes();
         [&b"F"[..], &length, b"\x01a", &value].concat()
@@ -237,7 +237,7 @@ fn what_is_no_amqp_is_left_to_the_library() {
         end.unwrap();
         assert_eq!(out, foreign[..8]);
     }
-    // What was replaced in front of it comes first, however it is cut.
+    // The replacement in front of it comes first, however the input is cut.
     let stream = [deliver(1, 1, b"\xff"), b"HTTP/1.1 400".to_vec()].concat();
     let (whole, ..) = through(&stream, &[1], &[1 << 20]);
     assert!(whole.ends_with(b"HTTP/1.1") && whole.len() > 30);

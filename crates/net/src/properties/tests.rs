@@ -143,7 +143,7 @@ fn headers_that_cannot_be_read_are_left_out_one_by_one() {
             .collect();
         assert_eq!(names, ["also", "good"]);
     }
-    // Behind a value without an end nothing can be told apart.
+    // Behind a value without an end nothing can be parsed.
     let endless = with(b"\x01hS\xff\xff\xff\xff");
     assert_eq!(
         faults(&endless),

@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a value is, and its bytes.
+/// Kind of a value, and its bytes.
 enum Value<'a> {
     Plain,
     Table(&'a [u8]),
@@ -78,7 +78,7 @@ pub(super) fn is_utf8(text: &[u8]) -> Result<(), Fault> {
         .map_err(|_| Fault::NotUtf8)
 }
 
-/// Looks at everything inside a table; returns how many values there are.
+/// Examines everything inside a table; returns the number of values.
 pub(super) fn look(entries: &[u8]) -> Result<usize, Fault> {
     let mut open: [(Reader<'_>, bool); DEEPEST] = [(Reader(&[]), false); DEEPEST];
     open[0] = (Reader(entries), true);

@@ -1,4 +1,4 @@
-//! What a stream does when much, little or nothing comes.
+//! Behaviour of a stream when much, little or nothing comes.
 
 #![allow(clippy::unwrap_used)]
 

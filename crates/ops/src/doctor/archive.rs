@@ -42,7 +42,7 @@ pub(super) async fn examine(
         store.delete(&probe).await?;
         anyhow::ensure!(
             read?.as_deref() == Some(b"acequia"),
-            "what was written cannot be read"
+            "the test file cannot be read back"
         );
         anyhow::Ok(store.to_string())
     };

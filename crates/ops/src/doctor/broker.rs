@@ -15,7 +15,7 @@ use super::queues::arguments_of;
 /// Time between two looks at a queue with messages.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
 
-/// Looks at the version of the broker at an address that speaks plain text.
+/// Checks the version of the broker at an address that speaks plain text.
 pub(super) async fn of_version(address: &(String, u16), findings: &mut Findings) {
     let Some(version) = broker_version(address).await else {
         return;
@@ -37,7 +37,7 @@ pub(super) async fn of_version(address: &(String, u16), findings: &mut Findings)
     );
 }
 
-/// Looks at exchange and queues.
+/// Checks exchange and queues.
 pub(super) async fn of_queues(
     connection: &Connection,
     management: Option<Management<'_>>,

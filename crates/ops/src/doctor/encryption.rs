@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::finding::{Findings, Verdict};
 
-/// How a connection is protected.
+/// Protection of a connection.
 struct Protection {
     /// TLS version and cipher, none for plain text.
     tls: Option<String>,
@@ -24,7 +24,7 @@ impl Protection {
             (_, _, true) => (Verdict::Ok, format!("{tls}, on this machine")),
             (Some(_), false, false) => (
                 Verdict::Warn,
-                format!("{tls}, but nobody checks who answers"),
+                format!("{tls}, but the server's identity is not checked"),
             ),
             (None, _, false) => (
                 Verdict::Warn,
@@ -34,7 +34,7 @@ impl Protection {
     }
 }
 
-/// Looks at the connection to the database.
+/// Checks the connection to the database.
 pub(super) async fn of_database(
     connection: &mut PgConnection,
     url: &SecretUrl,
@@ -58,7 +58,7 @@ pub(super) async fn of_database(
     Ok(())
 }
 
-/// Looks at the connection to the broker on this host, which speaks this version of TLS or none.
+/// Checks the connection to the broker on this host, which speaks this version of TLS or none.
 pub(super) fn of_broker(tls: Option<String>, host: &str, findings: &mut Findings) {
     let protection = Protection {
         checked: tls.is_some(),

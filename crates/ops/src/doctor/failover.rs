@@ -17,7 +17,7 @@ use super::finding::{Findings, Verdict, said};
 /// The broker's management, and the broker, whose user it takes when its own address has none.
 pub(super) type Management<'a> = (&'a SecretUrl, &'a SecretUrl);
 
-/// How long one page of the broker's management may take.
+/// Time limit for one page of the broker's management.
 const PAGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Names of the queues that workers of these domains consume.
@@ -34,7 +34,7 @@ pub(super) fn queues_of(domains: &[&'static Domain]) -> Vec<String> {
         .collect()
 }
 
-/// Looks at the standbys of the database.
+/// Checks the standbys of the database.
 pub(super) async fn of_standbys(
     connection: &mut PgConnection,
     findings: &mut Findings,
@@ -171,7 +171,7 @@ struct Node {
     running: bool,
 }
 
-/// Looks whether every queue has a copy on enough nodes. AMQP does not tell, so the broker's management is
+/// Checks whether every queue has a copy on enough nodes. AMQP does not tell, so the broker's management is
 /// asked, where its address is given.
 pub(super) async fn of_queues(
     management: Option<Management<'_>>,

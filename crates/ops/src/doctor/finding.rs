@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// How a check ended.
+/// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -17,13 +17,13 @@ pub enum Verdict {
 /// One check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// Subject of the check.
     pub check: String,
-    /// How it ended.
+    /// Its outcome.
     pub verdict: Verdict,
-    /// What was found.
+    /// The result, in words.
     pub found: String,
-    /// What to do, when it is not ok.
+    /// The remedy, when it is not ok.
     pub remedy: Option<String>,
 }
 

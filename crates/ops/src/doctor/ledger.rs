@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::finding::Findings;
 
-/// Looks at the rows that wait, of every domain.
+/// Checks the waiting rows of every domain.
 pub(super) async fn examine(
     connection: &mut PgConnection,
     findings: &mut Findings,

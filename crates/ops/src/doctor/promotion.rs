@@ -65,7 +65,7 @@ pub(super) async fn examine(
         "quarantine",
         verdict,
         found,
-        "See docs/runbooks/AcequiaValidMessagesRefused.md: tell the publisher, or mend the table, then `worker quarantine replay`.",
+        "See docs/runbooks/AcequiaValidMessagesRefused.md: tell the publisher, or repair the table, then `worker quarantine replay`.",
     );
     Ok(())
 }

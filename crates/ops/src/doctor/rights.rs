@@ -59,7 +59,7 @@ pub(super) async fn of_way(url: &SecretUrl, findings: &mut Findings) -> bool {
     verdict != Verdict::Fail
 }
 
-/// Looks at rights, limits and settings.
+/// Checks rights, limits and settings.
 pub(super) async fn examine(
     connection: &mut PgConnection,
     findings: &mut Findings,
@@ -88,7 +88,7 @@ pub(super) async fn examine(
     .fetch_one(&mut *connection)
     .await?;
     let found = if limited {
-        "nobody fills it by large objects, WAL messages or temporary files".to_owned()
+        "no role can fill it with large objects, WAL messages or temporary files".to_owned()
     } else {
         "whoever may log in can fill it: by large objects, which also end pg_dump, WAL messages or temporary files".to_owned()
     };
@@ -145,7 +145,7 @@ async fn rights(connection: &mut PgConnection, findings: &mut Findings) -> sqlx:
     Ok(())
 }
 
-/// People's roles have a limit of connections, and nobody holds a transaction open for long.
+/// People's roles have a limit of connections, and no transaction is open for long.
 async fn limits(connection: &mut PgConnection, findings: &mut Findings) -> sqlx::Result<()> {
     let unlimited: Vec<String> = sqlx::query_scalar(
         "select r.rolname::text from pg_roles r
@@ -196,7 +196,7 @@ async fn limits(connection: &mut PgConnection, findings: &mut Findings) -> sqlx:
 /// Whether a role may drop what it archived.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn may_archive(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select has_function_privilege('core.archive_drop(bigint, bigint, text)', 'execute')",

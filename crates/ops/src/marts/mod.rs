@@ -41,7 +41,7 @@ order by m.domain, m.position, m.mart";
 /// The marts of domains, of all when `None`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(
     connection: &mut PgConnection,
     domains: Option<&[String]>,
@@ -56,7 +56,7 @@ pub async fn list(
 /// A mart by its name, with or without the schema `marts`.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn find(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<Mart>> {
     let full = if name.contains('.') {
         name.to_owned()

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{Column, Schema};
 
-/// How a value is compared.
+/// Comparison of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
     /// Equal to one of the values.
@@ -26,7 +26,7 @@ pub enum Compare {
     Contains,
     /// Nothing.
     Null,
-    /// Anything but nothing.
+    /// Any value but null.
     NotNull,
 }
 
@@ -66,7 +66,7 @@ pub struct Query {
     pub columns: Vec<String>,
     /// Conditions, all of which must hold.
     pub filters: Vec<Filter>,
-    /// What rows are sorted by; the key, or all columns, break ties.
+    /// Order of the rows; the key, or all columns, break ties.
     pub order: Vec<Order>,
     /// Values of the columns of the order at the end of the page before.
     pub after: Option<Vec<Option<String>>>,
@@ -83,7 +83,7 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// With [`Format::Json`] one text per row, with [`Format::Fields`] one per column.
     pub rows: Vec<Vec<Option<String>>>,
-    /// Where the next page begins; none on the last one.
+    /// Beginning of the next page; none on the last one.
     pub next: Option<Vec<Option<String>>>,
 }
 
@@ -92,7 +92,7 @@ pub struct Rows {
 pub struct Refused {
     /// Column.
     pub column: String,
-    /// What is wrong, in words.
+    /// The problem, in words.
     pub why: String,
 }
 
@@ -234,7 +234,7 @@ fn behind(
 /// Reads a page. The query must fit the mart, see [`Query::fit`].
 ///
 /// # Errors
-/// Whatever PostgreSQL answers: of class 22 when a value does not have the type of its column.
+/// Any error from PostgreSQL: of class 22 when a value does not have the type of its column.
 pub async fn read(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -308,7 +308,7 @@ pub async fn read(
 /// Counts the rows that match.
 ///
 /// # Errors
-/// As [`read`].
+/// Same as [`read`].
 pub async fn count(
     connection: &mut PgConnection,
     schema: &Schema,

@@ -56,7 +56,7 @@ order by a.attnum";
 /// The columns of a mart.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn schema(connection: &mut PgConnection, mart: Mart) -> sqlx::Result<Schema> {
     let columns = sqlx::query_as(COLUMNS)
         .bind(&mart.mart)

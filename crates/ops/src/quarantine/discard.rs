@@ -13,7 +13,7 @@ const CHUNK: i64 = 5_000;
 /// Marks every row that matches as discarded; returns how many.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers; rows of earlier transactions stay discarded.
+/// Any error from PostgreSQL; rows of earlier transactions stay discarded.
 pub async fn discard(
     connection: &mut PgConnection,
     filters: &Filters,
@@ -30,7 +30,7 @@ pub async fn discard(
 /// Marks the next rows in one transaction; returns how many, nothing when there is none left.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn discard_some(
     connection: &mut PgConnection,
     filters: &Filters,

@@ -52,7 +52,7 @@ pub struct Row {
 /// The rows that match, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn list(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Page<Row>> {
     let mut query = QueryBuilder::<Postgres>::new(
         "select q.*, q.properties ->> 'app_id' as app_id from raw.quarantine q where true",

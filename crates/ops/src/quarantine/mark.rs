@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::filters::{Filters, Status};
 
-/// Who acts, on what, and why.
+/// Name and reason of an actor, and the filters of the action.
 #[derive(Debug)]
 pub struct Actor {
     name: Option<String>,
@@ -35,7 +35,7 @@ impl Actor {
 /// Numbers and body sizes of the next rows that match, locked until the transaction ends.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn take(
     transaction: &mut PgConnection,
     filters: &Filters,
@@ -69,7 +69,7 @@ select coalesce($3, session_user::text), $5, $1, $6, $4";
 /// Marks locked rows as replayed, discarded, or open again.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn mark(
     transaction: &mut PgConnection,
     actor: &Actor,
@@ -105,7 +105,7 @@ select coalesce($3, session_user::text), 'edit', array[$1], $5, $4";
 /// Keeps an edited body of a locked row as its newest version.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn edit(
     transaction: &mut PgConnection,
     actor: &Actor,

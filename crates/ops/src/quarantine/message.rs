@@ -21,7 +21,7 @@ use uuid::Uuid;
 const STRIPPED: [&str; 4] = ["x-delivery-count", "x-acquired-count", "CC", "BCC"];
 const STRIPPED_PREFIXES: [&str; 4] = ["x-death", "x-first-death-", "x-last-death-", "x-acequia-"];
 
-/// What a replay needs to know of a row of `raw.quarantine`.
+/// The columns of a row of `raw.quarantine` that a replay needs.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Quarantined {
     /// Number of the row.
@@ -30,7 +30,7 @@ pub struct Quarantined {
     pub message_id: Uuid,
     /// Identity of the message, when it is not that of the row.
     pub identity: Option<Uuid>,
-    /// Why it is there.
+    /// Code of the reason.
     pub code: String,
     /// Domain.
     pub domain: String,
@@ -48,7 +48,7 @@ pub struct Quarantined {
     pub body: Vec<u8>,
 }
 
-/// Where a message is sent.
+/// Destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Exchange; empty for straight into a queue.

@@ -1,6 +1,7 @@
 //! Quarantined messages and the actions of operators on them.
 
 mod discard;
+mod feed;
 mod filters;
 mod list;
 mod mark;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 pub use discard::{discard, discard_some};
+pub use feed::{Feed, feeds, switch_feed};
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;
@@ -24,7 +26,7 @@ pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};
 pub use stats::{Group, stats};
 
-/// How far an action on many rows has come, in the order of their numbers.
+/// Progress of an action on many rows, in the order of their numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     /// Number of the last row that was looked at; 0 before the first.
@@ -80,7 +82,7 @@ pub struct Would {
 /// Counts the rows that an action would change.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn dry_run(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Vec<Would>> {
     let mut query = QueryBuilder::<Postgres>::new(
         "select r.domain, r.entity, r.code, count(*) as rows from (

@@ -38,9 +38,9 @@ const NAMED: usize = 100;
 pub struct Job {
     /// Which rows.
     pub filters: Filters,
-    /// Who does it, and why.
+    /// The actor, with the reason.
     pub actor: Actor,
-    /// Takes the place of the body; for exactly one row.
+    /// Replaces the body; for exactly one row.
     pub edit: Option<Vec<u8>>,
     /// At most this many messages a second.
     pub rate: Option<u32>,
@@ -62,7 +62,7 @@ impl Job {
     }
 }
 
-/// What was done.
+/// Result of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Rows whose message was published again and confirmed.
@@ -140,7 +140,7 @@ pub async fn replay(
 /// Replays the next rows in one transaction, and adds them to the report; whether there may be more.
 ///
 /// # Errors
-/// As [`replay`].
+/// Same as [`replay`].
 pub async fn replay_some(
     connection: &mut PgConnection,
     sender: &Sender,

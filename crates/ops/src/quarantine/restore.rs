@@ -10,7 +10,7 @@ use super::mark::Actor;
 /// Opens the next discarded rows again, in one transaction; returns how many, nothing when there is none left.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn restore_some(
     connection: &mut PgConnection,
     filters: &Filters,
@@ -18,7 +18,7 @@ pub async fn restore_some(
     progress: &mut Progress,
 ) -> anyhow::Result<Option<usize>> {
     let mut discarded = filters.clone();
-    // Whatever was asked for: only what was discarded can be restored.
+    // Only discarded rows can be restored, whatever the filter says.
     discarded.status = vec![Status::Discarded];
     mark_some(connection, &discarded, actor, progress, Status::Open).await
 }

@@ -157,7 +157,7 @@ pub struct Entry {
 /// The rows that match, whole, the newest first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn show(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Page<Whole>> {
     let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
     filters.conditions(&mut query);

@@ -43,7 +43,7 @@ pub struct Group {
 /// How many rows there are of each cause, the most open first.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn stats(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Page<Group>> {
     let mut query = QueryBuilder::<Postgres>::new(
         "select q.domain, coalesce(q.entity, '(unknown)') as entity, q.code, q.field_path, min(q.fingerprint) as fingerprint,

@@ -1,4 +1,4 @@
-//! Tells whether the range of a key is archived, so that the domain table cannot have its row.
+//! Determines whether the range of a key is archived, so that the domain table cannot have its row.
 
 use acequia_contracts::Entity;
 use serde::Serialize;

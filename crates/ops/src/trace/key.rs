@@ -11,7 +11,7 @@ use super::away::{self, Away};
 use super::core_row::{self, CoreRow};
 use super::staged::{self, Staged, full_name};
 
-/// What became of the messages of a key.
+/// Outcomes of the messages of a key.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyTrace {
@@ -51,7 +51,7 @@ impl KeyTrace {
     /// Reads it.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(
         connection: &mut PgConnection,
         entity: &Entity,

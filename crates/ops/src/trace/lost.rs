@@ -1,4 +1,4 @@
-//! Tells whether a message that is not found may have been lost in a failover.
+//! Determines whether a message that is not found may have been lost in a failover.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub struct LostMessages {
 /// (UUIDv7) are published soon after it.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn find(
     connection: &mut PgConnection,
     id: Option<Uuid>,

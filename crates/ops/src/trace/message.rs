@@ -14,7 +14,7 @@ use super::lost::{self, LostMessages};
 use super::quarantine::{self, Quarantined};
 use super::staged::{self, Outcome, Staged};
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessageTrace {
@@ -24,7 +24,7 @@ pub struct MessageTrace {
     pub message_id: Uuid,
     /// Day inside the identity: partition of its rows.
     pub day: NaiveDate,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Its row in staging, with the core's row of its key. More than one when the same id was
     /// used for several entities.
@@ -58,7 +58,7 @@ impl MessageTrace {
     /// Reads it.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read(
         connection: &mut PgConnection,
         asked: &str,
@@ -71,7 +71,7 @@ impl MessageTrace {
     /// The same, looked for in the entities of some domains.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers.
+    /// Any error from PostgreSQL.
     pub async fn read_in(
         connection: &mut PgConnection,
         domains: &'static [Domain],

@@ -25,7 +25,7 @@ pub use message::{Merged, MessageTrace};
 pub use quarantine::{Entry, Quarantined, Version};
 pub use target::Target;
 
-/// What was found.
+/// Result of a trace.
 #[derive(Debug, Serialize)]
 #[serde(tag = "trace", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -99,7 +99,7 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
-/// What the status of a row in quarantine says about the message.
+/// The outcome of a message, by the status of its row in quarantine.
 pub fn outcome(status: &str) -> Outcome {
     match status {
         "replayed" => Outcome::Replayed,

@@ -15,7 +15,7 @@ use super::core_row::CoreRow;
 /// Most versions of one key that a trace shows; the newest ones.
 const VERSIONS: i64 = 200;
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MessageOutcome))]
@@ -84,7 +84,7 @@ pub struct Waits {
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Staged {
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Entity, with its domain.
     pub entity: String,
@@ -102,7 +102,7 @@ pub struct Staged {
     pub lag_s: Option<f64>,
     /// Its batch.
     pub batch: Batch,
-    /// What it waits for.
+    /// The row that it waits for.
     pub pending: Option<Waits>,
     /// Its fields, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,7 +254,7 @@ impl Row {
 }
 
 impl Staged {
-    /// Tells what became of it, now that the core's row of its key is known, or where its range is.
+    /// Determines the outcome, once the core's row of its key is known, or where its range is.
     pub fn judge(&mut self, core: Option<&CoreRow>, away: Option<&Away>) {
         let Some(core) = core else {
             if self.outcome == Outcome::NotInCore

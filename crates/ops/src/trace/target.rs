@@ -6,7 +6,7 @@ use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Entity, Kind, catalog};
 use anyhow::bail;
 
-/// What to look for.
+/// Target of a trace.
 #[derive(Debug)]
 pub enum Target {
     /// A message, by the text it was named with and the identity made of it.

@@ -44,7 +44,7 @@ pub fn all(names: &Names) -> Vec<String> {
 fn fields(names: &Names) -> impl Iterator<Item = String> {
     let key = names.key.iter().map(|key| format!("s.{}", key.field));
     let values = names.values.iter().map(|value| match &value.default {
-        // What is gone has no values.
+        // A deleted key has no values.
         Some(default) if names.deletes() => format!(
             "case when not s.deleted then coalesce(s.{name}, {default}) end as {name}",
             name = value.name
@@ -252,7 +252,7 @@ fn unchanged(names: &Names) -> String {
             _ => format!("({})", wrap_from(&values, 48, 22)),
         }
     };
-    // Nothing but a key: every later message says the same.
+    // Only a key: every later message says the same.
     if names.values.is_empty() && !names.deletes() {
         return "when true then 'unchanged'".to_owned();
     }

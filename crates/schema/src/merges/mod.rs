@@ -56,7 +56,7 @@ pub fn merge_sql(domain: &Domain, entity: &Entity) -> Option<String> {
     Some(text)
 }
 
-/// Where the text stands in `sql`, and its name in `core.routines`.
+/// File of the text in `sql`, and its name in `core.routines`.
 pub(super) fn path(entity: &Entity) -> String {
     let function = entity.merge.split('.').next_back().unwrap_or(entity.merge);
     format!("generated/{}/{function}.sql", entity.domain)
@@ -113,7 +113,7 @@ fn header(names: &Names) -> String {
     text
 }
 
-/// How many rows that waited a merge takes at once; the next promotion takes more.
+/// Maximum number of waiting rows that a merge takes at once; the next promotion takes more.
 const READY_ROWS: u32 = 50_000;
 
 /// The columns of `core.merge_outcome`, counted over the rows of a batch.

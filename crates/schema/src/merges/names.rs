@@ -32,9 +32,9 @@ pub struct Reference<'a> {
     pub awaited: bool,
 }
 
-/// What a merge is made of.
+/// Names and columns of which a merge is made.
 pub struct Names<'a> {
-    /// What the contract says.
+    /// The contract of the entity.
     pub contract: &'a Entity,
     /// `<domain>.<entity>`.
     pub entity: String,
@@ -136,7 +136,7 @@ fn reference<'a>(
     let fields = parent.columns.iter().copied();
     let optional = fields.clone().filter(|name| {
         let column = entity.columns.iter().find(|column| column.name == *name);
-        // What is gone refers to nothing but by its key.
+        // A deleted row refers to others by nothing but its key.
         let goes = spec_deletes && !entity.key.contains(name);
         goes || column.is_some_and(|column| !column.required && default(entity, column).is_none())
     });

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Backend, connect, no_answer};
 use crate::failure::describe;
 
-/// How long a statement may run before the server is asked about it.
+/// Running time of a statement after which the server is asked about it.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 /// Longest time between two looks: they come at growing distances, since each costs a connection.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
@@ -24,10 +24,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 const SURE_AFTER: Duration = Duration::from_secs(1);
 /// How long the server may have nothing to do, or wait for the network, before that is suspicious.
 const QUIET_FOR: Duration = Duration::from_secs(4);
-/// How long a look may take.
+/// Time limit of a look.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
-/// Who attends to a question, and how long it may take.
+/// Context in which a question is attended, and its time limits.
 pub struct Attention<'a> {
     /// The database.
     pub database: &'a SecretUrl,
@@ -58,7 +58,7 @@ enum Found {
 /// must not use the connection after an error of the kind [`sqlx::Error::Io`].
 ///
 /// # Errors
-/// Those of the question, or of kind `Io` when no answer will come or none came in time.
+/// Errors of the question, or one of kind `Io` when no answer will come or none came in time.
 pub async fn attended<T>(
     attention: &Attention<'_>,
     question: impl Future<Output = sqlx::Result<T>>,

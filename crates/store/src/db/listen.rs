@@ -11,13 +11,13 @@ use super::{first_of, must_write, no_answer, options};
 /// again by itself: it would come back to the same server.
 ///
 /// # Errors
-/// As [`super::open`].
+/// Same as [`super::open`].
 pub async fn listen(url: &SecretUrl, channel: &str) -> sqlx::Result<PgListener> {
     let hosts = options(url, "listen")?;
     first_of(&hosts, |host, within| enter(host, channel, within)).await
 }
 
-/// Asks the server something that costs it nothing, to see whether the listening connection lives.
+/// Asks the server a trivial question, to see whether the listening connection lives.
 ///
 /// # Errors
 /// When it does not, or there is no answer within that time.
@@ -38,7 +38,7 @@ async fn enter(
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(within)
-        // It would be logged as if somebody waited for others.
+        // It would be logged as if a session waited for others.
         .acquire_slow_threshold(within)
         .max_lifetime(None)
         .idle_timeout(None)

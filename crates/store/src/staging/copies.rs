@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::decode::{DecodedBatch, EntityRows, Rejected};
 
-/// How the body of a message compares with that of the staged message of its id.
+/// Comparison of a message's body with that of the staged message of its id.
 #[derive(Clone, Copy)]
 enum Body {
     Same,

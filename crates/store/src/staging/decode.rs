@@ -91,7 +91,7 @@ pub struct DecodedBatch {
     pub good: Vec<EntityRows>,
     /// Messages for quarantine.
     pub rejected: Vec<Rejected>,
-    /// What cannot be read of rejected messages, by position in the batch of deliveries.
+    /// Unreadable parts of rejected messages, by position in the batch of deliveries.
     pub notes: HashMap<usize, Note>,
     /// Oldest publish time.
     pub oldest: Option<DateTime<Utc>>,

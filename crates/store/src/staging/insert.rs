@@ -71,7 +71,7 @@ pub async fn insert_only(
 /// Stages those of some rows that are not there already; returns their ids.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn insert_skipping_duplicates(
     connection: &mut PgConnection,
     statement: &Insert,

@@ -278,7 +278,7 @@ fn entity(reject: &Rejected, decoded: &DecodedBatch) -> Option<&'static str> {
     reject.entity.map(|entity| decoded.good[entity].entity.name)
 }
 
-/// Where a message is counted: copies of one message may name different entities.
+/// The entity for which a message is counted: copies of one message may name different entities.
 fn slot(reject: &Rejected, decoded: &DecodedBatch) -> usize {
     reject.entity.unwrap_or(decoded.good.len())
 }

@@ -14,7 +14,7 @@ use super::{DecodedBatch, first_death_queue};
 /// Messages decoded before the task yields its thread.
 const DECODED_AT_ONCE: usize = 128;
 
-/// Dead letters of which nobody can tell what queue gave them up.
+/// Dead letters whose original queue is unknown.
 static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
 
 /// Decodes messages of a queue, one batch for each domain that they are of. Without a domain they are dead letters: the
@@ -56,7 +56,7 @@ pub async fn decode(
     batches
 }
 
-/// The domain whose queue gave a message up. The letters of nobody are filed apart: in the ledger of
+/// The domain whose queue gave a message up. Letters without a domain are filed apart: in the ledger of
 /// a domain they would be messages that it never had.
 fn origin_of(delivery: &Delivery, domains: &[DecodedBatch]) -> usize {
     let key = delivery.routing_key.as_str();

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, PgConnection};
 /// run it.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn keep_plans(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql("set plan_cache_mode = force_generic_plan")
         .execute(connection)
@@ -18,7 +18,7 @@ pub async fn keep_plans(connection: &mut PgConnection) -> sqlx::Result<()> {
 /// not taken from its queue before there is a place for it.
 ///
 /// # Errors
-/// Whatever PostgreSQL answers.
+/// Any error from PostgreSQL.
 pub async fn quarantine_writable(connection: &mut PgConnection) -> sqlx::Result<()> {
     let mut transaction = connection.begin().await?;
     sqlx::query("lock table raw.quarantine in row exclusive mode")

@@ -18,7 +18,7 @@ use super::decode::{DecodedBatch, EntityRows, Rejected};
 use super::insert::{Insert, insert_only, insert_skipping_duplicates, isolate_rejects};
 use super::quarantine::quarantine;
 
-/// What became of the messages of one entity.
+/// Outcome of the messages of one entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Taken from the queue.
@@ -31,7 +31,7 @@ pub struct Counts {
     pub quarantined: i32,
 }
 
-/// What one transaction wrote.
+/// Result of one staging transaction.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Number of the batch.
@@ -98,7 +98,7 @@ impl Store {
     /// go to quarantine in the end.
     ///
     /// # Errors
-    /// Whatever PostgreSQL answers other than a refused row. Nothing is written then.
+    /// Any error from PostgreSQL other than a refused row. Nothing is written then.
     pub async fn write(
         &self,
         connection: &mut PgConnection,

@@ -4,6 +4,7 @@
 mod log;
 mod process;
 mod registrar;
+mod set;
 
 pub(crate) use log::{CountEvents, count_dropped_lines, dropped_line, panicked};
 pub use process::Process;

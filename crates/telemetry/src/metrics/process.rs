@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::Registrar;
 use super::log::Counters;
 
-/// What every program shows about itself.
+/// Metrics that every program has about itself.
 #[derive(Debug)]
 pub struct Process {
     workers: Gauge,

@@ -104,7 +104,7 @@ async fn a_broker_that_comes_late_is_waited_for() {
     assert!(!said.contains(&password), "{said}");
 }
 
-/// What a person must mend is said at once, however long the patience.
+/// Errors that a person must repair are reported at once, whatever `--retry-for` is.
 #[tokio::test]
 async fn a_broker_that_refuses_is_not_waited_for() {
     let broker = Broker::start().await;

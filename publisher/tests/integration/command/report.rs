@@ -1,4 +1,4 @@
-//! What is reported of messages that were sent, and of those that were not.
+//! Reports about messages that were sent, and about messages that were not.
 
 use std::io::Write as _;
 use std::process::Output;

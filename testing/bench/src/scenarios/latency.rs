@@ -114,7 +114,7 @@ async fn at(bench: &BenchEnv<'_>, rate: u32, case: &str) -> anyhow::Result<Sampl
         .with("mart_p99_ms", percentile(&mart, 0.99)))
 }
 
-/// What must be there first, and a load of enrolments and marks in random order.
+/// Messages that must be there first, and a load of enrolments and marks in random order.
 fn load(count: usize, seed: u64) -> anyhow::Result<(Vec<Outgoing>, Vec<Outgoing>)> {
     let enrolments = count * 3 / 8;
     let options = format!(

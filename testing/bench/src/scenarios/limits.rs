@@ -28,7 +28,7 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let mut samples = vec![consume_only(bench).await?];
     let environment = bench.environment().await?;
     samples.push(stage_only(&environment).await?);
-    // Only databases that nobody is connected to can be copied: the worker is gone by now.
+    // Only databases without connections can be copied: the worker is gone by now.
     let copy = environment.database.copy(bench.services).await?;
     samples.push(merge_alone(&environment, &copy).await?);
     copy.drop().await?;

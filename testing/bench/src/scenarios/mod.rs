@@ -28,7 +28,7 @@ pub type Played<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Sample>>> +
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// What it does.
+    /// Description.
     pub about: &'static str,
     /// Takes very long: only when it is named.
     pub long: bool,

@@ -11,7 +11,7 @@ const ROWS: u32 = 1_000_000;
 /// Calls of each question, after one that is not counted.
 const CALLS: usize = 20;
 
-/// What is asked, and the path.
+/// Queries: description and path.
 const QUESTIONS: [(&str, &str); 9] = [
     ("newest 100", "/v1/quarantine?limit=100"),
     (

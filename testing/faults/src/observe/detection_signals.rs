@@ -111,7 +111,7 @@ const PANELS: &[(&str, &str, &str)] = &[
 ];
 /// Has a value when messages were taken between two scrapes.
 const FLOWS: &str = "sum(rate(acequia_received_messages_total[20s])) > 0";
-/// How long a start may take.
+/// Time limit of a start.
 const CALM_WITHIN: Duration = Duration::from_secs(60);
 /// How long is looked at least: two scrapes of workers, and what follows from them.
 const LOOKS_FOR: Duration = Duration::from_secs(10);
@@ -125,14 +125,14 @@ const TIME_SCALE: TimeScale = TimeScale {
     workers: 3500,
 };
 
-/// What was seen of a fault.
+/// Observations of a fault.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Seen {
     /// Seconds from the fault to the panel.
     pub panels: BTreeMap<String, f64>,
     /// Seconds from the fault until the condition of an alert held.
     pub alerts: BTreeMap<String, f64>,
-    /// What people see who do not look at Prometheus.
+    /// Signals for people who do not look at Prometheus.
     pub told: Vec<String>,
 }
 
@@ -194,7 +194,7 @@ impl Observer {
         }
     }
 
-    /// What was seen, of a fault that is over soon in the scrapes after it.
+    /// The observations; for a fault that is over soon, those in the scrapes after it.
     pub async fn seen(&self) -> Seen {
         let struck = lock(&self.state).struck.as_ref().map(|(at, _)| *at);
         if let Some(struck) = struck {

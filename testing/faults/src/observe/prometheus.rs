@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::settings::{TimeScale, scaled, settings};
 use crate::environment::TestEnv;
 
-/// How long it may take to start on a busy machine.
+/// Time limit of its start on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Prometheus at work. It ends with this value.
@@ -106,7 +106,7 @@ impl Prometheus {
     /// Alerts that fire, and those that are about to (`pending`).
     ///
     /// # Errors
-    /// As [`Prometheus::value`].
+    /// Same as [`Prometheus::value`].
     pub async fn alerts(&self, state: &str) -> anyhow::Result<BTreeSet<String>> {
         let query = format!("ALERTS{{alertstate=\"{state}\"}}");
         let answer = self.ask(&query).await?;
@@ -119,7 +119,7 @@ impl Prometheus {
     /// The samples that an expression has now.
     ///
     /// # Errors
-    /// As [`Prometheus::value`].
+    /// Same as [`Prometheus::value`].
     pub async fn ask(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
         let (url, query) = (format!("{}/api/v1/query", self.url), expression.to_owned());
         let ask = move || -> anyhow::Result<Value> {

@@ -5,7 +5,7 @@
 pub struct RunbookAction {
     /// The scenario.
     pub scenario: &'static str,
-    /// What to do, in a sentence or two.
+    /// The action, in a sentence or two.
     pub words: &'static str,
     /// Pages of docs/runbooks, by the names of their alerts.
     pub runbooks: &'static [&'static str],
@@ -147,7 +147,7 @@ pub static RUNBOOK_ACTIONS: &[RunbookAction] = &[
     ),
 ];
 
-/// What to do about the fault of a scenario, in Markdown that stands in docs.
+/// The action for the fault of a scenario, in Markdown that stands in docs.
 #[must_use]
 pub fn runbook_action_of(scenario: &str) -> String {
     let Some(action) = RUNBOOK_ACTIONS

@@ -101,7 +101,7 @@ async fn alarm(run_options: RunOptions, raise: &[&str], clear: &[&str]) -> anyho
     .await
 }
 
-/// What the broker took before the alarm is still confirmed: waits, for at most a while, until
+/// Messages that the broker took before the alarm are still confirmed: waits, for at most a while, until
 /// nothing more comes.
 async fn last_confirmed(run: &ScenarioRun) -> u64 {
     let begun = Instant::now();

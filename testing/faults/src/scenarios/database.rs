@@ -43,7 +43,7 @@ pub async fn crash(run_options: RunOptions) -> anyhow::Result<Outcome> {
     .await
 }
 
-/// All its processes stopped, and continued: connections stay, nobody answers.
+/// All its processes stopped, and continued: connections stay, without answers.
 pub async fn freeze(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let setup = Setup {
         own_servers: true,

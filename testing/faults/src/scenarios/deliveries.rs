@@ -99,7 +99,7 @@ pub async fn deliveries(run_options: RunOptions) -> anyhow::Result<Outcome> {
     .await
 }
 
-/// What must be found again: a hash of the body, and one of the property bytes without what the broker
+/// Identity of a delivery: a hash of the body, and one of the property bytes without those that the broker
 /// adds with another delivery.
 type Key = (Vec<u8>, Vec<u8>);
 

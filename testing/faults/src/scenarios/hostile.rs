@@ -26,7 +26,7 @@ const NAMES: [&str; 12] = [
     "\u{1}\u{1f}\u{7f}z",
 ];
 
-/// What breaks every message: the whole body.
+/// Bodies that break every message type.
 const BODIES: [&[u8]; 16] = [
     b"",
     b" ",

@@ -232,7 +232,7 @@ pub async fn migration_race(run_options: RunOptions) -> anyhow::Result<Outcome> 
             let output = output?;
             let words = String::from_utf8_lossy(&output.stderr);
             anyhow::ensure!(output.status.success(), "worker migrate: {words}");
-            // What its last line says: one applied everything, the others found nothing to do.
+            // By their last lines, one applied everything and the others found nothing to do.
             let last = words.lines().rfind(|line| line.contains("migrate.done"));
             let applied =
                 last.and_then(|line| line.split_once(" migrations=")?.1.split(' ').next());
@@ -270,7 +270,7 @@ pub async fn migration_race(run_options: RunOptions) -> anyhow::Result<Outcome> 
     .await
 }
 
-/// Bytes that nobody would send in good faith, among good messages.
+/// Malicious bytes among good messages.
 pub async fn hostile(run_options: RunOptions) -> anyhow::Result<Outcome> {
     let count: usize = run_options.pick(100_000, 5000);
     run_scenario(&run_options, &Setup::default(), async |run| {

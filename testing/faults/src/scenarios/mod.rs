@@ -24,7 +24,7 @@ type Play = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + Send>>;
 pub struct Scenario {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What happens.
+    /// Description of the fault.
     pub fault: &'static str,
     /// Whether it is left out of the default tests.
     pub slow: bool,

@@ -18,7 +18,7 @@ pub struct Raw {
     pub entity: &'static str,
     /// The bytes.
     pub body: Vec<u8>,
-    /// What the header says when it was published, in microseconds.
+    /// Publish time in the header, in microseconds.
     pub published_at: Option<i64>,
 }
 

@@ -32,7 +32,7 @@ pub struct Group {
     pub title: String,
     /// worker, publisher, api, or all.
     pub program: String,
-    /// What they have in common.
+    /// Their common subject.
     pub about: String,
     /// The metrics.
     pub metrics: Vec<Metric>,
@@ -55,7 +55,7 @@ pub struct Metric {
     pub buckets: Option<String>,
     /// The text on the page.
     pub help: String,
-    /// What an operator can find out by it.
+    /// Question of an operator that it answers.
     pub question: String,
     /// `database` when it describes the database and not the process.
     pub state: Option<String>,
@@ -72,7 +72,7 @@ pub struct Metric {
 pub enum Values {
     /// These.
     List(Vec<String>),
-    /// What the source of this name holds.
+    /// The values that the source of this name has.
     Source(String),
 }
 

@@ -1,6 +1,7 @@
-//! `worker quarantine`: lists, shows, replays and discards quarantined messages.
+//! `worker quarantine`: lists, shows, replays and discards quarantined messages, and switches the feed for publishers.
 
 mod change;
+mod feed;
 mod filters;
 mod read;
 mod whole;
@@ -12,6 +13,7 @@ use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
 use self::change::{DiscardArgs, ReplayArgs, discard, replay};
+use self::feed::{FeedArgs, feed};
 use self::filters::FilterArgs;
 use self::read::{list, show, stats};
 use super::connection;
@@ -29,6 +31,9 @@ pub enum Command {
     Discard(Box<DiscardArgs>),
     /// Count by domain, entity, code and field
     Stats(ReadArgs),
+    /// Show or switch the feeds of the domains: notices of refused messages for publishers, on exchange
+    /// acequia.rejected
+    Feed(FeedArgs),
 }
 
 /// Options of the commands that change nothing.
@@ -56,6 +61,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay(*args).await,
         Command::Discard(args) => discard(*args).await,
         Command::Stats(args) => stats(args).await,
+        Command::Feed(args) => feed(args).await,
     }
 }
 

@@ -7,7 +7,7 @@ use acequia_ops::quarantine::{self, Page};
 use super::{ReadArgs, open, whole};
 use crate::cli::output::{code, print_json, print_table, printable, time};
 
-/// Says on standard error when a list is cut or empty; the exit code of a command that only reads.
+/// Reports on standard error when a list is cut or empty; the exit code of a command that only reads.
 fn ended<T>(page: &Page<T>) -> ExitCode {
     let rows = page.rows.len();
     if page.more {

@@ -142,7 +142,7 @@ async fn a_second_process_is_turned_away() {
     assert!(second.stderr.contains("another process"), "{second:?}");
 }
 
-/// While somebody is asked, others archive and restore.
+/// While a command waits for confirmation, others archive and restore.
 #[tokio::test(flavor = "multi_thread")]
 async fn purge_asks_before_it_locks() {
     let archive = Archive::of("--clients 2 --days 20 --start 2014-09-02 --suspicious 0").await;

@@ -18,7 +18,7 @@ const RESTORE: [&str; 4] = [
     "restore.attached",
 ];
 
-/// What must hold whenever nobody works: each archive that counts has its two files and there is no
+/// Invariants while nothing runs: each archive that counts has its two files and there is no
 /// other file; no table lies beside its parent; nothing watches a partition.
 async fn in_order(archive: &Archive) {
     let platform = &archive.platform;
@@ -82,7 +82,7 @@ async fn killed_at_every_step_nothing_is_lost_or_doubled() {
     archive.done("archive").await;
     for place in RESTORE {
         archive.killed_at(place, &back).await;
-        // What was not restored comes back, what was stays.
+        // Partitions that were not restored come back, the others stay.
         let rest = archive.run(&back).await;
         assert!(rest.status.success(), "{place}: {rest:?}");
         assert_eq!(archive.readings().await, everything, "{place}");
@@ -171,7 +171,7 @@ async fn it_waits_for_those_who_use_the_table_and_lets_them_pass() {
     acequia_testkit::wait_for("the copy", async || Ok(platform.number(refused).await == 1))
         .await
         .unwrap();
-    // Promotions go on meanwhile: nobody queues for longer than the second it asks for the lock.
+    // Promotions go on meanwhile: no session waits for longer than the second for which it asks for the lock.
     for _ in 0..3 {
         let insert = "set lock_timeout = '4s'; lock table consumo.lecturas in row exclusive mode";
         platform

@@ -1,4 +1,4 @@
-//! What goes into a file comes out of it, whatever the values are: a table with every form, by day.
+//! Values are read from a file as they were written, whatever they are: a table with every form, by day.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -236,7 +236,7 @@ async fn every_value_comes_back_as_it_was() {
         "{restored:?}"
     );
 
-    // A column that came later is null in what was archived before; one that is gone is asked for.
+    // A column that came later is null in earlier archives; one that is gone is asked for.
     archive.done("archive --table consumo.todo").await;
     platform
         .execute("alter table consumo.todo add column nueva text default 'x'")

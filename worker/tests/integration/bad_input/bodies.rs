@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, JSON that is nested too deep, and entities of nobody.
+//! Bodies that are no JSON, JSON that is nested too deep, and unknown entities.
 
 use acequia_contracts::Code;
 

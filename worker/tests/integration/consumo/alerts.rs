@@ -34,7 +34,7 @@ async fn listen(platform: &Platform) {
     acequia_net::topology::close(&connection).await;
 }
 
-/// What was heard: message id and body.
+/// The messages received: message id and body.
 async fn heard(platform: &Platform) -> Vec<(String, Value)> {
     let (connection, channel) = platform.channel().await;
     let mut heard = Vec::new();

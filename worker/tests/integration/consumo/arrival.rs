@@ -12,7 +12,7 @@ use super::oracle::Oracle;
 use super::{Feed, Sent, generated};
 use crate::support::Platform;
 
-/// What the oracle tells, in its words.
+/// The tables in the notation of the oracle.
 const DAYS: &str = "
 select concat_ws(' ', propietario_id, fecha, horas, wh::text, n, suma, minimo, maximo, noche_n, noche_suma, punta_n, punta_suma, esperadas,
     sospechosas, desacuerdos)
@@ -209,7 +209,7 @@ async fn any_order_gives_the_days_and_anomalies_of_the_oracle() {
     }
 }
 
-/// What a late reading changes is judged again, and a correction takes an anomaly back.
+/// A late reading causes a new judgement, and a correction takes an anomaly back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_correction_takes_back_what_it_explains() {
     let platform = Platform::new().await;

@@ -1,4 +1,4 @@
-//! What the marts say of clients, against plain loops over the messages: consumption, gaps, silence, spread, and
+//! The marts of clients, against plain loops over the messages: consumption, gaps, silence, spread, and
 //! anomalies that were taken back.
 
 use std::collections::{BTreeMap, BTreeSet};

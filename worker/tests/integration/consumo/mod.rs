@@ -55,7 +55,7 @@ impl Sent {
     }
 }
 
-/// What a message says.
+/// The body of a message.
 pub fn body(sent: &Sent) -> Value {
     serde_json::from_slice(&sent.body).unwrap()
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{DOMAIN, Feed, Sent, body, generated};
 use crate::support::Platform;
 
-/// What a rule is about, and what makes it well again.
+/// The trouble that a rule finds, and its repair.
 enum Trouble {
     Said(Vec<Sent>, Vec<Sent>),
     Done(&'static str, &'static str),
@@ -105,7 +105,7 @@ fn troubles(readings: &[Sent]) -> Vec<(&'static str, Trouble)> {
         ),
         (
             "lecturas_not_absurd",
-            // What no home uses is nothing in a factory.
+            // Consumption that no home reaches is ordinary in a factory.
             Trouble::Said(
                 hour_of(60.0, LATER, "2.0TD"),
                 hour_of(60.0, LATEST, "3.0TD"),

@@ -131,21 +131,6 @@ async fn a_deleted_queue_is_declared_again() {
     worker.stop().await;
 }
 
-/// Ends all connections of the platform to its database; returns how many.
-async fn terminate_backends(platform: &Platform) -> i64 {
-    let name = database_name(platform);
-    let mut admin = PgConnection::connect(&platform.database.admin)
-        .await
-        .unwrap();
-    let statement = format!(
-        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}' and application_name like 'acequia %'"
-    );
-    sqlx::query_scalar(AssertSqlSafe(statement))
-        .fetch_one(&mut admin)
-        .await
-        .unwrap()
-}
-
 fn database_name(platform: &Platform) -> String {
     let url: url::Url = platform.database.owner.parse().unwrap();
     url.path().trim_start_matches('/').to_owned()
@@ -161,7 +146,7 @@ async fn database_connections_that_break_lose_nothing_and_double_nothing() {
     let mut terminated = 0;
     for round in 0..10 {
         platform.received(i64::from(LOAD) * round / 12).await;
-        terminated += terminate_backends(&platform).await;
+        terminated += platform.terminate_backends().await;
     }
     assert!(terminated > 0, "no connection was terminated");
     assert_core_gets_the_load(&platform).await;
@@ -179,7 +164,7 @@ async fn a_database_that_refuses_for_a_while_costs_nothing_but_time() {
     let (load, sent) = publish_load(&platform);
     platform.received(100).await;
 
-    // From another database: nobody, not even a superuser, may connect to this one.
+    // From another database: no role, not even a superuser, may connect to this one.
     let name = database_name(&platform);
     let mut url: url::Url = platform.database.admin.parse().unwrap();
     url.set_path("postgres");

@@ -1,4 +1,4 @@
-//! What each role cannot stop or destroy by the rights that it has, and the page that lists these.
+//! Limits of each role: actions that its rights do not allow, and the page that lists the rights.
 
 mod retention;
 mod roles;
@@ -196,7 +196,7 @@ async fn what_the_programs_call_is_granted() {
     );
 }
 
-/// A new function is nobody's until it is listed, and a right that is given by hand to a program's
+/// No role can call a new function until it is listed, and a right that is given by hand to a program's
 /// role is taken back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_listed_is_not_granted() {

@@ -1,4 +1,4 @@
-//! Who may let go of what is kept, and when.
+//! Roles that may delete kept data, and when.
 
 use super::{answer, code, denied};
 use crate::consumo::{Feed, generated};
@@ -84,7 +84,7 @@ async fn nobody_keeps_less_than_the_owner_says() {
         .await;
     platform.settled(4).await;
     running.stop().await;
-    // Two rows are resolved, two wait for somebody; all are as old as one can be without being due.
+    // Two rows are resolved, two wait for a decision; all are as old as one can be without being due.
     let old = "update raw.quarantine set day = '1970-01-01', last_seen_at = now() - interval '364 days', received_at = now() - interval '364 days';
         insert into core.audit_log (at, who, action, quarantine_ids) values (now() - interval '364 days', 'ana', 'edit', '{1}')";
     platform.execute(old).await;

@@ -1,4 +1,4 @@
-//! What roles of programs and of people cannot do.
+//! Limits of the roles of programs and of people.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ async fn a_program_cannot_give_messages_up_nor_change_what_they_were() {
     ] {
         assert_eq!(code(worker, statement).await, denied(), "{statement}");
     }
-    // What it is there for: the reason of a message that came again.
+    // Its duty: updating the reason of a message that came again.
     let again = "update raw.quarantine set occurrences = occurrences + 1, code = 'invalid_json', status = 'open'";
     assert_eq!(code(worker, again).await, None);
     // Partitions for years ahead would be as many tables.
@@ -108,7 +108,7 @@ async fn a_second_database_does_not_take_the_roles_of_the_first() {
     assert!(login(&first, "three").await);
 }
 
-/// What a role can do to the server as a whole.
+/// Limits on the load that a role can put on the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn people_have_limits() {
     let platform = Platform::new().await;
@@ -155,7 +155,7 @@ async fn people_have_limits() {
             assert_eq!(code(role, statement).await, denied(), "{statement}");
         }
     }
-    // A transaction that somebody holds open is seen by the role of the worker.
+    // The role of the worker sees a transaction that is held open.
     let mut idle = PgConnection::connect(&platform.database.analyst)
         .await
         .unwrap();

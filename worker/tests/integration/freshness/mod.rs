@@ -1,4 +1,4 @@
-//! What an analyst asks before using a figure: as of when, complete until when, trustworthy? One row of
+//! An analyst's questions before using a figure: as of when, complete until when, trustworthy? One row of
 //! `marts.freshness` answers for each mart; the third answer is in `gates.rs`.
 
 mod answers;
@@ -42,7 +42,7 @@ pub fn school() -> Vec<Message> {
     ]
 }
 
-/// What analysts see of a mart.
+/// A mart's freshness, as analysts see it.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Fresh {
     pub mart: String,

@@ -16,7 +16,7 @@ use crate::quarantine::{quarantine, told, too_young};
 use crate::support::school::{DOMAIN, alumno, alumno_body, message};
 use crate::support::{Message, Platform};
 
-/// A refused message whose correction is accepted needs nobody any more.
+/// A refused message whose correction is accepted needs no decision any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_accepted_message_resolves_what_was_refused_under_its_id() {
     let platform = Platform::new().await;
@@ -43,7 +43,7 @@ async fn an_accepted_message_resolves_what_was_refused_under_its_id() {
             good.push(message("alumno", &right).with_id(&id));
         }
     }
-    // One whose entity is unknown, and one that nobody corrects.
+    // One whose entity is unknown, and one that is not corrected.
     let nobody = Message::new(DOMAIN, "nothing", "{}").with_id(good[0].id());
     let alone = too_young(77);
     platform
@@ -142,7 +142,7 @@ async fn a_message_refused_for_its_time_is_resolved_by_a_copy_that_comes_in_time
     worker.stop().await;
 }
 
-/// What the broker gave up, for whatever reason, may come once more and be good.
+/// A message that the broker gave up, for whatever reason, may come once more and be good.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_gave_up_is_resolved_by_a_copy_that_is_accepted() {
     let platform = Platform::new().await;

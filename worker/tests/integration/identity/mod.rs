@@ -14,7 +14,7 @@ use crate::support::program::{finish, program};
 use crate::support::school::{DOMAIN, alumno, alumno_body, materia, message};
 use crate::support::{Message, Platform};
 
-/// What `worker trace --json` says of a message.
+/// Output of `worker trace --json` for a message.
 async fn traced(platform: &Platform, id: &str) -> Value {
     let mut command = program(&["trace", id, "--json"]);
     command.env("DATABASE_URL", &platform.database.worker);
@@ -148,7 +148,7 @@ async fn an_id_that_another_message_has_is_refused() {
         assert_eq!(trace["rows"].as_array().unwrap().len(), 2);
         assert_eq!(trace["quarantine"]["code"], "id_reused");
 
-        // Who knows that they are other messages replays them: each under an id of its own.
+        // An operator who knows that they are other messages replays them: each under its own id.
         told(&platform, &["replay", "--code", "id_reused"], 0).await;
         platform.settled(8).await;
         let total = platform.total().await;
@@ -166,8 +166,8 @@ async fn an_id_that_another_message_has_is_refused() {
     }
 }
 
-/// What a staging table refuses under an id that is taken is filed once; a copy of what it took before
-/// it became stricter stays a copy.
+/// A row that a staging table refuses under a taken id is filed once; a copy of a row that was taken before
+/// the table became stricter stays a copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_row_under_a_taken_id_is_filed_once() {
     let platform = Platform::new().await;

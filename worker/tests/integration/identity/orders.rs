@@ -7,7 +7,7 @@ use acequia_contracts::generate::SeededRng;
 use crate::support::school::{alumno_body, message};
 use crate::support::{Message, Platform};
 
-/// What a publisher sends: some content under some id.
+/// A message as a publisher sends it: some content under some id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Sent {
     /// Number of the id.

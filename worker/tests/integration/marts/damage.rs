@@ -13,7 +13,7 @@ use super::student;
 use crate::permutations::Feed;
 use crate::support::Platform;
 
-/// What only somebody with the owner's rights can do to the core: rule, outcome, statements,
+/// Damage to the core that only the owner's rights allow: rule, outcome, statements,
 /// failing rows, sample keys.
 const DAMAGE: [(&str, &str, &str, i64, &[&str]); 21] = [
     (

@@ -1,4 +1,4 @@
-//! What analysts read: every mart against the oracle's own calculation, the data quality rules,
+//! The marts: each one against the oracle's own calculation, the data quality rules,
 //! the audit trail of marks.
 
 mod audit;

@@ -1,4 +1,4 @@
-//! The data quality rules: how they run and what is kept of a run.
+//! The data quality rules: their runs and the kept results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Kept {
     pub(super) details: String,
 }
 
-/// Runs the rules; gives what was kept of this run, by rule.
+/// Runs the rules; returns the kept results of this run, by rule.
 pub(super) async fn run_rules(connection: &mut PgConnection) -> BTreeMap<String, Kept> {
     let last = "select coalesce(max(id), 0) from core.dq_results";
     let last: i64 = sqlx::query_scalar(last)

@@ -1,4 +1,4 @@
-//! What the doctor finds.
+//! Findings of the doctor.
 
 use acequia_contracts::catalog;
 use acequia_net::SecretUrl;
@@ -68,7 +68,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
             .iter()
             .any(|finding| finding.found.contains(staging))
     );
-    // What it says to do helps.
+    // Its remedy helps.
     platform
         .execute("update core.routines set checksum = 'other'; delete from core.routine_history")
         .await;

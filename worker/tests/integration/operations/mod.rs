@@ -1,4 +1,4 @@
-//! What an operator does: migrate, look, start, stop.
+//! Actions of an operator: migrate, inspect, start, stop.
 
 mod checks;
 mod commands;
@@ -18,7 +18,7 @@ fn postgres(url: &str) -> SecretUrl {
     SecretUrl::parse(url, &["postgres"]).unwrap()
 }
 
-/// What the doctor finds.
+/// The doctor's findings.
 pub async fn doctor(platform: &Platform, database: &SecretUrl, broker: &SecretUrl) -> Vec<Finding> {
     let domains: Vec<_> = catalog().iter().collect();
     let management = platform.services.var("RABBITMQ_MANAGEMENT_URL").unwrap();

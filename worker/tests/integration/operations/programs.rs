@@ -56,7 +56,7 @@ async fn the_program_stops_on_sigterm_and_the_next_one_finishes() {
             assert_eq!(leak, None, "a password in the log");
         }
     }
-    // Names of students are nobody's business either.
+    // Names of students must not appear either.
     assert!(!first.stderr.contains("Alumno 1") && !second.stderr.contains("Alumno 1"));
     for line in second.stderr.lines() {
         assert!(

@@ -1,5 +1,5 @@
-//! What the academic core and its marts must hold, told from the contract and not from the SQL:
-//! plain loops over everything that was ever said, in whatever order it was said.
+//! Expected contents of the academic core and its marts, derived from the contract and not from the SQL:
+//! plain loops over all messages ever sent, in whatever order.
 //!
 //! - The newest version of a natural key wins: by event time, then by message id.
 //! - A version whose parent is nowhere waits; it never hides an older one that has its parents.
@@ -37,7 +37,7 @@ struct Message {
     body: Map<String, Value>,
 }
 
-/// What must have become of all messages.
+/// Expected outcome of all messages.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Outcome {
     pub core: Core,

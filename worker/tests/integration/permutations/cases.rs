@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::Sent;
 use super::random::{Random, Said, random};
 
-/// What happens after a delivery.
+/// The step after a delivery.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Then {
     GoOn,

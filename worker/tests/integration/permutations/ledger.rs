@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{ENTITIES, Sent};
 use crate::oracle::{Oracle, Outcome};
 
-/// What `core.batch_entities` or `core.conservation` says about an entity.
+/// Counts of an entity in `core.batch_entities` or `core.conservation`.
 #[derive(Debug, Default, PartialEq, sqlx::FromRow)]
 pub(super) struct LedgerEntry {
     pub(super) received: i64,

@@ -36,7 +36,7 @@ impl Bench {
         }
     }
 
-    /// What comes of deliveries that are staged and promoted in this rhythm.
+    /// Result of deliveries that are staged and promoted in this rhythm.
     pub(super) fn run(&self, deliveries: &[&Sent], then: &[Then]) -> Found {
         let (feed, owner) = &mut *self.tables.borrow_mut();
         self.runtime.block_on(async {
@@ -73,14 +73,14 @@ impl Bench {
 
 struct Found {
     outcome: Outcome,
-    /// What the marts show otherwise than the oracle would, given this core.
+    /// Differences of the marts from the oracle's, given this core.
     marts: Result<(), String>,
     batches: BTreeMap<String, LedgerEntry>,
     conservation: BTreeMap<String, LedgerEntry>,
     quarantine: Vec<Uuid>,
 }
 
-/// Empties the core behind the platform's back, so the materialized mart has to be told.
+/// Empties the core behind the platform's back, so the materialized mart has to be notified.
 async fn empty(owner: &mut PgConnection) {
     sqlx::raw_sql(
         "delete from academico.calificaciones_audit; delete from academico.calificaciones; \

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ENTITIES, Sent};
 
-/// What a random message says.
+/// Content of a random message.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
     Maestro {

@@ -77,11 +77,11 @@ pub fn delivery(tag: u64, sent: &Sent) -> Delivery {
     delivery
 }
 
-/// What came of deliveries.
+/// Result of deliveries.
 #[derive(Debug)]
 pub struct Found {
     pub outcome: Outcome,
-    /// What the hook has kept: articles that are there.
+    /// Rows that the hook has kept: existing articles.
     pub there: BTreeSet<(i32, String)>,
     /// Entities whose ledger do not add up, or whose counts are not those of the deliveries.
     pub unaccounted: Vec<String>,
@@ -153,7 +153,7 @@ impl Bench {
         self.runtime.block_on(query.execute(owner)).unwrap();
     }
 
-    /// What comes of a case; an error when a promotion fails.
+    /// Result of a case; an error when a promotion fails.
     pub fn run(&self, case: &Case) -> Result<Found, String> {
         let (feed, owner) = &mut *self.tables.borrow_mut();
         self.runtime.block_on(async {

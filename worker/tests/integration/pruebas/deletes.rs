@@ -77,7 +77,7 @@ async fn a_newer_message_brings_a_deleted_key_back() {
     assert_eq!(platform.texts(ledger).await, ["6 5 1 1 1 1 2"]);
 }
 
-/// What the drift test says of tables that do not fit an entity whose keys may go.
+/// The drift test names tables that do not fit an entity with deletes.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_cannot_delete_are_named() {
     let platform = Platform::new().await;
@@ -104,7 +104,7 @@ async fn tables_that_cannot_delete_are_named() {
     }
 }
 
-/// Codes and paths of what is wrong with a body.
+/// Codes and paths of the violations of a body.
 fn refused(entity: &str, body: &str, header: Option<&str>) -> Vec<(Code, String)> {
     let entity = domain().find(entity).unwrap();
     let mut columns = entity.new_columns();

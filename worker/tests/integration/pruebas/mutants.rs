@@ -3,7 +3,7 @@
 use super::bench::{Bench, merge_of};
 use super::first_failure;
 
-/// What is wrong, in which merge, and the text that is replaced.
+/// The fault, its merge, the text that is replaced, and the replacement.
 const MUTANTS: [(&str, &str, &str, &str); 18] = [
     (
         "waiting rows are never released",

@@ -1,4 +1,4 @@
-//! What the tables must hold after some messages, told from the contract alone: kind, key, references,
+//! Expected tables after some messages, derived from the contract alone: kind, key, references,
 //! defaults. It knows no SQL.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -42,7 +42,7 @@ async fn rows_that_waited_are_taken_in_bounded_numbers() {
             .await,
         WAITING - 50_000
     );
-    // The loop is told to come again.
+    // The loop is asked to run again.
     let told = async {
         loop {
             let told = listener.recv().await.unwrap();

@@ -1,5 +1,6 @@
 //! `worker quarantine`: what operators see, and what they may do without the broker.
 
+mod feed;
 mod filters;
 mod show;
 mod usage;
@@ -20,7 +21,7 @@ pub async fn quarantine(platform: &Platform, arguments: &[&str]) -> Finished {
     finish(command).await
 }
 
-/// What a command says in JSON, after asserting its exit code.
+/// JSON output of a command, after asserting its exit code.
 pub async fn told(platform: &Platform, arguments: &[&str], code: i32) -> Value {
     let arguments: Vec<_> = arguments.iter().copied().chain(["--json"]).collect();
     let done = quarantine(platform, &arguments).await;

@@ -1,4 +1,4 @@
-//! What no single row is to blame for is not isolated.
+//! Failures for which no single row is to blame are not isolated.
 
 use acequia_ops::doctor::{Finding, Verdict};
 use acequia_store::promotion::promote;

@@ -72,7 +72,7 @@ async fn what_the_database_refused_is_promoted_after_the_cause_is_gone() {
         "{filters:?}"
     );
 
-    // Replayed again: nothing is open; and when somebody insists, it is a copy.
+    // Replayed again: nothing is open; and when it is forced, the message is a copy.
     let done = quarantine(&platform, &["replay", "--stage", "load"]).await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     told(&platform, &["replay", "--status", "replayed", "--all"], 0).await;

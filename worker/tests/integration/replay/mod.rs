@@ -56,8 +56,8 @@ async fn a_rate_makes_small_steps_and_a_limit_ends_them() {
     assert_eq!(platform.number(open).await, 2);
 }
 
-/// What the broker gave up goes where its publisher sent it, without the marks of its death; given
-/// up again it opens its row again.
+/// A dead letter is replayed to where its publisher sent it, without its death headers; given up
+/// again, it reopens its row.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_comes_in_by_the_front_door_again() {
     let platform = Platform::new().await;

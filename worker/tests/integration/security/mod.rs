@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::support::program::{Finished, finish, program};
 
-/// Servers that let nobody in without TLS, a database, a virtual host. The servers' certificate
+/// Servers that refuse connections without TLS, a database, a virtual host. The servers' certificate
 /// is for `localhost` only.
 struct Guarded {
     certificates: Certificates,
@@ -64,7 +64,7 @@ fn with_password(url: &str, password: &str) -> String {
     url.into()
 }
 
-/// What a command says that must fail, without any password in it.
+/// Output of a command that must fail; no password is in it.
 async fn refused(command: Command, code: i32) -> String {
     let Finished {
         status,
@@ -79,7 +79,7 @@ async fn refused(command: Command, code: i32) -> String {
     said
 }
 
-/// The findings of `doctor --json`: check, verdict, what was found.
+/// The findings of `doctor --json`: check, verdict, result.
 async fn doctor(mut command: Command) -> Vec<(String, String, String)> {
     let finished = finish({
         command.arg("--json");

@@ -1,4 +1,4 @@
-//! Servers that let nobody in without TLS, and a certificate that has expired.
+//! Servers that refuse connections without TLS, and a certificate that has expired.
 
 use std::path::Path;
 

@@ -19,6 +19,7 @@ use clap::Parser;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, Queue};
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -131,6 +132,18 @@ impl Platform {
             let queue = self.queue(&lane.queue).await.expect(&lane.queue);
             assert_eq!(queue.message_count(), 0, "left in {}", lane.queue);
         }
+    }
+
+    /// Ends all connections of the platform to its database; returns how many.
+    pub async fn terminate_backends(&self) -> i64 {
+        let mut admin = PgConnection::connect(&self.database.admin).await.unwrap();
+        sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and application_name like 'acequia %'",
+        )
+        .fetch_one(&mut admin)
+        .await
+        .unwrap()
     }
 
     /// A channel to the broker in confirm mode.

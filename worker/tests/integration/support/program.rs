@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::Platform;
 
-/// What a finished program left.
+/// Exit status and output of a finished program.
 #[derive(Debug)]
 pub struct Finished {
     pub status: ExitStatus,

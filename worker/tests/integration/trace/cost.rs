@@ -1,4 +1,4 @@
-//! What a look costs, and when it is given up.
+//! Cost of a trace, and its time limit.
 
 use std::collections::BTreeSet;
 

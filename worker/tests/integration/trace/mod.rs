@@ -19,14 +19,14 @@ async fn trace_by(database: &str, arguments: &[&str]) -> Finished {
     finish(command).await
 }
 
-/// What `worker trace` says to people; it must have found something.
+/// Text output of `worker trace`; it must have found something.
 async fn told(platform: &Platform, arguments: &[&str]) -> String {
     let done = trace_by(&platform.database.worker, arguments).await;
     assert_eq!(done.status.code(), Some(0), "{}", done.stderr);
     done.stdout
 }
 
-/// What `worker trace --json` says, whether it has found something or not.
+/// Output of `worker trace --json`, whether it has found something or not.
 async fn traced(platform: &Platform, arguments: &[&str]) -> Value {
     let arguments = [arguments, &["--json"]].concat();
     let done = trace_by(&platform.database.worker, &arguments).await;
@@ -39,7 +39,7 @@ async fn traced(platform: &Platform, arguments: &[&str]) -> Value {
     trace
 }
 
-/// What became of a message that is in staging.
+/// The row of a staged message in its trace.
 async fn row_of(platform: &Platform, sent: &Sent) -> Value {
     let trace = traced(platform, &[&sent.id]).await;
     assert_eq!(trace["outcome"], trace["rows"][0]["outcome"]);

@@ -1,4 +1,4 @@
-//! What is printed: the JSON objects, and the answers to wrong use.
+//! Output: the JSON objects, and the answers to wrong usage.
 
 use acequia_contracts::Entity;
 use acequia_contracts::Kind;

@@ -26,7 +26,7 @@ async fn texts(database: &str, query: &str) -> Vec<String> {
         .unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
-/// A role of somebody who reads marts, and a schema of theirs.
+/// A person's role that reads marts, with a schema of its own.
 async fn somebody(database: &TestDatabase) -> String {
     let name = format!("reader_{}", uuid::Uuid::now_v7().simple());
     let statements = format!(
@@ -39,7 +39,7 @@ async fn somebody(database: &TestDatabase) -> String {
     name
 }
 
-/// What somebody may read.
+/// Objects that a role may read.
 async fn may(database: &TestDatabase, name: &str) -> Vec<String> {
     let query = format!(
         "select o from unnest(array['marts.kpi_grupo', 'marts.kpi_materia', 'core.conservation']) o where has_table_privilege('{name}', o, 'select')
@@ -57,7 +57,7 @@ const ALL: [&str; 5] = [
     "marts.kpi_materia",
 ];
 
-/// Views of the owner and of somebody else over marts.
+/// Views of the owner and of another role over marts.
 const VIEWS: &str = "
 create view own.groups with (security_barrier = true) as select id_grupo, promedio from marts.kpi_grupo where promedio > 0;
 comment on view own.groups is 'Groups with marks';

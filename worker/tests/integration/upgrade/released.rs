@@ -64,7 +64,7 @@ async fn contents(database: &TestDatabase) -> Vec<String> {
     contents
 }
 
-/// What a worker of version 7 that still runs asks, beside what it inserts.
+/// Queries of a worker of version 7 that still runs, besides its inserts.
 const ASKED_BY_7: [&str; 14] = [
     "select * from core.promote('academico', 80000)",
     "select * from core.promote('consumo', 80000)",
@@ -82,7 +82,7 @@ const ASKED_BY_7: [&str; 14] = [
     "select domain, entity, received, duplicates, staged, promoted, inserted, updated, unchanged, stale, pending, quarantined, difference from core.conservation",
 ];
 
-/// What it writes: one message of each fate.
+/// Its inserts: one message of each fate.
 const WRITTEN_BY_7: &str = "
 insert into stg.alumnos_upsert (message_id, day, batch_id, event_at, published_at, id_alumno, nombre, edad, genero)
 select t.* from (values (gen_random_uuid(), current_date, 900001::bigint, now(), now(), 800001, 'A', 20, 'F')) t on conflict do nothing;

@@ -180,7 +180,7 @@ async fn what_a_migration_has_dropped_is_made_again() {
         assert_eq!(report.routines, files, "{dropped}");
         acequia_schema::check(&mut worker).await.unwrap();
     }
-    // What no file makes is named.
+    // A mart that no file makes is named.
     run(&database.owner, "insert into core.marts values ('marts.nowhere', 'academico', 'view', 99, '{}', '1 minute')").await;
     let error = migrate(&owner(database), &[])
         .await

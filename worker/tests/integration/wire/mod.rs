@@ -1,5 +1,5 @@
-//! What only a publisher with frames of its own can send: properties that no library reads. It costs
-//! itself only, whatever queue it comes by, and nothing of it is lost.
+//! Messages that only a publisher with its own frames can send: properties that no library reads. Each costs
+//! only itself, whatever queue it comes by, and nothing of it is lost.
 
 mod headers;
 mod lost;

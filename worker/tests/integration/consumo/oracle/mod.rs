@@ -1,4 +1,4 @@
-//! What readings, days and anomalies must be, told by plain loops over the messages that were sent. It is one half of
+//! Expected readings, days and anomalies, computed by plain loops over the messages that were sent. It is one half of
 //! a comparison: nothing of it is taken from the SQL.
 
 mod day;

@@ -1,4 +1,4 @@
-//! The seasonal rules: what is usual for a client, and the days that are not.
+//! The seasonal rules: a client's usual days, and the unusual ones.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub(super) fn week_of(client: &str, date: NaiveDate) -> NaiveDate {
     date - TimeDelta::days((since + number) % 7)
 }
 
-/// What six weeks before a day tell, without the days on which clocks are changed.
+/// Baseline from the six weeks before a day, without the days on which clocks are changed.
 pub(super) fn base(from: NaiveDate, days: &BTreeMap<NaiveDate, Day>) -> Base {
     let before: Vec<_> = days
         .range(from - TimeDelta::days(42)..from)
