@@ -1810,7 +1810,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What became of a message
+         * Outcome of a message
          * @description Under its id as the publisher gave it, or its identity. With `values=true` also what is in it, for callers who may see
          *     payloads.
          */
@@ -2640,6 +2640,99 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/streams/{domain}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Leave a domain's messages in its queues
+         * @description Workers finish what they hold and take nothing more until the stream is resumed; everything else goes on. A stream that is
+         *     paused stays so, and the answer says since when.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Domain */
+                    domain: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["StreamDecision"];
+                };
+            };
+            responses: {
+                /** @description What was done */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StreamChange"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/streams/{domain}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a domain's messages again
+         * @description A stream that is not paused stays so.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Domain */
+                    domain: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["StreamDecision"];
+                };
+            };
+            responses: {
+                /** @description What was done */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["StreamChange"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tokens": {
         parameters: {
             query?: never;
@@ -2749,14 +2842,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description What became of a message. */
+        /** @description Outcome of a message. */
         Accepted: {
             /** @description Id that it was sent with. */
             message_id: string;
             /** @description `<domain>.<entity>` */
             message_type: string;
             /**
-             * @description What became of it, when the call waited: `current`, `superseded`, `pending`, `quarantined` and so on; null when nothing
+             * @description Its outcome, when the call waited: `current`, `superseded`, `pending`, `quarantined` and so on; null when nothing
              *     was known in that time.
              */
             outcome?: string | null;
@@ -3022,17 +3115,17 @@ export interface components {
         ConsumoConteos: {
             /**
              * Format: int64
-             * @description Those of severity `alta`.
+             * @description Anomalies of severity `alta`.
              */
             anomalias_altas: number;
             /**
              * Format: int64
-             * @description Those of severity `crítica`.
+             * @description Anomalies of severity `crítica`.
              */
             anomalias_criticas: number;
             /**
              * Format: int64
-             * @description Those of severity `media`.
+             * @description Anomalies of severity `media`.
              */
             anomalias_medias: number;
             /**
@@ -3073,7 +3166,7 @@ export interface components {
         ConsumoEstadisticas: {
             /**
              * Format: int64
-             * @description Those of severity `crítica`.
+             * @description Anomalies of severity `crítica`.
              */
             anomalias_criticas: number;
             /**
@@ -3154,12 +3247,12 @@ export interface components {
             _id: string;
             /**
              * Format: int64
-             * @description Those of severity `alta`.
+             * @description Anomalies of severity `alta`.
              */
             anomalias_altas: number;
             /**
              * Format: int64
-             * @description Those of severity `crítica`.
+             * @description Anomalies of severity `crítica`.
              */
             anomalias_criticas: number;
             /**
@@ -3169,7 +3262,7 @@ export interface components {
             anomalias_detectadas: number;
             /**
              * Format: int64
-             * @description Those of severity `media`.
+             * @description Anomalies of severity `media`.
              */
             anomalias_medias: number;
             /** @description Sum of the scores by the number of readings. */
@@ -3274,7 +3367,7 @@ export interface components {
             _id: string;
             /**
              * Format: int64
-             * @description Those of severity `crítica`.
+             * @description Anomalies of severity `crítica`.
              */
             anomalias_criticas: number;
             /**
@@ -3326,7 +3419,7 @@ export interface components {
         };
         /** @description What was decided about messages, gates and accounts. */
         Decision: {
-            /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off`. */
+            /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`. */
             action: string;
             /**
              * Format: date-time
@@ -3607,7 +3700,7 @@ export interface components {
              */
             timestamp: string;
         };
-        /** @description What became of the messages of a key. */
+        /** @description Outcomes of the messages of a key. */
         KeyTrace: {
             archived?: components["schemas"]["Away"] | null;
             core?: components["schemas"]["DomainRow"] | null;
@@ -3622,7 +3715,7 @@ export interface components {
             /** @description Rows of other entities that wait for this key, the oldest 200. */
             waiting: components["schemas"]["Waiting"][];
         };
-        /** @description What became of a line. */
+        /** @description Outcome of a line. */
         Line: {
             /** @description What is wrong with it. */
             errors?: components["schemas"]["FieldError"][];
@@ -3650,7 +3743,7 @@ export interface components {
             /** @description Where its valid messages wait. */
             staging_table?: string | null;
         };
-        /** @description What became of each line. */
+        /** @description Outcome of each line. */
         Lines: {
             /** @description Every line in its order; empty lines have none. */
             lines: components["schemas"]["Line"][];
@@ -3784,11 +3877,11 @@ export interface components {
             core?: components["schemas"]["DomainRow"] | null;
         };
         /**
-         * @description What became of a message.
+         * @description Outcome of a message.
          * @enum {string}
          */
         MessageOutcome: "staged" | "pending" | "current" | "superseded" | "deleted" | "quarantined" | "replayed" | "discarded" | "resolved" | "not_in_core" | "archived" | "purged" | "unknown";
-        /** @description What became of a message. */
+        /** @description Outcome of a message. */
         MessageTrace: {
             /** @description Its id as it was asked for. */
             asked: string;
@@ -3809,7 +3902,7 @@ export interface components {
             message_id: string;
             /** @description The other rows of its id in quarantine. */
             more_quarantine?: components["schemas"]["TracedQuarantine"][];
-            /** @description What became of it. */
+            /** @description Its outcome. */
             outcome: components["schemas"]["MessageOutcome"];
             quarantine?: components["schemas"]["TracedQuarantine"] | null;
             /**
@@ -4088,7 +4181,7 @@ export interface components {
         Page_Decision: {
             /** @description The rows. */
             items: {
-                /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off`. */
+                /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`. */
                 action: string;
                 /**
                  * Format: date-time
@@ -4736,6 +4829,15 @@ export interface components {
                  * @description Last look at its queues; null when one was never seen.
                  */
                 observed_at?: string | null;
+                /** @description Why. */
+                pause_reason?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When an operator paused it: workers leave its messages in the queues since; null when they take them.
+                 */
+                paused_at?: string | null;
+                /** @description Who paused it. */
+                paused_by?: string | null;
                 /**
                  * Format: int64
                  * @description Rows that wait for the row they refer to.
@@ -5383,7 +5485,7 @@ export interface components {
              * @description Its identity.
              */
             message_id: string;
-            /** @description What became of it. */
+            /** @description Its outcome. */
             outcome: components["schemas"]["MessageOutcome"];
             pending?: components["schemas"]["Waits"] | null;
             /**
@@ -5440,6 +5542,15 @@ export interface components {
              * @description Last look at its queues; null when one was never seen.
              */
             observed_at?: string | null;
+            /** @description Why. */
+            pause_reason?: string | null;
+            /**
+             * Format: date-time
+             * @description When an operator paused it: workers leave its messages in the queues since; null when they take them.
+             */
+            paused_at?: string | null;
+            /** @description Who paused it. */
+            paused_by?: string | null;
             /**
              * Format: int64
              * @description Rows that wait for the row they refer to.
@@ -5472,6 +5583,29 @@ export interface components {
              * @description Arrival of the oldest batch that waits for promotion.
              */
             staged_since?: string | null;
+        };
+        /** @description Result of pausing or resuming a stream. */
+        StreamChange: {
+            /** @description Whether it was not before: done again, nothing changes. */
+            changed: boolean;
+            /** @description Domain. */
+            domain: string;
+            /** @description Whether it is paused now. */
+            paused: boolean;
+            /** @description Why. */
+            reason?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when; null when it was not paused and nothing changed.
+             */
+            since?: string | null;
+            /** @description Who decided so. */
+            who?: string | null;
+        };
+        /** @description Why a stream is paused or resumed. */
+        StreamDecision: {
+            /** @description Why; kept in the audit log. */
+            reason: string;
         };
         /** @description A token, without its secret. */
         Token: {
@@ -5518,7 +5652,7 @@ export interface components {
              */
             token_id: number;
         };
-        /** @description What was found. */
+        /** @description Result of a trace. */
         Trace: (components["schemas"]["MessageTrace"] & {
             /** @enum {string} */
             trace: "message";
@@ -5817,6 +5951,8 @@ export type Rule = components['schemas']['Rule'];
 export type RuleResult = components['schemas']['RuleResult'];
 export type Staged = components['schemas']['Staged'];
 export type Stream = components['schemas']['Stream'];
+export type StreamChange = components['schemas']['StreamChange'];
+export type StreamDecision = components['schemas']['StreamDecision'];
 export type Token = components['schemas']['Token'];
 export type Trace = components['schemas']['Trace'];
 export type TracedEntry = components['schemas']['TracedEntry'];
