@@ -20,6 +20,15 @@ async fn oids(database: &TestDatabase) -> Vec<String> {
     texts(&database.owner, query).await
 }
 
+/// Views of an earlier version, and views of a user on them; the user.
+async fn earlier_views(database: &TestDatabase) -> String {
+    let reader = somebody(database).await;
+    run(&database.admin, "grant all on schema own to app").await;
+    run(&database.owner, VIEWS).await;
+    run(&database.owner, EARLIER).await;
+    reader
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_applied_by_itself_and_what_others_made_stays() {
     let platform = Platform::new().await;
@@ -58,10 +67,7 @@ async fn a_file_is_applied_by_itself_and_what_others_made_stays() {
 async fn a_mart_with_other_columns_is_made_anew_with_all_that_hangs_on_it() {
     let platform = Platform::new().await;
     let database = &platform.database;
-    let reader = somebody(database).await;
-    run(&database.admin, "grant all on schema own to app").await;
-    run(&database.owner, VIEWS).await;
-    run(&database.owner, EARLIER).await;
+    let reader = earlier_views(database).await;
     run(
         &database.owner,
         &VIEWS.replace("create index own_name on marts.kpi_materia (nombre);", ""),
@@ -102,10 +108,7 @@ async fn a_mart_with_other_columns_is_made_anew_with_all_that_hangs_on_it() {
 async fn a_view_that_cannot_be_made_again_is_named_with_its_text() {
     let platform = Platform::new().await;
     let database = &platform.database;
-    let reader = somebody(database).await;
-    run(&database.admin, "grant all on schema own to app").await;
-    run(&database.owner, VIEWS).await;
-    run(&database.owner, EARLIER).await;
+    let reader = earlier_views(database).await;
     run(
         &database.owner,
         &format!("update core.routines set checksum = 'other' where path = '{MARTS}'"),
