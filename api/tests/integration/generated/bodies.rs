@@ -16,6 +16,7 @@ pub fn example(path: &str) -> Value {
         path if path.starts_with("/v1/gates") => {
             json!({"marts": ["marts.kpi_materia"], "reason": "generated"})
         }
+        path if path.starts_with("/v1/operations") => json!({"reason": "generated"}),
         path if path.starts_with("/v1/messages") => {
             json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})
         }
