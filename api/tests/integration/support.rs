@@ -245,6 +245,17 @@ impl Platform {
         self.call("POST", path, &headers, &body.to_string()).await
     }
 
+    /// Sends JSON by a token, if a row is still in a state.
+    pub async fn post_if(&self, token: &str, path: &str, tag: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("if-match", tag),
+        ];
+        self.call("POST", path, &headers, &body.to_string()).await
+    }
+
     /// Sends lines by a token.
     pub async fn post_lines(&self, token: &str, path: &str, lines: &str) -> Answer {
         let bearer = format!("Bearer {token}");

@@ -1974,6 +1974,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operations/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo an operation
+         * @description Of a discard: opens the rows again that it discarded and that nobody has touched since. The answer is the operation that does
+         *     it, with the rows that were discarded in `matched`; rows that somebody else decided about, or that are not kept any more, are
+         *     missing in its `done`. `can_undo` of an operation says whether it can be undone.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Number of the operation */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Undo"];
+                };
+            };
+            responses: {
+                /** @description The operation that undoes it */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/people": {
         parameters: {
             query?: never;
@@ -2041,7 +2089,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** A person */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Login name */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The person */
+                200: {
+                    headers: {
+                        /** @description For `If-Match` of an edit */
+                        ETag?: string;
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Person"];
+                    };
+                };
+            };
+        };
         put?: never;
         post?: never;
         /** Remove a person */
@@ -2087,7 +2160,10 @@ export interface paths {
         post: {
             parameters: {
                 query?: never;
-                header?: never;
+                header: {
+                    /** @description `ETag` of the person, or `*` */
+                    "If-Match": string;
+                };
                 path: {
                     /** @description Login name */
                     name: string;
@@ -2206,6 +2282,8 @@ export interface paths {
                 /** @description The row */
                 200: {
                     headers: {
+                        /** @description For `If-Match` of an edit */
+                        ETag?: string;
                         [name: string]: unknown;
                     };
                     content: {
@@ -2233,7 +2311,7 @@ export interface paths {
         put?: never;
         /**
          * Give every row that matches up
-         * @description Can be undone by `POST /v1/quarantine/restore` while the rows are kept.
+         * @description `POST /v1/operations/{id}/undo` takes it back while the rows are kept.
          */
         post: {
             parameters: {
@@ -2349,13 +2427,16 @@ export interface paths {
         put?: never;
         /**
          * Send every row that matches again
-         * @description An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, and the answer is what
-         *     became of it.
+         * @description An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, if it is still in the state
+         *     that `If-Match` names, and the answer is what became of it.
          */
         post: {
             parameters: {
                 query?: never;
-                header?: never;
+                header?: {
+                    /** @description `ETag` of the row, or `*`; required with `edit`, unless it is a dry run */
+                    "If-Match"?: string | null;
+                };
                 path?: never;
                 cookie?: never;
             };
@@ -3938,6 +4019,8 @@ export interface components {
         };
         /** @description An operation. */
         Operation: {
+            /** @description Whether it can be undone: it has discarded rows, has ended, and nobody has undone it. */
+            can_undo: boolean;
             /**
              * Format: date-time
              * @description When somebody asked to cancel it.
@@ -3977,7 +4060,7 @@ export interface components {
             kind: string;
             /**
              * Format: int64
-             * @description Rows that matched when it was asked for.
+             * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
              */
             matched: number;
             /**
@@ -4004,6 +4087,16 @@ export interface components {
             started_at?: string | null;
             /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
             state: string;
+            /**
+             * Format: int64
+             * @description The discard that it takes back, if it is an undo.
+             */
+            undoes?: number | null;
+            /**
+             * Format: int64
+             * @description The operation that takes it back; one that failed or was cancelled does not count.
+             */
+            undone_by?: number | null;
             /** @description Who asked for it. */
             who: string;
         };
@@ -4421,6 +4514,8 @@ export interface components {
         Page_Operation: {
             /** @description The rows. */
             items: {
+                /** @description Whether it can be undone: it has discarded rows, has ended, and nobody has undone it. */
+                can_undo: boolean;
                 /**
                  * Format: date-time
                  * @description When somebody asked to cancel it.
@@ -4460,7 +4555,7 @@ export interface components {
                 kind: string;
                 /**
                  * Format: int64
-                 * @description Rows that matched when it was asked for.
+                 * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
                  */
                 matched: number;
                 /**
@@ -4487,6 +4582,16 @@ export interface components {
                 started_at?: string | null;
                 /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
                 state: string;
+                /**
+                 * Format: int64
+                 * @description The discard that it takes back, if it is an undo.
+                 */
+                undoes?: number | null;
+                /**
+                 * Format: int64
+                 * @description The operation that takes it back; one that failed or was cancelled does not count.
+                 */
+                undone_by?: number | null;
                 /** @description Who asked for it. */
                 who: string;
             }[];
@@ -5788,6 +5893,11 @@ export interface components {
              */
             version: number;
         };
+        /** @description A discard that is to be taken back. */
+        Undo: {
+            /** @description Why; kept in the audit log. */
+            reason: string;
+        };
         /** @description A row that waits for the key. */
         Waiting: {
             /** @description Its entity, with its domain. */
@@ -5959,6 +6069,7 @@ export type TracedEntry = components['schemas']['TracedEntry'];
 export type TracedMart = components['schemas']['TracedMart'];
 export type TracedQuarantine = components['schemas']['TracedQuarantine'];
 export type TracedVersion = components['schemas']['TracedVersion'];
+export type Undo = components['schemas']['Undo'];
 export type Waiting = components['schemas']['Waiting'];
 export type Waits = components['schemas']['Waits'];
 export type Wanted = components['schemas']['Wanted'];
