@@ -11,6 +11,7 @@ mod faults;
 mod generated;
 mod messages;
 mod metrics;
+mod parquet;
 mod quarantine;
 mod reading;
 mod streams;

@@ -1647,8 +1647,8 @@ export interface paths {
          * Rows of a mart
          * @description Every parameter beside the listed ones is a condition on the column of that name: `calificacion=gte.6`,
          *     `estado=in.(a,b)`, `nombre=contains.ana`, `promedio=is.null`; operators are `eq`, `neq`, `gt`, `gte`, `lt`, `lte`, `in`,
-         *     `contains` and `is`. As JSON, NDJSON or CSV by the header Accept. Headers say as of when the rows are, until when they are
-         *     complete, and whether they can be trusted; the header Link leads to the next page.
+         *     `contains` and `is`. As JSON, NDJSON, CSV or Parquet by the header Accept. Headers, and metadata of a Parquet file, say as of
+         *     when the rows are, until when they are complete, and whether they can be trusted; the header Link leads to the next page.
          */
         get: {
             parameters: {
@@ -1680,6 +1680,7 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["MartPage"];
+                        "application/vnd.apache.parquet": components["schemas"]["ParquetFile"];
                         "application/x-ndjson": string;
                         "text/csv": string;
                     };
@@ -5029,6 +5030,11 @@ export interface components {
             /** @description Parameter `cursor` of the next page; null on the last one. */
             next?: string | null;
         };
+        /**
+         * Format: binary
+         * @description A Parquet file.
+         */
+        ParquetFile: string;
         /** @description Something that calls depend on. */
         Part: {
             /** @description `database`, `operator` or `broker`. */
@@ -6041,6 +6047,7 @@ export type PageRule = components['schemas']['Page_Rule'];
 export type PageRuleResult = components['schemas']['Page_RuleResult'];
 export type PageStream = components['schemas']['Page_Stream'];
 export type PageToken = components['schemas']['Page_Token'];
+export type ParquetFile = components['schemas']['ParquetFile'];
 export type Part = components['schemas']['Part'];
 export type Person = components['schemas']['Person'];
 export type Problem = components['schemas']['Problem'];
