@@ -4,10 +4,14 @@
 use acequia_ops::marts::{Column, Mart, Values};
 use anyhow::Context as _;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::rows::Reliance;
 use crate::problem::{Code, FieldError, Problem, Result};
+
+/// One file is made at a time: that takes a processor and some megabytes.
+static MAKING: Semaphore = Semaphore::const_new(1);
 
 /// A Parquet file.
 #[derive(Debug, ToSchema)]
@@ -25,8 +29,14 @@ impl IntoResponse for ParquetFile {
 /// # Errors
 /// `not_acceptable` when a column has a value that no type of the format holds.
 pub async fn file(values: Values, mart: Mart, reliance: Reliance) -> Result<ParquetFile> {
-    let made = tokio::task::spawn_blocking(move || make(values, &mart, &reliance)).await;
-    made.context("a Parquet file")?.map(ParquetFile)
+    let turn = MAKING.acquire().await.context("a turn")?;
+    // The turn ends with the file, also when the call was given up meanwhile.
+    let making = tokio::task::spawn_blocking(move || {
+        let made = make(values, &mart, &reliance);
+        drop(turn);
+        made
+    });
+    making.await.context("a Parquet file")?.map(ParquetFile)
 }
 
 fn make(values: Values, mart: &Mart, reliance: &Reliance) -> Result<Vec<u8>> {

@@ -3,11 +3,12 @@
 use acequia_archive::encoding::{self, ColumnSpec, MOST_DIGITS, ValueEncoding};
 use acequia_archive::file::Writer;
 use acequia_archive::row_group::RowGroup;
-use anyhow::{anyhow, ensure};
+use anyhow::ensure;
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{PgConnection, Row as _, ValueRef as _};
 
-use super::rows::{cut, quoted, statement};
+use super::rows::{quoted, statement};
 use super::{Column, Query, Refused, Schema};
 
 /// A page of rows as PostgreSQL sends them in binary.
@@ -15,9 +16,18 @@ use super::{Column, Query, Refused, Schema};
 pub struct Values {
     /// The columns.
     pub columns: Vec<Column>,
-    rows: Vec<PgRow>,
+    /// The fields of each.
+    fields: Vec<Fields>,
     /// Where the next page begins; none on the last one.
     pub next: Option<Vec<Option<String>>>,
+}
+
+/// The fields of a column, one behind the other: rows as they come take several times the memory.
+#[derive(Debug, Default)]
+struct Fields {
+    bytes: Vec<u8>,
+    /// None for null.
+    lengths: Vec<Option<usize>>,
 }
 
 /// A page of rows by columns, each with its type in the file.
@@ -50,18 +60,26 @@ pub async fn values(
             }
         })
         .collect();
-    let mut rows = statement(schema, &selected.join(", "), asked)
-        .build()
-        .fetch_all(connection)
-        .await?;
-    let more = cut(&mut rows, asked);
-    let next = match rows.last().filter(|_| more) {
-        Some(row) => Some(row.try_get("place")?),
-        None => None,
-    };
+    let mut query = statement(schema, &selected.join(", "), asked);
+    let mut rows = query.build().fetch(connection);
+    let mut fields: Vec<_> = wanted.iter().map(|_| Fields::default()).collect();
+    let mut last = None;
+    let mut next = None;
+    let mut left = asked.limit;
+    while let Some(row) = rows.try_next().await? {
+        if left == 0 {
+            next = last.map(|row: PgRow| row.try_get("place")).transpose()?;
+            break;
+        }
+        for (place, fields) in fields.iter_mut().enumerate() {
+            fields.push(&row, place)?;
+        }
+        last = Some(row);
+        left -= 1;
+    }
     Ok(Values {
         columns: wanted.iter().map(|column| (*column).clone()).collect(),
-        rows,
+        fields,
         next,
     })
 }
@@ -74,8 +92,8 @@ impl Values {
     pub fn table(self) -> Result<Table, Refused> {
         let mut specs = Vec::new();
         let mut columns = Vec::new();
-        for (place, column) in self.columns.iter().enumerate() {
-            let (spec, values) = fill(column, place, &self.rows).map_err(|error| Refused {
+        for (column, fields) in self.columns.iter().zip(self.fields) {
+            let (spec, values) = fill(column, &fields).map_err(|error| Refused {
                 column: column.name.clone(),
                 why: format!("{error:#}, which Parquet cannot hold"),
             })?;
@@ -104,39 +122,51 @@ impl Table {
     }
 }
 
-/// A field of a row; none for null.
-fn field(row: &PgRow, place: usize) -> anyhow::Result<Option<&[u8]>> {
-    let value = row.try_get_raw(place)?;
-    if value.is_null() {
-        return Ok(None);
+impl Fields {
+    fn push(&mut self, row: &PgRow, place: usize) -> sqlx::Result<()> {
+        let value = row.try_get_raw(place)?;
+        if value.is_null() {
+            self.lengths.push(None);
+            return Ok(());
+        }
+        if value.format() != PgValueFormat::Binary {
+            return Err(sqlx::Error::Protocol("a field in text".to_owned()));
+        }
+        let field = value.as_bytes().map_err(sqlx::Error::Decode)?;
+        self.lengths.push(Some(field.len()));
+        self.bytes.extend(field);
+        Ok(())
     }
-    ensure!(value.format() == PgValueFormat::Binary, "a field in text");
-    value.as_bytes().map(Some).map_err(|error| anyhow!(error))
+
+    fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut rest = &self.bytes[..];
+        self.lengths.iter().map(move |length| {
+            let (field, behind) = rest.split_at((*length)?);
+            rest = behind;
+            Some(field)
+        })
+    }
 }
 
-fn fill(
-    column: &Column,
-    place: usize,
-    rows: &[PgRow],
-) -> anyhow::Result<(ColumnSpec, encoding::Column)> {
+fn fill(column: &Column, fields: &Fields) -> anyhow::Result<(ColumnSpec, encoding::Column)> {
     let spec = ColumnSpec {
         name: column.name.clone(),
         sql: column.sql_type.clone(),
         encoding: match column.type_name.as_str() {
-            "numeric" => decimal(column, place, rows)?,
+            "numeric" => decimal(column, fields)?,
             name if ValueEncoding::parse(name).is_ok() => name.to_owned(),
             _ => "text".to_owned(),
         },
     };
     let mut values = encoding::Column::new(ValueEncoding::parse(&spec.encoding)?);
-    for row in rows {
-        values.push(field(row, place)?)?;
+    for field in fields.iter() {
+        values.push(field)?;
     }
     Ok((spec, values))
 }
 
 /// The encoding of a numeric: as its type limits it; without limits as many decimals as the values have.
-fn decimal(column: &Column, place: usize, rows: &[PgRow]) -> anyhow::Result<String> {
+fn decimal(column: &Column, fields: &Fields) -> anyhow::Result<String> {
     if let Some(limits) = column.sql_type.strip_prefix("numeric") {
         let limited = format!("decimal{limits}");
         if let Ok(ValueEncoding::Decimal(digits, scale)) = ValueEncoding::parse(&limited)
@@ -147,10 +177,8 @@ fn decimal(column: &Column, place: usize, rows: &[PgRow]) -> anyhow::Result<Stri
         }
     }
     let mut most = 0;
-    for row in rows {
-        if let Some(field) = field(row, place)? {
-            most = most.max(encoding::scale(field)?);
-        }
+    for field in fields.iter().flatten() {
+        most = most.max(encoding::scale(field)?);
     }
     ensure!(most <= MOST_DIGITS.into(), "a numeric with {most} decimals");
     Ok(format!("decimal({MOST_DIGITS},{most})"))

@@ -269,14 +269,6 @@ pub(super) fn statement(schema: &Schema, selected: &str, asked: &Query) -> Query
     query
 }
 
-/// Takes the row away that is more than a page; returns whether there was one.
-pub(super) fn cut<R>(found: &mut Vec<R>, asked: &Query) -> bool {
-    let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    more
-}
-
 /// Reads a page. The query must fit the mart, see [`Query::fit`].
 ///
 /// # Errors
@@ -315,7 +307,9 @@ pub async fn read(
         .build_query_as()
         .fetch_all(connection)
         .await?;
-    let more = cut(&mut found, asked);
+    let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    found.truncate(limit);
     let next = found
         .last()
         .filter(|_| more)
