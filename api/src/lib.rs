@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod operations;
 pub mod paging;
 pub mod params;
+pub mod precondition;
 pub mod problem;
 pub mod publish;
 pub mod routes;

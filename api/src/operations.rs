@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use acequia_net::SecretUrl;
 use acequia_ops::quarantine::{
     Actor, Filters, Job, Progress, Report, Sender, discard_some, replay_some, restore_some,
+    undo_some,
 };
 use serde_json::json;
 use sqlx::PgConnection;
@@ -151,7 +152,8 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
         operation.reason.clone(),
         &operation.filters.0,
     )
-    .map_err(anyhow::Error::from)?;
+    .map_err(anyhow::Error::from)?
+    .of_operation(operation.operation_id);
     let job = Job {
         filters,
         actor,
@@ -226,8 +228,9 @@ impl Work<'_> {
         if let Some(sender) = sender {
             return replay_some(operator, sender, job, &mut self.progress, &mut self.report).await;
         }
-        let rows = match self.operation.kind.as_str() {
-            "discard" => discard_some(operator, filters, actor, &mut self.progress).await?,
+        let rows = match (self.operation.kind.as_str(), self.operation.undoes) {
+            ("discard", _) => discard_some(operator, filters, actor, &mut self.progress).await?,
+            (_, Some(discard)) => undo_some(operator, discard, actor, &mut self.progress).await?,
             _ => restore_some(operator, filters, actor, &mut self.progress).await?,
         };
         self.report.replayed += rows.unwrap_or(0);

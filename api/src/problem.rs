@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use acequia_contracts::Violation;
-use acequia_ops::quarantine::BrokerLost;
+use acequia_ops::quarantine::{BrokerLost, Stale};
 use acequia_store::failure::{Failure, describe};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::{error, warn};
 use utoipa::ToSchema;
+
+use crate::precondition;
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -84,6 +86,8 @@ codes! {
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "None of the accepted media types is offered";
     Conflict = "conflict", CONFLICT, "The state does not allow this";
     KeyInFlight = "idempotency_in_flight", CONFLICT, "A call with this Idempotency-Key is under way";
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "It has changed since it was read";
+    PreconditionRequired = "precondition_required", PRECONDITION_REQUIRED, "An edit says which state it was made from";
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type of the body is not taken";
     InvalidMessage = "invalid_message", UNPROCESSABLE_ENTITY, "The message breaks its contract";
@@ -247,6 +251,9 @@ impl From<sqlx::Error> for Problem {
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
+        if error.is::<Stale>() {
+            return precondition::stale();
+        }
         if error.is::<BrokerLost>() {
             warn!(
                 event = "broker.lost",

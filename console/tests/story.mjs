@@ -70,7 +70,7 @@ test('a refused message is corrected and arrives in a mart', async (t) => {
   assert.deepEqual(rest, []);
 });
 
-test('all that match are discarded after a dry run, and restored', async (t) => {
+test('all that match are discarded after a dry run, and it is undone', async (t) => {
   const key = 800_000 + Math.floor(Math.random() * 90_000);
   for (const edad of [900, 901, 902]) await api.refuse('academico.alumno', { id_alumno: key, nombre: 'Eva', edad, genero: 'F' });
 
@@ -87,9 +87,10 @@ test('all that match are discarded after a dry run, and restored', async (t) => 
   await dialog.getByRole('button', { name: 'Discard 3 messages' }).click();
   await dialog.getByText('3 done, 0 failed').waitFor({ timeout: 30_000 });
   await dialog.getByRole('button', { name: 'Undo' }).click();
-  await dialog.getByRole('heading', { name: 'Restore 3 messages' }).waitFor();
+  await dialog.getByRole('heading', { name: 'Undo the discard of 3 messages' }).waitFor();
   await dialog.getByLabel('Reason').fill('undone');
-  await dialog.getByRole('button', { name: 'Restore 3 messages' }).click();
+  await dialog.getByRole('button', { name: 'Undo' }).click();
+  await dialog.getByRole('button', { name: 'Undo' }).waitFor({ state: 'detached' });
   await dialog.getByText('3 done, 0 failed').waitFor({ timeout: 30_000 });
   await dialog.getByRole('button', { name: 'Close' }).click();
   await page.getByText('3 open messages match').waitFor();

@@ -179,7 +179,7 @@ async fn set_password(args: SetPasswordArgs) -> anyhow::Result<ExitCode> {
     let (password, shown) = password_of(args.password_file.as_deref())?;
     let hash = password::hash(password.clone()).await?;
     let mut connection = open(&args.database.url()?).await?;
-    let there = people::set_password(&mut connection, &args.name, &hash)
+    let there = people::set_password(&mut connection, &args.name, &hash, None)
         .await
         .context("database")?;
     let secret = (shown && there).then_some(password);

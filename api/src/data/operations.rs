@@ -27,7 +27,7 @@ pub struct Operation {
     pub filters: Json<Filters>,
     /// Messages per second, at most.
     pub rate: Option<i32>,
-    /// Rows that matched when it was asked for.
+    /// Rows that matched when it was asked for; of an undo, rows that were discarded.
     pub matched: i64,
     /// Rows done.
     pub done: i64,
@@ -50,6 +50,12 @@ pub struct Operation {
     pub cancel_at: Option<DateTime<Utc>>,
     /// Who.
     pub cancelled_by: Option<String>,
+    /// The discard that it takes back, if it is an undo.
+    pub undoes: Option<i64>,
+    /// The operation that takes it back; one that failed or was cancelled does not count.
+    pub undone_by: Option<i64>,
+    /// Whether it can be undone: it has discarded rows, has ended, and nobody has undone it.
+    pub can_undo: bool,
     /// Greatest row number that it takes.
     #[serde(skip)]
     pub through_id: i64,
@@ -58,8 +64,14 @@ pub struct Operation {
     pub after_id: i64,
 }
 
-const COLUMNS: &str = "operation_id, kind, state, who, reason, domains, filters, rate, matched, done, failed, failures, error,
-    created_at, started_at, seen_at, finished_at, cancel_at, cancelled_by, through_id, after_id";
+/// Of a row `o` of `core.operations`.
+const COLUMNS: &str = "o.operation_id, o.kind, o.state, o.who, o.reason, o.domains, o.filters, o.rate, o.matched, o.done, o.failed,
+    o.failures, o.error, o.created_at, o.started_at, o.seen_at, o.finished_at, o.cancel_at, o.cancelled_by, o.through_id, o.after_id,
+    o.undoes,
+    (select u.operation_id from core.operations u where u.undoes = o.operation_id and u.state not in ('failed', 'cancelled')) as undone_by,
+    o.kind = 'discard' and o.finished_at is not null
+        and not exists (select from core.operations u where u.undoes = o.operation_id and u.state not in ('failed', 'cancelled'))
+        and exists (select from core.audit_log l where l.operation_id = o.operation_id and l.action = 'discard') as can_undo";
 
 /// An operation that is asked for.
 #[derive(Debug)]
@@ -86,7 +98,7 @@ pub struct New<'a> {
 /// Any error from PostgreSQL.
 pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<Operation> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "insert into core.operations (kind, who, reason, domains, filters, rate, matched, through_id)
+        "insert into core.operations as o (kind, who, reason, domains, filters, rate, matched, through_id)
          values ($1, $2, $3, $4, $5, $6, $7, coalesce((select max(q.quarantine_id) from raw.quarantine q), 0))
          returning {COLUMNS}"
     )))
@@ -98,6 +110,30 @@ pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<O
     .bind(new.rate)
     .bind(new.matched)
     .fetch_one(connection)
+    .await
+}
+
+/// Writes down that a discard is to be undone. Nothing when it is undone already.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn undo(
+    connection: &mut PgConnection,
+    discard: i64,
+    who: &str,
+    reason: &str,
+) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "insert into core.operations as o (kind, who, reason, domains, filters, matched, through_id, undoes)
+         select 'restore', $2, $3, d.domains, d.filters, d.done, d.through_id, d.operation_id
+         from core.operations d where d.operation_id = $1
+         on conflict (undoes) where undoes is not null and state not in ('failed', 'cancelled') do nothing
+         returning {COLUMNS}"
+    )))
+    .bind(discard)
+    .bind(who)
+    .bind(reason)
+    .fetch_optional(connection)
     .await
 }
 
@@ -132,7 +168,7 @@ pub async fn list(
 /// Any error from PostgreSQL.
 pub async fn find(connection: &mut PgConnection, id: i64) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select {COLUMNS} from core.operations where operation_id = $1"
+        "select {COLUMNS} from core.operations o where o.operation_id = $1"
     )))
     .bind(id)
     .fetch_optional(connection)
@@ -149,11 +185,11 @@ pub async fn cancel(
     who: &str,
 ) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "update core.operations
+        "update core.operations o
          set cancel_at = coalesce(cancel_at, now()), cancelled_by = coalesce(cancelled_by, $2),
              state = case state when 'queued' then 'cancelled' else state end,
              finished_at = case state when 'queued' then now() end
-         where operation_id = $1 and finished_at is null returning {COLUMNS}"
+         where o.operation_id = $1 and o.finished_at is null returning {COLUMNS}"
     )))
     .bind(id)
     .bind(who)
@@ -172,13 +208,13 @@ pub async fn take(
     has_broker: bool,
 ) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "update core.operations
+        "update core.operations o
          set state = 'running', runner = $1, seen_at = now(), started_at = coalesce(started_at, now())
-         where operation_id = (
-             select o.operation_id from core.operations o
-             where o.finished_at is null and (o.state = 'queued' or o.seen_at < now() - interval '30 seconds')
-                 and (o.kind <> 'replay' or $2)
-             order by o.operation_id limit 1 for update skip locked)
+         where o.operation_id = (
+             select n.operation_id from core.operations n
+             where n.finished_at is null and (n.state = 'queued' or n.seen_at < now() - interval '30 seconds')
+                 and (n.kind <> 'replay' or $2)
+             order by n.operation_id limit 1 for update skip locked)
          returning {COLUMNS}"
     )))
     .bind(runner)
@@ -240,10 +276,10 @@ pub async fn step(
     step: &Step<'_>,
 ) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "update core.operations
+        "update core.operations o
          set done = $3, failed = $4, failures = $5, after_id = $6, seen_at = now(), state = coalesce($7, state), error = $8,
              finished_at = case when $7::text is not null then now() end
-         where operation_id = $1 and runner = $2 and finished_at is null returning {COLUMNS}"
+         where o.operation_id = $1 and o.runner = $2 and o.finished_at is null returning {COLUMNS}"
     )))
     .bind(id)
     .bind(runner)

@@ -29,10 +29,18 @@ pub struct Person {
     pub last_login_at: Option<DateTime<Utc>>,
     /// Sessions that have not ended.
     pub sessions: i64,
+    /// Another one for each state that an edit may be made from.
+    #[serde(skip)]
+    pub revision: String,
 }
 
 const COLUMNS: &str = "p.name, p.role, p.domains, p.created_at, p.created_by, p.password_at, p.last_login_at,
     (select count(*) from core.api_sessions s where s.name = p.name and s.expires_at > now()) as sessions";
+
+/// Of a person `p`. A login does not change it.
+const REVISION: &str =
+    "md5(concat_ws('|', p.name, extract(epoch from p.created_at), p.role, p.domains::text,
+    extract(epoch from p.password_at)))";
 
 /// Adds a person. One of the same name is an error (SQLSTATE 23505).
 ///
@@ -48,7 +56,7 @@ pub async fn add(
 ) -> sqlx::Result<Person> {
     sqlx::query_as(AssertSqlSafe(format!(
         "insert into core.api_people as p (name, password_hash, role, domains, created_by)
-         values ($1, $2, $3, $4, $5) returning {COLUMNS}"
+         values ($1, $2, $3, $4, $5) returning {COLUMNS}, {REVISION} as revision"
     )))
     .bind(name)
     .bind(hash)
@@ -65,13 +73,26 @@ pub async fn add(
 /// Any error from PostgreSQL.
 pub async fn list(connection: &mut PgConnection) -> sqlx::Result<Vec<Person>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select {COLUMNS} from core.api_people p order by p.name limit 1000"
+        "select {COLUMNS}, {REVISION} as revision from core.api_people p order by p.name limit 1000"
     )))
     .fetch_all(connection)
     .await
 }
 
-/// Sets a password and ends the person's sessions; returns whether there is such a person.
+/// One person.
+///
+/// # Errors
+/// Whatever PostgreSQL answers.
+pub async fn find(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<Person>> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {COLUMNS}, {REVISION} as revision from core.api_people p where p.name = $1"
+    )))
+    .bind(name)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Sets a password and ends the person's sessions; returns whether there is such a person, of that revision if one is given.
 ///
 /// # Errors
 /// Any error from PostgreSQL.
@@ -79,16 +100,23 @@ pub async fn set_password(
     connection: &mut PgConnection,
     name: &str,
     hash: &str,
+    revision: Option<&str>,
 ) -> sqlx::Result<bool> {
-    let changed = sqlx::query(
-        "with ended as (delete from core.api_sessions s where s.name = $1)
-         update core.api_people set password_hash = $2, password_at = now() where name = $1",
-    )
+    let changed = sqlx::query(AssertSqlSafe(format!(
+        "with changed as (
+            update core.api_people p set password_hash = $2, password_at = now()
+            where p.name = $1 and ($3::text is null or {REVISION} = $3) returning p.name
+        ), ended as (
+            delete from core.api_sessions s using changed c where s.name = c.name
+        )
+        select 1 from changed"
+    )))
     .bind(name)
     .bind(hash)
-    .execute(connection)
+    .bind(revision)
+    .fetch_optional(connection)
     .await?;
-    Ok(changed.rows_affected() > 0)
+    Ok(changed.is_some())
 }
 
 /// Removes a person with all sessions; returns whether there was one.

@@ -118,6 +118,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(operations::list))
         .routes(routes!(operations::show))
         .routes(routes!(operations::cancel))
+        .routes(routes!(operations::undo))
         .routes(routes!(trace::message))
         .routes(routes!(trace::entity))
         .routes(routes!(messages::send))
@@ -133,8 +134,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(people::list, people::add))
+        .routes(routes!(people::show, people::remove))
         .routes(routes!(people::set_password))
-        .routes(routes!(people::remove))
         .merge(of_domains::guarded())
 }
 

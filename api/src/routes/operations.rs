@@ -1,18 +1,25 @@
 //! Work that takes longer than a call.
 
 use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::guard::{As, Look, Operate};
+use crate::body::Input;
 use crate::data::calls::Note;
+use crate::data::events;
 use crate::data::operations::{self, Operation};
 use crate::docs::Refusals;
 use crate::layer::Noted;
 use crate::paging::{Json, List, Page, limit};
 use crate::params::Params;
 use crate::problem::{Code, Problem, Result};
+use crate::routes::gates::reason;
 use crate::scope::scope;
 
 /// States of an operation.
@@ -117,4 +124,82 @@ pub async fn cancel(
         ..Note::default()
     };
     Ok(Noted(Json(cancelled), note))
+}
+
+/// A discard that is to be taken back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// Why; kept in the audit log.
+    reason: String,
+}
+
+/// Undo an operation
+///
+/// Of a discard: opens the rows again that it discarded and that nobody has touched since. The answer is the operation that does
+/// it, with the rows that were discarded in `matched`; rows that somebody else decided about, or that are not kept any more, are
+/// missing in its `done`. `can_undo` of an operation says whether it can be undone.
+#[utoipa::path(post, path = "/v1/operations/{id}/undo", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))),
+    params(("id" = String, Path, description = "Number of the operation")), request_body = Undo, responses(
+    (status = 202, description = "The operation that undoes it", body = Operation), Refusals))]
+pub async fn undo(
+    State(app): State<App>,
+    caller: As<Operate>,
+    Path(id): Path<String>,
+    Input(asked): Input<Undo>,
+) -> Result<Response> {
+    let discard = find(&app, &caller, &id).await?;
+    let reason = reason(&asked.reason)?;
+    if !discard.can_undo {
+        return Err(cannot(&discard));
+    }
+    // Without the login it would wait for a process that has one.
+    let operator = app.operator().await?;
+    operator.done();
+    let number = discard.operation_id;
+    let mut database = app.database().await?;
+    let undo = operations::undo(&mut database, number, &caller.who(), reason).await?;
+    let now = operations::find(&mut database, number).await?;
+    let Some(undo) = undo else {
+        database.done();
+        return Err(cannot(now.as_ref().unwrap_or(&discard)));
+    };
+    // Whoever looks at the discard hears that it cannot be undone again.
+    let domain = match undo.domains.as_deref() {
+        Some([one]) => Some(one.as_str()),
+        _ => None,
+    };
+    events::write(&mut database, "operations", domain, &json!(now)).await?;
+    database.done();
+    app.work.notify_one();
+    let note = Note {
+        domain: domain.map(ToOwned::to_owned),
+        reason: Some(reason.to_owned()),
+        detail: json!({"operation": number, "undone_by": undo.operation_id, "discarded": undo.matched}),
+    };
+    let location = format!("/v1/operations/{}", undo.operation_id);
+    let answer = (
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(undo),
+    );
+    Ok(Noted(answer, note).into_response())
+}
+
+/// Why an operation cannot be undone.
+fn cannot(operation: &Operation) -> Problem {
+    let detail = match operation {
+        Operation {
+            undone_by: Some(by),
+            ..
+        } => format!("operation {by} has undone it, or is about to"),
+        Operation { kind, .. } if kind != "discard" => {
+            format!("a {kind} cannot be undone: only a discard can")
+        }
+        Operation {
+            finished_at: None, ..
+        } => "it has not ended: cancel it, or wait for its end".to_owned(),
+        _ => "it has discarded nothing, or the audit log does not say any more which rows it discarded: POST /v1/quarantine/restore opens rows by filters".to_owned(),
+    };
+    Problem::new(Code::Conflict, detail)
 }

@@ -17,6 +17,7 @@ use crate::docs::Refusals;
 use crate::layer::Noted;
 use crate::paging::{Json, Page};
 use crate::params::Params;
+use crate::precondition::{self, IfMatch, Tagged};
 use crate::problem::{Code, Problem, Result};
 
 /// Everybody, by name
@@ -33,6 +34,30 @@ pub async fn list(
     let people = people::list(&mut database).await?;
     database.done();
     Ok(Json(Page::whole(people)))
+}
+
+/// A person
+#[utoipa::path(get, path = "/v1/people/{name}", tag = "access", extensions(("x-acequia-right" = json!("administer"))),
+    params(("name" = String, Path, description = "Login name")), responses(
+    (status = 200, description = "The person", body = Person, headers(("ETag" = String, description = "For `If-Match` of an edit"))), Refusals))]
+pub async fn show(
+    State(app): State<App>,
+    caller: As<Administer>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Tagged<Json<Person>>> {
+    caller.insist_on_all()?;
+    params.end()?;
+    let mut person = find(&app, &name).await?;
+    let revision = std::mem::take(&mut person.revision);
+    Ok(Tagged(Json(person), revision))
+}
+
+async fn find(app: &App, name: &str) -> Result<Person> {
+    let mut database = app.database().await?;
+    let person = people::find(&mut database, name).await?;
+    database.done();
+    person.ok_or_else(|| Problem::not_found("such person"))
 }
 
 /// A person to add.
@@ -95,25 +120,31 @@ pub struct NewPassword {
 ///
 /// Ends every session of the person.
 #[utoipa::path(post, path = "/v1/people/{name}/password", tag = "access", extensions(("x-acequia-right" = json!("administer"))),
-    params(("name" = String, Path, description = "Login name")), request_body = NewPassword, responses(
+    params(
+        ("name" = String, Path, description = "Login name"),
+        ("If-Match" = String, Header, description = "`ETag` of the person, or `*`"),
+    ), request_body = NewPassword, responses(
     (status = 204, description = "It is set"), Refusals))]
 pub async fn set_password(
     State(app): State<App>,
     caller: As<Administer>,
     Path(name): Path<String>,
+    if_match: IfMatch,
     Input(new): Input<NewPassword>,
 ) -> Result<StatusCode> {
     caller.insist_on_all()?;
     password::check(&new.password).map_err(|why| Problem::parameter("password", why))?;
+    let wanted = if_match.required()?;
+    let revision = wanted.expect(&find(&app, &name).await?.revision)?;
     let hashed = password::hash(new.password).await?;
     let mut database = app.database().await?;
-    let is_there = people::set_password(&mut database, &name, &hashed).await?;
+    let is_set = people::set_password(&mut database, &name, &hashed, revision.as_deref()).await?;
     database.done();
     app.callers.forget();
-    if is_there {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::not_found("such person"))
+    match (is_set, revision) {
+        (true, _) => Ok(StatusCode::NO_CONTENT),
+        (false, Some(_)) => Err(precondition::stale()),
+        (false, None) => Err(Problem::not_found("such person")),
     }
 }
 

@@ -199,7 +199,7 @@ pub async fn change_password(
     }
     let hashed = password::hash(change.new_password).await?;
     let mut database = app.database().await?;
-    people::set_password(&mut database, &caller.name, &hashed).await?;
+    people::set_password(&mut database, &caller.name, &hashed, None).await?;
     database.done();
     app.callers.forget();
     Ok(StatusCode::NO_CONTENT)

@@ -117,6 +117,7 @@ impl Route {
                 json!({"marts": ["marts.kpi_materia"], "reason": "test"})
             }
             path if path.starts_with("/v1/streams") => json!({"reason": "test"}),
+            path if path.starts_with("/v1/operations") => json!({"reason": "test"}),
             path if path.starts_with("/v1/messages") => {
                 json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})
             }

@@ -13,16 +13,27 @@ pub const ROWS: i64 = 1_200;
 
 /// Refused messages: orphans by another name, whose reason somebody can take away.
 pub async fn refused(platform: &Platform) {
+    many_refused(platform, ROWS).await;
+}
+
+/// The same, with the queues that a replay sends to, and nobody who takes from them.
+pub async fn refused_and_queued(platform: &Platform, rows: i64) {
+    platform.worker().await.stop().await;
+    many_refused(platform, rows).await;
+}
+
+/// The same, in another number.
+async fn many_refused(platform: &Platform, rows: i64) {
     platform
         .execute(&format!(
             "insert into core.batches (batch_id, domain, queue, worker, state) values (900000, 'academico', 'acequia.academico', 'test', 'promoted');
-             insert into core.batch_entities (batch_id, domain, entity, received, quarantined) values (900000, 'academico', 'alumno', {ROWS}, {ROWS});
+             insert into core.batch_entities (batch_id, domain, entity, received, quarantined) values (900000, 'academico', 'alumno', {rows}, {rows});
              insert into raw.quarantine (message_id, day, batch_id, domain, entity, queue, stage, code, field_path, message, violations, body, properties, fingerprint)
              select ('00000000-0000-8000-8000-' || lpad(i::text, 12, '0'))::uuid, '1970-01-01', 900000, 'academico', 'alumno', 'acequia.academico',
                  'contract', 'invalid_type', 'edad', 'must be a number', '[]',
                  convert_to(format('{{\"id_alumno\":%s,\"nombre\":\"Alumno %s\",\"edad\":20,\"genero\":\"F\"}}', i, i), 'UTF8'),
                  jsonb_build_object('exchange', 'acequia', 'routing_key', 'academico.alumno', 'type', 'academico.alumno'), 'f'
-             from generate_series(1, {ROWS}) i"
+             from generate_series(1, {rows}) i"
         ))
         .await;
 }
@@ -310,47 +321,6 @@ async fn what_a_stopped_process_left_behind_is_taken_up() {
             .await,
         0
     );
-    worker.stop().await;
-    api.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_row_is_edited_and_sent() {
-    let (platform, api) = Platform::new().await;
-    let worker = platform.worker().await;
-    refused(&platform).await;
-    let operator = platform.token(Role::Operator, None).await;
-    let edit = r#"{"id_alumno": 7777, "nombre": "Mended", "edad": 21, "genero": "M"}"#;
-    let all = json!({"all": true, "reason": "x", "edit": edit});
-    platform
-        .post(&operator, "/v1/quarantine/replay", &all)
-        .await
-        .is_problem(400, "invalid_parameter");
-    let id = platform
-        .number("select min(quarantine_id) from raw.quarantine")
-        .await;
-    let one = json!({"filter": {"id": [id.to_string()]}, "reason": "a typing error", "edit": edit});
-    let answer = platform
-        .post(&operator, "/v1/quarantine/replay", &one)
-        .await
-        .is(200);
-    assert_eq!(
-        (&answer["replayed"], &answer["failed"]),
-        (&json!(1), &json!(0))
-    );
-    acequia_testkit::wait_for("the mended row", async || {
-        Ok(platform
-            .number("select count(*) from academico.alumnos where id = 7777")
-            .await
-            == 1)
-    })
-    .await
-    .unwrap();
-    let shown = platform
-        .get(&operator, &format!("/v1/quarantine/{id}"))
-        .await
-        .is(200);
-    assert_eq!(shown["versions"].as_array().unwrap().len(), 1);
     worker.stop().await;
     api.stop().await;
 }

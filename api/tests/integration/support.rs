@@ -49,6 +49,8 @@ impl Running {
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// The body as far as it is text.
     pub text: String,
 }
 
@@ -245,6 +247,17 @@ impl Platform {
         self.call("POST", path, &headers, &body.to_string()).await
     }
 
+    /// Sends JSON by a token, if a row is still in a state.
+    pub async fn post_if(&self, token: &str, path: &str, tag: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("if-match", tag),
+        ];
+        self.call("POST", path, &headers, &body.to_string()).await
+    }
+
     /// Sends lines by a token.
     pub async fn post_lines(&self, token: &str, path: &str, lines: &str) -> Answer {
         let bearer = format!("Bearer {token}");
@@ -314,17 +327,19 @@ pub async fn request_bytes(
                 )
             })
             .collect();
-        let text = response.body_mut().read_to_string().ok()?;
+        let body = response.body_mut().read_to_vec().ok()?;
         Some(Answer {
             status: response.status().as_u16(),
             headers,
-            text,
+            text: String::from_utf8_lossy(&body).into_owned(),
+            body,
         })
     };
     let answer = tokio::task::spawn_blocking(ask).await.unwrap();
     answer.unwrap_or(Answer {
         status: 0,
         headers: Vec::new(),
+        body: Vec::new(),
         text: String::new(),
     })
 }

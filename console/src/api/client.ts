@@ -16,6 +16,8 @@ type Ok<O> = O extends { responses: infer R } ? { [S in keyof R & (200 | 201 | 2
 export type Query = Record<string, string | number | boolean | readonly string[] | null | undefined>;
 
 interface Options<O> {
+  /** `ETag` of the row that is edited, as {@link getTagged} gave it. */
+  ifMatch?: string;
   path?: Params<O, 'path'>;
   query?: Query & Partial<Record<keyof NonNullable<Optional<O, 'query'>> & string, unknown>>;
   signal?: AbortSignal;
@@ -57,7 +59,7 @@ export function address(template: string, path: Record<string, unknown> = {}, qu
 }
 
 /** Sends a call and reads its answer without losing a digit; throws {@link Refused}. */
-export async function call(method: string, url: string, init: RequestInit = {}): Promise<{ status: number; body: unknown }> {
+export async function call(method: string, url: string, init: RequestInit = {}): Promise<{ status: number; body: unknown; etag: string }> {
   const response = await fetch(url, { ...init, method, credentials: 'same-origin' });
   const text = await response.text();
   const type = response.headers.get('content-type') ?? '';
@@ -68,14 +70,22 @@ export async function call(method: string, url: string, init: RequestInit = {}):
     if (body && typeof body === 'object' && 'code' in body) throw new Refused(body as Problem);
     throw new Error(`HTTP ${response.status}`);
   }
-  return { status: response.status, body };
+  return { status: response.status, body, etag: response.headers.get('etag') ?? '' };
 }
 
 /** GET. */
 export async function get<P extends Routes<'get'>>(route: P, options: Options<At<P, 'get'>> = {}): Promise<Ok<At<P, 'get'>>> {
+  return (await getTagged(route, options)).value;
+}
+
+/** GET of a row that may be edited, with the `ETag` of its state. */
+export async function getTagged<P extends Routes<'get'>>(
+  route: P,
+  options: Options<At<P, 'get'>> = {},
+): Promise<{ value: Ok<At<P, 'get'>>; etag: string }> {
   const url = address(route, options.path as Record<string, unknown>, options.query as Query);
-  const { body } = await call('GET', url, { signal: options.signal, headers: { accept: 'application/json, application/schema+json' } });
-  return body as Ok<At<P, 'get'>>;
+  const { body, etag } = await call('GET', url, { signal: options.signal, headers: { accept: 'application/json, application/schema+json' } });
+  return { value: body as Ok<At<P, 'get'>>, etag };
 }
 
 /** POST with a JSON body. */
@@ -84,12 +94,14 @@ export async function post<P extends Routes<'post'>>(
   body: Body<At<P, 'post'>>,
   options: Options<At<P, 'post'>> = {},
 ): Promise<Ok<At<P, 'post'>>> {
-  return (await postText(address(route, options.path as Record<string, unknown>, options.query as Query), JSON.stringify(body))) as Ok<At<P, 'post'>>;
+  const url = address(route, options.path as Record<string, unknown>, options.query as Query);
+  return (await postText(url, JSON.stringify(body), options.ifMatch)) as Ok<At<P, 'post'>>;
 }
 
 /** POST of a body that is JSON text already and must go out byte for byte. */
-export async function postText(url: string, text: string): Promise<unknown> {
-  return (await call('POST', url, { body: text, headers: { 'content-type': 'application/json', accept: 'application/json' } })).body;
+export async function postText(url: string, text: string, ifMatch?: string): Promise<unknown> {
+  const headers = { 'content-type': 'application/json', accept: 'application/json', ...(ifMatch && { 'if-match': ifMatch }) };
+  return (await call('POST', url, { body: text, headers })).body;
 }
 
 /** DELETE. */

@@ -1647,8 +1647,8 @@ export interface paths {
          * Rows of a mart
          * @description Every parameter beside the listed ones is a condition on the column of that name: `calificacion=gte.6`,
          *     `estado=in.(a,b)`, `nombre=contains.ana`, `promedio=is.null`; operators are `eq`, `neq`, `gt`, `gte`, `lt`, `lte`, `in`,
-         *     `contains` and `is`. As JSON, NDJSON or CSV by the header Accept. Headers say as of when the rows are, until when they are
-         *     complete, and whether they can be trusted; the header Link leads to the next page.
+         *     `contains` and `is`. As JSON, NDJSON, CSV or Parquet by the header Accept. Headers, and metadata of a Parquet file, say as of
+         *     when the rows are, until when they are complete, and whether they can be trusted; the header Link leads to the next page.
          */
         get: {
             parameters: {
@@ -1680,6 +1680,7 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["MartPage"];
+                        "application/vnd.apache.parquet": components["schemas"]["ParquetFile"];
                         "application/x-ndjson": string;
                         "text/csv": string;
                     };
@@ -1974,6 +1975,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operations/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo an operation
+         * @description Of a discard: opens the rows again that it discarded and that nobody has touched since. The answer is the operation that does
+         *     it, with the rows that were discarded in `matched`; rows that somebody else decided about, or that are not kept any more, are
+         *     missing in its `done`. `can_undo` of an operation says whether it can be undone.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Number of the operation */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["Undo"];
+                };
+            };
+            responses: {
+                /** @description The operation that undoes it */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/people": {
         parameters: {
             query?: never;
@@ -2041,7 +2090,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** A person */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Login name */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The person */
+                200: {
+                    headers: {
+                        /** @description For `If-Match` of an edit */
+                        ETag?: string;
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Person"];
+                    };
+                };
+            };
+        };
         put?: never;
         post?: never;
         /** Remove a person */
@@ -2087,7 +2161,10 @@ export interface paths {
         post: {
             parameters: {
                 query?: never;
-                header?: never;
+                header: {
+                    /** @description `ETag` of the person, or `*` */
+                    "If-Match": string;
+                };
                 path: {
                     /** @description Login name */
                     name: string;
@@ -2206,6 +2283,8 @@ export interface paths {
                 /** @description The row */
                 200: {
                     headers: {
+                        /** @description For `If-Match` of an edit */
+                        ETag?: string;
                         [name: string]: unknown;
                     };
                     content: {
@@ -2233,7 +2312,7 @@ export interface paths {
         put?: never;
         /**
          * Give every row that matches up
-         * @description Can be undone by `POST /v1/quarantine/restore` while the rows are kept.
+         * @description `POST /v1/operations/{id}/undo` takes it back while the rows are kept.
          */
         post: {
             parameters: {
@@ -2349,13 +2428,16 @@ export interface paths {
         put?: never;
         /**
          * Send every row that matches again
-         * @description An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, and the answer is what
-         *     became of it.
+         * @description An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, if it is still in the state
+         *     that `If-Match` names, and the answer is what became of it.
          */
         post: {
             parameters: {
                 query?: never;
-                header?: never;
+                header?: {
+                    /** @description `ETag` of the row, or `*`; required with `edit`, unless it is a dry run */
+                    "If-Match"?: string | null;
+                };
                 path?: never;
                 cookie?: never;
             };
@@ -3938,6 +4020,8 @@ export interface components {
         };
         /** @description An operation. */
         Operation: {
+            /** @description Whether it can be undone: it has discarded rows, has ended, and nobody has undone it. */
+            can_undo: boolean;
             /**
              * Format: date-time
              * @description When somebody asked to cancel it.
@@ -3977,7 +4061,7 @@ export interface components {
             kind: string;
             /**
              * Format: int64
-             * @description Rows that matched when it was asked for.
+             * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
              */
             matched: number;
             /**
@@ -4004,6 +4088,16 @@ export interface components {
             started_at?: string | null;
             /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
             state: string;
+            /**
+             * Format: int64
+             * @description The discard that it takes back, if it is an undo.
+             */
+            undoes?: number | null;
+            /**
+             * Format: int64
+             * @description The operation that takes it back; one that failed or was cancelled does not count.
+             */
+            undone_by?: number | null;
             /** @description Who asked for it. */
             who: string;
         };
@@ -4421,6 +4515,8 @@ export interface components {
         Page_Operation: {
             /** @description The rows. */
             items: {
+                /** @description Whether it can be undone: it has discarded rows, has ended, and nobody has undone it. */
+                can_undo: boolean;
                 /**
                  * Format: date-time
                  * @description When somebody asked to cancel it.
@@ -4460,7 +4556,7 @@ export interface components {
                 kind: string;
                 /**
                  * Format: int64
-                 * @description Rows that matched when it was asked for.
+                 * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
                  */
                 matched: number;
                 /**
@@ -4487,6 +4583,16 @@ export interface components {
                 started_at?: string | null;
                 /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
                 state: string;
+                /**
+                 * Format: int64
+                 * @description The discard that it takes back, if it is an undo.
+                 */
+                undoes?: number | null;
+                /**
+                 * Format: int64
+                 * @description The operation that takes it back; one that failed or was cancelled does not count.
+                 */
+                undone_by?: number | null;
                 /** @description Who asked for it. */
                 who: string;
             }[];
@@ -4924,6 +5030,11 @@ export interface components {
             /** @description Parameter `cursor` of the next page; null on the last one. */
             next?: string | null;
         };
+        /**
+         * Format: binary
+         * @description A Parquet file.
+         */
+        ParquetFile: string;
         /** @description Something that calls depend on. */
         Part: {
             /** @description `database`, `operator` or `broker`. */
@@ -5788,6 +5899,11 @@ export interface components {
              */
             version: number;
         };
+        /** @description A discard that is to be taken back. */
+        Undo: {
+            /** @description Why; kept in the audit log. */
+            reason: string;
+        };
         /** @description A row that waits for the key. */
         Waiting: {
             /** @description Its entity, with its domain. */
@@ -5931,6 +6047,7 @@ export type PageRule = components['schemas']['Page_Rule'];
 export type PageRuleResult = components['schemas']['Page_RuleResult'];
 export type PageStream = components['schemas']['Page_Stream'];
 export type PageToken = components['schemas']['Page_Token'];
+export type ParquetFile = components['schemas']['ParquetFile'];
 export type Part = components['schemas']['Part'];
 export type Person = components['schemas']['Person'];
 export type Problem = components['schemas']['Problem'];
@@ -5959,6 +6076,7 @@ export type TracedEntry = components['schemas']['TracedEntry'];
 export type TracedMart = components['schemas']['TracedMart'];
 export type TracedQuarantine = components['schemas']['TracedQuarantine'];
 export type TracedVersion = components['schemas']['TracedVersion'];
+export type Undo = components['schemas']['Undo'];
 export type Waiting = components['schemas']['Waiting'];
 export type Waits = components['schemas']['Waits'];
 export type Wanted = components['schemas']['Wanted'];

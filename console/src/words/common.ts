@@ -85,6 +85,7 @@ export const en = {
   problem: {
     title: 'This could not be loaded',
     acting: 'Nothing was done',
+    changed: 'Somebody has changed it since you opened it. Reload it, and decide by what is there now.',
     no_answer: 'The API does not answer. It may be restarting, or the network is down; what you see may be old.',
     request: 'Request',
     field: (field: string, message: string) => (field === '' ? message : `${field}: ${message}`),
@@ -219,6 +220,7 @@ export const es: Words<typeof en> = {
   problem: {
     title: 'No se pudo cargar',
     acting: 'No se hizo nada',
+    changed: 'Alguien lo cambió desde que usted lo abrió. Recárguelo y decida según lo que hay ahora.',
     no_answer: 'La API no responde. Puede estar reiniciando o no hay red; lo que ve puede ser antiguo.',
     request: 'Solicitud',
     field: (field, message) => (field === '' ? message : `${field}: ${message}`),

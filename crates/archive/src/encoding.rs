@@ -13,6 +13,9 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// The same in days.
 const EPOCH_DAYS: i32 = 10_957;
 
+/// Most digits of a decimal.
+pub const MOST_DIGITS: u8 = 38;
+
 /// A column of an archived table, as `core.archive_survey` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnSpec {
@@ -183,6 +186,7 @@ impl Column {
             }
             (ValueEncoding::Date, ColumnValues::Int(values)) => {
                 let days = i32::from_be_bytes(fixed(field)?);
+                ensure!(days != i32::MIN, "a date out of range");
                 values.push(
                     days.checked_add(EPOCH_DAYS)
                         .context("a date out of range")?,
@@ -190,14 +194,17 @@ impl Column {
             }
             (ValueEncoding::Timestamp | ValueEncoding::TimestampTz, ColumnValues::Long(values)) => {
                 let micros = i64::from_be_bytes(fixed(field)?);
+                ensure!(micros != i64::MIN, "an instant out of range");
                 let micros = micros.checked_add(EPOCH_MICROS);
                 values.push(micros.context("an instant out of range")?);
             }
             (ValueEncoding::Uuid, ColumnValues::Fixed(values)) => {
                 values.push(fixed::<16>(field)?.to_vec().into());
             }
-            (ValueEncoding::Decimal(_, scale), values) => {
+            (ValueEncoding::Decimal(digits, scale), values) => {
                 let unscaled = unscaled(field, scale)?;
+                let most = 10_u128.pow(u32::from(digits.min(MOST_DIGITS)));
+                ensure!(unscaled.unsigned_abs() < most, "a numeric out of range");
                 match values {
                     ColumnValues::Int(values) => values.push(unscaled.try_into()?),
                     ColumnValues::Long(values) => values.push(unscaled.try_into()?),
@@ -280,6 +287,15 @@ fn fixed<const N: usize>(field: &[u8]) -> anyhow::Result<[u8; N]> {
     field
         .try_into()
         .with_context(|| format!("a field of {} bytes instead of {N}", field.len()))
+}
+
+/// Digits after the point of a numeric as PostgreSQL sends it in binary.
+///
+/// # Errors
+/// When it is none.
+pub fn scale(field: &[u8]) -> anyhow::Result<u16> {
+    let bytes = field.get(6..8).context("a short numeric")?;
+    Ok(u16::from_be_bytes(fixed(bytes)?))
 }
 
 /// PostgreSQL's digits to the base 10,000, as a number of units of the last place.

@@ -113,7 +113,7 @@ begin
         -- Neither the time nor the login of an entry can be chosen.
         ('acequia_operator', 'quarantine', 'column', '{insert}', array[
             'core.audit_log.who', 'core.audit_log.action', 'core.audit_log.quarantine_ids', 'core.audit_log.filters',
-            'core.audit_log.reason']),
+            'core.audit_log.reason', 'core.audit_log.operation_id']),
         ('acequia_operator', 'promote what the brake of isolation holds', 'function', '{execute}', array[
             'core.isolate(text, integer, boolean)']),
         ('acequia_operator', 'gates', 'function', '{execute}', array[

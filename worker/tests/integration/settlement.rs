@@ -133,8 +133,8 @@ async fn accounts_hold_while_they_are_settled() {
     platform.declare().await;
     let auditor = platform.auditor().await;
     let workers = [
-        platform.worker(&["--batch-max", "3", "--orphan-ttl", "4s"]),
-        platform.worker(&["--batch-max", "2", "--orphan-ttl", "4s"]),
+        platform.worker(&["--batch-max", "3", "--orphan-ttl", "10s"]),
+        platform.worker(&["--batch-max", "2", "--orphan-ttl", "10s"]),
     ];
     let mut messages: Vec<Message> = Vec::new();
     for id in 1..=60 {

@@ -13,6 +13,9 @@ const ROWS: i64 = 100;
 /// Most conditions.
 const CONDITIONS: usize = 50;
 
+/// Media type of a Parquet file, as registered with IANA.
+pub const PARQUET: &str = "application/vnd.apache.parquet";
+
 /// Format in which rows are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
@@ -22,6 +25,8 @@ pub enum Media {
     Ndjson,
     /// A table with a head (RFC 4180).
     Csv,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Media {
@@ -45,6 +50,7 @@ impl Media {
                 "application/json" | "application/*" | "*/*" | "" => Self::Json,
                 "application/x-ndjson" | "application/jsonl" => Self::Ndjson,
                 "text/csv" | "text/*" => Self::Csv,
+                PARQUET => Self::Parquet,
                 _ => continue,
             };
             let weight = words
@@ -58,7 +64,7 @@ impl Media {
         best.map(|(_, media)| media).ok_or_else(|| {
             Problem::new(
                 Code::NotAcceptable,
-                "there is application/json, application/x-ndjson and text/csv",
+                format!("there is application/json, application/x-ndjson, text/csv and {PARQUET}"),
             )
         })
     }
@@ -69,6 +75,7 @@ impl Media {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8; header=present",
+            Self::Parquet => PARQUET,
         }
     }
 }
@@ -198,6 +205,10 @@ mod tests {
         assert_eq!(
             accepted("text/csv;q=0.2, application/x-ndjson").unwrap(),
             Media::Ndjson
+        );
+        assert_eq!(
+            accepted("application/vnd.apache.parquet, application/json;q=0.5").unwrap(),
+            Media::Parquet
         );
         assert_eq!(accepted("image/png").unwrap_err().code, Code::NotAcceptable);
         assert_eq!(Media::accepted(&HeaderMap::new()).unwrap(), Media::Json);

@@ -1,6 +1,7 @@
 //! Marts.
 
 mod ask;
+mod parquet;
 pub mod rows;
 
 use acequia_ops::marts::{self, Mart, Schema};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use acequia_ops::freshness::{self, Freshness};
-use acequia_ops::marts::{self, Filter, Rows as Found, Schema};
+use acequia_ops::marts::{self, Filter, Schema};
 use acequia_store::failure::Failure;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::ask::{self, Media};
 use super::find;
+use super::parquet::{self, ParquetFile};
 use crate::app::App;
 use crate::auth::guard::{As, Rows};
 use crate::docs::Refusals;
@@ -50,8 +51,8 @@ pub struct MartPage {
 ///
 /// Every parameter beside the listed ones is a condition on the column of that name: `calificacion=gte.6`,
 /// `estado=in.(a,b)`, `nombre=contains.ana`, `promedio=is.null`; operators are `eq`, `neq`, `gt`, `gte`, `lt`, `lte`, `in`,
-/// `contains` and `is`. As JSON, NDJSON or CSV by the header Accept. Headers say as of when the rows are, until when they are
-/// complete, and whether they can be trusted; the header Link leads to the next page.
+/// `contains` and `is`. As JSON, NDJSON, CSV or Parquet by the header Accept. Headers, and metadata of a Parquet file, say as of
+/// when the rows are, until when they are complete, and whether they can be trusted; the header Link leads to the next page.
 #[utoipa::path(get, path = "/v1/marts/{mart}", tag = "marts", extensions(("x-acequia-right" = json!("rows"))),
     params(
         ("mart" = String, Path, description = "Mart, with or without `marts.`"),
@@ -62,7 +63,8 @@ pub struct MartPage {
         ("count" = Option<bool>, Query, description = "Also count the rows that match"),
     ),
     responses((status = 200, description = "The rows",
-        content((MartPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))), Refusals))]
+        content((MartPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (ParquetFile = "application/vnd.apache.parquet"))), Refusals))]
 pub async fn rows(
     State(app): State<App>,
     caller: As<Rows>,
@@ -84,7 +86,15 @@ pub async fn rows(
         &format!("{:?} {:?}", asked.query.filters, asked.query.order),
     ]);
     asked.query.after = list.position(asked.cursor.as_deref())?;
-    let found = marts::read(&mut database, &schema, &wanted, &asked.query).await;
+    let found = match media {
+        Media::Parquet => {
+            let values = marts::values(&mut database, &schema, &wanted, &asked.query).await;
+            values.map(Found::Values)
+        }
+        _ => marts::read(&mut database, &schema, &wanted, &asked.query)
+            .await
+            .map(Found::Rows),
+    };
     let found = match found {
         Ok(found) => found,
         Err(error) => {
@@ -98,17 +108,34 @@ pub async fn rows(
     let fresh = freshness::of(&mut database, &schema.mart.mart).await?;
     database.done();
     let fresh = fresh.ok_or_else(|| Problem::not_found("such mart"))?;
-    let next = found.next.as_ref().map(|position| list.cursor(position));
-    let mut response = match media {
-        Media::Json => page(&fresh, found, next.clone(), count)?,
-        Media::Ndjson => ndjson(found).into_response(),
-        Media::Csv => csv(&found).into_response(),
+    let reliance = reliance(&fresh, count);
+    let place = match &found {
+        Found::Values(values) => values.next.as_ref(),
+        Found::Rows(rows) => rows.next.as_ref(),
     };
-    head(response.headers_mut(), media, &fresh, count);
+    let next = place.map(|position| list.cursor(position));
+    let mut response = match found {
+        Found::Values(values) => {
+            let file = parquet::file(values, schema.mart, reliance.clone()).await?;
+            file.into_response()
+        }
+        Found::Rows(rows) => match media {
+            Media::Csv => csv(&rows).into_response(),
+            Media::Ndjson => ndjson(rows).into_response(),
+            Media::Json | Media::Parquet => page(&fresh, rows, next.clone(), count)?,
+        },
+    };
+    head(response.headers_mut(), media, &reliance);
     if let Some(next) = next {
         link(response.headers_mut(), &uri, &next);
     }
     Ok(response)
+}
+
+/// A page as it was read.
+enum Found {
+    Rows(marts::Rows),
+    Values(marts::Values),
 }
 
 /// The cause of a query that PostgreSQL refused: the first condition whose value does not fit its column's type.
@@ -146,7 +173,7 @@ async fn explain(
 
 fn page(
     fresh: &Freshness,
-    found: Found,
+    found: marts::Rows,
     next: Option<String>,
     count: Option<i64>,
 ) -> Result<Response> {
@@ -169,7 +196,7 @@ fn page(
     .into_response())
 }
 
-fn ndjson(found: Found) -> String {
+fn ndjson(found: marts::Rows) -> String {
     let mut text = String::new();
     for row in found.rows.into_iter().flatten().flatten() {
         text.push_str(&row);
@@ -178,7 +205,7 @@ fn ndjson(found: Found) -> String {
     text
 }
 
-fn csv(found: &Found) -> String {
+fn csv(found: &marts::Rows) -> String {
     let mut text = String::new();
     let head: Vec<_> = found
         .columns
@@ -209,29 +236,37 @@ fn record(text: &mut String, cells: &[Option<&str>]) {
     text.push_str("\r\n");
 }
 
-fn head(headers: &mut HeaderMap, media: Media, fresh: &Freshness, count: Option<i64>) {
+/// What the rows can be relied on for, by the names of the headers without `acequia-`.
+pub type Reliance = Vec<(&'static str, String)>;
+
+fn reliance(fresh: &Freshness, count: Option<i64>) -> Reliance {
+    let time = |time: Option<DateTime<Utc>>| {
+        time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    };
+    let trusted = fresh.trusted == Some(true);
+    [
+        ("as-of", time(fresh.data_as_of)),
+        ("complete-through", time(fresh.complete_through)),
+        ("trusted", Some(trusted.to_string())),
+        ("status", Some(fresh.status.clone())),
+        ("count", count.map(|count| count.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+fn head(headers: &mut HeaderMap, media: Media, reliance: &Reliance) {
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static(media.content_type()),
     );
     // Another Accept is another answer.
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    let time = |time: Option<DateTime<Utc>>| {
-        time.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
-    };
-    let values = [
-        ("acequia-as-of", time(fresh.data_as_of)),
-        ("acequia-complete-through", time(fresh.complete_through)),
-        (
-            "acequia-trusted",
-            Some((fresh.trusted == Some(true)).to_string()),
-        ),
-        ("acequia-status", Some(fresh.status.clone())),
-        ("acequia-count", count.map(|count| count.to_string())),
-    ];
-    for (name, value) in values {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
-            headers.insert(HeaderName::from_static(name), value);
+    for (name, value) in reliance {
+        let name = HeaderName::try_from(format!("acequia-{name}"));
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
         }
     }
 }

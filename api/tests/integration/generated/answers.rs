@@ -160,6 +160,9 @@ impl Operation {
                     let value = if keep { meant } else { values::odd(rng) };
                     query.push(format!("{name}={value}"));
                 }
+                "header" if plausible && parameter["required"] == true => {
+                    headers.push((name.to_owned(), meant.into_bytes()));
+                }
                 "header" if !plausible && chance(rng, 40) => {
                     let value = if keep {
                         meant.into_bytes()

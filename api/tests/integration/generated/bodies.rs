@@ -16,7 +16,9 @@ pub fn example(path: &str) -> Value {
         path if path.starts_with("/v1/gates") => {
             json!({"marts": ["marts.kpi_materia"], "reason": "generated"})
         }
-        path if path.starts_with("/v1/streams") => json!({"reason": "generated"}),
+        path if path.starts_with("/v1/streams") || path.starts_with("/v1/operations") => {
+            json!({"reason": "generated"})
+        }
         path if path.starts_with("/v1/messages") => {
             json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})
         }

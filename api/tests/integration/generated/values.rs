@@ -149,6 +149,7 @@ pub fn plausible(path: &str, name: &str, known: &Known, rng: &mut StdRng) -> Str
         "fecha_fin" | "fecha" => &["2024-06-11"],
         "mes" => &["2024-06"],
         "año" | "anio" => &["2024"],
+        "If-Match" => &["*"],
         "wait" => &["100ms", "0s"],
         "Idempotency-Key" => &["k-1"],
         "all" | "count" | "values" | "denied" | "dry_run" => &["true", "false"],

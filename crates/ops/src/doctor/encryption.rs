@@ -84,7 +84,10 @@ mod tests {
         assert_eq!(judge(false, false, true).0, Verdict::Ok);
         let (verdict, found) = judge(true, false, false);
         assert_eq!(verdict, Verdict::Warn);
-        assert!(found.starts_with("TLSv1.3, but nobody checks"), "{found}");
+        assert!(
+            found.starts_with("TLSv1.3, but the server's identity is not checked"),
+            "{found}"
+        );
         let (verdict, found) = judge(false, false, false);
         assert_eq!(verdict, Verdict::Warn);
         assert!(found.starts_with("plain text over a network"), "{found}");

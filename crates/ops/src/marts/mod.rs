@@ -1,8 +1,10 @@
 //! Marts: which there are, what their columns mean, and their rows.
 
+mod parquet;
 mod rows;
 mod schema;
 
+pub use parquet::{Table, Values, values};
 pub use rows::{Compare, Filter, Format, Order, Query, Refused, Rows, count, read};
 pub use schema::{Column, Schema, schema};
 

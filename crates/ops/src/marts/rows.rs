@@ -115,6 +115,14 @@ impl Query {
             let wanted: Result<Vec<_>, _> = self.columns.iter().map(|name| find(name)).collect();
             wanted?
         };
+        for (place, column) in self.columns.iter().enumerate() {
+            if self.columns[..place].contains(column) {
+                return Err(Refused {
+                    column: column.clone(),
+                    why: "is named twice".to_owned(),
+                });
+            }
+        }
         for filter in &self.filters {
             let column = find(&filter.column)?;
             let tests_nothing = matches!(filter.compare, Compare::Null | Compare::NotNull);
@@ -152,7 +160,7 @@ impl Query {
 }
 
 /// A name as SQL takes it. Names come from PostgreSQL's catalog, so they are known to exist.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -231,6 +239,36 @@ fn behind(
     query.push(")");
 }
 
+/// The statement that reads a page, and one row more: what is selected, then the place of the row in the order.
+pub(super) fn statement(schema: &Schema, selected: &str, asked: &Query) -> QueryBuilder<Postgres> {
+    let place: Vec<_> = asked
+        .order
+        .iter()
+        .map(|order| format!("m.{}::text", quoted(&order.column)))
+        .collect();
+    let mut query = QueryBuilder::<Postgres>::new("select ");
+    query.push(selected);
+    query.push(format_args!(
+        ", array[{}]::text[] as place from {} m where true",
+        place.join(", "),
+        table(schema)
+    ));
+    conditions(&mut query, schema, &asked.filters);
+    if let Some(after) = &asked.after {
+        behind(&mut query, schema, &asked.order, after);
+    }
+    for (place, order) in asked.order.iter().enumerate() {
+        query.push(if place == 0 { " order by " } else { ", " });
+        let direction = if order.descending { "desc" } else { "asc" };
+        query.push(format_args!(
+            "m.{} {direction} nulls last",
+            quoted(&order.column)
+        ));
+    }
+    query.push(" limit ").push_bind(asked.limit + 1);
+    query
+}
+
 /// Reads a page. The query must fit the mart, see [`Query::fit`].
 ///
 /// # Errors
@@ -264,33 +302,11 @@ pub async fn read(
         }
     }
     cells.push_str("]::text[]");
-    let place: Vec<_> = asked
-        .order
-        .iter()
-        .map(|order| format!("m.{}::text", quoted(&order.column)))
-        .collect();
-    let mut query = QueryBuilder::<Postgres>::new("select ");
-    query.push(cells);
-    query.push(format_args!(
-        ", array[{}]::text[] from {} m where true",
-        place.join(", "),
-        table(schema)
-    ));
-    conditions(&mut query, schema, &asked.filters);
-    if let Some(after) = &asked.after {
-        behind(&mut query, schema, &asked.order, after);
-    }
-    for (place, order) in asked.order.iter().enumerate() {
-        query.push(if place == 0 { " order by " } else { ", " });
-        let direction = if order.descending { "desc" } else { "asc" };
-        query.push(format_args!(
-            "m.{} {direction} nulls last",
-            quoted(&order.column)
-        ));
-    }
-    query.push(" limit ").push_bind(asked.limit + 1);
     type Cells = Vec<Option<String>>;
-    let mut found: Vec<(Cells, Cells)> = query.build_query_as().fetch_all(connection).await?;
+    let mut found: Vec<(Cells, Cells)> = statement(schema, &cells, asked)
+        .build_query_as()
+        .fetch_all(connection)
+        .await?;
     let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
     let more = found.len() > limit;
     found.truncate(limit);

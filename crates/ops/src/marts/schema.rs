@@ -17,6 +17,9 @@ pub struct Column {
     /// The same without its limits: what values are compared as.
     #[serde(skip)]
     pub plain_type: String,
+    /// Name of a type that PostgreSQL brings along; empty for others.
+    #[serde(skip)]
+    pub type_name: String,
     /// Type in JSON: `number`, `integer`, `boolean`, `string`, `array` or `object`.
     pub json_type: String,
     /// What it holds and in which unit.
@@ -42,6 +45,7 @@ pub struct Schema {
 const COLUMNS: &str = "
 select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as sql_type,
        format_type(a.atttypid, null) as plain_type,
+       case when t.typnamespace = 'pg_catalog'::regnamespace then t.typname::text else '' end as type_name,
        case when t.typcategory = 'B' then 'boolean' when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then 'integer'
             when t.typcategory = 'N' then 'number' when t.typcategory = 'A' then 'array'
             when a.atttypid in ('json'::regtype, 'jsonb'::regtype) or t.typtype = 'c' then 'object' else 'string' end as json_type,

@@ -3,7 +3,9 @@
 use acequia_contracts::envelope::{Identity, UNKNOWN};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 /// State of a row.
@@ -196,4 +198,15 @@ impl Filters {
             query.push("))");
         }
     }
+}
+
+/// The statement of a query with filters, planned for their values each time. A plan for all values walks back by number, as
+/// suits a frequent code, and through every row for a rare one.
+pub(super) fn statement<T>(
+    query: &mut QueryBuilder<Postgres>,
+) -> QueryAs<'_, Postgres, T, PgArguments>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    query.build_query_as().persistent(false)
 }

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::Page;
-use super::filters::Filters;
+use super::filters::{Filters, statement};
 
 /// Rows of a page unless the filters say otherwise.
 const ROWS: u32 = 100;
@@ -61,6 +61,6 @@ pub async fn list(connection: &mut PgConnection, filters: &Filters) -> sqlx::Res
     query.push(" order by q.quarantine_id desc limit ");
     let limit = filters.limit(ROWS);
     query.push_bind(limit + 1);
-    let rows = query.build_query_as().fetch_all(connection).await?;
+    let rows = statement(&mut query).fetch_all(connection).await?;
     Ok(Page::cut(rows, limit))
 }

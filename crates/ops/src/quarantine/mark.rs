@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::filters::{Filters, Status};
+use super::filters::{Filters, Status, statement};
 
 /// Name and reason of an actor, and the filters of the action.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub struct Actor {
     name: Option<String>,
     reason: Option<String>,
     filters: Value,
+    operation: Option<i64>,
 }
 
 impl Actor {
@@ -28,7 +29,15 @@ impl Actor {
             name,
             reason,
             filters: serde_json::to_value(filters)?,
+            operation: None,
         })
+    }
+
+    /// On behalf of an operation: its entries in the audit log say which.
+    #[must_use]
+    pub const fn of_operation(mut self, operation: i64) -> Self {
+        self.operation = Some(operation);
+        self
     }
 }
 
@@ -52,7 +61,7 @@ pub async fn take(
         .push(" order by q.quarantine_id limit ")
         .push_bind(limit);
     query.push(" ").push(lock);
-    query.build_query_as().fetch_all(transaction).await
+    statement(&mut query).fetch_all(transaction).await
 }
 
 const MARK: &str = "
@@ -63,8 +72,8 @@ with marked as (
         replays = q.replays + ($2 = 'replayed')::integer
     where q.quarantine_id = any($1)
 )
-insert into core.audit_log (who, action, quarantine_ids, filters, reason)
-select coalesce($3, session_user::text), $5, $1, $6, $4";
+insert into core.audit_log (who, action, quarantine_ids, filters, reason, operation_id)
+select coalesce($3, session_user::text), $5, $1, $6, $4, $7";
 
 /// Marks locked rows as replayed, discarded, or open again.
 ///
@@ -88,6 +97,7 @@ pub async fn mark(
         .bind(&actor.reason)
         .bind(action)
         .bind(Json(&actor.filters))
+        .bind(actor.operation)
         .execute(transaction)
         .await?;
     Ok(())

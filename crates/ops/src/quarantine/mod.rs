@@ -8,28 +8,36 @@ mod mark;
 mod message;
 mod replay;
 mod restore;
+mod revision;
 mod send;
 mod show;
 mod stats;
+mod undo;
 
 use serde::Serialize;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+use filters::statement;
 
 pub use discard::{discard, discard_some};
 pub use feed::{Feed, feeds, switch_feed};
 pub use filters::{Filters, Id, Status};
 pub use list::{Row, list};
 pub use mark::Actor;
-pub use replay::{BrokerLost, EditOfSeveral, Failed, Job, LeftOut, Report, replay, replay_some};
+pub use replay::{
+    BrokerLost, Edit, EditOfSeveral, Failed, Job, LeftOut, Report, Stale, replay, replay_some,
+};
 pub use restore::restore_some;
+pub use revision::{Revised, revised};
 pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};
 pub use stats::{Group, stats};
+pub use undo::undo_some;
 
 /// Progress of an action on many rows, in the order of their numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Number of the last row that was looked at; 0 before the first.
+    /// Number of the last row that was looked at, or of the last entry of the audit log that was undone; 0 before the first.
     pub after: i64,
     /// Rows that may still be taken.
     pub left: i64,
@@ -94,5 +102,5 @@ pub async fn dry_run(connection: &mut PgConnection, filters: &Filters) -> sqlx::
         query.push(" limit ").push_bind(i64::from(limit));
     }
     query.push(") r group by r.domain, r.entity, r.code order by count(*) desc, r.domain, r.entity, r.code");
-    query.build_query_as().fetch_all(connection).await
+    statement(&mut query).fetch_all(connection).await
 }

@@ -14,12 +14,18 @@ use super::Progress;
 use super::filters::{Filters, Status};
 use super::mark::{Actor, edit, mark, take};
 use super::message::Quarantined;
+use super::revision::revision_of;
 use super::send::{Outcome, Sender};
 
 /// A new body was given for several rows.
 #[derive(Debug, thiserror::Error)]
 #[error("an edit is for one row, and more match: choose the row by its id")]
 pub struct EditOfSeveral;
+
+/// The row of an edit is not any more as it was when the edit was made.
+#[derive(Debug, thiserror::Error)]
+#[error("the row has changed since it was read")]
+pub struct Stale;
 
 /// The broker was lost while rows were sent. What it confirmed is marked and counted; the rest stays open.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +47,18 @@ pub struct Job {
     /// The actor, with the reason.
     pub actor: Actor,
     /// Replaces the body; for exactly one row.
-    pub edit: Option<Vec<u8>>,
+    pub edit: Option<Edit>,
     /// At most this many messages a second.
     pub rate: Option<u32>,
+}
+
+/// A body that takes the place of the original.
+#[derive(Debug)]
+pub struct Edit {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The revision that it was made from; `None`: whatever the row is like.
+    pub revision: Option<String>,
 }
 
 impl Job {
@@ -116,7 +131,7 @@ pub struct Failed {
 /// Replays every row that matches; what was done until an error is in the report too.
 ///
 /// # Errors
-/// When database or broker fail; with an edit, also when more than one row matches.
+/// When database or broker fail; with an edit, also when more than one row matches, or it is [`Stale`].
 pub async fn replay(
     connection: &mut PgConnection,
     sender: &Sender,
@@ -153,16 +168,16 @@ pub async fn replay_some(
     let mut rows = next(&mut transaction, job, progress.after, limit)
         .await
         .context("database")?;
+    if let Some(edit) = &job.edit {
+        if rows.len() > 1 {
+            return Err(EditOfSeveral.into());
+        }
+        edit.apply(&mut transaction, rows.first_mut()).await?;
+    }
     let Some(last) = rows.last() else {
         return Ok(false);
     };
     let (after, taken) = (last.quarantine_id, i64::try_from(rows.len())?);
-    if let Some(body) = &job.edit {
-        if rows.len() > 1 {
-            return Err(EditOfSeveral.into());
-        }
-        body.clone_into(&mut rows[0].body);
-    }
     let (outcomes, sent) = sender.send(&rows).await;
     let mut replayed = Vec::new();
     for (row, outcome) in rows.iter().zip(outcomes) {
@@ -185,8 +200,8 @@ pub async fn replay_some(
         }
     }
     if !replayed.is_empty() {
-        if let Some(body) = &job.edit {
-            edit(&mut transaction, &job.actor, replayed[0], body)
+        if let Some(made) = &job.edit {
+            edit(&mut transaction, &job.actor, replayed[0], &made.body)
                 .await
                 .context("database")?;
         }
@@ -202,6 +217,31 @@ pub async fn replay_some(
     progress.after = after;
     progress.left -= taken;
     Ok(job.edit.is_none())
+}
+
+impl Edit {
+    /// Gives the locked row its new body, if it is as it was when the edit was made.
+    async fn apply(
+        &self,
+        transaction: &mut PgConnection,
+        row: Option<&mut Quarantined>,
+    ) -> anyhow::Result<()> {
+        if let Some(expected) = &self.revision {
+            let found = match &row {
+                Some(row) => revision_of(transaction, row.quarantine_id)
+                    .await
+                    .context("database")?,
+                None => None,
+            };
+            if found.as_ref() != Some(expected) {
+                return Err(Stale.into());
+            }
+        }
+        if let Some(row) = row {
+            self.body.clone_into(&mut row.body);
+        }
+        Ok(())
+    }
 }
 
 const ROWS: &str = "

@@ -9,7 +9,8 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::Page;
-use super::filters::Filters;
+use super::filters::{Filters, statement};
+use super::revision::REVISION;
 
 /// Rows of a page unless the filters say otherwise.
 const ROWS: u32 = 20;
@@ -112,6 +113,9 @@ pub struct Whole {
     #[sqlx(skip)]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub versions: Vec<Version>,
+    /// Another one for each state that an edit may be made from.
+    #[serde(skip)]
+    pub revision: String,
     /// Replays, discards, edits.
     #[sqlx(skip)]
     pub history: Vec<Entry>,
@@ -159,12 +163,14 @@ pub struct Entry {
 /// # Errors
 /// Any error from PostgreSQL.
 pub async fn show(connection: &mut PgConnection, filters: &Filters) -> sqlx::Result<Page<Whole>> {
-    let mut query = QueryBuilder::<Postgres>::new("select q.* from raw.quarantine q where true");
+    let mut query = QueryBuilder::<Postgres>::new(format!(
+        "select q.*, {REVISION} as revision from raw.quarantine q where true"
+    ));
     filters.conditions(&mut query);
     query.push(" order by q.quarantine_id desc limit ");
     let limit = filters.limit(ROWS);
     query.push_bind(limit + 1);
-    let rows: Vec<Whole> = query.build_query_as().fetch_all(&mut *connection).await?;
+    let rows: Vec<Whole> = statement(&mut query).fetch_all(&mut *connection).await?;
     let mut page = Page::cut(rows, limit);
     for row in &mut page.rows {
         row.versions = sqlx::query_as(

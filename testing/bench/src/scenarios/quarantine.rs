@@ -12,7 +12,7 @@ const ROWS: u32 = 1_000_000;
 const CALLS: usize = 20;
 
 /// Queries: description and path.
-const QUESTIONS: [(&str, &str); 9] = [
+const QUESTIONS: [(&str, &str); 10] = [
     ("newest 100", "/v1/quarantine?limit=100"),
     (
         "open ones of a domain",
@@ -31,6 +31,10 @@ const QUESTIONS: [(&str, &str); 9] = [
         "/v1/quarantine?field=raro&limit=100",
     ),
     ("rows of a group", "/v1/quarantine?fingerprint=f3&limit=100"),
+    (
+        "rows of a rare group, 10 rows",
+        "/v1/quarantine?fingerprint=rare&limit=100",
+    ),
     ("the last hour", "/v1/quarantine?since=1h&limit=100"),
     ("groups", "/v1/quarantine/groups"),
     (
@@ -51,7 +55,7 @@ select ('00000000-0000-8000-8000-' || lpad(i::text, 12, '0'))::uuid, '1970-01-01
     '[{\"code\": \"invalid_type\", \"path\": \"edad\", \"message\": \"must be a number\"}]',
     convert_to(format('{\"id_alumno\":%s,\"nombre\":\"Alumno %s\",\"edad\":\"veinte\",\"genero\":\"F\",\"nota\":\"%s\"}', i, i, repeat('x', 100)), 'UTF8'),
     jsonb_build_object('exchange', 'acequia', 'routing_key', 'academico.alumno', 'type', 'academico.alumno', 'app_id', 'escuela'),
-    'f' || i % 20, at, at, case when i % 10 = 0 then 'discarded' else 'open' end
+    case when i % ({rows} / 10) = 0 then 'rare' else 'f' || i % 20 end, at, at, case when i % 10 = 0 then 'discarded' else 'open' end
 from (select i, now() - (interval '30 days') * ({rows} - i) / {rows} as at from generate_series(1, {rows}) i) made;
 ";
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use acequia_args::{BrokerArgs, OperatorDatabase};
-use acequia_ops::quarantine::{self, Actor, Failed, Filters, Job, LeftOut, Report, Sender, Would};
+use acequia_ops::quarantine::{
+    self, Actor, Edit, Failed, Filters, Job, LeftOut, Report, Sender, Would,
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use sqlx::PgConnection;
@@ -88,7 +90,10 @@ pub async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let edit = match &args.edit {
         Some(file) => {
             let body = std::fs::read(file);
-            Some(body.with_context(|| format!("--edit: cannot read {}", file.display()))?)
+            Some(Edit {
+                body: body.with_context(|| format!("--edit: cannot read {}", file.display()))?,
+                revision: None,
+            })
         }
         None => None,
     };

@@ -1,5 +1,7 @@
 //! Messages that could not be promoted, and what people do about them.
 
+mod edit;
+
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_ops::quarantine::{self, Filters, Group, Id, Row, Status, Whole, Would};
 use axum::extract::{Path, State};
@@ -20,6 +22,7 @@ use crate::filters::{self, Chosen};
 use crate::layer::Noted;
 use crate::paging::{Json, List, Page, limit};
 use crate::params::Params;
+use crate::precondition::{IfMatch, Tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::gates::reason;
 
@@ -89,13 +92,13 @@ pub async fn groups(
 /// Body, properties and versions are left out for callers who may not see payloads.
 #[utoipa::path(get, path = "/v1/quarantine/{id}", tag = "quarantine", extensions(("x-acequia-right" = json!("look"))),
     params(("id" = String, Path, description = "Number of the row, or id of the message")), responses(
-    (status = 200, description = "The row", body = Whole), Refusals))]
+    (status = 200, description = "The row", body = Whole, headers(("ETag" = String, description = "For `If-Match` of an edit"))), Refusals))]
 pub async fn show(
     State(app): State<App>,
     caller: As<Look>,
     Path(id): Path<String>,
     params: Params,
-) -> Result<Response> {
+) -> Result<Tagged<Json<serde_json::Value>>> {
     params.end()?;
     let which = id.parse().map_or_else(|_| Id::of_message(&id), Id::Number);
     let filters = Filters {
@@ -120,7 +123,7 @@ pub async fn show(
             }
         }
     }
-    Ok(Json(shown).into_response())
+    Ok(Tagged(Json(shown), row.revision))
 }
 
 /// An action on every row that matches.
@@ -158,39 +161,30 @@ pub struct DryRun {
     by: Vec<Would>,
 }
 
-/// What became of an edited row.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Edited {
-    /// Rows that were sent.
-    replayed: usize,
-    /// Rows that no queue took.
-    failed: usize,
-    /// Why not.
-    failures: Vec<quarantine::Failed>,
-}
-
 /// Send every row that matches again
 ///
-/// An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, and the answer is what
-/// became of it.
-#[utoipa::path(post, path = "/v1/quarantine/replay", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))), request_body = Act, responses(
+/// An operation: see `GET /v1/operations/{id}` for its progress. With `edit` one row is sent at once, if it is still in the state
+/// that `If-Match` names, and the answer is what became of it.
+#[utoipa::path(post, path = "/v1/quarantine/replay", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))),
+    params(("If-Match" = Option<String>, Header, description = "`ETag` of the row, or `*`; required with `edit`, unless it is a dry run")), request_body = Act, responses(
     (status = 200, description = "Nothing was done: a dry run; or one edited row was sent", body = DryRun),
     (status = 202, description = "The operation", body = Operation), Refusals))]
 pub async fn replay(
     State(app): State<App>,
     caller: As<Operate>,
+    if_match: IfMatch,
     Input(act): Input<Act>,
 ) -> Result<Response> {
     app.publisher()?;
     if let Some(body) = &act.edit {
-        return edit(&app, &caller, &act, body.as_bytes().to_vec()).await;
+        return edit::edit(&app, &caller, &act, body.as_bytes().to_vec(), if_match).await;
     }
     begin(&app, &caller, act, "replay", Status::Open).await
 }
 
 /// Give every row that matches up
 ///
-/// Can be undone by `POST /v1/quarantine/restore` while the rows are kept.
+/// `POST /v1/operations/{id}/undo` takes it back while the rows are kept.
 #[utoipa::path(post, path = "/v1/quarantine/discard", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))), request_body = Act, responses(
     (status = 200, description = "Nothing was done: a dry run", body = DryRun),
     (status = 202, description = "The operation", body = Operation), Refusals))]
@@ -313,47 +307,4 @@ fn note(reason: String, filters: &Filters, rows: i64) -> Note {
         reason: (!reason.is_empty()).then_some(reason),
         detail: json!({"filters": filters, "matched": rows}),
     }
-}
-
-/// Sends one row with another body, at once.
-async fn edit(app: &App, caller: &Caller, act: &Act, body: Vec<u8>) -> Result<Response> {
-    let filters = meant(app, caller, act, Status::Open)?;
-    let mut operator = app.operator().await?;
-    let would = quarantine::dry_run(&mut operator, &filters).await?;
-    let rows: i64 = would.iter().map(|would| would.rows).sum();
-    if rows != 1 {
-        return Err(Problem::parameter(
-            "filter",
-            format!("matches {rows} rows, and an edit is for one: choose it by its id"),
-        ));
-    }
-    if act.dry_run {
-        let answer = Json(DryRun {
-            dry_run: true,
-            rows,
-            by: would,
-        });
-        return Ok(Noted(answer, note(String::new(), &filters, rows)).into_response());
-    }
-    let reason = reason(&act.reason)?;
-    let job = quarantine::Job {
-        actor: quarantine::Actor::new(Some(caller.who()), Some(reason.to_owned()), &filters)
-            .map_err(anyhow::Error::from)?,
-        filters: filters.clone(),
-        edit: Some(body),
-        rate: None,
-    };
-    let url = app.publisher()?.url().clone();
-    let sender = crate::operations::sender(&url).await?;
-    let mut report = quarantine::Report::default();
-    let sent = quarantine::replay(&mut operator, &sender, &job, &mut report).await;
-    sender.close().await;
-    sent?;
-    operator.done();
-    let answer = Json(Edited {
-        replayed: report.replayed,
-        failed: report.failed,
-        failures: report.failures,
-    });
-    Ok(Noted(answer, note(reason.to_owned(), &filters, 1)).into_response())
 }
