@@ -1,5 +1,5 @@
-//! `ETag` and `If-Match`: whoever edits a row says which state of it the edit was made from, so that of two people who edit the
-//! same row the second hears of the first (RFC 9110, 13.1.1).
+//! `ETag` and `If-Match`: an edit of a row names the state that it was made from, so that the second of two people
+//! who edit the same row is refused (RFC 9110, 13.1.1).
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -15,7 +15,7 @@ pub struct IfMatch(Option<Wanted>);
 /// The states that an edit may be made from.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Whatever the row is like: `*`.
+    /// Any state: `*`.
     Any,
     /// One of these revisions.
     Revisions(Vec<String>),
@@ -44,7 +44,7 @@ fn malformed() -> Problem {
 }
 
 impl IfMatch {
-    /// What it says.
+    /// The condition.
     ///
     /// # Errors
     /// `precondition_required` when it is missing.
@@ -87,7 +87,7 @@ impl Wanted {
     ///
     /// # Errors
     /// `precondition_failed` when the row is in another state already.
-    pub fn expect(&self, revision: &str) -> Result<Option<String>> {
+    pub fn held_by(&self, revision: &str) -> Result<Option<String>> {
         match self {
             Self::Any => Ok(None),
             Self::Revisions(all) if all.iter().any(|one| one == revision) => {
@@ -98,7 +98,7 @@ impl Wanted {
     }
 }
 
-/// The row is not any more as it was when the edit was made.
+/// The row has changed since the edit was made.
 #[must_use]
 pub fn stale() -> Problem {
     Problem::new(
@@ -129,11 +129,11 @@ mod tests {
     fn tags_are_compared_with_their_quotes_and_weak_ones_never_match() {
         let wanted = |text| Wanted::parse(text).unwrap_or(Wanted::Revisions(Vec::new()));
         assert_eq!(wanted(" * "), Wanted::Any);
-        assert_eq!(wanted("*").expect("a").unwrap_or_default(), None);
+        assert_eq!(wanted("*").held_by("a").unwrap_or_default(), None);
         let two = wanted("\"a\", \"b\"");
-        assert_eq!(two.expect("b").unwrap_or_default().as_deref(), Some("b"));
+        assert_eq!(two.held_by("b").unwrap_or_default().as_deref(), Some("b"));
         for (text, revision) in [("\"a\"", "b"), ("W/\"a\"", "a"), ("", "a"), ("\"*\"", "a")] {
-            let code = wanted(text).expect(revision).err().map(|stale| stale.code);
+            let code = wanted(text).held_by(revision).err().map(|stale| stale.code);
             assert_eq!(code, Some(Code::PreconditionFailed), "{text}");
         }
         for text in ["a", "\"a", "*, \"a\"", "\"a\"b\"", "W/a", "\""] {

@@ -1,4 +1,4 @@
-//! Bodies as bytes: what comes before decoding, and the check of a whole body.
+//! Bodies as bytes: the checks before decoding, and the check of a whole body.
 
 use crate::MAX_BODY_BYTES;
 use crate::catalog::{Entity, without_domain};

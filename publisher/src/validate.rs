@@ -56,7 +56,7 @@ pub(crate) fn command() -> Command {
 #[derive(Serialize)]
 struct Fault<'a> {
     line: u64,
-    /// `<domain>.<entity>`, if it could be told.
+    /// `<domain>.<entity>`, if known.
     entity: Option<String>,
     field: &'a str,
     code: Code,

@@ -14,7 +14,7 @@ use crate::acknowledged::look;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
-/// Pause after a promotion, so that what comes meanwhile goes with the next: a promotion costs 1 to 2 ms beside its rows.
+/// Pause after a promotion, in which rows gather for the next: a promotion costs 1 to 2 ms beside its rows.
 /// A few rows are followed by a short pause, since few more will come within it; many rows gather for longer.
 const SHORTEST_REST: Duration = Duration::from_millis(3);
 const LONGEST_REST: Duration = Duration::from_millis(30);

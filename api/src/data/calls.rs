@@ -95,7 +95,7 @@ select c.who, c.role, c.method, c.route, c.path, c.status, c.code, c.domain, c.r
 from jsonb_to_recordset($1) c (who text, role text, method text, route text, path text, status smallint, code text, domain text,
     reason text, detail jsonb, request_id uuid, address inet)";
 
-/// Writes what comes, until every [`Calls`] is gone.
+/// Writes entries until every [`Calls`] is dropped.
 pub async fn write(mut waiting: Waiting, database: Database) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.recv_many(&mut group, GROUP).await > 0 {

@@ -135,7 +135,7 @@ pub async fn set_password(
     caller.insist_on_all()?;
     password::check(&new.password).map_err(|why| Problem::parameter("password", why))?;
     let wanted = if_match.required()?;
-    let revision = wanted.expect(&find(&app, &name).await?.revision)?;
+    let revision = wanted.held_by(&find(&app, &name).await?.revision)?;
     let hashed = password::hash(new.password).await?;
     let mut database = app.database().await?;
     let is_set = people::set_password(&mut database, &name, &hashed, revision.as_deref()).await?;

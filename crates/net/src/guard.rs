@@ -110,8 +110,8 @@ impl<S> Guarded<S> {
         Ok(instead.map_or(Step::Pass(whole), |instead| Step::Replace(whole, instead)))
     }
 
-    /// Looks through bytes. The first ones may be handed on as they are; how many. What comes behind
-    /// them is kept.
+    /// Examines bytes. Returns how many of the first ones may be passed on unchanged; the bytes behind
+    /// them are kept.
     fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (mut at, mut direct) = (0, None);
         while at < bytes.len() {

@@ -74,7 +74,7 @@ with candidate as (
     union all
     select s.*, true from unnest(v_waited) s
 ),
--- Months that are archived: which version is the newer one cannot be told before they are back.
+-- Archived months: the newer version is unknown until they are restored.
 away as materialized (
     select a.* from core.archived('consumo.lecturas', (select min(m) from unnest(v_meses) m),
         (select max(m) + interval '1 month' from unnest(v_meses) m)) a

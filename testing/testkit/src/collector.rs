@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP by http/protobuf and keeps what comes.
+//! A collector of traces: takes OTLP by http/protobuf and keeps the spans.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

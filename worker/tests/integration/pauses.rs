@@ -23,7 +23,7 @@ impl Platform {
         serde_json::from_str(&done.stdout).unwrap()
     }
 
-    /// Waits until a queue has so many consumers.
+    /// Waits until a queue has this number of consumers.
     async fn consumers(&self, queue: &str, wanted: u32) {
         wait_for("consumers of a queue", async || {
             let found = self.queue(queue).await;
@@ -192,7 +192,7 @@ async fn a_pause_in_the_middle_of_a_load_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_outlives_workers_and_is_heard_by_all_of_them() {
+async fn a_pause_outlives_workers_and_reaches_all_of_them() {
     let platform = Platform::new().await;
     // Before any worker was there.
     platform.decide("pause", "academico").await;
@@ -219,11 +219,11 @@ async fn a_pause_outlives_workers_and_is_heard_by_all_of_them() {
     platform.consumers(QUEUE, 4).await;
     platform.settled(500).await;
 
-    // And while they run: each of them hears of it.
+    // Each worker follows a pause while it runs.
     platform.decide("pause", "academico").await;
     platform.consumers(QUEUE, 0).await;
     platform.publish_all([&alumno(501)]).await;
-    // A worker that was frozen through the resumption learns of it when it goes on.
+    // A worker that was frozen meanwhile follows the resumption when it goes on.
     workers[0].signal("STOP").await;
     platform.decide("resume", "academico").await;
     platform.settled(501).await;

@@ -222,7 +222,7 @@ async fn what_no_queue_takes_stays_open() {
     worker.stop().await;
 }
 
-/// The broker's answers to a wave come in any order, and a return names no message: each is told from those beside it.
+/// The broker's answers to a wave come in any order, and a return names no message: each must be matched to its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_queue_takes_is_told_from_what_is_sent_beside_it() {
     let platform = Platform::new().await;

@@ -278,7 +278,7 @@ async fn the_program_does_not_start() {
     ];
     for (arguments, name, value, said) in cases {
         let mut command = program(arguments);
-        // Nobody listens there: what comes this far has been taken.
+        // No server listens there: a program that gets this far has accepted its arguments.
         command
             .env("DATABASE_URL", "postgres://u@127.0.0.1:1/x")
             .env("AMQP_URL", "amqp://u:p@127.0.0.1:1/%2f")

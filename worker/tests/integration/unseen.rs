@@ -73,7 +73,7 @@ async fn messages_without_a_time_are_not_promised_before_they_are_there() {
             .freshness("the school", |rows| all_are(rows, "fresh"))
             .await;
 
-        // Students cannot be staged; what comes by the other queue can.
+        // Students cannot be staged; messages of the other queue can.
         let mut owner = platform.connect().await;
         sqlx::raw_sql("begin; lock table stg.alumnos_upsert in share mode")
             .execute(&mut owner)

@@ -80,8 +80,8 @@ pub struct Lines {
 /// Send a message, or up to 10,000 lines of them
 ///
 /// Messages are checked by their contract, sent to the exchange, and answered once a queue has them on disk. A message with
-/// `event_id` has that as its id; with the header Idempotency-Key its id follows from the key. What comes twice under an id has
-/// no second effect.
+/// `event_id` has that as its id; with the header Idempotency-Key its id follows from the key. A second message under an id has
+/// no effect.
 #[utoipa::path(post, path = "/v1/messages/{domain}/{entity}", tag = "messages", extensions(("x-acequia-right" = json!("publish"))),
     params(
         ("domain" = String, Path, description = "Domain"),

@@ -71,7 +71,7 @@ pub async fn edit(
         operator.done();
         return Err(not_one(if rows.is_empty() { "no" } else { "several" }));
     };
-    let revision = wanted.expect(&row.revision)?;
+    let revision = wanted.held_by(&row.revision)?;
     if !filters.status.iter().any(|one| one.as_str() == row.status) {
         operator.done();
         return Err(Problem::new(

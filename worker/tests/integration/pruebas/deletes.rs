@@ -58,7 +58,7 @@ async fn a_newer_message_brings_a_deleted_key_back() {
     send(&mut feed, &article(6, 6, Says::WholeBody)).await;
     assert!(platform.texts(sold).await.is_empty());
 
-    // Whoever asks for a message hears of it.
+    // The trace of the message shows it.
     let trace = async |number: u128| {
         let id = Uuid::from_u128(number);
         let identity = Identity::of_text(&id.to_string());

@@ -11,7 +11,7 @@ use crate::support::{Message, Platform};
 
 const EARS: &str = "test.rejected";
 
-/// Binds a queue that hears of the messages of some routing keys.
+/// Binds a queue to routing keys.
 async fn listen(platform: &Platform, keys: &str) {
     let (connection, channel) = platform.channel().await;
     declare_kept(&connection, REJECTED).await.unwrap();

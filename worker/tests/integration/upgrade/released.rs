@@ -149,7 +149,7 @@ async fn a_database_of_an_earlier_release_goes_on() {
     let may_not = "select has_function_privilege('acequia_worker', 'core.archive_drop(bigint, bigint, text)', 'execute')::text";
     assert_eq!(texts(&database.owner, may_not).await, ["false"]);
 
-    // A worker of this release takes over: what waited is merged, what comes again is a duplicate.
+    // A worker of this release takes over: waiting rows are merged, repeated messages are duplicates.
     let total = "select sum(received)::bigint from core.conservation";
     platform.0.database = database;
     let received = platform.number(total).await;
