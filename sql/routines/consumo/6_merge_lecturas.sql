@@ -60,7 +60,7 @@ end if;
 select array_agg(x.mes) into v_meses
 from (
     select distinct date_trunc('month', s.timestamp, 'UTC') as mes
-    from stg.consumo_lectura s where s.batch_id = any (p_batches) and s.day between v_first and v_last
+    from stg.consumo_lectura s where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)
     union
     select date_trunc('month', s.timestamp, 'UTC') from unnest(v_waited) s
 ) x;
@@ -70,7 +70,7 @@ perform consumo.ensure_months(v_meses);
 with candidate as (
     select s.*, false as waited
     from stg.consumo_lectura s
-    where s.batch_id = any (p_batches) and s.day between v_first and v_last
+    where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)
     union all
     select s.*, true from unnest(v_waited) s
 ),

@@ -151,7 +151,8 @@ begin
         select o.message_id, o.day, a.id, a.day
         from unnest(p_ids, p_days) a (id, day)
         join core.quarantine_open o on o.identity = a.id
-        where o.domain = p_domain and (o.entity = p_entity or o.entity is null)
+        where o.identity is not null -- these are few, and have an index
+          and o.domain = p_domain and (o.entity = p_entity or o.entity is null)
     ) f;
     if v_found.ids is null then
         return 0;

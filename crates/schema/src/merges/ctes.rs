@@ -75,7 +75,7 @@ fn candidates(names: &Names) -> String {
     };
     format!(
         "{comment}\ncandidate as (\n    select {}\n    from {} s\n    \
-         where s.batch_id = any (p_batches) and s.day between v_first and v_last\n)",
+         where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)\n)",
         wrap(&columns, 11),
         names.contract.staging
     )
@@ -94,7 +94,7 @@ fn candidates_and_waiting(names: &Names) -> String {
     format!(
         "-- The staged rows, and those that waited for a parent that has come.\n\
          candidate as (\n    select {}\n    from {} s\n    \
-         where s.batch_id = any (p_batches) and s.day between v_first and v_last\n    \
+         where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)\n    \
          union all\n    select {}\n    from unnest(v_waited) s\n)",
         columns("false as waited"),
         names.contract.staging,

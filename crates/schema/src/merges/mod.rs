@@ -91,7 +91,8 @@ fn header(names: &Names) -> String {
     }
     text.push_str(
         "begin\n\
-         -- The days of the rows: the other partitions of staging are not even opened.\n\
+         -- The days of the rows: the other partitions of staging are not even opened. Of `between` PostgreSQL expects\n\
+         -- next to no rows where it has no statistics, and would look up the parents row by row.\n\
          select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')\n\
          into v_first, v_last\n\
          from core.batches b where b.batch_id = any (p_batches);\n",

@@ -12,94 +12,123 @@ use uuid::Uuid;
 
 use super::decode::{DecodedBatch, EntityRows, Rejected};
 
-/// Comparison of a message's body with that of the staged message of its id.
-#[derive(Clone, Copy)]
-enum Body {
-    Same,
-    Other,
+/// A message whose id is staged.
+struct Known {
+    /// Position among the messages that were looked up.
+    place: usize,
+    /// Whether the staged message has the same body. None when one of them has no hash: a row of an older worker, or a
+    /// rebuilt message.
+    same: Option<bool>,
 }
 
-/// Positions of the messages whose id is staged with such a body. A staged row without a hash, of an
-/// older worker or a rebuilt message, is neither.
-async fn staged_with(
+/// Days that are looked up each by itself: PostgreSQL then chooses the partition once and not for each id, which
+/// costs half. The messages of a batch are nearly always of one day or two.
+const FEW_DAYS: usize = 8;
+
+/// Looks up messages in a staging table.
+async fn known(
     connection: &mut PgConnection,
     table: &str,
-    body: Body,
     ids: &[Uuid],
     days: &[NaiveDate],
     hashes: &[Option<i64>],
-) -> sqlx::Result<Vec<usize>> {
-    let comparison = match body {
-        Body::Same => "=",
-        Body::Other => "<>",
+) -> sqlx::Result<Vec<Known>> {
+    let mut by_day: HashMap<NaiveDate, Vec<usize>> = HashMap::new();
+    for (place, day) in days.iter().enumerate() {
+        by_day.entry(*day).or_default().push(place);
+    }
+    let parts: Vec<(Option<NaiveDate>, Vec<usize>)> = if by_day.len() > FEW_DAYS {
+        vec![(None, (0..ids.len()).collect())]
+    } else {
+        let parts = by_day.into_iter();
+        parts.map(|(day, places)| (Some(day), places)).collect()
     };
-    // Looked up row by row: each touches one partition, by its primary key. The name of the table
-    // comes from the catalog.
-    let statement = format!(
-        "select t.n from unnest($1::uuid[], $2::date[], $3::bigint[]) with ordinality as t(message_id, day, body_hash, n) \
-         cross join lateral (select from {table} s where s.message_id = t.message_id and s.day = t.day \
-             and s.body_hash {comparison} t.body_hash offset 0) s \
-         order by t.n"
-    );
-    let found: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(statement))
-        .bind(ids)
-        .bind(days)
-        .bind(hashes)
-        .fetch_all(connection)
-        .await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|place| usize::try_from(place - 1).ok())
-        .collect())
+    let mut known = Vec::new();
+    for (day, places) in parts {
+        // Looked up row by row: each touches one partition, by its primary key. The name of the table
+        // comes from the catalog.
+        let (array, column, day_of_row) = match day {
+            Some(_) => ("", "", "$3"),
+            None => (", $3::date[]", ", day", "t.day"),
+        };
+        let statement = format!(
+            "select t.n, s.body_hash = t.body_hash \
+             from unnest($1::uuid[], $2::bigint[]{array}) with ordinality as t(message_id, body_hash{column}, n) \
+             cross join lateral (select s.body_hash from {table} s \
+                 where s.message_id = t.message_id and s.day = {day_of_row} offset 0) s"
+        );
+        let query = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(places.iter().map(|place| ids[*place]).collect::<Vec<_>>())
+            .bind(
+                places
+                    .iter()
+                    .map(|place| hashes[*place])
+                    .collect::<Vec<_>>(),
+            );
+        let query = match day {
+            Some(day) => query.bind(day),
+            None => query.bind(days),
+        };
+        let found: Vec<(i64, Option<bool>)> = query.fetch_all(&mut *connection).await?;
+        known.extend(found.into_iter().filter_map(|(number, same)| {
+            let place = *places.get(usize::try_from(number - 1).ok()?)?;
+            Some(Known { place, same })
+        }));
+    }
+    Ok(known)
 }
 
-/// Files the messages of an entity whose id belongs to another message. `staged` are the ids that this
-/// batch brought in. Those that are `refused` already, from place `first` on, have been filed for what
-/// the table said.
-pub async fn reused(
+/// Rows of an entity whose ids are not staged.
+pub struct Unstaged {
+    /// The first row of each id.
+    pub firsts: Vec<usize>,
+    /// The others. They are copies of the first, or other messages, unless the first is refused.
+    pub later: Vec<usize>,
+}
+
+/// Looks some rows of an entity up. Those under the id of another message are filed under `refused`; copies of staged messages are
+/// passed over.
+///
+/// # Errors
+/// Any error from PostgreSQL.
+pub async fn unstaged(
     connection: &mut PgConnection,
     entity: usize,
     rows: &EntityRows,
-    staged: &[Uuid],
+    some: &[usize],
     refused: &mut Vec<Rejected>,
-    first: usize,
-) -> sqlx::Result<()> {
-    if staged.len() == rows.ids.len() {
-        return Ok(());
-    }
-    // Most rows of such a batch are new: only those are looked up that something else may stand for.
-    let mut times: HashMap<Uuid, (usize, bool)> = HashMap::with_capacity(rows.ids.len());
-    for id in &rows.ids {
-        times.entry(*id).or_default().0 += 1;
-    }
-    for id in staged {
-        times.entry(*id).or_default().1 = true;
-    }
-    let places: Vec<usize> = (0..rows.ids.len())
-        .filter(|row| times.get(&rows.ids[*row]) != Some(&(1, true)))
-        .collect();
-    let ids: Vec<_> = places.iter().map(|row| rows.ids[*row]).collect();
-    let days: Vec<_> = places.iter().map(|row| rows.days[*row]).collect();
-    let hashes: Vec<_> = places.iter().map(|row| rows.hashes[*row]).collect();
-    let table = rows.entity.staging;
-    let found = staged_with(connection, table, Body::Other, &ids, &days, &hashes).await?;
-    let found = found.into_iter().map(|place| places[place]);
-    let filed: HashSet<usize> = refused[first..].iter().map(|row| row.delivery).collect();
-    let found = found.filter(|row| !filed.contains(&rows.deliveries[*row]));
-    refused.extend(found.map(|row| Rejected {
-        delivery: rows.deliveries[row],
-        entity: Some(entity),
-        identity: Identity {
-            id: rows.ids[row],
-            day: rows.days[row],
-        },
-        violations: vec![Violation::body(
-            Code::IdReused,
-            "another message with this id and another body was accepted before",
-        )],
-        sqlstate: None,
+) -> sqlx::Result<Unstaged> {
+    let ids: Vec<_> = some.iter().map(|row| rows.ids[*row]).collect();
+    let days: Vec<_> = some.iter().map(|row| rows.days[*row]).collect();
+    let hashes: Vec<_> = some.iter().map(|row| rows.hashes[*row]).collect();
+    let known = known(connection, rows.entity.staging, &ids, &days, &hashes).await?;
+    let others = known.iter().filter(|known| known.same == Some(false));
+    refused.extend(others.map(|known| {
+        let row = some[known.place];
+        Rejected {
+            delivery: rows.deliveries[row],
+            entity: Some(entity),
+            identity: Identity {
+                id: rows.ids[row],
+                day: rows.days[row],
+            },
+            violations: vec![Violation::body(
+                Code::IdReused,
+                "another message with this id and another body was accepted before",
+            )],
+            sqlstate: None,
+        }
     }));
-    Ok(())
+    let known: HashSet<usize> = known.iter().map(|known| known.place).collect();
+    let mut seen = HashSet::with_capacity(some.len());
+    let places = (0..some.len()).filter(|place| !known.contains(place));
+    let (firsts, later): (Vec<_>, Vec<_>) =
+        places.partition(|place| seen.insert((ids[*place], days[*place])));
+    let rows = |places: Vec<usize>| places.into_iter().map(|place| some[place]).collect();
+    Ok(Unstaged {
+        firsts: rows(firsts),
+        later: rows(later),
+    })
 }
 
 /// For each rejected message whether the very same was accepted: a clock that is wrong, a broker
@@ -126,8 +155,8 @@ pub async fn accepted(
             .map(|place| Some(body_hash(&deliveries[of(place).delivery].data)))
             .collect();
         let table = rows.entity.staging;
-        for found in staged_with(connection, table, Body::Same, &ids, &days, &hashes).await? {
-            accepted[places[found]] = true;
+        for known in known(connection, table, &ids, &days, &hashes).await? {
+            accepted[places[known.place]] = known.same == Some(true);
         }
     }
     Ok(accepted)

@@ -2,6 +2,7 @@
 //! transaction with the batch's ledger rows.
 
 mod copies;
+mod corrections;
 mod dead_letter;
 mod decode;
 mod insert;

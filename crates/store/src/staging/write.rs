@@ -9,14 +9,13 @@ use acequia_contracts::envelope::UNKNOWN;
 use chrono::{DateTime, Utc};
 use lapin::message::Delivery;
 use sqlx::Connection;
-use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::copies;
 use super::decode::{DecodedBatch, EntityRows, Rejected};
-use super::insert::{Insert, insert_only, insert_skipping_duplicates, isolate_rejects};
+use super::insert::{Insert, insert_all, insert_some, is_copy, isolate_rejects};
 use super::quarantine::quarantine;
+use super::{copies, corrections};
 
 /// Outcome of the messages of one entity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,11 +56,11 @@ pub enum WriteMode {
 /// when that one was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InsertMode {
-    /// As if all messages were new, which spares PostgreSQL a look-up and a lock for each row.
+    /// As if all messages were new, which spares PostgreSQL a look-up for each row.
     InsertOnly,
-    /// Messages that are there already are passed over.
+    /// Messages are looked up, and those that are there already are passed over.
     SkipDuplicates,
-    /// Rows that PostgreSQL refuses are found by bisection.
+    /// The same, and rows that PostgreSQL refuses are found by bisection.
     IsolateRejects,
 }
 
@@ -134,10 +133,7 @@ impl Store {
                         && Failure::of(&error) == Failure::BadData =>
                 {
                     transaction.rollback().await?;
-                    let copy = error
-                        .as_database_error()
-                        .is_some_and(DatabaseError::is_unique_violation);
-                    insert_mode = if copy && insert_mode == InsertMode::InsertOnly {
+                    insert_mode = if is_copy(&error) && insert_mode == InsertMode::InsertOnly {
                         self.copies_expected.store(COPIES_FOLLOW, Ordering::Relaxed);
                         InsertMode::SkipDuplicates
                     } else {
@@ -157,7 +153,9 @@ impl Store {
         deliveries: &[Delivery],
         insert_mode: InsertMode,
     ) -> sqlx::Result<Written> {
-        let (batch_id, mut unsettled) = begin(transaction, decoded).await?;
+        let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
+            .fetch_one(&mut *transaction)
+            .await?;
         let mut counts: Vec<Counts> = vec![Counts::default(); decoded.good.len() + 1];
         let mut refused = Vec::new();
         for (position, rows) in decoded.good.iter().enumerate() {
@@ -167,44 +165,21 @@ impl Store {
             }
             let statement = &self.inserts[rows.entity.staging];
             let first_refused = refused.len();
-            let staged = match insert_mode {
-                InsertMode::InsertOnly => {
-                    insert_only(&mut *transaction, statement, batch_id, rows).await?;
-                    len
-                }
-                InsertMode::SkipDuplicates | InsertMode::IsolateRejects => {
-                    let staged = if insert_mode == InsertMode::SkipDuplicates {
-                        insert_skipping_duplicates(
-                            &mut *transaction,
-                            statement,
-                            batch_id,
-                            rows,
-                            0..len,
-                        )
-                        .await?
-                    } else {
-                        isolate_rejects(
-                            &mut *transaction,
-                            statement,
-                            batch_id,
-                            position,
-                            rows,
-                            &mut refused,
-                        )
-                        .await?
-                    };
-                    let filed = &mut refused;
-                    copies::reused(
-                        &mut *transaction,
-                        position,
-                        rows,
-                        &staged,
-                        filed,
-                        first_refused,
-                    )
-                    .await?;
-                    staged.len()
-                }
+            let staged = if insert_mode == InsertMode::InsertOnly {
+                insert_all(&mut *transaction, statement, batch_id, rows).await?;
+                len
+            } else {
+                let isolate = insert_mode == InsertMode::IsolateRejects;
+                stage_unstaged(
+                    &mut *transaction,
+                    statement,
+                    batch_id,
+                    position,
+                    rows,
+                    isolate,
+                    &mut refused,
+                )
+                .await?
             };
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
@@ -241,22 +216,8 @@ impl Store {
                 *codes.entry(code).or_default() += messages;
             }
         }
-        // A message that was refused and its correction may have come together.
-        if !rejected.is_empty() {
-            unsettled = decoded.good.iter().map(|rows| rows.entity.name).collect();
-        }
-        for (rows, count) in decoded.good.iter().zip(&counts) {
-            if count.staged > 0 && unsettled.contains(&rows.entity.name) {
-                sqlx::query("select core.resolve_accepted($1, $2, $3, $4, $5)")
-                    .bind(decoded.domain.name)
-                    .bind(rows.entity.name)
-                    .bind(batch_id)
-                    .bind(&rows.ids)
-                    .bind(&rows.days)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-        }
+        // After the rejected ones: a message that was refused and its correction may have come together.
+        corrections::settle(&mut *transaction, batch_id, decoded, &counts).await?;
         let written = Written {
             batch_id,
             identity: Uuid::now_v7(),
@@ -268,29 +229,41 @@ impl Store {
     }
 }
 
-const BEGIN: &str = "
-select nextval('core.batch_id'), array(
-    select e from unnest($2::text[]) e
-    where exists (select from core.quarantine_open o where o.domain = $1 and o.entity = e)
-       or exists (select from core.quarantine_open o where o.domain = $1 and o.entity is null))";
-
-/// The number of a new batch, and which of its entities have open rows in quarantine: those an
-/// accepted message may settle.
-async fn begin(
+/// Stages the rows of an entity whose ids are not staged; returns how many. Those under the id of another message, and with `isolate`
+/// those that PostgreSQL refuses, are filed under `refused`.
+async fn stage_unstaged(
     transaction: &mut PgConnection,
-    decoded: &DecodedBatch,
-) -> sqlx::Result<(i64, Vec<&'static str>)> {
-    let good = decoded.good.iter().filter(|rows| !rows.ids.is_empty());
-    let names: Vec<&'static str> = good.map(|rows| rows.entity.name).collect();
-    let (batch_id, open): (i64, Vec<String>) = sqlx::query_as(BEGIN)
-        .bind(decoded.domain.name)
-        .bind(&names)
-        .fetch_one(transaction)
-        .await?;
-    let unsettled = names
-        .into_iter()
-        .filter(|name| open.iter().any(|open| open == name));
-    Ok((batch_id, unsettled.collect()))
+    statement: &Insert,
+    batch_id: i64,
+    entity: usize,
+    rows: &EntityRows,
+    isolate: bool,
+    refused: &mut Vec<Rejected>,
+) -> sqlx::Result<usize> {
+    let mut staged = 0;
+    let mut rest: Vec<usize> = (0..rows.ids.len()).collect();
+    // Mostly once; again for what shares its id with an earlier message of the batch.
+    while !rest.is_empty() {
+        let unstaged = copies::unstaged(transaction, entity, rows, &rest, refused).await?;
+        let firsts = &unstaged.firsts;
+        if isolate {
+            staged += isolate_rejects(
+                transaction,
+                statement,
+                batch_id,
+                entity,
+                rows,
+                firsts,
+                refused,
+            )
+            .await?;
+        } else {
+            insert_some(transaction, statement, batch_id, rows, firsts).await?;
+            staged += firsts.len();
+        }
+        rest = unstaged.later;
+    }
+    Ok(staged)
 }
 
 /// Parts of the rejected messages whose bodies go in one statement: on its way to the server a body is
