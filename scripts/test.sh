@@ -38,12 +38,16 @@ while [[ $# -gt 0 ]]; do
 done
 
 log=$(mktemp)
-servers='' servers_input=''
+servers='' servers_input='' beside='' beside_log=''
 clean_up() {
+  if [[ -n $beside ]]; then
+    kill "$beside" 2>/dev/null || true
+    wait "$beside" || true
+  fi
   stop_servers
   [[ -z $servers ]] || wait "$servers_pid" 2>/dev/null || true
   rm -rf "$servers"
-  rm -f "$log"
+  rm -f "$log" "$beside_log"
 }
 trap clean_up EXIT
 
@@ -77,13 +81,33 @@ step() {
   ) 2>&1
   status=$?
   set -e
-  if [[ $status -eq 0 ]]; then
-    printf -- '-- ok, %d s\n' $((SECONDS - began))
+  report "$title" "$status" $((SECONDS - began))
+}
+# report TITLE STATUS SECONDS: the result of a step.
+report() {
+  if [[ $2 -eq 0 ]]; then
+    printf -- '-- ok, %d s\n' "$3"
   else
-    printf -- '-- FAILED (exit status %d), %d s\n' "$status" $((SECONDS - began))
-    failed+=("$title")
+    printf -- '-- FAILED (exit status %d), %d s\n' "$2" "$3"
+    failed+=("$1")
     [[ $keep_going == yes ]] || finish
   fi
+}
+# step_beside TITLE PROGRAM...: a step that runs beside the next ones, until join_step.
+step_beside() {
+  beside_title=$1 beside_began=$SECONDS beside_log=$(mktemp)
+  shift
+  (exec "$@") >"$beside_log" 2>&1 &
+  beside=$!
+}
+join_step() {
+  local status=0
+  [[ -n $beside ]] || return 0
+  printf '\n== %s\n' "$beside_title"
+  wait "$beside" || status=$?
+  beside=
+  cat "$beside_log"
+  report "$beside_title" "$status" $((SECONDS - beside_began))
 }
 skip() { printf '\n== %s\n-- skipped: %s\n' "$1" "$2"; }
 
@@ -186,19 +210,18 @@ changed() {
   git ls-files --others --exclude-standard
 }
 
-# modules_of_changes: the integration tests that changed or are named like what changed, those that look at what SQL and
-# pages say when these changed, and one that sends messages all the way.
+# modules_of_changes: the integration tests that changed, those that scripts/test-map.txt names for other files, and one that sends
+# messages all the way.
 modules_of_changes() {
   local file name
   echo smoke::
   changed | while IFS= read -r file; do
-    case $file in
-      */tests/integration/*) name=${file#*/tests/integration/} && name=${name%%/*} && echo "${name%.rs}::" ;;
-      *.rs) name=${file##*/} && [[ ! -e worker/tests/integration/$name ]] || echo "${name%.rs}::" ;;
-      sql/*) printf '%s\n' drift:: oracle:: permutations:: ;;
-      docs/* | *.md) printf '%s\n' links:: mart_pages:: ;;
-    esac
-  done | grep -vE '^(main|mod|support)::'
+    if [[ $file == */tests/integration/*/* || $file == */tests/integration/*.rs ]]; then
+      name=${file#*/tests/integration/} && name=${name%%/*} && echo "${name%.rs}::"
+    fi
+    awk -v file="$file" '!/^#/ && index(file, $1) == 1 && length($1) > best { best = length($1); $1 = ""; tests = $0 }
+      END { gsub(/ +/, "\n", tests); print tests }' scripts/test-map.txt
+  done | grep -vE '^((main|mod|support)::)?$'
 }
 tests_of_changes() {
   local modules
@@ -280,14 +303,16 @@ if [[ $quick == yes ]]; then
   step "integration tests of what changed" tests_of_changes
   finish
 fi
+# It waits for Prometheus most of the time.
+if python3 -c 'import yaml' 2>/dev/null; then
+  step_beside "Grafana dashboards against servers, beside the tests" scripts/dashboards.sh
+fi
 step "tests" all_tests
 stop_servers
+join_step
 if [[ $long == yes ]]; then
   why=$(without_browser)
   if [[ -z $why ]]; then step "console in a browser" console test; else skip "console in a browser" "$why"; fi
-fi
-if python3 -c 'import yaml' 2>/dev/null; then
-  step "Grafana dashboards against servers" scripts/dashboards.sh
 fi
 step "performance" guard
 finish

@@ -8,7 +8,8 @@ declare
     v_last date;
     v_waited stg.grupos_upsert[];
 begin
--- The days of the rows: the other partitions of staging are not even opened.
+-- The days of the rows: the other partitions of staging are not even opened. Of `between` PostgreSQL expects
+-- next to no rows where it has no statistics, and would look up the parents row by row.
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
 into v_first, v_last
 from core.batches b where b.batch_id = any (p_batches);
@@ -27,7 +28,7 @@ with candidate as (
     select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo,
            coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, false as waited
     from stg.grupos_upsert s
-    where s.batch_id = any (p_batches) and s.day between v_first and v_last
+    where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)
     union all
     select s.message_id, s.day, s.batch_id, s.event_at, s.id_grupo, s.id_materia, s.id_maestro, s.periodo,
            coalesce(s.fecha_inicio, (s.event_at at time zone 'UTC')::date) as fecha_inicio, true

@@ -7,7 +7,8 @@ declare
     v_first date;
     v_last date;
 begin
--- The days of the rows: the other partitions of staging are not even opened.
+-- The days of the rows: the other partitions of staging are not even opened. Of `between` PostgreSQL expects
+-- next to no rows where it has no statistics, and would look up the parents row by row.
 select coalesce(min(coalesce(b.first_day, '-infinity')), '-infinity'), coalesce(max(coalesce(b.last_day, 'infinity')), 'infinity')
 into v_first, v_last
 from core.batches b where b.batch_id = any (p_batches);
@@ -18,7 +19,7 @@ with candidate as (
     select s.message_id, s.batch_id, s.event_at, s.id_maestro, s.nombre, s.especialidad,
            row_number() over (partition by s.id_maestro order by s.event_at desc, s.message_id desc) as age
     from stg.maestros_upsert s
-    where s.batch_id = any (p_batches) and s.day between v_first and v_last
+    where s.batch_id = any (p_batches) and s.day >= v_first and (s.day < v_last or s.day = v_last)
 ),
 -- What becomes of each row, seen against the domain table.
 verdict as materialized (

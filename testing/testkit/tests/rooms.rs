@@ -225,3 +225,59 @@ fn no_source_file_is_long() {
     }
     assert!(count > 200, "{count} files");
 }
+
+/// The list by which `scripts/test.sh --quick` chooses tests: starts of paths with modules.
+fn test_map() -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(root().join("scripts/test-map.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            (words.next().unwrap(), words.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_source_has_tests_for_a_quick_run() {
+    let map = test_map();
+    for (folder, _) in MAY_USE {
+        for file in sources(&root().join(folder).join("src")) {
+            let file = file
+                .strip_prefix(root())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let found = map.iter().any(|(start, _)| file.starts_with(start));
+            assert!(found, "{file} stands in no line of scripts/test-map.txt");
+        }
+    }
+}
+
+#[test]
+fn the_tests_of_a_quick_run_exist() {
+    let suites =
+        ["worker", "api", "publisher"].map(|name| root().join(name).join("tests/integration"));
+    for (start, modules) in test_map() {
+        let begins = |path: &str| path.starts_with(&start);
+        let parent = root().join(start.rsplit_once('/').map_or("", |(parent, _)| parent));
+        let mut there = std::fs::read_dir(&parent).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            let folder = if path.is_dir() { "/" } else { "" };
+            format!("{}{folder}", path.strip_prefix(root()).unwrap().display())
+        });
+        assert!(
+            parent == root().join(&start) || there.any(|path| begins(&path)),
+            "{start}"
+        );
+        assert!(!modules.is_empty(), "{start}");
+        for module in modules {
+            let name = module.strip_suffix("::").unwrap();
+            let found = suites.iter().any(|suite| {
+                suite.join(name).is_dir() || suite.join(name).with_extension("rs").is_file()
+            });
+            assert!(found, "{start}: {module}");
+        }
+    }
+}

@@ -55,45 +55,115 @@ impl Insert {
     }
 }
 
-/// Stages all rows as new ones.
-///
-/// # Errors
-/// A unique violation when one is there already; whatever else PostgreSQL answers.
-pub async fn insert_all(
-    connection: &mut PgConnection,
-    statement: &Insert,
-    batch_id: i64,
-    rows: &EntityRows,
-) -> sqlx::Result<()> {
-    query(&statement.all, batch_id, rows, 0..rows.ids.len())
-        .execute(connection)
-        .await?;
-    Ok(())
+/// The rows of an entity in a batch, on their way into its staging table.
+pub struct Part<'a> {
+    /// The entity's statements.
+    pub statement: &'a Insert,
+    /// Number of the batch.
+    pub batch_id: i64,
+    /// Position of the entity in the batch.
+    pub entity: usize,
+    /// Its rows.
+    pub rows: &'a EntityRows,
 }
 
-/// Stages some rows, in ascending order, as new ones.
-///
-/// # Errors
-/// As [`insert_all`].
-pub async fn insert_some(
-    connection: &mut PgConnection,
-    statement: &Insert,
-    batch_id: i64,
-    rows: &EntityRows,
-    some: &[usize],
-) -> sqlx::Result<()> {
-    let (Some(&first), Some(&last)) = (some.first(), some.last()) else {
-        return Ok(());
-    };
-    let mut wanted = vec![false; last + 1 - first];
-    for row in some {
-        wanted[row - first] = true;
+impl Part<'_> {
+    /// Stages the rows; returns how many. Those that are `doubtful`, in ascending order, are looked up and passed over
+    /// if their ids are staged. Those under the id of another message, and with `isolate` those that PostgreSQL
+    /// refuses, are filed under `refused`.
+    ///
+    /// # Errors
+    /// A unique violation when an id is staged that is not doubtful; any other error from PostgreSQL.
+    pub async fn stage(
+        &self,
+        connection: &mut PgConnection,
+        mut doubtful: Vec<usize>,
+        isolate: bool,
+        refused: &mut Vec<Rejected>,
+    ) -> sqlx::Result<usize> {
+        let len = self.rows.ids.len();
+        if doubtful.is_empty() {
+            let query = query(&self.statement.all, self.batch_id, self.rows, 0..len);
+            query.execute(connection).await?;
+            return Ok(len);
+        }
+        let mut known = doubtful.iter().peekable();
+        let others = (0..len).filter(|row| known.next_if_eq(&row).is_none());
+        let others: Vec<usize> = others.collect();
+        self.insert(connection, &others).await?;
+        let mut staged = others.len();
+        // Mostly once; again for what shares its id with an earlier message of the batch.
+        while !doubtful.is_empty() {
+            let unstaged = unstaged(connection, self.entity, self.rows, &doubtful, refused).await?;
+            staged += if isolate {
+                self.isolate_rejects(connection, &unstaged.firsts, refused)
+                    .await?
+            } else {
+                self.insert(connection, &unstaged.firsts).await?;
+                unstaged.firsts.len()
+            };
+            doubtful = unstaged.later;
+        }
+        Ok(staged)
     }
-    query(&statement.some, batch_id, rows, first..last + 1)
-        .bind(wanted)
-        .execute(connection)
-        .await?;
-    Ok(())
+
+    /// Stages some rows, in ascending order, as new ones.
+    async fn insert(&self, connection: &mut PgConnection, some: &[usize]) -> sqlx::Result<()> {
+        let (Some(&first), Some(&last)) = (some.first(), some.last()) else {
+            return Ok(());
+        };
+        let mut wanted = vec![false; last + 1 - first];
+        for row in some {
+            wanted[row - first] = true;
+        }
+        let range = first..last + 1;
+        query(&self.statement.some, self.batch_id, self.rows, range)
+            .bind(wanted)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Stages those of some rows that PostgreSQL takes and files the others: halves until a single row is
+    /// refused, about 2 log2(n) statements for each. Returns how many it staged.
+    async fn isolate_rejects(
+        &self,
+        connection: &mut PgConnection,
+        some: &[usize],
+        refused: &mut Vec<Rejected>,
+    ) -> sqlx::Result<usize> {
+        let mut staged = 0;
+        let mut parts = vec![some];
+        while let Some(part) = parts.pop() {
+            let Some(&first) = part.first() else {
+                continue;
+            };
+            let mut savepoint = connection.begin().await?;
+            match self.insert(&mut savepoint, part).await {
+                Ok(()) => {
+                    savepoint.commit().await?;
+                    staged += part.len();
+                }
+                Err(error) if Failure::of(&error) == Failure::BadData => {
+                    savepoint.rollback().await?;
+                    if part.len() > 1 {
+                        let (before, after) = part.split_at(part.len() / 2);
+                        parts.extend([after, before]);
+                    // Another worker may have staged it since it was looked up.
+                    } else if !is_copy(&error)
+                        || !unstaged(connection, self.entity, self.rows, part, refused)
+                            .await?
+                            .firsts
+                            .is_empty()
+                    {
+                        refused.push(refusal(&error, self.entity, self.rows, first));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(staged)
+    }
 }
 
 fn query<'q>(
@@ -134,54 +204,6 @@ fn bind<'q>(
         Values::Date(values) => query.bind(&values[range]),
         Values::Timestamp(values) => query.bind(&values[range]),
     }
-}
-
-/// Stages those of some rows that PostgreSQL takes and files the others: halves until a single row is
-/// refused, about 2 log2(n) statements for each. Returns how many it staged.
-///
-/// # Errors
-/// Any error from PostgreSQL other than a refused row.
-pub async fn isolate_rejects(
-    connection: &mut PgConnection,
-    statement: &Insert,
-    batch_id: i64,
-    entity: usize,
-    rows: &EntityRows,
-    some: &[usize],
-    refused: &mut Vec<Rejected>,
-) -> sqlx::Result<usize> {
-    let mut staged = 0;
-    let mut parts = vec![some];
-    while let Some(part) = parts.pop() {
-        let Some(&first) = part.first() else {
-            continue;
-        };
-        let mut savepoint = connection.begin().await?;
-        let inserted = insert_some(&mut savepoint, statement, batch_id, rows, part).await;
-        match inserted {
-            Ok(()) => {
-                savepoint.commit().await?;
-                staged += part.len();
-            }
-            Err(error) if Failure::of(&error) == Failure::BadData => {
-                savepoint.rollback().await?;
-                if part.len() > 1 {
-                    let (before, after) = part.split_at(part.len() / 2);
-                    parts.extend([after, before]);
-                // Another worker may have staged it since it was looked up.
-                } else if !is_copy(&error)
-                    || !unstaged(connection, entity, rows, &[first], refused)
-                        .await?
-                        .firsts
-                        .is_empty()
-                {
-                    refused.push(refusal(&error, entity, rows, first));
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(staged)
 }
 
 /// Whether a row is refused because one with its id is there.

@@ -9,6 +9,7 @@ mod insert;
 mod properties;
 mod quarantine;
 mod queue;
+mod recent;
 mod replayed;
 mod session;
 mod unreadable;

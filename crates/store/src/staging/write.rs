@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::failure::Failure;
 use acequia_contracts::Code;
@@ -13,8 +14,9 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::decode::{DecodedBatch, EntityRows, Rejected};
-use super::insert::{Insert, insert_all, insert_some, is_copy, isolate_rejects};
+use super::insert::{Insert, Part, is_copy};
 use super::quarantine::quarantine;
+use super::recent::RecentIds;
 use super::{copies, corrections};
 
 /// Outcome of the messages of one entity.
@@ -56,9 +58,9 @@ pub enum WriteMode {
 /// when that one was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InsertMode {
-    /// As if all messages were new, which spares PostgreSQL a look-up for each row.
+    /// As if all messages were new that are not suspected to be copies, which spares PostgreSQL a look-up for each row.
     InsertOnly,
-    /// Messages are looked up, and those that are there already are passed over.
+    /// All messages are looked up, and those that are there already are passed over.
     SkipDuplicates,
     /// The same, and rows that PostgreSQL refuses are found by bisection.
     IsolateRejects,
@@ -75,6 +77,7 @@ pub struct Store {
     /// Batches for which copies are still expected. A lane that begins expects some: what was
     /// not acknowledged comes again.
     copies_expected: AtomicU32,
+    recent: Mutex<RecentIds>,
 }
 
 impl Store {
@@ -88,7 +91,19 @@ impl Store {
                 .map(|entity| (entity.staging, Insert::of(entity)))
                 .collect(),
             copies_expected: AtomicU32::new(1),
+            recent: Mutex::default(),
         }
+    }
+
+    /// Rows, by entity, whose ids this store seems to have written before.
+    fn suspects(&self, decoded: &DecodedBatch) -> Vec<Vec<usize>> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = |rows: &EntityRows| {
+            let ids = rows.ids.iter().enumerate();
+            ids.filter_map(|(row, id)| recent.note(*id).then_some(row))
+                .collect()
+        };
+        decoded.good.iter().map(&mut of).collect()
     }
 
     /// Writes a batch in one transaction.
@@ -115,10 +130,18 @@ impl Store {
         } else {
             InsertMode::InsertOnly
         };
+        let suspects = self.suspects(decoded);
         loop {
             let mut transaction = connection.begin().await?;
             match self
-                .fill(&mut transaction, queue, decoded, deliveries, insert_mode)
+                .fill(
+                    &mut transaction,
+                    queue,
+                    decoded,
+                    deliveries,
+                    &suspects,
+                    insert_mode,
+                )
                 .await
             {
                 Ok(written) => {
@@ -151,6 +174,7 @@ impl Store {
         queue: &str,
         decoded: &DecodedBatch,
         deliveries: &[Delivery],
+        suspects: &[Vec<usize>],
         insert_mode: InsertMode,
     ) -> sqlx::Result<Written> {
         let batch_id: i64 = sqlx::query_scalar("select nextval('core.batch_id')")
@@ -163,24 +187,22 @@ impl Store {
             if len == 0 {
                 continue;
             }
-            let statement = &self.inserts[rows.entity.staging];
             let first_refused = refused.len();
-            let staged = if insert_mode == InsertMode::InsertOnly {
-                insert_all(&mut *transaction, statement, batch_id, rows).await?;
-                len
+            let doubtful = if insert_mode == InsertMode::InsertOnly {
+                suspects[position].clone()
             } else {
-                let isolate = insert_mode == InsertMode::IsolateRejects;
-                stage_unstaged(
-                    &mut *transaction,
-                    statement,
-                    batch_id,
-                    position,
-                    rows,
-                    isolate,
-                    &mut refused,
-                )
-                .await?
+                (0..len).collect()
             };
+            let part = Part {
+                statement: &self.inserts[rows.entity.staging],
+                batch_id,
+                entity: position,
+                rows,
+            };
+            let isolate = insert_mode == InsertMode::IsolateRejects;
+            let staged = part
+                .stage(&mut *transaction, doubtful, isolate, &mut refused)
+                .await?;
             // The refused rows are counted with the rejected ones below.
             let accepted = count_of(len - (refused.len() - first_refused));
             let count = &mut counts[position];
@@ -227,43 +249,6 @@ impl Store {
         account(transaction, queue, &self.worker, decoded, &written).await?;
         Ok(written)
     }
-}
-
-/// Stages the rows of an entity whose ids are not staged; returns how many. Those under the id of another message, and with `isolate`
-/// those that PostgreSQL refuses, are filed under `refused`.
-async fn stage_unstaged(
-    transaction: &mut PgConnection,
-    statement: &Insert,
-    batch_id: i64,
-    entity: usize,
-    rows: &EntityRows,
-    isolate: bool,
-    refused: &mut Vec<Rejected>,
-) -> sqlx::Result<usize> {
-    let mut staged = 0;
-    let mut rest: Vec<usize> = (0..rows.ids.len()).collect();
-    // Mostly once; again for what shares its id with an earlier message of the batch.
-    while !rest.is_empty() {
-        let unstaged = copies::unstaged(transaction, entity, rows, &rest, refused).await?;
-        let firsts = &unstaged.firsts;
-        if isolate {
-            staged += isolate_rejects(
-                transaction,
-                statement,
-                batch_id,
-                entity,
-                rows,
-                firsts,
-                refused,
-            )
-            .await?;
-        } else {
-            insert_some(transaction, statement, batch_id, rows, firsts).await?;
-            staged += firsts.len();
-        }
-        rest = unstaged.later;
-    }
-    Ok(staged)
 }
 
 /// Parts of the rejected messages whose bodies go in one statement: on its way to the server a body is
