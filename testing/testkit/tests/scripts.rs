@@ -23,6 +23,13 @@ impl Folder {
         std::fs::write(&path, text).unwrap();
         path
     }
+
+    /// A shell script in the place of a program.
+    fn program(&self, file: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.write(file, format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
 }
 
 impl Drop for Folder {
@@ -174,6 +181,12 @@ fn the_environment_of_an_installation_names_its_own_worker_and_its_archive() {
     let start = ["start", dir, "--any-port"];
     let read = || {
         let text = std::fs::read_to_string(Path::new(dir).join("env")).unwrap();
+        // The form that every client takes: SQLAlchemy knows no postgres://.
+        let databases = text.lines().filter(|line| line.contains("DATABASE_URL="));
+        let forms: Vec<_> = databases
+            .map(|line| line.contains("=postgresql://"))
+            .collect();
+        assert!(forms.len() > 4 && !forms.contains(&false), "{text}");
         let value = |name: &str| {
             let line = text
                 .lines()
@@ -205,11 +218,7 @@ fn the_environment_of_an_installation_names_its_own_worker_and_its_archive() {
 #[test]
 fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
     let folder = Folder::new();
-    let program = |file: &str, text: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = folder.write(file, format!("#!/bin/sh\n{text}\n"));
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    let program = |file: &str, text: &str| folder.program(file, text);
     for name in [
         "bootstrap.sh",
         "bootstrap/native.sh",
@@ -258,4 +267,48 @@ fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
     let said = run(&["--native", "--verbose"]);
     assert!(said.contains("no room on the disk"), "{said}");
     assert!(said.contains("--- packages: ok ("), "{said}");
+}
+
+/// Containers whose images have not changed are kept by a second bootstrap: the build writes nothing into an image that
+/// depends on the time. When the containers do not start, the log of the migration is shown.
+#[test]
+fn bootstrap_with_compose_keeps_containers_and_shows_what_failed() {
+    let folder = Folder::new();
+    for name in [
+        "bootstrap.sh",
+        "bootstrap/native.sh",
+        "bootstrap/compose.sh",
+        "lib.sh",
+    ] {
+        let text = std::fs::read(root().join("scripts").join(name)).unwrap();
+        folder.write(&format!("checkout/scripts/{name}"), text);
+    }
+    let attestations = folder.0.join("attestations");
+    folder.program(
+        "bin/docker",
+        &format!(
+            "case \"$*\" in\n\
+             *' up '*) echo \"$BUILDX_NO_DEFAULT_ATTESTATIONS\" >{}; echo 'dependency failed' >&2; exit 1 ;;\n\
+             *' logs '*) echo \"logs of $*: no such role\" ;;\n\
+             'volume inspect'*) exit 1 ;;\n\
+             esac",
+            attestations.display()
+        ),
+    );
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", folder.0.join("bin").display());
+    let mut command = Command::new("bash");
+    command.arg(folder.0.join("checkout/scripts/bootstrap.sh"));
+    let said = error_of(
+        &command
+            .arg("--compose")
+            .env("PATH", &path)
+            .output()
+            .unwrap(),
+    );
+    assert!(
+        said.contains("no such role") && said.contains("migrate"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(attestations).expect(&said), "1\n");
 }

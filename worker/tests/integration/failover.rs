@@ -337,10 +337,15 @@ async fn standbys_without_a_synchronous_one_are_a_warning() {
     let pair = Pair::new().await;
     let standbys = async || {
         let doctor = run(&pair.both(), &pair.broker.url, &["doctor"]).await;
-        let line = doctor.stdout.lines().find(|line| line.contains("standbys"));
-        line.expect(&doctor.stdout).to_owned()
+        let at = doctor.stdout.find("standbys").expect(&doctor.stdout);
+        doctor.stdout[at.saturating_sub("WARN ".len())..].to_owned()
     };
-    assert!(standbys().await.starts_with("WARN standbys"));
+    let warning = standbys().await;
+    assert!(warning.starts_with("WARN standbys"), "{warning}");
+    assert!(
+        warning.contains("synchronous_standby_names = 'ANY 1 (*)'"),
+        "{warning}"
+    );
     pair.first
         .set("synchronous_standby_names", "*")
         .await

@@ -181,7 +181,7 @@ async fn a_long_reader_delays_retention_and_nobody_else() {
         retain(&mut connection, &settings(&[]), today).await
     });
     let mut inserts = platform.connect().await;
-    sqlx::query("set lock_timeout = '4s'")
+    sqlx::query("set lock_timeout = '1s'")
         .execute(&mut inserts)
         .await
         .unwrap();

@@ -223,7 +223,8 @@ impl Store {
             }
         }
         let mut codes: HashMap<Code, u64> = HashMap::new();
-        for part in by_bytes(&rejected, deliveries) {
+        let size = |reject: &&Rejected| deliveries[reject.delivery].data.len();
+        for part in by_bytes(&rejected, size) {
             let added = quarantine(
                 &mut *transaction,
                 batch_id,
@@ -251,16 +252,11 @@ impl Store {
     }
 }
 
-/// Parts of the rejected messages whose bodies go in one statement: on its way to the server a body is
+/// Parts of the messages whose bodies go in one statement: on its way to the server a body is
 /// in memory about four times.
-fn by_bytes<'a, 'b>(
-    rejected: &'a [&'b Rejected],
-    deliveries: &'b [Delivery],
-) -> impl Iterator<Item = &'a [&'b Rejected]> {
-    const AT_ONCE: usize = 4 * 1024 * 1024;
-    let size = |reject: &Rejected| deliveries[reject.delivery].data.len();
-    let mut bytes = rejected.first().map_or(0, |first| size(first));
-    rejected.chunk_by(move |_, next| {
+fn by_bytes<T>(messages: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut bytes = messages.first().map_or(0, &size);
+    messages.chunk_by(move |_, next| {
         bytes += size(next);
         let fits = bytes <= AT_ONCE;
         if !fits {
@@ -269,6 +265,9 @@ fn by_bytes<'a, 'b>(
         fits
     })
 }
+
+/// Bytes of bodies in one statement; a larger body goes alone.
+const AT_ONCE: usize = 4 * 1024 * 1024;
 
 const ACCOUNT: &str = "
 with batch as (
@@ -346,4 +345,23 @@ fn named(decoded: &DecodedBatch, counts: &[Counts]) -> Vec<(&'static str, Counts
 /// Batches are bounded far below what an `integer` holds.
 fn count_of(len: usize) -> i32 {
     i32::try_from(len).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_go_together_up_to_the_limit() {
+        let quarters = |sizes: &[usize]| -> Vec<usize> {
+            let parts = by_bytes(sizes, |quarter| quarter * AT_ONCE / 4);
+            parts.map(<[usize]>::len).collect()
+        };
+        assert_eq!(quarters(&[]), [0; 0]);
+        assert_eq!(quarters(&[1; 9]), [4, 4, 1]);
+        // The first body counts, too.
+        assert_eq!(quarters(&[3, 3, 3]), [1, 1, 1]);
+        assert_eq!(quarters(&[9, 1, 1, 2, 1]), [1, 3, 1]);
+        assert_eq!(quarters(&[1, 9, 1]), [1, 1, 1]);
+    }
 }

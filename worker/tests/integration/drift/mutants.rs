@@ -137,12 +137,15 @@ fn what_is_taken_from_the_folder_is_named() {
         for entity in &domain.entities {
             for (file, part, named) in [
                 (
-                    file_with("sql/migrations", entity.core),
+                    file_with("sql/migrations", &format!("create table {} ", entity.core)),
                     entity.core,
                     entity.core,
                 ),
                 (
-                    file_with("sql/migrations", entity.staging),
+                    file_with(
+                        "sql/migrations",
+                        &format!("create table {} ", entity.staging),
+                    ),
                     entity.staging,
                     entity.staging,
                 ),
