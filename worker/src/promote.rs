@@ -20,7 +20,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(3);
 const LONGEST_REST: Duration = Duration::from_millis(30);
 /// The pause for each row, up to [`FEW_ROWS`] and beyond.
 const REST: Duration = Duration::from_millis(1);
-const FEW_ROWS: u32 = 8;
+const FEW_ROWS: u32 = 5;
 const REST_OF_MANY: Duration = Duration::from_micros(50);
 
 /// The pause after a promotion of some rows.
@@ -135,6 +135,6 @@ mod tests {
     fn the_pause_grows_with_the_rows() {
         let millis =
             [0, 1, 3, 5, 8, 160, 400, 1_000_000, u32::MAX].map(|rows| rest(rows).as_millis());
-        assert_eq!(millis, [3, 3, 3, 5, 8, 8, 20, 30, 30]);
+        assert_eq!(millis, [3, 3, 3, 5, 5, 8, 20, 30, 30]);
     }
 }

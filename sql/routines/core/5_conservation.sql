@@ -118,8 +118,11 @@ comment on column core.conservation.unaccounted is 'Messages that are not accoun
 comment on column core.conservation.deleted is 'Rows that said that their key is gone';
 
 create or replace function core.staged_rows(p_domain text) returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select coalesce((select sum(t.staged) from core.settled_totals t where t.domain = p_domain), 0)::bigint
-         + coalesce((select sum(e.staged) from core.batch_entities e where e.domain = p_domain and not e.settled), 0)::bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    -- Asked before every batch: PostgreSQL keeps the plans of plpgsql, and makes those of sql anew at each call.
+    return coalesce((select sum(t.staged) from core.settled_totals t where t.domain = p_domain), 0)::bigint
+         + coalesce((select sum(e.staged) from core.batch_entities e where e.domain = p_domain and not e.settled), 0)::bigint;
+end
 $$;
 comment on function core.staged_rows(text) is 'Rows of a domain that wait for promotion, without a look at each batch';

@@ -100,6 +100,12 @@ declare
     v_entity record;
     v_rows core.refusal[];
 begin
+    -- The lock is a write, and each statement below is planned anew: neither when nothing waits.
+    if not exists (
+        select from core.pending p
+        where not p.ready and p.entity in (select c.domain || '.' || c.entity from core.entities c where c.domain = p_domain)) then
+        return;
+    end if;
     perform core.take_lock('promote.' || p_domain);
     for v_entity in
         select c.entity, c.staging from core.entities c where c.domain = p_domain order by c.position
@@ -194,6 +200,9 @@ declare
     v_all bigint := 0;
 begin
     for v_entity in select e.entity, e.staging from core.entities e where e.domain = p_domain order by e.position loop
+        continue when not exists (
+            select from core.quarantine_open o
+            where o.domain = p_domain and o.entity = v_entity.entity and o.received_at > now() - c_within);
         execute format($sql$
             with recent as materialized (
                 select q.message_id, q.day, q.body_hash
