@@ -3175,7 +3175,7 @@ export interface components {
              * @description When it was found first.
              */
             timestamp_deteccion: string;
-            /** @description Rules that hold. */
+            /** @description Rules that found an anomaly. */
             tipos_anomalia: string[];
         };
         /** @description The clients beside each other in a month. */
@@ -3320,7 +3320,7 @@ export interface components {
              * @description Beginning of the hour, as the client's clock shows it, with its offset.
              */
             timestamp: string;
-            /** @description Rules that hold. */
+            /** @description Rules that found an anomaly. */
             tipos_anomalia: string[];
         };
         /** @description A month of a client. Anomalies are those of the way of judging (`modo`) that the marts show. */
