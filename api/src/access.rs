@@ -11,7 +11,7 @@ type Broken = (&'static str, String);
 /// A login name, or the name of a program.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not such a name.
 pub fn check_name(name: &str) -> std::result::Result<(), Broken> {
     let letter = |one: char| one.is_ascii_lowercase() || one.is_ascii_digit();
     let good = name.len() <= 63

@@ -61,7 +61,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             ));
         }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            // The text of the library may repeat a value; names of fields and the place do not.
+            // The library's text may quote a value, so only field names and the position are used.
             let text = error.to_string();
             let what = match error.classify() {
                 serde_json::error::Category::Data

@@ -83,7 +83,7 @@ impl Database {
             }
         }
         let mut session = db::open(&self.0.url, "api").await?;
-        // Notices are switched off: a rollback made for safety is not worth a message.
+        // Switches notices off: the precautionary `rollback` outside a transaction would send one each time.
         sqlx::query("select set_config('statement_timeout', $1, false), set_config('client_min_messages', 'error', false)")
             .bind(format!("{}ms", self.0.statement_max.as_millis()))
             .execute(&mut *session)
@@ -100,7 +100,7 @@ impl Database {
         }
     }
 
-    /// Connections in use, and the most of them.
+    /// Connections in use, and the limit.
     #[must_use]
     pub fn in_use(&self) -> (usize, usize) {
         (

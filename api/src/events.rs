@@ -1,5 +1,5 @@
-//! The event stream: rows of core.api_events in order, and the state of message streams now and then.
-//! One task reads for all of them, and only while somebody listens.
+//! The event stream: rows of `core.api_events` in order, and the state of the message streams when it has changed.
+//! One task reads for all listeners, and only while there are any.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

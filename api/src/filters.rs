@@ -11,7 +11,7 @@ use crate::params::{Params, choice};
 use crate::problem::{Problem, Result};
 use crate::scope;
 
-/// Conditions on rows of the quarantine. All must hold; of a list, one.
+/// Conditions on rows of the quarantine. A row must meet every condition; of a list, one value.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = QuarantineFilter)]

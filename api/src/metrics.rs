@@ -10,7 +10,7 @@ use prometheus::{
 
 use crate::problem::Code;
 
-/// Seconds; the last ones are those of calls that wait.
+/// Bucket limits in seconds; the largest ones are for calls that wait for an outcome.
 const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
@@ -184,7 +184,7 @@ impl Metrics {
         }
     }
 
-    /// Notes connections of a login: in use, and the most of them.
+    /// Notes connections of a login: in use, and the limit.
     pub fn database(&self, login: &str, (used, most): (usize, usize)) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (gauges, count) in [(&self.database, used), (&self.database_most, most)] {

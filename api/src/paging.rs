@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem, Result};
 
 /// Rows of a page unless the call says otherwise.
 pub const ROWS: i64 = 100;
-/// Most rows of a page.
+/// Maximum number of rows in a page.
 pub const MOST: i64 = 1_000;
 
 /// The first rows of a list, and where the next ones begin.

@@ -69,7 +69,7 @@ impl Params {
     /// A whole number between limits.
     ///
     /// # Errors
-    /// When it is none, or outside.
+    /// If it is not a number, or outside the limits.
     pub fn number(&mut self, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
         let Some(text) = self.one(name)? else {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Params {
         })
     }
 
-    /// `true` or `false`; false when it is not given.
+    /// `true` or `false`, by default `false`.
     ///
     /// # Errors
     /// When it is neither.

@@ -83,7 +83,7 @@ impl Wanted {
         Ok(Self::Revisions(revisions))
     }
 
-    /// The revision that the row must still have when it is changed, given the one that it has now; nothing for `*`.
+    /// The revision that the row must still have when it is changed, given the one that it has now; `None` for `*`.
     ///
     /// # Errors
     /// `precondition_failed` when the row is in another state already.

@@ -32,7 +32,7 @@ const INCOMPLETE: u8 = 1;
 /// Wrong usage, or no connection.
 const UNUSABLE: u8 = 2;
 
-/// Most bad lines that wait to be reported: reading waits for the report.
+/// Maximum number of bad lines that wait to be reported: reading waits for the report.
 const BAD_LINES_AHEAD: usize = 10_000;
 
 /// Runs the command that was typed.

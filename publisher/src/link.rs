@@ -51,7 +51,7 @@ impl ConnectError {
 /// The broker of a URL: amqp:// or amqps://.
 ///
 /// # Errors
-/// When it is none. The error does not repeat it.
+/// If it is not such a URL. The error does not repeat it.
 pub fn broker_url(text: &str) -> Result<SecretUrl, ConnectError> {
     SecretUrl::parse(text, broker::SCHEMES).map_err(|error| ConnectError::Url(format!("{error:#}")))
 }

@@ -1,9 +1,9 @@
 //! The outbox relay: messages of merges, and notices of refused messages, from `core.outbox` to the broker, in order per key.
 //!
-//! A merge writes its messages in its own transaction, so there is one for each reason and none without.
+//! A merge writes its messages in its own transaction, so a message is published exactly when its merge commits.
 //! One worker at a time publishes those of a domain. It publishes a message when the broker has confirmed
-//! the one before it that has the same key: whichever process takes over, and whatever is published again under the
-//! same id, in no queue does a message come for the first time before an older one of its key.
+//! the one before it that has the same key. Messages are sent again after a crash, under the same id, but no queue
+//! receives a message before the older ones of its key.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
-/// Most messages that are published in one transaction.
+/// Maximum number of messages that are published in one transaction.
 const MOST: i32 = 1000;
 /// How long one transaction goes on publishing. Far below `idle_in_transaction_session_timeout`, after
 /// which the server lets another worker publish, because the last answer may take a while, too. A process
@@ -71,7 +71,7 @@ impl OutboxRelay {
 
 impl PeriodicTask for OutboxRelay {
     const NAME: &'static str = "outbox_relay";
-    // It waits for the broker too, a few seconds at most; what it does twice has the same id.
+    // It also waits for the broker, for a few seconds at most. A message that is published twice has the same id.
     const ATTENDED: bool = false;
     const WITHIN: Duration = Duration::from_secs(60);
 
@@ -91,7 +91,7 @@ impl PeriodicTask for OutboxRelay {
             }
             Some(_) => {}
         }
-        // Before the transaction, which holds the domain's lock: a broker may take long to let us in.
+        // Before the transaction, which holds the domain's lock: connecting to the broker may take long.
         let relay = self.relay(context).await?;
         let mut transaction = connection.begin().await?;
         let waiting = outbox::due(&mut transaction, domain.name, MOST).await?;

@@ -58,7 +58,7 @@ const fn option(name: &'static str, least: &'static str, most: &'static str) -> 
 /// Reads a cron expression.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not a cron expression.
 pub fn cron(text: &str) -> Result<String, String> {
     if !text.trim().is_empty() {
         Cron::from_str(text).map_err(|error| {

@@ -6,9 +6,9 @@ use axum::http::{HeaderMap, header};
 
 use crate::problem::{Code, Problem, Result};
 
-/// Over TLS. Browsers take a `__Host-` cookie from its own host and path only.
+/// Name of the cookie behind TLS. Browsers accept a `__Host-` cookie only from its own host, with path `/`.
 const SECURE: &str = "__Host-acequia";
-/// Over plain HTTP on this machine, where not every browser takes the other one.
+/// Name of the cookie over plain HTTP on this machine, where not every browser accepts the other one.
 const LOCAL: &str = "acequia_session";
 
 /// Name of the cookie.
@@ -29,7 +29,7 @@ pub fn read(headers: &HeaderMap, behind_tls: bool) -> Option<&str> {
         .map(|(_, value)| value)
 }
 
-/// The header that sets it for a time; an empty one with no time takes it away.
+/// The `Set-Cookie` header. An empty value with `max_age` 0 deletes the cookie.
 #[must_use]
 pub fn set(value: &str, behind_tls: bool, max_age: Duration) -> String {
     let secure = if behind_tls { "; Secure" } else { "" };

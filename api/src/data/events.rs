@@ -63,7 +63,7 @@ pub async fn last_before(connection: &mut PgConnection, seconds: f64) -> sqlx::R
     .await
 }
 
-/// Events behind a number, of some topics (none: all), in their order.
+/// Events after a number, in order; of all topics if the list is empty.
 ///
 /// # Errors
 /// Any error from PostgreSQL.

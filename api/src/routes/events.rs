@@ -21,7 +21,7 @@ use crate::problem::{Problem, Result};
 
 /// Topics of events.
 const TOPICS: [&str; 3] = ["operations", "gates", "streams"];
-/// Most missed events that a stream sends first.
+/// Maximum number of missed events that a stream sends first.
 const RESUMED: i64 = 10_000;
 /// Time between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -64,7 +64,7 @@ pub async fn stream(
                 .ok_or_else(|| Problem::parameter("Last-Event-ID", "must be the id of an event"))?,
         ),
     };
-    // Before the missed events are read: none falls between the two, and an event in both is sent once.
+    // Subscribes before it reads the missed events, so that no event is lost in between. An event in both is sent once.
     let live = app.events.listen();
     let mut missed = app.events.state();
     let told;

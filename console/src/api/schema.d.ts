@@ -3175,7 +3175,7 @@ export interface components {
              * @description When it was found first.
              */
             timestamp_deteccion: string;
-            /** @description Rules that hold. */
+            /** @description Rules that found an anomaly. */
             tipos_anomalia: string[];
         };
         /** @description The clients beside each other in a month. */
@@ -3320,10 +3320,10 @@ export interface components {
              * @description Beginning of the hour, as the client's clock shows it, with its offset.
              */
             timestamp: string;
-            /** @description Rules that hold. */
+            /** @description Rules that found an anomaly. */
             tipos_anomalia: string[];
         };
-        /** @description A month of a client. Anomalies are those of the way of judging that the marts show. */
+        /** @description A month of a client. Anomalies are those of the way of judging (`modo`) that the marts show. */
         ConsumoMes: {
             /** @description Client and month. */
             _id: string;
@@ -3425,10 +3425,10 @@ export interface components {
         ConsumoResumen: components["schemas"]["ConsumoConteos"] & {
             /** @description The same with their counts. */
             conteo_por_tipo: components["schemas"]["ConsumoTipo"][];
-            /** @description The five rules that hold most often, the most frequent first. */
+            /** @description The five rules that found most anomalies, the most frequent first. */
             tipos_mas_frecuentes: string[];
         };
-        /** @description A rule, and how often it holds. */
+        /** @description A rule, and how many anomalies it found. */
         ConsumoTipo: {
             /**
              * Format: int64
@@ -5125,7 +5125,7 @@ export interface components {
             /** @description Who did it. */
             who: string;
         };
-        /** @description Conditions on rows of the quarantine. All must hold; of a list, one. */
+        /** @description Conditions on rows of the quarantine. A row must meet every condition; of a list, one value. */
         QuarantineFilter: {
             /**
              * @description Programs that published them.

@@ -13,7 +13,7 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// The same in days.
 const EPOCH_DAYS: i32 = 10_957;
 
-/// Most digits of a decimal.
+/// Maximum number of digits of a decimal.
 pub const MOST_DIGITS: u8 = 38;
 
 /// A column of an archived table, as `core.archive_survey` describes it.
@@ -292,7 +292,7 @@ fn fixed<const N: usize>(field: &[u8]) -> anyhow::Result<[u8; N]> {
 /// Digits after the point of a numeric as PostgreSQL sends it in binary.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not such a numeric.
 pub fn scale(field: &[u8]) -> anyhow::Result<u16> {
     let bytes = field.get(6..8).context("a short numeric")?;
     Ok(u16::from_be_bytes(fixed(bytes)?))

@@ -29,7 +29,7 @@ impl Store {
     /// address come from the usual variables, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT` and so on.
     ///
     /// # Errors
-    /// When the URL is none of these, or the folder cannot be made.
+    /// If the URL has neither form, or the folder cannot be made.
     pub fn open(url: &str) -> anyhow::Result<Self> {
         let parsed = Url::parse(url).context(
             "ARCHIVE_URL must be a URL, as file:///var/lib/acequia/archive or s3://bucket/prefix",

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The longest time that any option takes: a hundred years. Sums with the present stay within reach.
+/// The longest time that any option takes: a hundred years. Adding it to the present time does not overflow.
 const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// A setting with its limits, both allowed.
@@ -52,7 +52,7 @@ impl<T: PartialOrd> Setting<T> {
     /// Reads a text.
     ///
     /// # Errors
-    /// When it is none, or out of range; the text names setting and range.
+    /// If it cannot be parsed, or is out of range; the text names setting and range.
     pub fn parse(&self, text: &str) -> Result<T, String> {
         let Self {
             name, least, most, ..
@@ -78,7 +78,7 @@ pub struct Limits {
 /// A duration as `250ms`, `30s`, `5m`, `24h` or `7d`, up to a hundred years.
 ///
 /// # Errors
-/// When it is none of these, or longer.
+/// If it has none of these forms, or is longer.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let number: u64 = number
@@ -102,7 +102,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A size in bytes as `65536`, `64KiB`, `16 MiB`, `1GiB`, or `64kB`, `16MB`, `1GB` in thousands.
 ///
 /// # Errors
-/// When it is none of these.
+/// If it has none of these forms.
 pub fn size(text: &str) -> Result<usize, String> {
     const FORMS: &str = "must be a number of bytes, or one with a unit, as 64KiB, 16MiB or 1GiB";
     let (number, unit) = split(text);
@@ -126,7 +126,7 @@ pub fn size(text: &str) -> Result<usize, String> {
 /// A whole number.
 ///
 /// # Errors
-/// When it is none, or too large for its type.
+/// If it is not a whole number, or too large for its type.
 pub fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.trim()
         .parse()

@@ -199,7 +199,7 @@ impl AckHandle {
 pub struct DeliveryForwarder {
     /// Closes the connection when too many bytes arrive.
     pub acks: AckHandle,
-    /// Most bytes that the lane may hold.
+    /// Maximum number of bytes that the lane may hold.
     pub limit: usize,
 }
 

@@ -33,7 +33,7 @@ pub struct ConsumerSettings {
     pub counts_deliveries: bool,
     /// Bytes of bodies that may be in flight; at twice as many the connection is cut.
     pub in_flight_bytes: usize,
-    /// Most bytes of bodies in a batch.
+    /// Maximum number of bytes of bodies in a batch.
     pub batch_bytes: usize,
     /// Longest wait for a batch to fill once its first message is there.
     pub batch_wait: Duration,

@@ -3,7 +3,8 @@
 //! A message is acknowledged when its batch is committed. A server that takes over without the last
 //! commits of the one before (an asynchronous standby, a primary that was not fenced) loses messages that
 //! are not sent again: the broker has forgotten them, and the ledger of the new server balances without them.
-//! Only the process that acknowledged them knows. So it remembers, and looks whenever it meets a server.
+//! Only the process that acknowledged them knows. So it remembers them, and checks after each new connection whether
+//! the server has them.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 /// Time for which a batch is remembered. Retention keeps the rows of batches for longer.
 const KEEP: Duration = Duration::from_secs(3600);
-/// Most batches that are remembered.
+/// Maximum number of remembered batches.
 const MOST: usize = 10_000;
 
 /// A batch that was committed and acknowledged.
@@ -90,7 +91,7 @@ impl Memory {
         self.inner().batches.retain(known);
     }
 
-    /// Puts another server in the place of the one seen before, and returns that one.
+    /// Records the current server and returns the previous one.
     pub fn meets(&self, server: Server) -> Option<Server> {
         self.inner().server.replace(server)
     }

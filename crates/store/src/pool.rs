@@ -13,11 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::db::{self, Session};
 
-/// Most connections that the loops of a process share.
+/// Maximum number of connections that the loops of a process share.
 pub const SHARED: usize = 4;
-/// Most of them that long polls have: one is always left to the short ones.
+/// Maximum number of them that long polls have: one is always left to the short ones.
 const LONG: usize = SHARED - 1;
-/// Most of them that loops of one kind have, whatever the number of domains.
+/// Maximum number of them that loops of one kind have, whatever the number of domains.
 const OF_A_KIND: usize = 2;
 /// Time limit for an answer to an empty question, after which a connection counts as dead.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

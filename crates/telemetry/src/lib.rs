@@ -24,7 +24,7 @@ pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::{SpanContext, SpanKind, Status};
 pub use rate_limited_log::{RateLimitedLog, Told};
 
-/// Most links of a span. A batch may have thousands of messages, and collectors cut off longer lists.
+/// Maximum number of links of a span. A batch may have thousands of messages, and collectors cut off longer lists.
 pub const MOST_LINKS: usize = 128;
 
 /// The destination of spans.

@@ -46,7 +46,7 @@ async fn the_broker_is_checked_and_so_are_we() {
         ("AMQP_KEY_FILE", &key),
     ];
 
-    // It gets in: the broker has no queues yet, so that every message comes back.
+    // The login succeeds. The broker has no queues yet, so every message is returned.
     let mut command = publisher(&["generate", domain().name, "--attempts", "1"]);
     command.env("AMQP_URL", &by_name).envs(all);
     let output = run(command).await;

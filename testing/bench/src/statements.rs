@@ -4,7 +4,7 @@ use sqlx::Connection;
 
 use crate::environment::TestEnv;
 
-/// Most statements that are reported.
+/// Maximum number of statements that are reported.
 const TOLD: i64 = 30;
 
 /// Resets the statistics, and counts statements inside functions from now on.

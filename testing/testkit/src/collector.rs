@@ -25,7 +25,7 @@ pub struct Collected {
     pub trace_id: String,
     /// Span.
     pub span_id: String,
-    /// Span that it is part of; empty when it is none.
+    /// Span that it is part of; empty when there is none.
     pub parent: String,
     /// Kind, as OTLP numbers it: 1 internal, 4 producer, 5 consumer.
     pub kind: i32,

@@ -48,7 +48,7 @@ const SHARED: [&str; 5] = [
     "crates/messaging",
 ];
 
-/// Most lines of code in `worker`: loops and command line.
+/// Maximum number of lines of code in `worker`: loops and command line.
 const MOST_OF_WORKER: usize = 6_000;
 /// Files have fewer lines than this, tests apart.
 const MOST_OF_A_FILE: usize = 400;

@@ -15,7 +15,7 @@ const EARS: &str = "test.order";
 const KEYS: usize = 7;
 
 impl Platform {
-    /// Binds a queue to what the core tells under a routing key.
+    /// Binds a queue to a routing key of the alerts exchange.
     async fn listen_to(&self, queue: &str, routing_key: &str, arguments: FieldTable) {
         let (connection, channel) = self.channel().await;
         let options = QueueDeclareOptions::default();
@@ -74,8 +74,8 @@ impl Platform {
     }
 }
 
-/// Of each key the messages in the order in which they came for the first time; what an older one says
-/// later has a smaller number than the newest, so a listener can tell.
+/// The messages of each key, in the order of their first arrival. Asserts that a newer message has a greater number than
+/// an older one, so that a listener can tell them apart.
 fn first_times(heard: &[(String, i64, i64)]) -> BTreeMap<String, Vec<i64>> {
     let mut first = BTreeMap::<_, Vec<i64>>::new();
     let mut numbers = BTreeMap::new();
@@ -109,7 +109,7 @@ async fn several_workers_and_crashes_keep_the_order_of_a_key() {
     let mut said = 0;
     for _ in 0..4 {
         let mut doomed = platform.program_with(&[], &[("ACEQUIA_FAILPOINT", "after_confirms:1")]);
-        // One that says all at once, others that say it as it comes.
+        // Twenty inserts of three messages per key, while three workers relay them.
         for _ in 0..20 {
             platform.tell("test.told", said..said + 3).await;
             said += 3;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::school::{DOMAIN, alumnos};
 use crate::support::{Platform, get, text};
 
-/// Deliveries in vain: more than RabbitMQ 4 allows by itself, and more than the domains' queues do.
+/// Failed deliveries: more than RabbitMQ 4 allows by itself, and more than the domains' queues do.
 const CRASHES: usize = 60;
 /// The domain with a queue of a reference system.
 const OTHER: &str = "consumo";

@@ -33,7 +33,7 @@ pub struct Anomaly {
     hora: Option<i16>,
     /// `hora` or `dia`.
     ambito: String,
-    /// Rules that hold.
+    /// Rules that found an anomaly.
     tipos_anomalia: Vec<String>,
     /// From 0 to 1.
     score_anomalia: Exact,

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::dates::Moment;
 use crate::problem::{Problem, Result};
 
-/// A client of whom something is known.
+/// A client with a contract or a reading.
 #[derive(Debug)]
 pub struct Client {
     /// Code.
@@ -24,7 +24,7 @@ where c.propietario_id is not null or exists (select from consumo.dias d where d
 const MOMENT: &str = "select $1::timestamp at time zone $2";
 
 impl Client {
-    /// The client of a code: one with a contract, a reading or both.
+    /// Finds a client by its code: one with a contract, a reading or both.
     ///
     /// # Errors
     /// `not_found` when neither has come.
@@ -45,7 +45,7 @@ impl Client {
         Ok(Self { id, zone })
     }
 
-    /// The instant that is meant, by the client's clock where no offset was given.
+    /// Converts a time to an instant; without an offset it is on the client's clock.
     ///
     /// # Errors
     /// Any error from PostgreSQL.

@@ -54,7 +54,7 @@ impl Moment {
 /// A parameter that is a point in time and must be given.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not a date or a time.
 pub fn moment(params: &mut Params, name: &str, edge: Edge) -> Result<Moment> {
     Moment::parse(&super::required(params, name)?, edge).ok_or_else(|| {
         Problem::parameter(
@@ -64,10 +64,10 @@ pub fn moment(params: &mut Params, name: &str, edge: Edge) -> Result<Moment> {
     })
 }
 
-/// Parameter `fecha`: a day that is over; yesterday (UTC) when it is not given.
+/// Parameter `fecha`: a day that is over, by default yesterday (UTC).
 ///
 /// # Errors
-/// When it is none, or not over.
+/// If it is not a date, or not over.
 pub fn past_day(params: &mut Params, now: DateTime<Utc>) -> Result<NaiveDate> {
     let yesterday = now.date_naive() - Days::new(1);
     let Some(text) = params.one("fecha")? else {
@@ -84,10 +84,10 @@ pub fn past_day(params: &mut Params, now: DateTime<Utc>) -> Result<NaiveDate> {
         })
 }
 
-/// Parameter `mes`: its first day; that of the present month (UTC) when it is not given.
+/// Parameter `mes`: the first day of that month, by default of the present month (UTC).
 ///
 /// # Errors
-/// When it is none.
+/// If it is not a month.
 pub fn month(params: &mut Params, now: DateTime<Utc>) -> Result<NaiveDate> {
     let Some(text) = params.one("mes")? else {
         return Ok(now.date_naive().with_day(1).unwrap_or_default());
@@ -100,10 +100,10 @@ pub fn month(params: &mut Params, now: DateTime<Utc>) -> Result<NaiveDate> {
         .ok_or_else(|| Problem::parameter("mes", "must be a month from 2000 to 2099 as 2024-06"))
 }
 
-/// Parameter `año`, also as `anio`; the present year (UTC) when it is not given.
+/// Parameter `año`, also as `anio`: a year, by default the present one (UTC).
 ///
 /// # Errors
-/// When it is none, or both are given.
+/// If it is not a year, or both are given.
 pub fn year(params: &mut Params, now: DateTime<Utc>) -> Result<i32> {
     let read = |params: &mut Params, name| {
         params.number(name, YEARS.start.into(), i64::from(YEARS.end) - 1)

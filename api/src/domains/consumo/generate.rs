@@ -29,7 +29,7 @@ use crate::routes::messages;
 const READING: &str = "lectura";
 /// Clients of `GET /generar/todos`, and those of them that are suspicious: as `publisher generate` makes by default.
 const ALL: (i64, i64) = (50, 5);
-/// Most clients of a batch: their days are fewer than 10,000 messages.
+/// Maximum number of clients in a batch: their days are fewer than 10,000 messages.
 const MOST: i64 = 399;
 
 /// A day of several clients.

@@ -16,7 +16,7 @@ use crate::paging::Json;
 use crate::params::Params;
 use crate::problem::{Problem, Result};
 
-/// A month of a client. Anomalies are those of the way of judging that the marts show.
+/// A month of a client. Anomalies are those of the way of judging (`modo`) that the marts show.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 #[schema(as = ConsumoMes)]
 pub struct Month {

@@ -35,7 +35,7 @@ pub struct Reading {
     consumo_kwh: Exact,
     /// Whether the way of judging found something.
     anomalia_detectada: bool,
-    /// Rules that hold.
+    /// Rules that found an anomaly.
     tipos_anomalia: Vec<String>,
     /// From 0 to 1; 0 without an anomaly.
     score_anomalia: Exact,

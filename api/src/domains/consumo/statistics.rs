@@ -1,4 +1,4 @@
-//! Figures of the last hours: of a client, and of all.
+//! Statistics of the last hours, for one client and for all.
 
 use axum::extract::{Path, State};
 use serde::Serialize;
@@ -98,7 +98,7 @@ pub struct Summary {
     /// Anomalies.
     #[serde(flatten)]
     counts: Counts,
-    /// The five rules that hold most often, the most frequent first.
+    /// The five rules that found most anomalies, the most frequent first.
     tipos_mas_frecuentes: Vec<String>,
     /// The same with their counts.
     conteo_por_tipo: Vec<Kind>,
@@ -120,7 +120,7 @@ pub struct Counts {
     clientes_afectados: i64,
 }
 
-/// A rule, and how often it holds.
+/// A rule, and how many anomalies it found.
 #[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 #[schema(as = ConsumoTipo)]
 pub struct Kind {

@@ -6,11 +6,11 @@ use axum::http::{HeaderMap, header};
 use crate::params::Params;
 use crate::problem::{Code, Problem, Result};
 
-/// Most rows of a page.
+/// Maximum number of rows in a page.
 const MOST: i64 = 10_000;
 /// Rows of a page unless the call says otherwise.
 const ROWS: i64 = 100;
-/// Most conditions.
+/// Maximum number of conditions.
 const CONDITIONS: usize = 50;
 
 /// Media type of a Parquet file, as registered with IANA.

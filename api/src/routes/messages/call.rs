@@ -19,7 +19,7 @@ use crate::problem::{Code, FieldError, Problem, Result};
 use crate::publish::{Outgoing, Sent};
 use crate::routes::trace;
 
-/// Most lines of a call.
+/// Maximum number of lines in a call.
 const LINES: usize = 10_000;
 
 /// A call that sends.

@@ -26,7 +26,7 @@ use crate::precondition::{IfMatch, Tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::gates::reason;
 
-/// Most groups of a list.
+/// Maximum number of groups in a list.
 const GROUPS: u32 = 1_000;
 
 /// Rows of the quarantine, the newest first

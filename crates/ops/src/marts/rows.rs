@@ -70,7 +70,7 @@ pub struct Query {
     pub order: Vec<Order>,
     /// Values of the columns of the order at the end of the page before.
     pub after: Option<Vec<Option<String>>>,
-    /// Most rows.
+    /// Maximum number of rows.
     pub limit: i64,
     /// How they are written.
     pub format: Format,

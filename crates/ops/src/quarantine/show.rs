@@ -15,7 +15,7 @@ use super::revision::REVISION;
 /// Rows of a page unless the filters say otherwise.
 const ROWS: u32 = 20;
 
-/// A body as text, or in base64 when it is none.
+/// A body as text, or in base64 if it is not text.
 #[derive(Debug, Serialize)]
 #[serde(tag = "encoding", content = "body", rename_all = "lowercase")]
 pub enum Body {

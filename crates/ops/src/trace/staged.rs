@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::away::Away;
 use super::core_row::CoreRow;
 
-/// Most versions of one key that a trace shows; the newest ones.
+/// Maximum number of versions of one key that a trace shows; the newest ones.
 const VERSIONS: i64 = 200;
 
 /// Outcome of a message.

@@ -17,8 +17,8 @@ const DECODED_AT_ONCE: usize = 128;
 /// Dead letters whose original queue is unknown.
 static NOBODYS: LazyLock<Domain> = LazyLock::new(|| Domain::new(UNKNOWN));
 
-/// Decodes messages of a queue, one batch for each domain that they are of. Without a domain they are dead letters: the
-/// domain of one is that of the queue that gave it up. `unreadable` has, by position, what could not be read of some.
+/// Decodes the messages of a queue into one batch per domain. `domain` is `None` for dead letters, whose domain is that
+/// of their original queue. `unreadable` maps positions to the parts of a message that could not be read.
 pub async fn decode(
     queue: &str,
     domain: Option<&'static Domain>,
@@ -56,8 +56,8 @@ pub async fn decode(
     batches
 }
 
-/// The domain whose queue gave a message up. Letters without a domain are filed apart: in the ledger of
-/// a domain they would be messages that it never had.
+/// The domain whose queue gave a message up. Dead letters of unknown origin get a batch of their own, so that they do
+/// not appear in the ledger of a domain.
 fn origin_of(delivery: &Delivery, domains: &[DecodedBatch]) -> usize {
     let key = delivery.routing_key.as_str();
     let origin = first_death_queue(&delivery.properties);

@@ -1,6 +1,6 @@
 //! More workers on one queue; and several pipelines side by side on the same servers, as several
-//! domains would be: each with a queue, a schema and a worker of its own. All take messages of one
-//! domain, so that rates compare; so each pipeline has a database of its own, too.
+//! domains would be: each with a queue, a schema and a worker of its own. All pipelines use the same
+//! domain, so that their rates can be compared; therefore each one also needs its own database.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::report::Outcome;
 use crate::scenario_run::ScenarioRun;
 use crate::setup::{RunOptions, Setup};
 
-/// Which way is hit.
+/// The connection that the fault affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Broker,

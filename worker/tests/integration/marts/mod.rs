@@ -113,7 +113,7 @@ pub async fn compare_marts(connection: &mut PgConnection, core: &Core) -> Result
             let mut expected = core.top_materias(periodo, n);
             let rows = format!("select * from marts.top_materias('{periodo}', {n})");
             let order = |row: &MateriaPeriodo| (row.promedio, row.tasa_aprob);
-            // Which of several equal ones come last is not promised.
+            // The order of equal rows at the end is not defined.
             let all = core.top_materias(periodo, usize::MAX);
             if let Some(last) = expected.last().map(order)
                 && all.get(n).map(order) == Some(last)
@@ -158,7 +158,7 @@ where
     }
     found.sort_by_key(&key);
     expected.sort_by_key(&key);
-    // The orders are equally long, and so are these.
+    // Both lists have the same length: the comparison of their order above checks it.
     match found
         .iter()
         .zip(&expected)

@@ -1,4 +1,4 @@
-//! The accounts as they are and as they must be.
+//! The actual and the expected ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(super) struct LedgerEntry {
     pub(super) duplicates: i64,
     pub(super) staged: i64,
     pub(super) inserted: i64,
-    /// Updated, unchanged or stale: which one depends on the order.
+    /// Updated, unchanged or stale, added up: which one it is depends on the order.
     pub(super) otherwise: i64,
     pub(super) pending: i64,
     pub(super) quarantined: i64,
@@ -48,7 +48,7 @@ select entity, received::bigint, duplicates::bigint, staged::bigint, inserted::b
        (promoted - inserted + stale)::bigint otherwise, pending::bigint, quarantined::bigint
 from core.conservation where unaccounted = 0";
 
-/// The accounts as they must be after these deliveries, the bad ones among them.
+/// The expected ledger after these deliveries, including invalid ones.
 pub(super) fn expected_ledger(
     deliveries: &[&Sent],
     bad: &[&Sent],

@@ -7,7 +7,7 @@ message! {
     entity "familia", staging "stg.pruebas_familia", merge "pruebas.merge_familias",
     core "pruebas.familias", key ["id_familia" as "id"], aliases [("id", "id_familia")];
 
-    /// Inferred by articles, awaited by movements.
+    /// Parent that articles infer and movements wait for.
     pub struct Familia {
         /// Number.
         #[validate(range(min = 1))]

@@ -31,7 +31,7 @@ create table pruebas.movimientos (
 ) partition by hash (id_articulo);
 create table pruebas.movimientos_0 partition of pruebas.movimientos for values with (modulus 2, remainder 0);
 create table pruebas.movimientos_1 partition of pruebas.movimientos for values with (modulus 2, remainder 1);
--- Rows that the hook keeps: existing articles, without the number of times that they came and went.
+-- Rows that the hook maintains: the articles that exist, however often they were deleted and restored.
 create table pruebas.vigentes (id_articulo integer primary key, nombre text not null);
 create view pruebas.en_venta as select a.id_articulo, a.nombre from pruebas.articulos a where a.deleted_at is null;
 

@@ -11,7 +11,7 @@ use crate::quarantine::told;
 use crate::support::Platform;
 use crate::support::school::{DOMAIN, alumno_body, alumnos};
 
-/// Publishers may write any header, also those by which the platform and the broker tell something.
+/// Publishers may set any header, even one that the platform or the broker uses.
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_headers_are_not_believed() {
     let platform = Platform::new().await;
@@ -72,7 +72,7 @@ async fn headers_count_as_what_they_take_in_memory() {
     worker.terminate().await;
 }
 
-/// Values of a header as `show` tells them.
+/// Values of a header as `show` prints them.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_of_quarantined_messages_are_told_as_values() {
     let platform = Platform::new().await;

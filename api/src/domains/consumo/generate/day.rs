@@ -12,7 +12,7 @@ use super::READING;
 use crate::domains::consumo::DOMAIN;
 use crate::exact::Exact;
 
-/// Client that the generator of the contract makes when it makes one.
+/// Id of the client that the generator makes with `--clients 1`.
 const FIRST: &str = "CLI_00001";
 
 /// An hour: the body of a message.
@@ -74,7 +74,7 @@ pub struct Day {
     reporte_diario: Report,
 }
 
-/// The bodies of a client's day, which follow from client and date.
+/// The message bodies of a client's day. The same arguments always give the same bodies.
 ///
 /// # Errors
 /// When the domain has no generator, or other options.
@@ -113,7 +113,7 @@ impl Day {
     /// The day of these messages.
     ///
     /// # Errors
-    /// When a body is none of the generator's.
+    /// If a body does not have the generator's form.
     pub fn of(
         client: &str,
         suspicious: bool,
