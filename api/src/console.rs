@@ -1,7 +1,8 @@
 //! The console: files that `scripts/console.sh build` made, inside the program.
 //!
 //! Files below `/assets/` are named by a hash of their content and may be kept for a year. Every other address that a browser
-//! asks for as a page gets the one page of the console, whose script reads the address. What is no page stays a problem.
+//! asks for as a page gets the one page of the console, whose script reads the address. Any other request
+//! gets a problem (404).
 
 use std::sync::LazyLock;
 
@@ -32,7 +33,7 @@ static PAGE: LazyLock<Option<(&'static [u8], String)>> = LazyLock::new(|| {
     Some((page, format!("\"{tag}\"")))
 });
 
-/// Answers what no route of the API takes.
+/// Answers requests that match no route of the API.
 #[must_use]
 pub fn serve(request: &Request) -> Response {
     let path = request.uri().path();
@@ -53,7 +54,8 @@ pub fn serve(request: &Request) -> Response {
     Problem::not_found("such route; /openapi.json has the list").into_response()
 }
 
-/// Whether a browser asks for a page. Addresses of the API and of files are none: a wrong one must not look like success.
+/// Whether a browser asks for a page. Paths of the API and of files are not pages: a wrong path must not look
+/// like success.
 fn is_page(path: &str, headers: &HeaderMap) -> bool {
     let first = path
         .trim_start_matches('/')
@@ -63,7 +65,7 @@ fn is_page(path: &str, headers: &HeaderMap) -> bool {
     !matches!(first, "v1" | "api" | "assets") && !first.contains('.') && wants_page(headers)
 }
 
-/// Whether a browser asks, which accepts pages.
+/// Whether the caller is a browser: it accepts HTML.
 #[must_use]
 pub fn wants_page(headers: &HeaderMap) -> bool {
     let accepts = headers

@@ -58,7 +58,7 @@ impl Events {
     }
 
     fn tell(&self, event: Event) {
-        // It is lost without listeners.
+        // Sending fails when nobody listens; the event is then not needed.
         let _ = self.sender.send(event);
     }
 }

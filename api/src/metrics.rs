@@ -17,8 +17,9 @@ const BUCKETS: &[f64] = &[
 
 /// Classes of answers.
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-/// Route of the console's files and of paths that lead nowhere; method of calls that no route takes.
+/// Label `route` for files of the console and unknown paths.
 const NO_ROUTE: &str = "(none)";
+/// Label `method` for methods that no route has.
 const OTHER_METHOD: &str = "(other)";
 
 /// Bulk actions that have not ended.
@@ -162,7 +163,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts an answered call; `code` is that of its problem.
+    /// Counts an answered call; `code` is the error code of the answer, if it is a problem.
     pub fn answered(
         &self,
         method: &str,
@@ -192,7 +193,7 @@ impl Metrics {
         }
     }
 
-    /// Notes the bulk actions that have not ended. Without a reading there is no value rather than an old one.
+    /// Notes the bulk actions that have not ended. If they could not be read, the metrics have no value instead of an old one.
     pub fn operations(&self, read: Option<&Unfinished>) {
         let Some(read) = read else {
             self.operations.reset();

@@ -1,5 +1,5 @@
-//! Carries out bulk actions, one at a time in each process. Progress is kept after each chunk, so that another process goes
-//! on where one was killed; what was sent twice then has no second effect.
+//! Carries out bulk actions, one at a time in each process. Progress is kept after each chunk, so that another process
+//! continues where one was killed; a message that is then sent twice has no second effect.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub async fn sender(url: &SecretUrl) -> Result<Sender> {
         })
 }
 
-/// Since when bulk actions have made no progress, as far as this process has looked.
+/// Last progress of the bulk actions that this process has seen, and when.
 #[derive(Debug, Default)]
 pub struct Watch(Option<(Unfinished, Instant)>);
 
@@ -100,7 +100,7 @@ pub async fn run(app: App) {
     }
 }
 
-/// Carries the next one out; whether there was one.
+/// Carries out the next operation; returns whether there was one.
 async fn next(app: &App) -> Result<bool> {
     let mut database = app.database().await?;
     let taken = operations::take(&mut database, &app.name, app.publisher().is_ok()).await?;
@@ -140,8 +140,8 @@ struct Work<'a> {
     told: Option<tokio::time::Instant>,
 }
 
-/// Carries an operation out to its end; the operation then. Nothing when it was taken over, or the process stops: another one
-/// goes on.
+/// Carries an operation out and returns it as it ended. Returns nothing if another process took it over or this process stops;
+/// another process then continues.
 async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>> {
     let filters = Filters {
         through: Some(operation.through_id),
@@ -217,7 +217,7 @@ async fn carry_out(app: &App, operation: Operation) -> Result<Option<Operation>>
 }
 
 impl Work<'_> {
-    /// Takes the next rows; whether there may be more.
+    /// Takes the next rows; returns whether there may be more.
     async fn some(
         &mut self,
         operator: &mut PgConnection,

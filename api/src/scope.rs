@@ -7,7 +7,7 @@ use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::{Problem, Result};
 
-/// Parameter `domain`: the domains that a list is about; `None` for all, and for what belongs to none.
+/// Parameter `domain`: the domains that a list is about; `None`: all domains, and data that belong to no domain.
 ///
 /// # Errors
 /// `foreign_domain` for one outside the caller's scope, `invalid_parameter` for one that is not there.

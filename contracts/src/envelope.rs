@@ -146,8 +146,8 @@ fn day_of(id: Uuid) -> NaiveDate {
 pub struct Published {
     /// The time.
     pub at: Option<DateTime<Utc>>,
-    /// Whether the message has a time that cannot be true, which counts as none: in another unit, of
-    /// another type, or of a clock that is off.
+    /// Whether the message has a time that cannot be true, which counts as missing: in another unit,
+    /// of another type, or of a clock that is off.
     pub implausible: bool,
 }
 

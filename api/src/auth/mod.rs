@@ -122,7 +122,7 @@ pub struct Caller {
     pub is_person: bool,
     /// Role.
     pub role: Role,
-    /// Domains that the role is for; `None`: all, and what belongs to none.
+    /// Domains that the role is for; `None`: all domains, and data that belong to no domain.
     pub domains: Option<Vec<String>>,
     /// Calls per second, when the token has a rate of its own.
     pub rate: Option<u32>,
@@ -187,7 +187,7 @@ impl Caller {
         ))
     }
 
-    /// Insists on a scope of all domains, for what belongs to none of them.
+    /// Insists on a scope of all domains; for actions that concern no single domain.
     ///
     /// # Errors
     /// `foreign_domain`.

@@ -64,7 +64,7 @@ pub struct Operation {
     pub after_id: i64,
 }
 
-/// Of a row `o` of `core.operations`.
+/// Columns of an [`Operation`], read from `core.operations o`.
 const COLUMNS: &str = "o.operation_id, o.kind, o.state, o.who, o.reason, o.domains, o.filters, o.rate, o.matched, o.done, o.failed,
     o.failures, o.error, o.created_at, o.started_at, o.seen_at, o.finished_at, o.cancel_at, o.cancelled_by, o.through_id, o.after_id,
     o.undoes,
@@ -223,7 +223,7 @@ pub async fn take(
     .await
 }
 
-/// Operations that have not ended. Whatever is done about one of them changes it.
+/// Operations that have not ended. Any progress changes one of these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Unfinished {
     /// Operations that no process has begun.

@@ -2946,7 +2946,7 @@ export interface components {
         Account: {
             /**
              * Format: int64
-             * @description Rows that said that their key is gone.
+             * @description Rows that deleted their key (`_op: delete`).
              */
             deleted: number;
             /** @description Domain. */
@@ -4107,7 +4107,7 @@ export interface components {
             items: {
                 /**
                  * Format: int64
-                 * @description Rows that said that their key is gone.
+                 * @description Rows that deleted their key (`_op: delete`).
                  */
                 deleted: number;
                 /** @description Domain. */

@@ -25,7 +25,7 @@ pub struct Account {
     pub updated: i64,
     /// Newer versions with the same values.
     pub unchanged: i64,
-    /// Rows that said that their key is gone.
+    /// Rows that deleted their key (`_op: delete`).
     pub deleted: i64,
     /// Rows superseded by a newer version.
     pub stale: i64,

@@ -79,7 +79,8 @@ pub async fn check(connection: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text that is not the current one was current once, if a newer program has replaced it.
+/// Checks that each routine file of this program was applied as it is: now, or before a newer program
+/// replaced it.
 async fn check_routines(connection: &mut PgConnection, files: &[File]) -> anyhow::Result<()> {
     let applied: Vec<(String, String)> = sqlx::query_as(
         "select path, checksum from core.routines union select path, checksum from core.routine_history",
@@ -111,7 +112,7 @@ pub(super) async fn missing(
             .await?
             .into_iter()
             .collect();
-    // A newer program may do without what this one's files make.
+    // Files that a newer program changed or dropped are skipped: it may not need their objects.
     let objects: Vec<_> = files
         .iter()
         .filter(|file| {

@@ -42,7 +42,7 @@ const LOCK: &str = "create schema if not exists core; \
     comment on table core.migration is 'Locked by worker migrate for the whole of its work; holds no rows'";
 
 /// Whether no program before version 11 of the schema migrates: those take an advisory lock, which
-/// says nothing in the hands of another role.
+/// counts only if this role holds it.
 const NO_OLDER_PROGRAM: &str = "select pg_try_advisory_lock(181292314) or not exists ( \
     select from pg_locks l join pg_stat_activity a on a.pid = l.pid \
     where l.locktype = 'advisory' and (l.classid, l.objid, l.objsubid) = (0, 181292314, 1) and l.granted \
@@ -51,7 +51,8 @@ const NO_OLDER_PROGRAM: &str = "select pg_try_advisory_lock(181292314) or not ex
 /// such a program uses raises it to the first version that does without: first expand, then contract.
 const OLDEST_SERVED: i32 = 7;
 
-/// Locks that are taken inside a snapshot must be there before it.
+/// Rows of locks for marts: a lock that a repeatable-read transaction takes must exist before its
+/// snapshot.
 const LOCKS: &str = "insert into core.locks (name) \
     select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized' on conflict do nothing";
 
@@ -114,8 +115,8 @@ pub async fn migrate_with(url: &SecretUrl, options: &Options) -> anyhow::Result<
     Ok(report)
 }
 
-/// Adds what the server says besides about objects that depend on each other: there it names the
-/// view that is in the way. Elsewhere the detail may quote data.
+/// Adds the server's detail to errors about dependent objects: it names the view that prevents the
+/// change. Details of other errors may quote data and are left out.
 fn with_detail(error: anyhow::Error) -> anyhow::Error {
     let database = error
         .chain()
@@ -144,7 +145,7 @@ async fn alone(url: &SecretUrl) -> anyhow::Result<PgConnection> {
     .execute(&mut session)
     .await?;
     while let Err(error) = sqlx::raw_sql(LOCK).execute(&mut session).await {
-        // Another process makes the same at the same moment.
+        // Another process creates the same objects at the same time.
         let code = error
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code);
@@ -168,8 +169,8 @@ async fn apply(
     url: &SecretUrl,
     options: &Options,
 ) -> anyhow::Result<Report> {
-    // A migration takes the time it takes, and so does waiting for another process's. An
-    // object that is not there to be dropped is no news.
+    // No time limit for a migration or for waiting on another process. Notices about objects
+    // that `drop if exists` did not find are silenced.
     sqlx::raw_sql(
         "set statement_timeout = 0; set lock_timeout = 0; set client_min_messages = warning",
     )
@@ -208,7 +209,7 @@ async fn apply(
         version: latest(),
         ..Report::default()
     };
-    // Now there is a place for it.
+    // The migrations have created the table that it is written to.
     if !report.migrations.is_empty() {
         kept.write(connection).await?;
     }

@@ -19,7 +19,7 @@ if v_cliente is null then
 end if;
 delete from consumo.dias d where d.propietario_id = any (p_cliente);
 delete from consumo.bases b where b.propietario_id = any (p_cliente);
--- Anomalies of days that do not begin any more when they did.
+-- Anomalies of days: the days now begin at other instants.
 delete from consumo.anomalias a where a.propietario_id = any (p_cliente) and a.ambito = 'dia';
 perform consumo.evaluate(v_cliente, v_instante, v_wh, v_marca);
 end
@@ -31,7 +31,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_moved text[];
 begin
--- Days of a client that was not known yet are those of Madrid.
+-- Before a client was known, its days were cut by the clock of Madrid.
 select array_agg(n.propietario_id) into v_moved
 from unnest(p_after) n
 left join unnest(p_before) b on b.propietario_id = n.propietario_id

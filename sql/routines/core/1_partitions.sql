@@ -20,7 +20,8 @@ begin
     where t.partrelid = format('%I.%I', v_schema, v_name)::regclass;
     v_from := core.archive_bound(p_table, p_day::timestamp at time zone 'UTC');
     v_to := core.archive_bound(p_table, (p_day + 1)::timestamp at time zone 'UTC');
-    -- Nobody may add to it between the look and the attachment. What came without a day is elsewhere, so it is small.
+    -- No row may enter the default partition between the move and the attachment. The default partition is small: ids without
+    -- a day have a partition of their own.
     execute format('lock table only %I.%I in access exclusive mode', v_schema, v_name || '_default');
     execute format('create table %I.%I (like %I.%I including defaults including constraints including comments)',
         v_schema, v_partition, v_schema, v_name);
@@ -49,7 +50,7 @@ begin
     for v_target in
         select t.name, d::date as day
         from (select staging as name from core.entities union all select 'raw.quarantine') t,
-             -- Not for years: each is a table of its own.
+             -- At most 31 days ahead: each partition is a table.
              generate_series(v_today - 1, v_today + least(p_ahead, 31), interval '1 day') d
         order by t.name, d
     loop
@@ -62,7 +63,7 @@ begin
     return v_made;
 end
 $$;
-comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead (31 at most), those that nobody keeps it from at the moment; returns how many were made';
+comment on function core.ensure_partitions(integer) is 'Makes the partitions from yesterday to some days ahead (31 at most); skips those that another session''s lock prevents; returns how many were made';
 
 create or replace function core.partition_by_month(p_table text, p_month date) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -1,4 +1,4 @@
--- The promise as a view, from totals and from the batches that are not in them yet: it costs the same after any number of batches.
+-- The ledger as a view: the settled totals and the batches that are not settled yet. Its cost does not grow with the number of batches.
 
 create or replace function core.settle_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -39,7 +39,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_settled integer;
 begin
-    -- Asked with every look for work: an update of nothing costs its triggers all the same.
+    -- Called at every poll. The check comes first because an update of no rows still fires the statement triggers.
     if not exists (select from core.batch_entities u where u.domain = p_domain and not u.settled) then
         return 0;
     end if;
@@ -94,7 +94,7 @@ from (
     ) a
     group by a.domain, a.entity
 ) c
--- Counted from the rows that really wait, not from the batches' counts.
+-- Pending rows are counted in core.pending, not taken from the counts of the batches.
 left join (
     select w.entity, count(*) as waiting from core.pending w group by w.entity
 ) p on p.entity = c.domain || '.' || c.entity
@@ -115,7 +115,7 @@ comment on column core.conservation.quarantined is 'Messages put in quarantine';
 comment on column core.conservation.difference is 'The same as unaccounted, under the name that programs and queries of earlier releases read';
 comment on column core.conservation.written_off is 'Rows that were removed from staging before their promotion, and given up by worker ledger write-off';
 comment on column core.conservation.unaccounted is 'Messages that are not accounted for: always 0';
-comment on column core.conservation.deleted is 'Rows that said that their key is gone';
+comment on column core.conservation.deleted is 'Rows that deleted their key (_op: delete)';
 
 create or replace function core.staged_rows(p_domain text) returns bigint
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$

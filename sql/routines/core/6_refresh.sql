@@ -76,7 +76,7 @@ begin
     if not core.try_lock('refresh.' || p_mart) then
         return null; -- another process is at it
     end if;
-    -- Before the refresh looks: it shows this much at least.
+    -- Read before the refresh, so the mart shows at least this state.
     select s.* into v_state from core.mart_refresh_state s where s.mart = p_mart;
     if (select relispopulated from pg_class where oid = v_name::regclass) then
         execute 'refresh materialized view concurrently ' || v_name;

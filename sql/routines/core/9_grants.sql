@@ -89,7 +89,7 @@ begin
         ('acequia_worker', 'outbox relay', 'function', '{execute}', array[
             'core.outbox_waiting(text, integer)', 'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)',
             'core.outbox_published(bigint[])', 'core.outbox_refused(bigint[], text[])']),
-        -- Programs before version 11 hold the lock of the archive by an advisory lock; a role counts that may call this.
+        -- Programs before version 11 lock the archive by an advisory lock. The lock counts only if its role may call this function.
         ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
         ('acequia_worker', 'doctor', 'function', '{execute}', array[
             'core.long_transactions(interval)', 'core.say_lost(text, bigint[])', 'core.lost_rows(text, bigint[])']),
@@ -129,7 +129,7 @@ begin
         ('acequia_operator', 'write-off', 'function', '{execute}', array[
             'core.write_off(text, bigint[], text, text)', 'core.lost_rows(text, bigint[])', 'core.say_lost(text, bigint[])']),
         ('acequia_operator', 'doctor', 'function', '{execute}', array['core.long_transactions(interval)']),
-        -- The API: who calls it and what was called. What people decide goes by the operator's login.
+        -- The API: its callers and the record of their calls. Decisions are written with the operator's login.
         ('acequia_api', 'callers', 'table', '{insert,update,delete}', '{core.api_people,core.api_sessions}'),
         ('acequia_api', 'callers', 'table', '{insert}', '{core.api_tokens}'),
         ('acequia_api', 'callers', 'column', '{update}', array[
@@ -147,7 +147,7 @@ begin
     cross join unnest(r.privileges) p (privilege);
 
     insert into core.rights (role, kind, object, privilege, duty)
-    -- Roles that stage, archive or decide read everything, also to trace a message.
+    -- The worker, the operator and the API read every table, also to trace a message; the archive reads the tables of schema core.
     select r.role, 'schema', n.nspname, 'usage', 'look'
     from pg_namespace n cross join (values ('acequia_worker'), ('acequia_operator'), ('acequia_archive'), ('acequia_api')) r (role)
     where n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e)
@@ -159,7 +159,7 @@ begin
     where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
       and case when r.role = 'acequia_archive' then n.nspname = 'core'
           else n.nspname in ('raw', 'stg', 'core', 'marts') or n.nspname in (select e.domain from core.entities e) end
-      -- Hashes of secrets, and answers that belong to one caller.
+      -- Only the API reads these: hashes of secrets, and answers that belong to one caller.
       and (r.role = 'acequia_api' or c.oid not in (
           'core.api_people'::regclass, 'core.api_sessions'::regclass, 'core.api_tokens'::regclass, 'core.api_idempotency'::regclass))
     union all
@@ -176,7 +176,7 @@ begin
     select 'acequia_analyst', 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), 'execute', 'read'
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'marts' and p.prokind = 'f';
 
-    -- Everybody's rights, which functions made before this version have.
+    -- Functions made by earlier versions may be executed by public: revoke it.
     for v_right in
         select p.oid::regprocedure as function
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -207,7 +207,7 @@ begin
         v_changed := v_changed + 1;
     end loop;
 
-    -- Only a superuser, or who got it from one, may pass this on; without it promotion is slower.
+    -- Only a superuser, or a role that has the grant option, may grant this; without the right promotion is slower.
     begin
         if not has_parameter_privilege('acequia_worker', 'session_replication_role', 'set') then
             grant set on parameter session_replication_role to acequia_worker;

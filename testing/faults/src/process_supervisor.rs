@@ -167,12 +167,12 @@ impl Member {
         self.state().pid.context("the worker does not run")
     }
 
-    /// From its next start on it has this fail point, or none.
+    /// Sets the fail point for the next starts of the process; `None` removes it.
     pub fn failpoint(&self, failpoint: Option<&str>) {
         self.state().failpoint = failpoint.map(ToOwned::to_owned);
     }
 
-    /// It is not started again when it ends, or it is again.
+    /// `true`: the process is not started again when it ends. `false`: it is.
     pub fn hold(&self, held: bool) {
         self.state().held = held;
     }

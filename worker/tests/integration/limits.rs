@@ -1,4 +1,4 @@
-//! Each data quality rule has its time for itself.
+//! Each data quality rule has a time limit of its own.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::Platform;
 use crate::support::program::{finish, program};
 use crate::support::school::{DOMAIN, calificacion};
 
-/// Less than two of the slow rules take together.
+/// Time limit of a rule: shorter than two slow rules together.
 const LIMIT: Duration = Duration::from_secs(6);
 const MART: &str = "marts.kpi_materia";
 
@@ -44,7 +44,7 @@ async fn a_rule_that_runs_out_of_time_is_an_error_of_that_rule_only() {
     ] {
         platform.slow_rule(name, seconds).await;
     }
-    // By the loop's way, and by the one of the refresh.
+    // As the check loop runs the rules.
     let mut connection = platform.connect().await;
     let results = check(&mut connection, DOMAIN, LIMIT).await.unwrap();
     let broken: Vec<_> = results
@@ -94,7 +94,7 @@ async fn gates_follow_each_rule_by_itself() {
     assert_eq!(platform.outcomes(&names).await, wanted);
     worker.stop().await;
 
-    // As an operator sets it.
+    // With the option of the command.
     let check = [
         "check",
         "--rule-max",

@@ -17,7 +17,7 @@ async fn rows(platform: &Platform, status: &str) -> i64 {
     platform.number(&query).await
 }
 
-/// A replay of everything, ten rows a step, by other ways to the servers.
+/// A replay of everything, ten rows a step, through proxies to the servers.
 async fn replay_by(platform: &Platform, database: &Proxy, broker: &Proxy) -> Finished {
     let mut command = program(&["quarantine", "replay", "--all", "--rate", "10"]);
     command
@@ -29,7 +29,7 @@ async fn replay_by(platform: &Platform, database: &Proxy, broker: &Proxy) -> Fin
     finish(command).await
 }
 
-/// The connection to one of the servers breaks in one of three steps; then it is done again.
+/// The connection to one of the servers breaks in one of three steps; then the replay is run again.
 async fn break_in_the_middle(lost: Lost, pattern: &[u8], of_broker: bool) {
     let platform = Platform::new().await;
     platform.declare().await;
@@ -174,7 +174,8 @@ async fn what_no_queue_takes_stays_open() {
     let marked = "select row_count::bigint from core.audit_log";
     assert_eq!(platform.number(marked).await, 1);
 
-    // Each by the way it came in, as itself, and marked as a replay.
+    // The message is back in the queue it came from, under its own identity, and marked as a
+    // replay.
     assert_eq!(ready(&platform, LEGACY).await, 1);
     let got = channel
         .basic_get(LEGACY.into(), BasicGetOptions { no_ack: true })
@@ -213,7 +214,7 @@ async fn what_no_queue_takes_stays_open() {
     let done = quarantine(&platform, &["replay", "--all"]).await;
     assert_eq!(done.status.code(), Some(2), "{done:?}");
     assert_eq!(status(&platform, &through).await, "open");
-    // A worker makes both again, and the message gets in.
+    // A worker declares the exchange and the binding again, and the message arrives.
     let worker = platform.worker(&[]);
     worker.ready().await;
     told(&platform, &["replay", "--all"], 0).await;

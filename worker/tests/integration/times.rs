@@ -18,8 +18,8 @@ fn with_header(mut message: Message, value: AMQPValue) -> Message {
     message
 }
 
-/// A publish time in another unit or of another type is none: the message is taken, counted, and no
-/// older than it is.
+/// A publish time in another unit or of another type counts as missing: the message is accepted and
+/// counted, and its arrival stands for the publish time.
 #[tokio::test(flavor = "multi_thread")]
 async fn publish_times_that_cannot_be_true_count_as_none() {
     let platform = Platform::new().await;
@@ -116,7 +116,8 @@ async fn the_day_of_a_record_is_that_of_the_senders_clock() {
         messages.push(message("calificacion", &mark));
         expected.extend([id; 3].map(|id| format!("{id} {day}")));
     }
-    // A stated time is not guessed; without an event time it is the publish time, in UTC.
+    // A day in the message is kept as it is. Without an event time the day is that of the
+    // publish time, in UTC.
     let said = json!({"id_alumno": 1, "id_grupo": 2, "fecha_inscripcion": "2024-01-02", "ts": "2024-06-14T19:30:00-06:00"});
     messages.push(message("inscripcion", &said));
     let published = AMQPValue::LongLongInt(1_718_407_800_000_000); // 2024-06-14T23:30:00Z

@@ -57,7 +57,7 @@ async fn batches_promotions_and_refreshes_are_linked_to_what_they_come_from() {
     let worker = platform.program_with(&[], &variables);
     ready(&worker.http).await;
     platform.settled(i64::try_from(MANY).unwrap()).await;
-    // One that comes alone, and that a materialized mart shows.
+    // One message alone in its batch; a materialized mart shows it.
     platform.publish_all(&traced(vec![materia(1)], MANY)).await;
     platform.settled(i64::try_from(MANY).unwrap() + 1).await;
     platform
@@ -78,8 +78,8 @@ async fn batches_promotions_and_refreshes_are_linked_to_what_they_come_from() {
             .all(|span| span.service == "acequia-worker" && !span.failed)
     );
 
-    // A batch is linked to its messages, of which it takes no more than it may; or it is the
-    // child of its only one.
+    // The span of a batch has links to its messages, 128 at most; the span of a batch of one
+    // message is a child of that message's span.
     let processed = named(&spans, "process acequia.academico");
     assert_eq!(i64::try_from(processed.len()).unwrap(), staged);
     let origins: BTreeSet<_> = (0..=MANY).map(origin).collect();

@@ -152,7 +152,7 @@ pub async fn replay(
     Ok(())
 }
 
-/// Replays the next rows in one transaction, and adds them to the report; whether there may be more.
+/// Replays the next rows in one transaction, and adds them to the report; returns whether there may be more.
 ///
 /// # Errors
 /// Same as [`replay`].

@@ -17,7 +17,7 @@ pub struct Revised {
     pub quarantine_id: i64,
     /// `open`, `replayed`, `discarded` or `resolved`.
     pub status: String,
-    /// Another one for each state.
+    /// Changes with every state of the row.
     pub revision: String,
 }
 

@@ -113,7 +113,7 @@ pub struct Whole {
     #[sqlx(skip)]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub versions: Vec<Version>,
-    /// Another one for each state that an edit may be made from.
+    /// Changes with every state of the row that an edit can start from (the value of its `ETag`).
     #[serde(skip)]
     pub revision: String,
     /// Replays, discards, edits.

@@ -28,7 +28,7 @@ pub enum Outcome {
     Current,
     /// The core shows a newer version of its key.
     Superseded,
-    /// It said that its key is gone, and no newer message brought it back.
+    /// It deleted its key, and no newer message brought the key back.
     Deleted,
     /// In quarantine.
     Quarantined,

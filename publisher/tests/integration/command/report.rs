@@ -236,7 +236,7 @@ async fn what_the_broker_does_not_have_is_kept_and_can_be_sent() {
     assert_eq!(sent.status.code(), Some(2), "{}", stderr(&sent));
     assert_eq!(std::fs::read_to_string(&rejects).unwrap(), kept);
 
-    // Mended: the line that was none goes, the rest has a queue now.
+    // Repaired: the line that was not JSON is removed, and the other messages now have a queue.
     broker.bind("all", &[&key(1)]).await;
     std::fs::write(&rejects, kept.replace("no json\n", "")).unwrap();
     let sent = run(send(&rejects, &[])).await;

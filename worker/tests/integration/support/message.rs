@@ -82,7 +82,7 @@ impl Platform {
         }
         for confirm in confirms {
             let confirm = confirm.await.unwrap();
-            // An acknowledgement with a message inside is one that no queue took.
+            // A confirm that contains a message: no queue took the message, so it was returned.
             assert_eq!(confirm, Confirmation::Ack(None));
         }
         acequia_net::topology::close(&connection).await;

@@ -66,7 +66,7 @@ impl Platform {
         self.worker_by(&self.database.worker, &self.broker.url, options)
     }
 
-    /// Starts a worker that reaches its servers by other ways.
+    /// Starts a worker that reaches its servers by other addresses.
     pub fn worker_by(&self, database: &str, broker: &str, options: &[&str]) -> RunningWorker {
         let port = free_port().unwrap();
         let http = format!("127.0.0.1:{port}");

@@ -1,4 +1,4 @@
-//! Marts of the new release, and what others have made of the old ones.
+//! Marts of the new release, and views that other people built on the old marts.
 
 use acequia_schema::migrate;
 use acequia_testkit::TestDatabase;
@@ -123,14 +123,14 @@ async fn a_view_that_cannot_be_made_again_is_named_with_its_text() {
         assert_eq!(oids(database).await, before, "nothing was changed");
         run(&database.admin, &format!("drop view {name}")).await;
     };
-    // A column that goes.
+    // A view on a column that the new release removes.
     run(
         &database.owner,
         "create view own.lost as select another from marts.kpi_grupo",
     )
     .await;
     refused("own.lost", "another").await;
-    // A view that only its owner could make again.
+    // A view of another owner, which migrate cannot create again.
     run(&database.admin, &format!("create view own.theirs as select promedio from marts.kpi_grupo; alter view own.theirs owner to {reader}")).await;
     refused("own.theirs", "promedio").await;
     migrate(&owner(database), &[]).await.unwrap();
