@@ -107,7 +107,7 @@ pub async fn insist_on_rights(connection: &mut PgConnection) -> anyhow::Result<(
     .context("reading the rights of this role")?;
     if !may {
         bail!(
-            "role {role} may not look at single messages: connect as acequia_worker or as the owner of the database"
+            "role {role} may not look at single messages: connect as acequia_worker, acequia_operator or the owner of the database"
         );
     }
     Ok(())
@@ -123,7 +123,7 @@ fn explain(error: sqlx::Error, timeout: Duration) -> anyhow::Error {
     match code.as_deref() {
         Some("57014") => TookTooLong(timeout).into(),
         Some("42501") => anyhow::Error::new(error)
-            .context("this role may not look at single messages: connect as acequia_worker or as the owner of the database"),
+            .context("this role may not look at single messages: connect as acequia_worker, acequia_operator or the owner of the database"),
         _ => anyhow::Error::new(error).context("reading the trace"),
     }
 }
