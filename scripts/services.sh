@@ -31,6 +31,7 @@
 #     users, on the same paths. A DIR remembers it.
 # A DIR keeps the PostgreSQL that its data are of, also when a newer one is installed, and refuses a RabbitMQ that cannot
 #     take its data over.
+# POSTGRES_MAX_CONNECTIONS takes the place of max_connections in config/postgresql.conf.
 # Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
 # at the first start of a DIR.
 set -euo pipefail

@@ -55,7 +55,8 @@ trap clean_up EXIT
 start_servers() {
   local line
   servers=$(mktemp -d "${TMPDIR:-/tmp}/acequia-test-XXXXXX")
-  coproc SERVERS { exec scripts/services.sh run "$servers" --any-port; }
+  # Several tests at once, each with workers of its own, need more connections than an installation.
+  coproc SERVERS { POSTGRES_MAX_CONNECTIONS=300 exec scripts/services.sh run "$servers" --any-port; }
   # shellcheck disable=SC2153  # set by coproc
   servers_input=${SERVERS[1]} servers_pid=$SERVERS_PID
   read -r line <&"${SERVERS[0]}" || true
