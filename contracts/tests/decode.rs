@@ -1,4 +1,4 @@
-//! Decoding as such: what holds for every message type.
+//! Decoding as such: properties of every message type.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use acequia_contracts::rules::{decimal, trimmed};

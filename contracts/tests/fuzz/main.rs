@@ -1,4 +1,4 @@
-//! Whatever comes in as a body: decoding does not panic, and it either gives every column of the
+//! Any bytes as a body: decoding does not panic, and it either gives every column of the
 //! entity one more value, or leaves all of them as they were and says why without the value.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

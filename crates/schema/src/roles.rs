@@ -26,7 +26,7 @@ begin
             execute format('alter role %I in database %I set statement_timeout = %L', v_role.rolname, current_database(), v_role.statement_timeout);
             execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', v_role.rolname, current_database(), v_role.idle);
         exception when insufficient_privilege then
-            null; -- the role is another owner's; worker doctor says what is not set
+            null; -- the role is another owner's; worker doctor names the settings that are missing
         end;
         -- Another number was chosen by somebody.
         continue when v_role.rolconnlimit <> -1;

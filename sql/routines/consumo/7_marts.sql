@@ -176,7 +176,7 @@ select a.modo, m.principal, a.propietario_id, c.nombre, c.distrito, c.tarifa, a.
 from consumo.anomalias a
 join consumo.modos m on m.modo = a.modo
 left join consumo.clientes c on c.propietario_id = a.propietario_id;
-comment on view marts.consumo_anomalias is 'Every anomaly, with its evidence and what is known of the client';
+comment on view marts.consumo_anomalias is 'Every anomaly, with its evidence and the facts known about the client';
 comment on column marts.consumo_anomalias.modo is 'Way of judging';
 comment on column marts.consumo_anomalias.principal is 'Whether it is the one that the other marts show';
 comment on column marts.consumo_anomalias.propietario_id is 'Client';

@@ -21,7 +21,7 @@ pub enum Lost {
     Request,
     /// The answer: the server did the work, but the client never learns it.
     Answer,
-    /// The answer and whatever comes after it, both ways; the connection stays open.
+    /// The answer and everything after it, both ways; the connection stays open.
     Everything,
 }
 

@@ -24,6 +24,28 @@ impl Folder {
         path
     }
 
+    /// The scripts of a bootstrap, in the folder `checkout`.
+    fn copy_bootstrap(&self) {
+        for name in [
+            "bootstrap.sh",
+            "bootstrap/native.sh",
+            "bootstrap/compose.sh",
+            "lib.sh",
+        ] {
+            let text = std::fs::read(root().join("scripts").join(name)).unwrap();
+            self.write(&format!("checkout/scripts/{name}"), text);
+        }
+    }
+
+    /// `bootstrap.sh` of the folder `checkout`, with the programs of the folder `bin`; what it says.
+    fn bootstrap(&self, arguments: &[&str]) -> String {
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", self.0.join("bin").display());
+        let mut command = Command::new("bash");
+        command.arg(self.0.join("checkout/scripts/bootstrap.sh"));
+        error_of(&command.args(arguments).env("PATH", &path).output().unwrap())
+    }
+
     /// A shell script in the place of a program.
     fn program(&self, file: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
@@ -219,15 +241,7 @@ fn the_environment_of_an_installation_names_its_own_worker_and_its_archive() {
 fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
     let folder = Folder::new();
     let program = |file: &str, text: &str| folder.program(file, text);
-    for name in [
-        "bootstrap.sh",
-        "bootstrap/native.sh",
-        "bootstrap/compose.sh",
-        "lib.sh",
-    ] {
-        let text = std::fs::read(root().join("scripts").join(name)).unwrap();
-        folder.write(&format!("checkout/scripts/{name}"), text);
-    }
+    folder.copy_bootstrap();
     program(
         "checkout/scripts/services.sh",
         "[ \"$1\" = install ] && echo 'many packages' && exit; echo 'no room on the disk' >&2; exit 1",
@@ -235,13 +249,7 @@ fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
     for name in ["cargo", "cc"] {
         program(&format!("bin/{name}"), "exit 0");
     }
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", folder.0.join("bin").display());
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new("bash");
-        command.arg(folder.0.join("checkout/scripts/bootstrap.sh"));
-        error_of(&command.args(arguments).env("PATH", &path).output().unwrap())
-    };
+    let run = |arguments: &[&str]| folder.bootstrap(arguments);
 
     let said = run(&["--native"]);
     let lines: Vec<_> = said.lines().collect();
@@ -274,15 +282,7 @@ fn bootstrap_shows_a_line_for_each_step_and_why_one_failed() {
 #[test]
 fn bootstrap_with_compose_keeps_containers_and_shows_what_failed() {
     let folder = Folder::new();
-    for name in [
-        "bootstrap.sh",
-        "bootstrap/native.sh",
-        "bootstrap/compose.sh",
-        "lib.sh",
-    ] {
-        let text = std::fs::read(root().join("scripts").join(name)).unwrap();
-        folder.write(&format!("checkout/scripts/{name}"), text);
-    }
+    folder.copy_bootstrap();
     let attestations = folder.0.join("attestations");
     folder.program(
         "bin/docker",
@@ -295,17 +295,7 @@ fn bootstrap_with_compose_keeps_containers_and_shows_what_failed() {
             attestations.display()
         ),
     );
-    let path = std::env::var("PATH").unwrap();
-    let path = format!("{}:{path}", folder.0.join("bin").display());
-    let mut command = Command::new("bash");
-    command.arg(folder.0.join("checkout/scripts/bootstrap.sh"));
-    let said = error_of(
-        &command
-            .arg("--compose")
-            .env("PATH", &path)
-            .output()
-            .unwrap(),
-    );
+    let said = folder.bootstrap(&["--compose"]);
     assert!(
         said.contains("no such role") && said.contains("migrate"),
         "{said}"

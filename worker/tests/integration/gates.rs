@@ -333,7 +333,7 @@ async fn somebody_opens_a_gate() {
     let ended = "select ended_by from core.gate_openings order by opening_id";
     assert_eq!(platform.texts(ended).await, ["the rule got worse"]);
 
-    // Until a time, whatever comes.
+    // Until a time, with and without new data.
     let arguments = ["open", "--for", "8s", "--reason", "month's end"];
     let opened = platform.gate(&arguments).await;
     assert!(opened.stdout.contains(" until 20"), "{opened:?}");

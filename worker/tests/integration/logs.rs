@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::school::{alumno, alumno_body, alumnos, break_merge, message};
 use crate::support::{Message, Platform, ready, text};
 
-/// In whatever comes from outside.
+/// In every text that comes from outside.
 const PLANTED: &str = "PLANTED";
 
 /// Messages that are wrong in many ways, each with a text that must not be logged.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use acequia_contracts::envelope::{Identity, body_hash};
+use acequia_contracts::envelope::body_hash;
 use acequia_contracts::{Code, Violation};
 use chrono::NaiveDate;
 use lapin::message::Delivery;
@@ -104,20 +104,11 @@ pub async fn unstaged(
     let known = known(connection, rows.entity.staging, &ids, &days, &hashes).await?;
     let others = known.iter().filter(|known| known.same == Some(false));
     refused.extend(others.map(|known| {
-        let row = some[known.place];
-        Rejected {
-            delivery: rows.deliveries[row],
-            entity: Some(entity),
-            identity: Identity {
-                id: rows.ids[row],
-                day: rows.days[row],
-            },
-            violations: vec![Violation::body(
-                Code::IdReused,
-                "another message with this id and another body was accepted before",
-            )],
-            sqlstate: None,
-        }
+        let reused = Violation::body(
+            Code::IdReused,
+            "another message with this id and another body was accepted before",
+        );
+        rows.reject(entity, some[known.place], reused, None)
     }));
     let known: HashSet<usize> = known.iter().map(|known| known.place).collect();
     let mut seen = HashSet::with_capacity(some.len());

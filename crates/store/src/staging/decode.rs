@@ -66,6 +66,28 @@ impl EntityRows {
     }
 }
 
+impl EntityRows {
+    /// Files a row of the entity at a position of the batch, for one reason.
+    pub fn reject(
+        &self,
+        entity: usize,
+        row: usize,
+        violation: Violation,
+        sqlstate: Option<String>,
+    ) -> Rejected {
+        Rejected {
+            delivery: self.deliveries[row],
+            entity: Some(entity),
+            identity: Identity {
+                id: self.ids[row],
+                day: self.days[row],
+            },
+            violations: vec![violation],
+            sqlstate,
+        }
+    }
+}
+
 /// A message that goes to quarantine.
 pub struct Rejected {
     /// Position in the batch of deliveries.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::failure::Failure;
-use acequia_contracts::envelope::Identity;
 use acequia_contracts::{Code, Entity, Values, Violation};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection};
@@ -228,18 +227,6 @@ fn refusal(error: &sqlx::Error, entity: usize, rows: &EntityRows, row: usize) ->
             code.as_deref().unwrap_or("unknown")
         ),
     };
-    Rejected {
-        delivery: rows.deliveries[row],
-        entity: Some(entity),
-        identity: Identity {
-            id: rows.ids[row],
-            day: rows.days[row],
-        },
-        violations: vec![Violation::field(
-            Code::RefusedByDatabase,
-            column.to_owned(),
-            message,
-        )],
-        sqlstate: code,
-    }
+    let violation = Violation::field(Code::RefusedByDatabase, column.to_owned(), message);
+    rows.reject(entity, row, violation, code)
 }

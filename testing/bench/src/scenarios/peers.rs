@@ -14,7 +14,7 @@ use crate::load;
 use crate::process::{self, Process};
 use crate::sample::Sample;
 
-/// One insert a message is so slow that it gets only so small a share of the messages.
+/// One insert a message is slow: it gets this small share of the messages.
 const SHARE_OF_DOCUMENTED: usize = 25;
 /// But at least this number, so that its start does not count.
 const FEWEST: usize = 10_000;

@@ -1,5 +1,6 @@
 //! Identity of messages: copies, reused ids, ids that name nothing, corrections.
 
+mod copies;
 mod corrections;
 mod orders;
 
@@ -164,53 +165,6 @@ async fn an_id_that_another_message_has_is_refused() {
         worker.ready().await;
         worker.stop().await;
     }
-}
-
-/// A worker that has run for a while meets a copy and another message of earlier batches, and of the same batch.
-#[tokio::test(flavor = "multi_thread")]
-async fn copies_are_told_from_other_messages_in_any_batch() {
-    let platform = Platform::new().await;
-    platform.declare().await;
-    let worker = platform.worker(&[]);
-    let [early, early_other, late, late_other, same, same_other] = [1, 2, 3, 4, 5, 6].map(alumno);
-    let early_other = early_other.with_id(early.id());
-    let late_other = late_other.with_id(late.id());
-    let same_other = same_other.with_id(same.id());
-    platform.publish_all([&early]).await;
-    platform.settled(1).await;
-    platform.publish_all([&late]).await;
-    platform.settled(2).await;
-    platform
-        .publish_all([
-            &late,
-            &same,
-            &late_other,
-            &same_other,
-            &early,
-            &same,
-            &early_other,
-        ])
-        .await;
-    platform.settled(9).await;
-    let total = platform.total().await;
-    assert_eq!(
-        (
-            total.inserted,
-            total.duplicates,
-            total.quarantined,
-            total.unaccounted
-        ),
-        (3, 3, 3, 0)
-    );
-    let rows = platform.quarantine().await;
-    assert!(
-        rows.iter()
-            .all(|row| row.reason() == ("load", "id_reused", None))
-    );
-    let mut refused: Vec<_> = [&early_other, &late_other, &same_other].map(text).to_vec();
-    refused.sort();
-    assert_eq!(bodies(&platform).await, refused);
-    worker.stop().await;
 }
 
 /// A row that a staging table would refuse, under a taken id, is filed once, for its id; a copy of a row that was taken before
@@ -385,7 +339,7 @@ async fn an_older_worker_beside_this_one_goes_on() {
         .await;
     let worker = platform.worker(&[]);
     worker.ready().await;
-    // A row without a hash: whatever comes under its id counts as a copy, as it did.
+    // A row without a hash: every message under its id counts as a copy, as before.
     let other = alumno(2).with_id(old.id());
     let copy = Message::new(DOMAIN, "alumno", "{}").with_id("x");
     platform.publish_all([&old, &other, &copy]).await;
