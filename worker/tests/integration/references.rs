@@ -70,6 +70,12 @@ async fn a_promotion_cannot_write_a_row_that_refers_to_nothing() {
     let moved = "update academico.grupos set id_maestro = 7";
     let moved = promoting.execute(moved).await;
     assert_eq!(refused_by(moved), "grupos_id_maestro_fkey");
+    // No merge changes a key. If one did, all rows of the table would be checked.
+    let renamed = "update academico.inscripciones set id_alumno = 99 where id_alumno = 1";
+    let renamed = promoting.execute(renamed).await;
+    assert_eq!(refused_by(renamed), "inscripciones_id_alumno_fkey");
+    let renamed = "update academico.inscripciones set id_alumno = 3 where id_alumno = 1";
+    promoting.execute(renamed).await.unwrap();
 }
 
 #[tokio::test]
