@@ -58,7 +58,7 @@ while [[ $# -gt 0 ]]; do
 done
 
 profile=${BENCH_PROFILE:-release}
-(cd "$ROOT" && cargo build --quiet --locked --profile "$profile" --workspace --bin worker --bin publisher --bin api --bin bench >&2)
+(cd "$ROOT" && CARGO_TERM_QUIET=true build_programs "$profile" worker publisher api bench >&2)
 [[ $profile != dev ]] || profile=debug
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
 [[ $command != list ]] || exec "$bin/bench" list

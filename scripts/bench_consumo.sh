@@ -51,7 +51,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-(cd "$ROOT" && cargo build --release --locked --workspace --bin worker --bin publisher >&2)
+(cd "$ROOT" && build_programs release worker publisher >&2)
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/release
 "$ROOT/scripts/services.sh" install >&2
 "$ROOT/scripts/services.sh" start "$dir" --any-port >&2

@@ -61,7 +61,7 @@ test_in_browser() {
   local programs=${PROGRAMS:-${CARGO_TARGET_DIR:-$ROOT/target}/debug} program work
   for program in worker publisher api; do
     [[ -x $programs/$program ]] ||
-      die "$programs/$program is missing" "make it with: cargo build --locked -p acequia-worker -p acequia-publisher -p acequia-api"
+      die "$programs/$program is missing" "make it with: cargo build --locked --workspace --bin worker --bin publisher --bin api"
   done
   [[ -d console/node_modules/playwright-core ]] || packages console
   work=$(mktemp -d)

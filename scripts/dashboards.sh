@@ -5,7 +5,7 @@
 #     Starts private servers, a worker and an API, sends demo data and calls, waits until Prometheus has seen it, then runs
 #     scripts/check_dashboards.py with every query of every panel, variable and annotation (as the role that Grafana
 #     has), and with a mutant for each thing it checks. An empty result is a fault where the source of the
-#     dashboard does not say why it may be.
+#     dashboard does not say why it may be. The alerts have to link to RUNBOOKS_URL.
 #
 # Needs what `scripts/services.sh install --observability` installs, and python3 with PyYAML.
 set -euo pipefail
@@ -26,7 +26,7 @@ python3 -c 'import yaml' 2>/dev/null || die "python3 with PyYAML is missing" "ge
 # The checks that need no servers come first.
 scripts/check_dashboards.py >&2
 
-cargo build --quiet --locked -p acequia-worker -p acequia-publisher -p acequia-api >&2
+CARGO_TERM_QUIET=true build_programs dev worker publisher api >&2
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
 dir=$(mktemp -d /tmp/acequia-dashboards-XXXXXX)
 cleanup() {
@@ -44,6 +44,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
+export RUNBOOKS_URL=https://wiki.example.org/runbooks
 coproc SERVERS { exec "$ROOT/scripts/services.sh" run "$dir/servers" --observability --any-port; }
 read -r line <&"${SERVERS[0]}" || true
 [[ ${line:-} == READY ]] || die "the servers did not start"
@@ -58,6 +59,15 @@ disown
 API_HTTP_ADDR=${API_URL#http://} spawn "$dir/api" "$dir/api.log" "$bin/api" serve
 disown
 token=$("$bin/api" token create --name dashboards --role admin) || die "api token create failed"
+
+# Every alert links to its runbook at the address of the installation.
+links=$(curl -sS -f -m 5 "$PROMETHEUS_URL/api/v1/rules?type=alert" | python3 -c '
+import json, sys
+for group in json.load(sys.stdin)["data"]["groups"]:
+    for rule in group["rules"]:
+        print(rule["annotations"]["runbook_url"])')
+[[ -n $links ]] || die "Prometheus has no alerts"
+! grep -v "^$RUNBOOKS_URL/[A-Za-z]*\.md$" <<<"$links" >&2 || die "these runbook_url ignore RUNBOOKS_URL"
 
 # The demo data of every domain, again and again with another seed, and calls of the API, for as long as this runs.
 # shellcheck disable=SC2016  # for the inner shell

@@ -40,7 +40,7 @@ done
 profile=${FAULTS_PROFILE:-faults}
 folder=$profile
 [[ $profile != dev ]] || folder=debug
-(cd "$ROOT" && cargo build --quiet --locked --profile "$profile" --workspace --bin worker --bin faults >&2)
+(cd "$ROOT" && CARGO_TERM_QUIET=true build_programs "$profile" worker faults >&2)
 bin=${CARGO_TARGET_DIR:-$ROOT/target}/$folder
 if [[ $command == list ]]; then exec "$bin/faults" list; fi
 "$ROOT/scripts/services.sh" install "${observability[@]}" >&2

@@ -15,6 +15,27 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # print_help: the comment block at the top of the calling script is its help text.
 print_help() { sed -n '2,/^[^#]/{/^# shellcheck/d;/^#/s/^# \{0,1\}//p}' "$0"; }
 
+# Every build in the development profile compiles alike, so that none compiles again what another one has compiled:
+# with Clippy's driver, which is the compiler with more lints, where it is installed; with the features of all members;
+# with a test among the targets, since the tests' dependencies add features to those of the programs.
+
+compile_by_clippy() {
+  local driver
+  driver=$(rustc --print sysroot 2>/dev/null || true)/bin/clippy-driver
+  [[ ! -x $driver ]] || export RUSTC_WORKSPACE_WRAPPER=$driver
+}
+
+# build_programs PROFILE PROGRAM...
+build_programs() {
+  local profile=$1 targets=()
+  shift
+  if [[ $profile == dev ]]; then
+    compile_by_clippy
+    targets+=(--test merges)
+  fi
+  cargo build --locked --profile "$profile" --workspace "${targets[@]}" "${@/#/--bin=}"
+}
+
 # load_dotenv: KEY=value lines of .env become variables, unless the environment already has them. Nothing is executed.
 load_dotenv() {
   local line key value

@@ -43,7 +43,7 @@ done
 
 worker=${SOAK_WORKER:-}
 if [[ -z $worker ]]; then
-  cargo build --quiet --locked --release --workspace --bin worker >&2
+  (cd "$ROOT" && CARGO_TERM_QUIET=true build_programs release worker >&2)
   worker=${CARGO_TARGET_DIR:-$ROOT/target}/release/worker
 fi
 dir=$(mktemp -d /tmp/acequia-soak-XXXXXX)

@@ -180,13 +180,17 @@ compose_file() {
 
 dashboards() { scripts/check_dashboards.py --self-test; }
 
-# Clippy's driver is the compiler with more lints, and everything is compiled by it: nothing is compiled twice, once to be
-# checked and once to run.
-RUSTC_WORKSPACE_WRAPPER=$(rustc --print sysroot 2>/dev/null || true)/bin/clippy-driver
-export RUSTC_WORKSPACE_WRAPPER CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+compile_by_clippy
 # Built before the fault scenarios, which need not ask cargo again.
 export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
-lints_and_build() { cargo test --workspace --all-targets --locked --no-run; }
+# A warning fails the step, also one that cargo repeats from an earlier build.
+lints_and_build() {
+  local said
+  said=$(mktemp)
+  cargo test --workspace --all-targets --locked --no-run 2>&1 | tee "$said"
+  if grep -qE '^warning: `[^`]+` \(.*\) generated [0-9]+ warning' "$said"; then die "a warning is an error here"; fi
+  rm "$said"
+}
 
 # play ARGUMENTS...: tests, by nextest if it is here.
 play() {

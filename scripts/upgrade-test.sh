@@ -45,7 +45,7 @@ if [[ -z ${OLD_WORKER:-} ]]; then
 fi
 if [[ -z ${NEW_WORKER:-} || -z ${PUBLISHER:-} ]]; then
   say "building this checkout"
-  (cd "$ROOT" && cargo build --locked --workspace --bin worker --bin publisher)
+  (cd "$ROOT" && build_programs dev worker publisher)
   NEW_WORKER=${NEW_WORKER:-${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker}
   PUBLISHER=${PUBLISHER:-${CARGO_TARGET_DIR:-$ROOT/target}/debug/publisher}
 fi

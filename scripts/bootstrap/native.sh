@@ -22,12 +22,10 @@ native_servers() {
 
 # Minutes on a small machine, the first time: the number of crates that are done shows that it goes on.
 native_build() {
-  local pid made status=0 width=0
-  # With the features of the whole workspace, so that the tests find the dependencies built.
-  local build=(cargo build --locked --workspace --bin worker --bin publisher --bin api)
+  local pid made status=0 width=0 profile=dev
   bin=${CARGO_TARGET_DIR:-$ROOT/target}/debug
-  [[ $release == no ]] || build+=(--release) bin=${bin%/*}/release
-  (cd "$ROOT" && exec "${build[@]}") &
+  [[ $release == no ]] || profile=release bin=${bin%/*}/release
+  (cd "$ROOT" && build_programs "$profile" worker publisher api) &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     if [[ $verbose == no && -t 3 ]]; then

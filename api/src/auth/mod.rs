@@ -12,27 +12,18 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use sqlx::Postgres;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgTypeInfo, PgValueRef};
 use utoipa::ToSchema;
 
 use crate::problem::{Code, Problem, Result};
 
 /// Role of a person or program.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    ValueEnum,
-    sqlx::Type,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema, ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Role {
     /// Sees state and traces, no rows and no payloads
     Viewer,
@@ -78,6 +69,20 @@ impl Role {
             Right::Payloads | Right::Operate => matches!(self, Self::Operator | Self::Admin),
             Right::Administer => matches!(self, Self::Admin),
         }
+    }
+}
+
+impl sqlx::Type<Postgres> for Role {
+    fn type_info() -> PgTypeInfo {
+        <&str as sqlx::Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> sqlx::Decode<'r, Postgres> for Role {
+    fn decode(value: PgValueRef<'r>) -> std::result::Result<Self, BoxDynError> {
+        let text = <&str as sqlx::Decode<'r, Postgres>>::decode(value)?;
+        let found = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        found.ok_or_else(|| format!("there is no role {text}").into())
     }
 }
 

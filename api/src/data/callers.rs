@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use acequia_store::interval;
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 use crate::auth::{Caller, Role};
 

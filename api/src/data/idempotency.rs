@@ -1,6 +1,7 @@
 //! Answers to calls with an Idempotency-Key: the same call gets the same answer for a day.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 /// An answer that was given.
 #[derive(Debug, Clone)]

@@ -4,7 +4,8 @@ use acequia_ops::quarantine::{Failed, Filters};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx_macros::FromRow;
 use utoipa::ToSchema;
 
 /// An operation.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use acequia_store::interval;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx_macros::FromRow;
 use utoipa::ToSchema;
 
 use crate::auth::Role;

@@ -6,7 +6,8 @@ use acequia_store::interval;
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use tracing::warn;
 
 use super::partition;

@@ -6,7 +6,7 @@ use acequia_store::failpoint;
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use tracing::{info, warn};
 use uuid::Uuid;
 

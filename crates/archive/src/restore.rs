@@ -6,7 +6,8 @@ use std::time::Duration;
 use acequia_store::{failpoint, interval};
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use tokio::sync::mpsc;
 use tracing::info;
 

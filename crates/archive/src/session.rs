@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection};
+use sqlx_macros::FromRow;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 

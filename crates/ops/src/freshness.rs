@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx_macros::FromRow;
 
 /// A mart. All times are those of the database.
 #[derive(Debug, Clone, Serialize, FromRow)]

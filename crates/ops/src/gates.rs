@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 /// A failing rule and a mart that it concerns.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gate {
     /// Mart.
@@ -43,7 +43,7 @@ pub struct Gate {
 }
 
 /// A mart and a rule that an action was done to.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = GateAction))]
 pub struct Done {
     /// Mart.

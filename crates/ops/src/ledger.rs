@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 /// Rows of a batch that wait by the ledger and are not in staging.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 pub struct Lost {
     /// Entity.
     pub entity: String,

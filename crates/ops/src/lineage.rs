@@ -1,7 +1,8 @@
 //! The way from message type to mart.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 /// A message type and a mart that shows its rows.
 #[derive(Debug, Clone, Serialize, FromRow)]

@@ -1,7 +1,8 @@
 //! Places of the messages of each entity: every message in exactly one place.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 /// The messages of an entity. `received = duplicates + staged + promoted + stale + pending + quarantined + written_off`.
 #[derive(Debug, Clone, Serialize, FromRow)]

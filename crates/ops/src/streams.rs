@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection};
+use sqlx_macros::FromRow;
 
 /// The stream of a domain.
 #[derive(Debug, Clone, Serialize, FromRow)]

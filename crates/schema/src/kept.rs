@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::bail;
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
+use sqlx_macros::FromRow;
 use tracing::warn;
 
 use super::routines::Object;

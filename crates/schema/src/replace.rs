@@ -61,7 +61,7 @@ join pg_proc p on f.class = 'pg_proc'::regclass and p.oid = f.oid
 join pg_namespace n on n.oid = p.pronamespace";
 
 /// A dependent object with its kind and owner.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct Dependent {
     /// The file that makes it; none for an object that is not ours.
     file: Option<i32>,

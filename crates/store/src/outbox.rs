@@ -1,6 +1,7 @@
 //! The outbox: messages that merges and quarantine have written in their transactions, on their way to the broker (ADR 32, 53).
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 /// A message that waits.

@@ -14,7 +14,7 @@ pub const SLOW_REMEDY: &str =
     "as superuser: grant set on parameter session_replication_role to acequia_worker";
 
 /// Result of a promotion for one entity.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, sqlx_macros::FromRow)]
 pub struct Promoted {
     /// Entity.
     pub entity: String,

@@ -11,7 +11,7 @@ use crate::failure::describe;
 use crate::interval;
 
 /// The result of one rule.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, sqlx_macros::FromRow)]
 pub struct Checked {
     /// Rule.
     pub rule: String,

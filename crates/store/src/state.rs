@@ -2,7 +2,8 @@
 //! are those of gauges: times in seconds since 1970, spans in seconds, truth as 1 or 0.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 const DOMAINS: &str = "
 select d.domain,

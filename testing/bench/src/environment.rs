@@ -253,7 +253,7 @@ impl TestEnv<'_> {
 }
 
 /// The ledger totals of a domain, summed over its entities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx_macros::FromRow)]
 pub struct LedgerTotals {
     /// Taken from queues.
     pub received: i64,

@@ -2,7 +2,7 @@
 //! worker does with queues that were declared in another way.
 
 use acequia_net::SecretUrl;
-use acequia_net::topology::{self, ALERTS, DEAD_QUEUE, queue_of};
+use acequia_net::topology::{self, ALERTS, DEAD_QUEUE, REJECTED, queue_of};
 use acequia_ops::doctor::{Finding, Places, Verdict, examine};
 use acequia_testkit::{rules, wait_for};
 use acequia_worker::cli::doctor::schema;
@@ -254,23 +254,30 @@ async fn a_queue_with_other_arguments_stops_its_own_lane_only() {
 
 /// Messages of the outbox are kept for a while even if nobody listens: else a broker counts them as lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_core_tells_goes_to_a_stream_when_nobody_listens() {
+async fn messages_of_the_outbox_go_to_a_stream_when_nobody_listens() {
     let platform = Platform::new().await;
     let worker = platform.worker(&[]);
     worker.ready().await;
-    let told = "insert into core.outbox (domain, message_id, routing_key, body) \
-        select 'consumo', gen_random_uuid(), 'consumo.anomalia', '{}' from generate_series(1, 7)";
-    platform.execute(told).await;
-    wait_for("the stream", async || {
-        let path = ["queues", &platform.broker.name, ALERTS];
-        let stream = platform.broker.call("GET", &path, None).await?;
-        Ok(stream["messages"] == 7)
-    })
-    .await
-    .unwrap();
-    let arguments = arguments(&platform, ALERTS).await;
-    assert_eq!(arguments["x-queue-type"], "stream");
-    assert!(arguments["x-max-age"].is_string() && arguments["x-max-length-bytes"].is_number());
+    for exchange in [ALERTS, REJECTED] {
+        let messages = format!(
+            "insert into core.outbox (domain, message_id, routing_key, exchange, body) \
+             select 'consumo', gen_random_uuid(), 'consumo.anomalia', '{exchange}', '{{}}' from generate_series(1, 7)"
+        );
+        platform.execute(&messages).await;
+        wait_for("the stream", async || {
+            let path = ["queues", &platform.broker.name, exchange];
+            let stream = platform.broker.call("GET", &path, None).await?;
+            Ok(stream["messages"] == 7)
+        })
+        .await
+        .unwrap();
+        let arguments = arguments(&platform, exchange).await;
+        assert_eq!(arguments["x-queue-type"], "stream");
+        assert!(
+            arguments["x-max-age"].is_string() && arguments["x-max-length-bytes"].is_number(),
+            "{arguments}"
+        );
+    }
     worker.stop().await;
 }
 

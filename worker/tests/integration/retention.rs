@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acequia_store::housekeeping::{self, ensure_partitions};
+use acequia_testkit::wait_for;
 use acequia_worker::config::LoopArgs;
 use chrono::{DateTime, Days, Utc};
 use clap::Parser;
@@ -55,9 +56,22 @@ pub async fn now(connection: &mut PgConnection) -> DateTime<Utc> {
         .unwrap()
 }
 
+/// Returns when the server's day lasts for 30 s at least: ids, partitions and the retention of a test are of one day.
+async fn a_day_that_lasts(platform: &Platform) {
+    let lasts = "select ((now() + interval '30 s') at time zone 'UTC')::date = (now() at time zone 'UTC')::date";
+    wait_for("a new day", async || {
+        Ok(sqlx::query_scalar(lasts)
+            .fetch_one(&mut platform.connect().await)
+            .await?)
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn old_rows_go_and_the_accounts_stay() {
     let platform = Platform::new().await;
+    a_day_that_lasts(&platform).await;
     let mut owner = platform.connect().await;
     let worker = platform.worker(&[]);
     worker.ready().await;

@@ -70,6 +70,21 @@ async fn a_question_whose_answer_never_comes_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readyz_names_the_loop_whose_question_has_no_answer() {
+    let platform = Platform::new().await;
+    let way = Proxy::to(&platform.database.worker).await.unwrap();
+    way.lose(Lost::Everything, b"insert into stg.alumnos", 1);
+    let url = way.url(&platform.database.worker).unwrap();
+    let options = ["--domains", DOMAIN, "--stall-after", "1s"];
+    let worker = platform.worker_by(&url, &platform.broker.url, &options);
+    worker.ready().await;
+    let (reason, ()) = tokio::join!(worker.not_ready("ingest"), flows(&platform, 1..11));
+    assert!(reason.starts_with("no answer for"), "{reason}");
+    ready_again(&worker).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_are_replaced() {
     let platform = Platform::new().await;
     let database = Proxy::to(&platform.database.worker).await.unwrap();

@@ -60,7 +60,7 @@ const STORED: &str =
 from stg.samples order by number";
 
 /// A row of [`STORED`].
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx_macros::FromRow)]
 struct Stored(
     i32,
     Option<String>,

@@ -3,7 +3,8 @@
 use axum::extract::{Path, State};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use utoipa::ToSchema;
 
 use super::clients::Client;

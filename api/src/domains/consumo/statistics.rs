@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use utoipa::ToSchema;
 
 use super::clients::Client;

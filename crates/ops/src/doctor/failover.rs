@@ -9,7 +9,8 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use url::Url;
 
 use super::finding::{Findings, Verdict, said};

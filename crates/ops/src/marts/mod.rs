@@ -9,7 +9,8 @@ pub use rows::{Compare, Filter, Format, Order, Query, Refused, Rows, count, read
 pub use schema::{Column, Schema, schema};
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 /// A mart.
 #[derive(Debug, Clone, Serialize, FromRow)]

@@ -1,7 +1,8 @@
 //! Columns of a mart.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 use super::Mart;
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 /// The feed of a domain.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 pub struct Feed {
     /// Domain.
     pub domain: String,

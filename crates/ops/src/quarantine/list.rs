@@ -12,7 +12,7 @@ use super::filters::{Filters, statement};
 const ROWS: u32 = 100;
 
 /// A row.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineRow))]
 pub struct Row {
     /// Number of the row.

@@ -22,7 +22,7 @@ const STRIPPED: [&str; 4] = ["x-delivery-count", "x-acquired-count", "CC", "BCC"
 const STRIPPED_PREFIXES: [&str; 4] = ["x-death", "x-first-death-", "x-last-death-", "x-acequia-"];
 
 /// The columns of a row of `raw.quarantine` that a replay needs.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx_macros::FromRow)]
 pub struct Quarantined {
     /// Number of the row.
     pub quarantine_id: i64,

@@ -74,7 +74,7 @@ impl<T> Page<T> {
 }
 
 /// Rows of the same kind that an action would be done to.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Would {
     /// Domain.

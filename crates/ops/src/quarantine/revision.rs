@@ -11,7 +11,7 @@ pub(super) const REVISION: &str = "md5(concat_ws('|', q.quarantine_id, q.status,
     (select max(v.version) from raw.quarantine_versions v where v.quarantine_id = q.quarantine_id)))";
 
 /// A row and its state.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, sqlx_macros::FromRow)]
 pub struct Revised {
     /// Number of the row.
     pub quarantine_id: i64,

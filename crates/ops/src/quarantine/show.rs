@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgTypeInfo, PgValueRef};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -40,17 +42,24 @@ pub struct DocumentedBody {
     encoding: String,
 }
 
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        match String::from_utf8(bytes) {
+impl sqlx::Type<Postgres> for Body {
+    fn type_info() -> PgTypeInfo {
+        <Vec<u8> as sqlx::Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> sqlx::Decode<'r, Postgres> for Body {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        let bytes = <Vec<u8> as sqlx::Decode<'r, Postgres>>::decode(value)?;
+        Ok(match String::from_utf8(bytes) {
             Ok(text) => Self::Text(text),
             Err(error) => Self::Base64(STANDARD.encode(error.as_bytes())),
-        }
+        })
     }
 }
 
 /// A row with its body, its versions and its history.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineMessage))]
 pub struct Whole {
     /// Number of the row.
@@ -105,7 +114,6 @@ pub struct Whole {
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub properties: Value,
     /// The body as it came.
-    #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(value_type = DocumentedBody))]
     pub body: Body,
@@ -122,7 +130,7 @@ pub struct Whole {
 }
 
 /// A body that took the place of the original.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineVersion))]
 pub struct Version {
     /// From 1 on.
@@ -134,14 +142,13 @@ pub struct Version {
     /// Why.
     pub note: Option<String>,
     /// The body.
-    #[sqlx(try_from = "Vec<u8>")]
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(value_type = DocumentedBody))]
     pub body: Body,
 }
 
 /// Something that was done to the row.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineEntry))]
 pub struct Entry {
     /// When.

@@ -11,7 +11,7 @@ use super::filters::{Filters, statement};
 const GROUPS: u32 = 1_000;
 
 /// Rows of the same cause.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, sqlx_macros::FromRow)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuarantineGroup))]
 pub struct Group {
     /// Domain.

@@ -2,7 +2,8 @@
 
 use acequia_contracts::Entity;
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 /// The archived partition that a key belongs to.
 #[derive(Debug, Clone, Serialize, FromRow)]

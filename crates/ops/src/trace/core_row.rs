@@ -4,7 +4,8 @@ use acequia_contracts::{Entity, MergeKind, catalog};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 /// A row of the core.

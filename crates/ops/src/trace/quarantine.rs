@@ -4,7 +4,8 @@ use acequia_contracts::envelope::Identity;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use super::staged::Outcome;

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use acequia_net::SecretUrl;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 

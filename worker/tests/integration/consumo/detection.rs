@@ -11,7 +11,7 @@ use super::{Feed, generated};
 use crate::support::Platform;
 
 /// A row of `marts.consumo_deteccion`.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, sqlx_macros::FromRow)]
 struct Row {
     modo: String,
     tipo: String,

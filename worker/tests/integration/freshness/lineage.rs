@@ -84,7 +84,7 @@ async fn lineage_is_what_is_declared_and_what_is_there() {
     assert_eq!(read, wanted.map(ToOwned::to_owned).into());
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct Lineage {
     message_type: Option<String>,
     staging_table: Option<String>,

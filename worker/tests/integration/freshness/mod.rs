@@ -43,7 +43,7 @@ pub fn school() -> Vec<Message> {
 }
 
 /// A mart's freshness, as analysts see it.
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx_macros::FromRow)]
 pub struct Fresh {
     pub mart: String,
     pub kind: String,

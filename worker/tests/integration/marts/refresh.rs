@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 use super::{DOMAIN, catalogues, fetch, mark, sent, student};
 use crate::oracle::KpiMateria;

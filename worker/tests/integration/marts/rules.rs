@@ -8,7 +8,8 @@ use acequia_store::quality::Checked;
 use rust_decimal::Decimal;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx_macros::FromRow;
 
 use super::{DOMAIN, Demo, mark, sent, student};
 use crate::oracle::Core;

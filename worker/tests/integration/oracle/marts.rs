@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::marks::{ENOUGH_MARKS, Marks, PASS_MARK, SHARE_DIGITS, rounded};
 use super::tables::{Alumno, Core, Grupo, Materia};

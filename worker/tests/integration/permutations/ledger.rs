@@ -8,7 +8,7 @@ use super::{ENTITIES, Sent};
 use crate::oracle::{Oracle, Outcome};
 
 /// Counts of an entity in `core.batch_entities` or `core.conservation`.
-#[derive(Debug, Default, PartialEq, sqlx::FromRow)]
+#[derive(Debug, Default, PartialEq, sqlx_macros::FromRow)]
 pub(super) struct LedgerEntry {
     pub(super) received: i64,
     pub(super) duplicates: i64,
@@ -20,7 +20,7 @@ pub(super) struct LedgerEntry {
     pub(super) quarantined: i64,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct NamedAccount {
     entity: String,
     #[sqlx(flatten)]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Message, Platform};
 
 /// A row of `core.conservation`, or a sum of such rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx_macros::FromRow)]
 pub struct LedgerEntry {
     pub received: i64,
     pub duplicates: i64,
@@ -38,7 +38,7 @@ impl LedgerEntry {
 }
 
 /// A row of `raw.quarantine`.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, sqlx_macros::FromRow)]
 pub struct Quarantined {
     pub domain: String,
     pub entity: Option<String>,
