@@ -102,7 +102,7 @@ copy() {
 # PATTERN; the last three from that in NEAR.
 fill() {
   local database=before_$1
-  # The clients too: a clock that became known now would have all days cut anew.
+  # The clients too: if the drain were the first to bring their clocks, it would cut all days anew.
   copy "$2" "$database" consumo.clientes
   sql "$database" 'create table public.patron (like consumo.dias); create table public.patron_near (like consumo.dias)'
   copy "$2" "$database" consumo.dias public.patron

@@ -3,7 +3,7 @@
 #
 # faults.sh [--quick | --long] [--seed N] [--json FILE] [--markdown FILE] [--observe FILE] [SCENARIO...]
 #     --quick          as often as in the tests (the default)
-#     --long           as often as in docs/reliability.md; all scenarios take about 40 minutes
+#     --long           as often as in docs/reliability.md; all scenarios take about half an hour
 #     --seed N         another load and other moments (default 1)
 #     --json FILE      write the outcomes as JSON
 #     --markdown FILE  write the outcomes as the table of docs/reliability.md

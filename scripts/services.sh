@@ -20,8 +20,8 @@
 #     Runs a program of these servers where it finds them: rabbitmqctl knows the node, pg_dump is of the server's version.
 #
 # --observability adds Prometheus and its PostgreSQL exporter, Alertmanager and the node exporter (for PostgreSQL's disk) where
-#     they are installed (install gets them if it can), and Grafana where it is installed (Debian has no package of it, and what tests start has no need for it: not with
-#     --any-port).
+#     they are installed (install gets them if it can), and Grafana where it is installed (Debian has no package for it). Tests do
+#     not need Grafana: --any-port starts none.
 # --tls CERTS refuses connections without TLS: PostgreSQL by `hostssl`, RabbitMQ by amqps://. CERTS is a folder with ca.pem,
 #     server.pem and server.key; each start reads it anew.
 # --client-certificates also demands a certificate signed by ca.pem: RabbitMQ of everybody, PostgreSQL of the role
@@ -29,8 +29,8 @@
 # Logs in DIR are bounded: beyond LOG_BYTES (50000000) a file is set aside as FILE.1, three such are kept.
 # SERVERS_ROOT, a folder that scripts/servers.sh made, brings servers of another Debian release: they run under this one's
 #     users, on the same paths. A DIR remembers it.
-# A DIR keeps the PostgreSQL that its data are of, also when a newer one is installed, and refuses a RabbitMQ that cannot
-#     take its data over.
+# A DIR keeps the version of PostgreSQL that wrote its data, even if a newer one is installed, and refuses a RabbitMQ that
+#     cannot read its data.
 # POSTGRES_MAX_CONNECTIONS takes the place of max_connections in config/postgresql.conf.
 # Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
 # at the first start of a DIR.

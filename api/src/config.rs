@@ -30,7 +30,7 @@ pub struct ServeArgs {
     /// Longest time of a statement, in seconds
     #[arg(long, env = "API_STATEMENT_MAX_S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600), value_name = "SECONDS")]
     statement_max_s: u32,
-    /// Longest time of a call, in seconds; streams have none
+    /// Longest time of a call, in seconds; event streams have a limit of their own, a minute
     #[arg(long, env = "API_CALL_MAX_S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600), value_name = "SECONDS")]
     call_max_s: u32,
     /// Largest body of a call, in MiB

@@ -154,7 +154,7 @@ struct Plan<M> {
     messages: M,
     /// Their number, if it is known.
     total: Option<u64>,
-    /// To the exchange, not to the queues of old.
+    /// Whether messages go to the exchange rather than to legacy queues.
     exchange: bool,
     /// The lines that are no messages, to be reported.
     bad_lines: Option<Receiver<BadLine>>,

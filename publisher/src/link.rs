@@ -35,7 +35,7 @@ pub enum ConnectError {
         url: Box<SecretUrl>,
         /// Its error.
         reason: String,
-        /// Whether it would say the same again.
+        /// Whether another attempt would fail for the same reason.
         lasting: bool,
     },
 }

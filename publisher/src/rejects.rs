@@ -102,7 +102,7 @@ impl BadLines {
         self.rejects.is_some()
     }
 
-    /// A run begins: the file is emptied of those of an earlier one.
+    /// Begins a run: empties the file, which may hold rejects of an earlier run.
     ///
     /// # Errors
     /// When that cannot be done.

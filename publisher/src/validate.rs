@@ -27,7 +27,7 @@ const INVALID: u8 = 1;
 struct Options {
     /// File with one JSON object per line; - is stdin
     file: PathBuf,
-    /// Domain of all lines; needed where two domains have an entity of one name
+    /// Domain of all lines; needed where two domains have an entity of the same name
     #[arg(long, value_name = "DOMAIN", value_parser = domains())]
     domain: Option<String>,
     /// Entity of all lines, as domain.entity, for lines that do not name theirs

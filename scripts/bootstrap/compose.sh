@@ -37,5 +37,5 @@ compose_psql() {
 }
 compose_log() { "${compose[@]}" logs --tail 30 migrate worker postgres rabbitmq; }
 
-# compose_address SERVICE PORT: where a port of it is to be reached.
+# compose_address SERVICE PORT: prints the address under which that port of the service can be reached.
 compose_address() { "${compose[@]}" port "$1" "$2" 2>/dev/null | head -n 1; }

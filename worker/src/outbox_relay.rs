@@ -22,14 +22,14 @@ use crate::worker_loop::{PeriodicTask, Poll};
 const MOST: i32 = 1000;
 /// How long one transaction goes on publishing. Far below `idle_in_transaction_session_timeout`, after
 /// which the server lets another worker publish, because the last answer may take a while, too. A process
-/// that was stopped and goes on looks at its clock before each message.
+/// that was stopped (SIGSTOP) and continues checks its clock before each message.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// Shortest pause while messages wait that cannot be published now: another worker has them, or they were refused.
 const SHORTEST: Duration = Duration::from_millis(250);
 
-/// The outbox relay of one domain, with its connection to the broker, which is made when there is
-/// something to tell.
+/// The outbox relay of one domain, with its connection to the broker, which is opened when there is
+/// a message to publish.
 #[derive(Default)]
 pub struct OutboxRelay {
     broker: Mutex<Option<Relay>>,

@@ -248,7 +248,7 @@ async fn wait_for_schema(context: &WorkerContext, stop: &CancellationToken) -> a
             }
             Err(error) => error,
         };
-        // An answer that waiting does not change is the operator's; a lost connection is not.
+        // An error that waiting cannot fix ends the start: the operator has to act. A lost connection is waited for.
         let cause = error.downcast_ref::<sqlx::Error>().map(Failure::of);
         if cause.is_none_or(|failure| failure == Failure::Broken) {
             return Err(error);

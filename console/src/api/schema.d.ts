@@ -3118,7 +3118,7 @@ export interface components {
              * @description When its rows were merged.
              */
             promoted_at?: string | null;
-            /** @description Queue; null when its ledger rows were settled, after `STAGING_KEEP`. */
+            /** @description Queue; null once the row of the batch is deleted, after two hours at the earliest. */
             queue?: string | null;
             /**
              * Format: date-time
@@ -3562,7 +3562,8 @@ export interface components {
             /**
              * Format: date-time
              * @description When the version was in the core at the latest: the promotion of its batch, or of the
-             *     rows it refers to, for which it may have waited. Null after `STAGING_KEEP`.
+             *     rows it refers to, for which it may have waited. Null once the rows of these batches
+             *     are deleted.
              */
             in_core_by?: string | null;
             /** @description Key columns and their values. */
@@ -3916,7 +3917,7 @@ export interface components {
             mart: string;
             /**
              * Format: double
-             * @description How old its data may be, in seconds.
+             * @description How long it may lack a message that has arrived, in seconds.
              */
             objective_s: number;
         };
@@ -4504,7 +4505,7 @@ export interface components {
                 mart: string;
                 /**
                  * Format: double
-                 * @description How old its data may be, in seconds.
+                 * @description How long it may lack a message that has arrived, in seconds.
                  */
                 objective_s: number;
             }[];
@@ -5879,7 +5880,7 @@ export interface components {
             versions: components["schemas"]["TracedVersion"][];
             /** @description All violations: code, path, message. */
             violations: unknown;
-            /** @description Process that took it; null when its ledger rows were settled. */
+            /** @description Process that took it; null once the row of the batch is deleted. */
             worker?: string | null;
         };
         /** @description A body that an operator put in the place of the original. */

@@ -14,9 +14,9 @@ use crate::{Batch, DisconnectReason, Ended, STEADY, Source, WritePermit};
 
 /// Shortest wait for a batch to fill.
 const LINGER: Duration = Duration::from_millis(4);
-/// A batch waits for more messages for this share of the time that its first one is under way
-/// already, or for a time that grows with the batch before: fresh messages are not held up, a
-/// backlog goes in large batches, and so do messages that arrive faster than small batches can be written.
+/// A batch waits for more messages: one part in this many of the age of its first message, or a time that
+/// grows with the size of the batch before it, if that is longer. So fresh messages are not held up, while a backlog,
+/// and messages that arrive faster than small batches can be written, are written in large batches.
 const LINGER_SHARE: u32 = 20;
 /// Extra wait for each message of the batch before. Below 12,500 messages a second (one for each 80 µs)
 /// that is little; above, batches grow until what each of them costs by itself does not matter.

@@ -2,8 +2,8 @@
 //!
 //! A message in flight costs memory, and each loss of the connection brings it one delivery
 //! nearer to the limit at which the broker gives it up. So a consumer begins with one message
-//! and widens its window while all is well; a message that several deliveries did not get done,
-//! and large bodies, narrow it again.
+//! and widens its window while all is well; a message that was delivered several times without an
+//! acknowledgement, and large bodies, narrow it again.
 
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;

@@ -103,7 +103,7 @@ impl Mismatch {
             let pattern = queue.replace('.', r"\.");
             return format!(
                 "Raise its limit: rabbitmqctl set_policy -p VHOST {queue} '^{pattern}$' '{{\"delivery-limit\":{NO_LIMIT}}}' --apply-to queues \
-                (this check sees policies only with RABBITMQ_MANAGEMENT_URL). Or stop the workers, wait until it is empty, and delete it: the worker declares it anew."
+                (this check sees policies only with RABBITMQ_MANAGEMENT_URL). Or wait until the workers have emptied it, stop them, delete it, and start them: they declare it anew."
             );
         }
         format!(

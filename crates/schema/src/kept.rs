@@ -15,7 +15,7 @@ use super::routines::Object;
 struct Item {
     /// View, or function, that it belongs to.
     object: String,
-    /// Its object id before.
+    /// OID of that view or function before the migration.
     was: i64,
     /// `view`, `index` or `grant`.
     kind: String,

@@ -32,8 +32,8 @@ begin
             v_details := format('measured %s, allowed %s. %s', v_measured, v_rule.threshold, v_rule.remedy);
         end if;
     exception when query_canceled or assert_failure or others then
-        -- A rule that cannot run says so and leaves the others alone. "others" is without
-        -- query_canceled: a rule that takes longer than statement_timeout would hide them all.
+        -- A rule that cannot run gets outcome error, and the other rules still run. "others" does not include
+        -- query_canceled: without it, a rule that exceeds statement_timeout would end the whole check.
         v_outcome := 'error';
         v_failing := null;
         v_measured := null;

@@ -161,7 +161,7 @@ select s.mart, s.domain, s.kind,
             when not s.trusted then 'untrusted'
             when s.gate = 'closed' and s.needs_refresh then 'blocked'
             when now() - least(s.behind_since, s.queued_since) > s.objective then 'late'
-            -- A clock that was set back makes old looks new.
+            -- After the clock was set back, old looks lie in the future; they do not count as recent.
             when coalesce(s.observed_at between now() - interval '30 seconds' and now() + interval '30 seconds', false) then 'fresh'
             else 'unknown' end as status,
        s.trusted, s.data_as_of, s.complete_through, s.missing, s.missing_since, s.refreshed_at, s.checked_at,

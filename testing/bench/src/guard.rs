@@ -1,6 +1,6 @@
-//! Notices when the pipeline has become much slower than it was, on whatever machine and beside
-//! whatever else runs there: by ratios of CPU seconds within one run, and by how much of the CPU
-//! that others left was used. Wall-clock time would say more about the neighbours.
+//! Detects that the pipeline has become much slower, on any machine and under any other load: by ratios of
+//! CPU seconds within one run, and by the share that it used of the CPU time that other programs left.
+//! Wall-clock time would depend more on those programs.
 
 use std::collections::BTreeMap;
 use std::path::Path;

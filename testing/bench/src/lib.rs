@@ -1,4 +1,4 @@
-//! Measures the pipeline in one run with what bounds it and with what else could do its work: same
+//! Measures the pipeline, its limits and alternative programs in one run: same
 //! servers, same messages, one after the other. A figure alone says little; a ratio within one run
 //! says the same on every machine.
 //!

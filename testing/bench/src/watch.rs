@@ -1,4 +1,4 @@
-//! Hears when batches become visible: a trigger in the database under test tells it with the
+//! Learns when batches become visible: a trigger in the database under test notifies it at the
 //! commit, so that the time includes everything up to the moment another connection could read
 //! the rows.
 

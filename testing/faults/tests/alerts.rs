@@ -83,7 +83,7 @@ impl Scene {
         assert!(fired, "these did not fire: {missing:?}");
     }
 
-    /// Waits until nothing fires but what looks back over hours or days, here minutes.
+    /// Waits until no alert fires, except those that look back over hours or days (here minutes).
     async fn clear(&mut self) {
         let begun = Instant::now();
         let mut firing = BTreeSet::new();

@@ -68,7 +68,7 @@ impl Server {
         Ok(server)
     }
 
-    /// A standby of it, which has everything and follows.
+    /// A streaming standby with all data of this server.
     ///
     /// # Errors
     /// When it cannot be copied or does not start.
@@ -189,7 +189,7 @@ impl Server {
     /// Waits until a standby has all that this server has written.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When the standby does not catch up in time.
     pub async fn is_followed_by(&self, standby: &Self) -> anyhow::Result<()> {
         let mut admin = PgConnection::connect(&self.url("postgres", "postgres")).await?;
         let written: String = sqlx::query_scalar("select pg_current_wal_lsn()::text")

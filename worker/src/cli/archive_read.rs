@@ -22,7 +22,7 @@ pub struct ListArgs {
     /// Table, as schema.name; all when not given
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
-    /// Also archives that were superseded or purged
+    /// Also archives that were superseded or given up; purged ones are listed anyway
     #[arg(long)]
     all: bool,
     /// Print a JSON list

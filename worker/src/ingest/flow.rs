@@ -44,7 +44,7 @@ pub async fn collect<'a>(
             .taken(&lane.queue, batch.ended.as_str());
         window.saw(batch.sizes());
         let poison_candidate = batch.poison_candidate;
-        // A suspect is looked at when nothing else could suffer from it.
+        // A poison-message candidate is decoded only while no other batch is in flight.
         let alone = if poison_candidate {
             Some(permit.take().await?)
         } else {

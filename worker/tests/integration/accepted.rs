@@ -21,7 +21,7 @@ use crate::support::Platform;
 
 /// Messages of each entity that the contract must take.
 const ENOUGH: usize = 250;
-/// How many are tried for it.
+/// Maximum number of generated candidates for them.
 const TRIES: usize = 20_000;
 
 type Fields = BTreeMap<String, Box<RawValue>>;

@@ -13,7 +13,7 @@ const RELATIONS: &str = "select c.oid::regclass::text from pg_class c join pg_na
     where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1";
 const SCHEMAS: &str = "select nspname::text from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' order by 1";
 
-/// A database as `worker migrate` leaves it; a clone has not the rights on the database itself.
+/// A database as `worker migrate` leaves it; a cloned one lacks the rights on the database itself.
 async fn migrated() -> Platform {
     let platform = Platform::new().await;
     let owner = SecretUrl::parse(&platform.database.owner, &["postgres"]).unwrap();

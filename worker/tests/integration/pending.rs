@@ -265,7 +265,7 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
                 .unwrap();
             (columns, envelope)
         };
-        // A message that said no time has that of its publishing now, and a date that it did not say is that day.
+        // A message without an event time now has its publish time, and a date that it left out is the day of that time.
         let mut timed = sent.clone();
         timed["ts"] = rebuilt["ts"].clone();
         let (_, before) = decode(&message.body);

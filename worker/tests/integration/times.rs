@@ -74,7 +74,7 @@ async fn publish_times_that_cannot_be_true_count_as_none() {
     let most = 14.0 * 2.0 * 3_600.0;
     assert!(latency.is_some_and(|sum| sum < most), "{latency:?}");
 
-    // A correction in milliseconds is newer than what it corrects.
+    // A correction whose publish time is in milliseconds is still newer: its arrival counts instead.
     let mut body = alumno_body(21);
     body["nombre"] = "Corregida".into();
     let correction = AMQPValue::LongLongInt(Utc::now().timestamp_millis());

@@ -39,7 +39,7 @@ pub fn key(
     Ok(Some(hash.finalize().into()))
 }
 
-/// Begins a call with a key; the answer of the first one, if this is another.
+/// Begins a call with an Idempotency-Key; returns the answer of the first call if this one repeats it.
 pub async fn begin(app: &App, key: &[u8; 32], fingerprint: &[u8; 32]) -> Result<Option<Response>> {
     let mut database = app.database().await?;
     let known = idempotency::begin(&mut database, key, fingerprint).await?;

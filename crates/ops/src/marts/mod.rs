@@ -27,7 +27,7 @@ pub struct Mart {
     pub about: Option<String>,
     /// Tables that it reads.
     pub depends_on: Vec<String>,
-    /// How old its data may be, in seconds.
+    /// How long it may lack a message that has arrived, in seconds.
     pub objective_s: f64,
     /// Rows as the planner estimates them; null for a view.
     pub estimated_rows: Option<i64>,

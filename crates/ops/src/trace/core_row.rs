@@ -26,7 +26,8 @@ pub struct CoreRow {
     /// Batch it came in.
     pub batch_id: i64,
     /// When the version was in the core at the latest: the promotion of its batch, or of the
-    /// rows it refers to, for which it may have waited. Null after `STAGING_KEEP`.
+    /// rows it refers to, for which it may have waited. Null once the rows of these batches
+    /// are deleted.
     pub in_core_by: Option<DateTime<Utc>>,
     /// Marts that read the table.
     pub marts: Vec<Mart>,

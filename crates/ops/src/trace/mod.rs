@@ -47,8 +47,8 @@ impl Trace {
     }
 }
 
-/// Traces a message or a key, with the values of messages when `values` says so. One look into the
-/// database takes at most `timeout`.
+/// Traces a message or a key, with the values of messages when `values` says so. Each statement
+/// takes at most `timeout`.
 ///
 /// # Errors
 /// When the database does not answer, refuses, or takes too long.

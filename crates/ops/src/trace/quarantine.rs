@@ -27,7 +27,7 @@ pub struct Quarantined {
     pub batch_id: i64,
     /// Queue.
     pub queue: String,
-    /// Process that took it; null when its ledger rows were settled.
+    /// Process that took it; null once the row of the batch is deleted.
     pub worker: Option<String>,
     /// `decode`, `contract`, `load`, `merge` or `broker`.
     pub stage: String,

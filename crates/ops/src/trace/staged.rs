@@ -55,7 +55,7 @@ pub enum Outcome {
 pub struct Batch {
     /// Its number.
     pub batch_id: i64,
-    /// Queue; null when its ledger rows were settled, after `STAGING_KEEP`.
+    /// Queue; null once the row of the batch is deleted, after two hours at the earliest.
     pub queue: Option<String>,
     /// Process that took it.
     pub worker: Option<String>,

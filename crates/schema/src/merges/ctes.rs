@@ -1,4 +1,4 @@
-//! The steps of the one statement that a merge is; `writes` has those that write.
+//! The common table expressions of a merge, which is a single statement; those that write are in `writes`.
 
 use super::lines::{list, wrap, wrap_from};
 use super::names::{Names, Reference};

@@ -213,7 +213,7 @@ async fn promote_alone(environment: &TestEnv<'_>) -> anyhow::Result<Sample> {
 }
 
 /// `COPY` of the same rows into empty staging tables, a transaction for each batch: the fastest
-/// that PostgreSQL takes rows at all.
+/// way to write rows to PostgreSQL.
 async fn bare_copy(staged: &TestEnv<'_>) -> anyhow::Result<Sample> {
     let domain = load::domain()?;
     let environment = staged.bench.environment().await?;

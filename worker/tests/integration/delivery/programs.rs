@@ -23,7 +23,7 @@ async fn a_worker_stopped_in_mid_load_leaves_the_rest_to_the_next() {
     let second = platform.worker(&[]);
     platform.settled(i64::from(LOAD)).await;
     let total = platform.total().await;
-    // Told to stop, a worker acknowledges what it has staged: not even a copy.
+    // A worker that was asked to stop has acknowledged what it staged, so no message came twice.
     assert_eq!((total.duplicates, total.inserted), (0, i64::from(LOAD)));
     assert_core_gets_the_load(&platform).await;
     second.stop().await;

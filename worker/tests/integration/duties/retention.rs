@@ -51,7 +51,7 @@ async fn only_a_copy_of_the_rows_lets_a_partition_go() {
     ] {
         assert_eq!(code(worker, statement).await, denied(), "{statement}");
     }
-    // The archive's role only with what fits the rows that are there.
+    // The archive's role can do them, but only with figures that match the rows of the table.
     assert_eq!(code(archive, begin).await, None);
     assert!(code(archive, drop).await.is_some(), "nothing is verified");
     for (rows, first, last, sum) in [

@@ -32,7 +32,7 @@ async fn way(listener: TcpListener, broker: u16, cuts: Arc<AtomicBool>) {
                         .position(|name| name == [0, 60, 0, 60])
                         .filter(|_| cuts.load(Ordering::Relaxed));
                     if let Some(at) = delivers {
-                        // All but its frame: that the worker consumes is what it hears last.
+                        // Everything before its frame: the last answer that reaches the worker is basic.consume-ok.
                         let before = at.saturating_sub(7);
                         to_worker.write_all(&piece[..before]).await?;
                         to_worker.flush().await?;
