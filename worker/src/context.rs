@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use acequia_contracts::Domain;
+use acequia_messaging::Declarations;
 use acequia_messaging::look::Looks;
 use acequia_net::SecretUrl;
 use acequia_store::acknowledged::Memory;
@@ -39,6 +40,8 @@ pub struct WorkerContext {
     pub clock: Clock,
     /// Batches acknowledged last.
     pub acknowledged: Memory,
+    /// Exchanges and queues of the process.
+    pub declarations: Declarations,
     /// Observations of the queues.
     pub looks: Arc<Looks>,
     /// The destination of spans, when tracing is on.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acequia_contracts::Domain;
+use acequia_messaging::Declarations;
 use acequia_messaging::look::Looks;
 use acequia_net::SecretUrl;
 use acequia_store::acknowledged::Memory;
@@ -33,7 +34,7 @@ use crate::metrics::{Metrics, Open};
 use crate::outbox_relay::OutboxRelay;
 use crate::pauses::{self, LearnPauses, Pauses};
 use crate::promote::Promote;
-use crate::queue_consumer::QueueConsumer;
+use crate::queue_consumer::{QueueConsumer, queues_of};
 use crate::refresh::Refresh;
 use crate::wakes::Wakes;
 use crate::worker_loop::{self, PeriodicTask};
@@ -71,6 +72,7 @@ pub async fn run(
         health: Health::default(),
         clock: Clock::default(),
         acknowledged: Memory::default(),
+        declarations: Declarations::new(queues_of(&domains)),
         looks: Arc::new(Looks::new(queues)),
         traces: Traces::from_env("acequia-worker", |collector| {
             acequia_net::allow_http(collector, database.may_be_plaintext())
@@ -270,8 +272,7 @@ async fn wait_for_schema(context: &WorkerContext, stop: &CancellationToken) -> a
 /// Insists on the schema; returns the domains that are paused, so that no lane takes a message of theirs.
 async fn check_schema(database: &SecretUrl) -> anyhow::Result<Vec<String>> {
     const WITHIN: Duration = Duration::from_secs(30);
-    pooler::refuse(database).await?;
-    let mut connection = db::connect(database, "start").await.context("database")?;
+    let mut connection = pooler::connect_past(database, "start").await?;
     let check = async {
         acequia_schema::check(&mut connection).await?;
         let paused = acequia_store::pauses::paused(&mut connection).await;

@@ -5,6 +5,7 @@ mod ack_handle;
 mod batch;
 mod broker_probe;
 mod collect;
+mod declarations;
 mod disconnect;
 mod in_flight;
 pub mod look;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use ack_handle::AckHandle;
 pub use batch::{Batch, Ended, FLUSHED_BY};
+pub use declarations::Declarations;
 pub use disconnect::{DisconnectReason, INTERRUPTED_BY, Refused, is_of_the_queue};
 pub use in_flight::Flow;
 pub use permit::WritePermit;

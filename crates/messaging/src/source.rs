@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acequia_net::topology::{ANSWER_WITHIN, DEAD_QUEUE, DomainQueues, Mismatch, answer, declare};
+use acequia_net::topology::{ANSWER_WITHIN, DEAD_QUEUE, Mismatch, answer};
 use acequia_net::{SecretUrl, broker};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::ack_handle::DeliveryForwarder;
 use crate::broker_probe::{Watch, ready_messages};
+use crate::declarations::Declarations;
 use crate::disconnect::OtherArguments;
 use crate::look::Looks;
 use crate::{AckHandle, Flow};
@@ -82,21 +83,21 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connects under a name that the broker shows, declares all queues of the process, and starts to consume with
-    /// `window` messages in flight, unless it is paused.
+    /// Connects under a name that the broker shows, declares all queues of the process unless another lane has, and starts to
+    /// consume with `window` messages in flight, unless it is paused.
     ///
     /// # Errors
     /// When any of these fails or the broker does not answer.
     pub async fn open(
         broker: &SecretUrl,
         name: &str,
-        queues: &[DomainQueues<'_>],
+        declarations: &Declarations,
         settings: ConsumerSettings,
         instruments: Instruments,
         window: u16,
     ) -> anyhow::Result<Self> {
         let connected = broker::connect(broker, name).await?;
-        let others = declare(&connected.connection, queues).await?;
+        let others = declarations.by(&connected.connection).await?;
         consumable(&settings.queue, &others)?;
         let channel = answer(connected.connection.create_channel()).await?;
         let watched = answer(connected.connection.create_channel()).await?;

@@ -12,8 +12,8 @@ use std::fmt;
 use lapin::BasicProperties;
 use lapin::protocol::basic::{gen_properties, parse_properties};
 
-pub(crate) use self::walk::Reader;
-use self::walk::{is_utf8, look, split};
+pub(crate) use self::walk::{Reader, is_utf8};
+use self::walk::{look, split};
 
 /// Tables and arrays inside each other, the headers themselves included, up to which a list is read.
 pub const DEEPEST: usize = 32;

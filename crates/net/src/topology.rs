@@ -6,7 +6,7 @@ use anyhow::Context;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tracing::warn;
 
 use crate::{SecretUrl, broker};
@@ -121,7 +121,7 @@ pub async fn declare(
     connection: &Connection,
     domains: &[DomainQueues<'_>],
 ) -> anyhow::Result<Vec<Mismatch>> {
-    let channel = answer(connection.create_channel()).await?;
+    let mut channel = answer(connection.create_channel()).await?;
     let exchange = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
@@ -131,10 +131,16 @@ pub async fn declare(
         .await
         .with_context(|| format!("exchange {EXCHANGE}"))?;
     let mut others = Vec::new();
-    for name in domains.iter().map(|queues| queue_of(queues.domain)) {
-        others.extend(declare_queue(connection, &name).await?);
+    let legacy = domains.iter().filter_map(|queues| queues.legacy);
+    let names = domains.iter().map(|queues| queue_of(queues.domain));
+    let all = names.chain([DEAD_QUEUE.to_owned()]);
+    for name in all.chain(legacy.map(ToOwned::to_owned)) {
+        others.extend(declare_on(&channel, &name).await?);
+        // A refusal closes the channel.
+        if !channel.status().connected() {
+            channel = answer(connection.create_channel()).await?;
+        }
     }
-    others.extend(declare_queue(connection, DEAD_QUEUE).await?);
     for DomainQueues { domain, .. } in domains {
         let name = queue_of(domain);
         let keys = format!("{domain}.#");
@@ -151,13 +157,10 @@ pub async fn declare(
     }
     answer(channel.close(200, "declared".into())).await?;
     declare_kept(connection, ALERTS).await?;
-    for legacy in domains.iter().filter_map(|queues| queues.legacy) {
-        others.extend(declare_queue(connection, legacy).await?);
-    }
     Ok(others)
 }
 
-/// Declares one of the queues with its arguments, on a channel of its own, which a refusal closes.
+/// Declares one of the queues with its arguments.
 ///
 /// A queue of a reference system lives on one node of a cluster. While that one is down the broker
 /// does not find the queue; the other queues must not wait for it, and its own lane says so when it
@@ -170,6 +173,15 @@ pub async fn declare_queue(
     name: &str,
 ) -> anyhow::Result<Option<Mismatch>> {
     let channel = answer(connection.create_channel()).await?;
+    let other = declare_on(&channel, name).await?;
+    if channel.status().connected() {
+        answer(channel.close(200, "declared".into())).await?;
+    }
+    Ok(other)
+}
+
+/// The same on a channel, which a refusal closes.
+async fn declare_on(channel: &Channel, name: &str) -> anyhow::Result<Option<Mismatch>> {
     let arguments = if name == DEAD_QUEUE {
         dead_queue()
     } else if name.starts_with(QUEUES) {
@@ -184,10 +196,7 @@ pub async fn declare_queue(
         ..QueueDeclareOptions::default()
     };
     match answer(channel.queue_declare(name.into(), durable, arguments)).await {
-        Ok(_) => {
-            answer(channel.close(200, "declared".into())).await?;
-            Ok(None)
-        }
+        Ok(_) => Ok(None),
         Err(error) if refused(&error, &AMQPSoftError::PRECONDITIONFAILED) => Ok(Some(Mismatch {
             queue: name.to_owned(),
             difference: format!("{error:#}"),

@@ -103,10 +103,9 @@ pub async fn migrate(
 /// When the database does not answer, an SQL file fails, something of the catalog is missing
 /// afterwards, the schema is newer than this program, or a password would lock out another database.
 pub async fn migrate_with(url: &SecretUrl, options: &Options) -> anyhow::Result<Report> {
-    pooler::refuse(url).await?;
+    let mut connection = pooler::connect_past(url, "migrate").await?;
     // Its transaction, and with it the lock, ends with the connection.
     let alone = alone(url).await?;
-    let mut connection = db::connect(url, "migrate").await.context("database")?;
     let report = apply(&mut connection, url, options)
         .await
         .map_err(with_detail)?;

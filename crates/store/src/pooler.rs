@@ -29,8 +29,14 @@ pub enum Way {
 /// # Errors
 /// When the server cannot be reached; the error of sqlx is among its causes.
 pub async fn look(url: &SecretUrl) -> anyhow::Result<Way> {
-    let mut first = connect(url).await?;
-    let mut second = connect(url).await?;
+    let (way, first) = compare(url, "look").await?;
+    let _ = first.close().await;
+    Ok(way)
+}
+
+/// The way to the server, and one of the connections that were compared.
+async fn compare(url: &SecretUrl, name: &str) -> anyhow::Result<(Way, PgConnection)> {
+    let (mut first, mut second) = tokio::try_join!(connect(url, name), connect(url, name))?;
     let mut way = Way::Session;
     for _ in 0..LOOKS {
         let (one, limited) = session(&mut first).await.context("database")?;
@@ -43,27 +49,27 @@ pub async fn look(url: &SecretUrl) -> anyhow::Result<Way> {
             way = Way::WithoutLimits;
         }
     }
-    // Whatever became of them, they are not needed any more.
-    let _ = first.close().await;
+    // Whatever became of it, it is not needed any more.
     let _ = second.close().await;
-    Ok(way)
+    Ok((way, first))
 }
 
-/// Refuses a pooler that does not keep sessions apart.
+/// Connects under a name that the server shows, and refuses a pooler that does not keep sessions apart.
 ///
 /// # Errors
 /// When there is one, and as [`look`].
-pub async fn refuse(url: &SecretUrl) -> anyhow::Result<()> {
-    if look(url).await? == Way::Shared {
+pub async fn connect_past(url: &SecretUrl, name: &str) -> anyhow::Result<PgConnection> {
+    let (way, connection) = compare(url, name).await?;
+    if way == Way::Shared {
         bail!(
             "{url}: a pooler in transaction or statement mode stands before the database. {REMEDY}"
         );
     }
-    Ok(())
+    Ok(connection)
 }
 
-async fn connect(url: &SecretUrl) -> anyhow::Result<PgConnection> {
-    let connection = db::connect(url, "look").await;
+async fn connect(url: &SecretUrl, name: &str) -> anyhow::Result<PgConnection> {
+    let connection = db::connect(url, name).await;
     let refused = |error: &sqlx::Error| {
         let error = error.as_database_error();
         error.is_some_and(|error| error.message().contains("startup parameter"))

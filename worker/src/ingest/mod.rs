@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::flow::{collect, write};
 use self::stage::Writer;
 use crate::context::WorkerContext;
-use crate::queue_consumer::{QueueConsumer, queues_of};
+use crate::queue_consumer::QueueConsumer;
 
 /// Runs a lane until `stop` is cancelled. Losing broker or database leads back to the start,
 /// after a pause: nothing is consumed while one of them is away.
@@ -51,6 +51,7 @@ pub async fn run(lane: QueueConsumer, context: Arc<WorkerContext>, stop: Cancell
     while !stop.is_cancelled() {
         window.restart();
         if let Err(error) = consume(&writer, &mut window, &mut backoff).await {
+            context.declarations.forget().await;
             let delay = backoff.next_delay();
             if error.is::<Refused>() {
                 health.refused(format!("{error:#}"));
@@ -151,11 +152,10 @@ async fn open(
         looks: context.looks.clone(),
         paused: context.pauses.of(lane),
     };
-    let queues = queues_of(&context.domains);
     Source::open(
         &context.broker,
         &name,
-        &queues,
+        &context.declarations,
         consumer,
         instruments,
         window,

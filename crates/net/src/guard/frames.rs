@@ -3,7 +3,7 @@
 use std::io;
 
 use super::notes::{Note, Notes};
-use crate::properties::{Fault, Reader, Unreadable, is_readable, readable};
+use crate::properties::{Fault, Reader, Unreadable, is_readable, is_utf8, readable};
 
 /// Octets before the payload: type, channel, length.
 pub(super) const HEAD: usize = 7;
@@ -118,8 +118,8 @@ impl Frames {
                     coming.tag = octets.try_into().ok().map(u64::from_be_bytes);
                     None
                 }),
-                Field::Text(name) => from.text().map(|text| match std::str::from_utf8(text) {
-                    Ok(_) => None,
+                Field::Text(name) => from.text().map(|text| match is_utf8(text) {
+                    Ok(()) => None,
                     Err(_) if name.is_empty() => Some(short_text(text)),
                     Err(_) => {
                         let unreadable = Unreadable::new(name, Fault::NotUtf8, text);

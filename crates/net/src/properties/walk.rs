@@ -72,10 +72,12 @@ fn value<'a>(from: &mut Reader<'a>) -> Result<Value<'a>, Fault> {
 }
 
 /// Whether the library takes a text.
-pub(super) fn is_utf8(text: &[u8]) -> Result<(), Fault> {
-    std::str::from_utf8(text)
-        .map(|_| ())
-        .map_err(|_| Fault::NotUtf8)
+pub(crate) fn is_utf8(text: &[u8]) -> Result<(), Fault> {
+    // Of short texts, and most are short and ASCII, this is known sooner.
+    match text.is_ascii() || std::str::from_utf8(text).is_ok() {
+        true => Ok(()),
+        false => Err(Fault::NotUtf8),
+    }
 }
 
 /// Examines everything inside a table; returns the number of values.
