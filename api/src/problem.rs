@@ -231,6 +231,18 @@ impl From<sqlx::Error> for Problem {
                 "the database took too long: narrow the filters, or ask for fewer rows",
             );
         }
+        if sqlstate.as_deref() == Some("53300") {
+            warn!(
+                event = "database.full",
+                error = describe(&error),
+                "a call got no connection"
+            );
+            return Self::new(
+                Code::Busy,
+                "the server has no connection left for this login: try again; if it goes on, raise the connection limit of the role (alter role), or max_connections",
+            )
+            .retry_after(1);
+        }
         match Failure::of(&error) {
             Failure::Down | Failure::Transient => {
                 warn!(

@@ -317,3 +317,28 @@ fn open(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(false).unwrap();
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
+
+/// A server without connections left is not away: callers are asked to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_connections_left_is_busy() {
+    let (platform, api) = Platform::new().await;
+    let token = platform.token(Role::Viewer, None).await;
+    platform
+        .execute("do $$ begin execute format('alter database %I connection limit 0', current_database()); end $$")
+        .await;
+    let calls = (0..12).map(|_| platform.get(&token, "/v1/streams"));
+    let answers = futures_util::future::join_all(calls).await;
+    let (answered, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 200);
+    assert!(!refused.is_empty(), "{} answered", answered.len());
+    for answer in refused {
+        let problem = answer.is_problem(503, "busy");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("connection limit")
+        );
+    }
+    api.stop().await;
+}

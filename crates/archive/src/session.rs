@@ -10,7 +10,6 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection};
-use sqlx_macros::FromRow;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -34,7 +33,7 @@ const PATIENCE: u32 = 60;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A row of `core.archives`.
-#[derive(Debug, Clone, FromRow, Serialize)]
+#[derive(Debug, Clone, sqlx_macros::FromRow, Serialize)]
 pub struct Archive {
     /// Number.
     pub archive_id: i64,

@@ -55,8 +55,9 @@ impl TestEnv {
     {
         Ok(Self {
             services,
-            database: TestDatabase::cloned(services, TEMPLATE, |template| {
-                prepare(services, template)
+            database: TestDatabase::cloned(services, TEMPLATE, async |template| {
+                prepare(services, template).await?;
+                many_logins(services).await
             })
             .await?,
             broker: VirtualHost::create(services).await?,
@@ -115,4 +116,16 @@ impl TestEnv {
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
+}
+
+/// Tests that run side by side share the roles, whose limits are meant for one installation.
+async fn many_logins(services: &Services) -> anyhow::Result<()> {
+    let mut admin = PgConnection::connect(services.var("ADMIN_DATABASE_URL")?).await?;
+    sqlx::raw_sql(
+        "alter role acequia_api connection limit 200; alter role acequia_operator connection limit 200",
+    )
+    .execute(&mut admin)
+    .await?;
+    admin.close().await?;
+    Ok(())
 }

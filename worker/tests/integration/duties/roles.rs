@@ -111,7 +111,13 @@ async fn a_second_database_does_not_take_the_roles_of_the_first() {
 /// Limits on the load that a role can put on the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn people_have_limits() {
-    let platform = Platform::new().await;
+    // On servers of its own, since roles are of the server.
+    let platform = Platform::own().await;
+    platform
+        .execute("alter role acequia_api connection limit -1; alter role acequia_operator connection limit -1")
+        .await;
+    let owner = SecretUrl::parse(&platform.database.owner, &["postgres"]).unwrap();
+    migrate(&owner, &[]).await.unwrap();
     let limits = "select rolname || ' ' || rolconnlimit from pg_roles where rolname in ('acequia_analyst', 'acequia_operator', 'acequia_api') order by 1";
     assert_eq!(
         platform.texts(limits).await,
@@ -121,8 +127,6 @@ async fn people_have_limits() {
             "acequia_operator 20"
         ]
     );
-    let owner = SecretUrl::parse(&platform.database.owner, &["postgres"]).unwrap();
-    migrate(&owner, &[]).await.unwrap();
     let mut analyst = PgConnection::connect(&platform.database.analyst)
         .await
         .unwrap();
