@@ -71,7 +71,8 @@ impl OutboxRelay {
 
 impl PeriodicTask for OutboxRelay {
     const NAME: &'static str = "outbox_relay";
-    // It also waits for the broker, for a few seconds at most. A message that is published twice has the same id.
+    // A poll also waits for the broker, for a few seconds at most: an idle connection is no dead one here. A poll that is
+    // given up (`WITHIN`) leads to messages that are published again, under the same ids.
     const ATTENDED: bool = false;
     const WITHIN: Duration = Duration::from_secs(60);
 

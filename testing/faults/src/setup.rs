@@ -9,7 +9,7 @@ pub struct RunOptions {
     pub long: bool,
     /// Seed of messages and of random choices.
     pub seed: u64,
-    /// Whether Prometheus looks on, on servers of its own.
+    /// Whether Prometheus observes the run, which then has servers of its own.
     pub observe: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::support::{Message, Platform};
 /// Everything that the ledger and the marts say, and how many rows every table has.
 const CONTENT: &str = "
     with said as (
-        select unnest(array['core', 'raw', 'stg', 'academico']) as schema
+        select unnest(array['core', 'raw', 'stg'] || array(select distinct domain from core.entities)) as schema
     ), every as (
         select c.oid::regclass::text as name, c.relkind
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
