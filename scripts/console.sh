@@ -81,6 +81,8 @@ test_in_browser() {
   wait_for "$WORKER_URL/readyz" "$work/worker.log"
   wait_for "$API_URL/readyz" "$work/api.log"
   "$programs/publisher" generate academico --alumnos 300 --inscripciones 900 --calificaciones 1500 --seed 1 --invalid 2 --duplicates 1
+  # A month that is over, to archive.
+  "$programs/publisher" generate consumo --clients 2 --days 40 --start 45d --seed 1
   CONSOLE_URL=$API_URL
   CONSOLE_ADMIN_PASSWORD=$("$programs/api" user add admin --role admin)
   CONSOLE_VIEWER_PASSWORD=$("$programs/api" user add viewer --role viewer)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use acequia_ops::archives::Depot;
 use acequia_store::clock::Clock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use crate::database::{Database, Lease};
 use crate::events::Events;
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
+use crate::operations::Lane;
 use crate::problem::{Code, Problem, Result};
 use crate::publish::Publisher;
 
@@ -30,6 +32,8 @@ pub struct Parts {
     pub operator: Option<Database>,
     /// The way to the broker, when it is given.
     pub publisher: Option<Publisher>,
+    /// Where archives are changed, when it is given.
+    pub archives: Option<Depot>,
     /// Cache of authenticated callers.
     pub callers: Callers,
     /// The record of calls.
@@ -46,8 +50,10 @@ pub struct Parts {
     pub settings: ServeArgs,
     /// Name of this process in operations and logs.
     pub name: String,
-    /// Wakes the task that carries operations out.
-    pub work: Notify,
+    /// Wakes the task that carries out operations on quarantine.
+    pub quarantine_work: Notify,
+    /// Wakes the task that carries out operations on archives.
+    pub archive_work: Notify,
     /// Ends streams and background work.
     pub stop: CancellationToken,
 }
@@ -87,6 +93,28 @@ impl App {
             )
         })?;
         operator.take().await
+    }
+
+    /// Where archives are changed.
+    ///
+    /// # Errors
+    /// `not_configured` without login or store.
+    pub fn archives(&self) -> Result<&Depot> {
+        self.archives.as_ref().ok_or_else(|| {
+            Problem::new(
+                Code::NotConfigured,
+                "archiving needs the login of the archive and its store: start the API with ARCHIVE_DATABASE_URL and ARCHIVE_URL",
+            )
+        })
+    }
+
+    /// What wakes the task that carries out the operations of a lane.
+    #[must_use]
+    pub fn work(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Quarantine => &self.quarantine_work,
+            Lane::Archives => &self.archive_work,
+        }
     }
 
     /// The way to the broker.

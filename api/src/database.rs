@@ -19,7 +19,7 @@ const UNDO_WITHIN: Duration = Duration::from_secs(2);
 /// A connection that was idle for longer is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(5);
 /// Schema version that this program needs.
-pub const SCHEMA: i32 = 18;
+pub const SCHEMA: i32 = 22;
 
 /// Connections of one login.
 #[derive(Debug, Clone)]

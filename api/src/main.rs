@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use acequia_api::cli::{self, token, user};
 use acequia_api::config::ServeArgs;
 use acequia_api::run::{self, Servers};
-use acequia_args::{ApiDatabase, BrokerArgs, OperatorLogin, stop_on_signal};
+use acequia_args::{
+    ApiDatabase, ArchiveLogin, ArchiveUrl, BrokerArgs, OperatorLogin, stop_on_signal,
+};
+use acequia_ops::archives::Depot;
 use acequia_telemetry::LogArgs;
 use clap::{Parser, Subcommand};
 
@@ -31,6 +34,10 @@ enum Command {
         database: ApiDatabase,
         #[command(flatten)]
         operator: OperatorLogin,
+        #[command(flatten)]
+        archive: ArchiveLogin,
+        #[command(flatten)]
+        archive_url: ArchiveUrl,
         #[command(flatten)]
         broker: Box<BrokerArgs>,
         #[command(flatten)]
@@ -73,13 +80,20 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve {
             database,
             operator,
+            archive,
+            archive_url,
             broker,
             settings,
         } => {
             let database = database.url()?;
+            let archives = match (archive_url.given(), archive.url(&database)?) {
+                (Some(url), Some(login)) => Some(Depot::open(url, login)?),
+                _ => None,
+            };
             let servers = Servers {
                 operator: operator.url(&database)?,
                 broker: broker.given()?,
+                archives,
                 database,
             };
             run::run(servers, *settings, stop_on_signal()?).await?;

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use acequia_net::SecretUrl;
+use acequia_ops::archives::Depot;
 use acequia_store::clock::Clock;
 use acequia_store::failure::{Backoff, Failure};
 use anyhow::Context as _;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,7 +20,7 @@ use crate::database::{self, Database};
 use crate::events::{self, Events};
 use crate::limit::Limiter;
 use crate::metrics::Metrics;
-use crate::operations::Watch;
+use crate::operations::{Lane, Watch};
 use crate::publish::Publisher;
 use crate::{operations, routes, server};
 
@@ -36,6 +38,8 @@ pub struct Servers {
     pub operator: Option<SecretUrl>,
     /// RabbitMQ.
     pub broker: Option<SecretUrl>,
+    /// The object store of archives, with PostgreSQL as acequia_archive.
+    pub archives: Option<Depot>,
 }
 
 /// Serves until `stop` is cancelled.
@@ -60,6 +64,7 @@ pub async fn run(
         publisher: servers
             .broker
             .map(|url| Publisher::start(url, stop.clone())),
+        archives: servers.archives,
         database,
         callers: Callers::default(),
         calls,
@@ -68,7 +73,8 @@ pub async fn run(
         events: Events::default(),
         clock: Clock::default(),
         name: format!("{}:{}", acequia_net::hostname(), std::process::id()),
-        work: tokio::sync::Notify::new(),
+        quarantine_work: Notify::new(),
+        archive_work: Notify::new(),
         settings,
         stop,
     });
@@ -77,7 +83,8 @@ pub async fn run(
     let mut background = JoinSet::new();
     background.spawn(look(app.clone()));
     background.spawn(events::run(app.clone()));
-    background.spawn(operations::run(app.clone()));
+    background.spawn(operations::run(app.clone(), Lane::Quarantine));
+    background.spawn(operations::run(app.clone(), Lane::Archives));
     server::serve(listener, routes::router(&app), app.clone()).await;
     info!(event = "api.stopping", "finishing what is under way");
     let ended = async { while background.join_next().await.is_some() {} };

@@ -96,6 +96,37 @@ test('all that match are discarded after a dry run, and it is undone', async (t)
   await page.getByText('3 open messages match').waitFor();
 });
 
+test('partitions are archived and restored after a dry run', async (t) => {
+  const page = await login(t, people.admin);
+  await page.goto('/archive');
+  await ready(page);
+  await page.getByRole('button', { name: 'Archive', exact: true }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('No partition matches').waitFor();
+  await dialog.getByLabel('Ended longer ago than').fill('1d');
+  await dialog.getByRole('button', { name: 'Dry run' }).click();
+  const archive = dialog.getByRole('button', { name: /^Archive \d+ partitions?$/ });
+  await archive.click();
+  await dialog.getByText('Say why').waitFor();
+  await dialog.getByLabel('Reason').fill('a test of the console');
+  const title = await archive.innerText();
+  await archive.click();
+  await dialog.getByText(`${/\d+/.exec(title)?.[0]} done, 0 failed`).waitFor({ timeout: 60_000 });
+  await dialog.getByRole('button', { name: 'Close' }).click();
+
+  const row = page.locator('tbody tr').first();
+  await row.getByText('archived', { exact: true }).waitFor();
+  await row.getByRole('button', { name: /^Restore/ }).click();
+  const restore = dialog.getByRole('button', { name: 'Restore 1 partition', exact: true });
+  await restore.waitFor();
+  await dialog.getByLabel('Reason').fill('back again');
+  await dialog.getByLabel('Not archived again for').fill('1h');
+  await restore.click();
+  await dialog.getByText('1 done, 0 failed').waitFor({ timeout: 60_000 });
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await row.getByText('restored', { exact: true }).waitFor();
+});
+
 test('a message is tried against its contract, and a decimal keeps its digits', async (t) => {
   const page = await login(t, people.admin);
   await page.goto('/contracts/academico/alumno');

@@ -48,14 +48,16 @@ native_migrate() {
 }
 
 native_worker() {
+  # Of every program that archives.
+  archive_env=("ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}")
   worker_env=("DATABASE_URL=$WORKER_DATABASE_URL" "AMQP_URL=$AMQP_URL" "HTTP_ADDR=${WORKER_URL#http://}"
-    "ARCHIVE_DATABASE_URL=$ARCHIVE_DATABASE_URL" "ARCHIVE_URL=${ARCHIVE_URL:-file://$RUN_DIR/archive}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
+    "${archive_env[@]}" "ARCHIVE_SCHEDULE=${ARCHIVE_SCHEDULE:-}")
   native_program worker run "$WORKER_URL" "${worker_env[@]}"
 }
 
 native_api() {
   api_env=("API_DATABASE_URL=$API_DATABASE_URL" "OPERATOR_DATABASE_URL=$OPERATOR_DATABASE_URL" "AMQP_URL=$AMQP_URL"
-    "API_HTTP_ADDR=${API_URL#http://}")
+    "${archive_env[@]}" "API_HTTP_ADDR=${API_URL#http://}")
   native_program api serve "$API_URL" "${api_env[@]}"
 }
 

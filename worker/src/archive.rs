@@ -201,7 +201,7 @@ impl Archiver {
                 .await?
         {
             let wanted = Wanted {
-                domain: Some(domain.name.to_owned()),
+                domain: vec![domain.name.to_owned()],
                 ..Wanted::default()
             };
             let (totals, outcome) = due::archive(&mut session, &wanted, |_| {}).await;

@@ -159,33 +159,6 @@ impl KeepArgs {
     }
 }
 
-/// Where archives are.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ArchiveUrl {
-    /// Object store of the archives: file:///folder, or s3://bucket/prefix with the usual AWS_
-    /// variables
-    #[arg(long, env = "ARCHIVE_URL", value_name = "URL")]
-    archive_url: Option<String>,
-}
-
-impl ArchiveUrl {
-    /// The URL, if there is one.
-    #[must_use]
-    pub fn given(&self) -> Option<&str> {
-        self.archive_url.as_deref().filter(|url| !url.is_empty())
-    }
-
-    /// The URL.
-    ///
-    /// # Errors
-    /// When none is given.
-    pub fn url(&self) -> anyhow::Result<&str> {
-        self.given().context(
-            "say where archives are: --archive-url or ARCHIVE_URL, as file:///var/lib/acequia/archive or s3://bucket/prefix",
-        )
-    }
-}
-
 /// How data quality rules run.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RuleArgs {

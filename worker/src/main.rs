@@ -48,7 +48,7 @@ enum Command {
     Check(rules::CheckArgs),
     /// Refresh the marts whose core has changed, once; exit 1 when a rule blocks one of them
     Refresh(rules::RefreshArgs),
-    /// List, replay and discard messages in quarantine
+    /// List, replay, discard and restore messages in quarantine
     Quarantine {
         #[command(subcommand)]
         command: quarantine::Command,

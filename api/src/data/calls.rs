@@ -197,7 +197,7 @@ pub async fn list(
     .await
 }
 
-/// What was decided about messages, gates and accounts.
+/// What was decided about messages, gates, streams, archives and accounts.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Decision {
     /// Its number.
@@ -208,7 +208,8 @@ pub struct Decision {
     pub who: String,
     /// Role of the database that did it.
     pub login: String,
-    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`.
+    /// `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream`, `resume_stream`,
+    /// `archive` or `restore_archive`.
     pub action: String,
     /// Rows of the quarantine that it was done to.
     pub row_count: i32,

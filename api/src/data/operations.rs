@@ -1,19 +1,27 @@
-//! Bulk actions on quarantine: what was asked for, how far it has come, what was done.
+//! Bulk actions on quarantine and on archives: what was asked for, how far it has come, what was done.
 
-use acequia_ops::quarantine::{Failed, Filters};
+use acequia_ops::quarantine::Failed;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use sqlx_macros::FromRow;
 use utoipa::ToSchema;
+
+/// Kinds of operations on quarantine.
+pub const QUARANTINE: [&str; 3] = ["discard", "restore", "replay"];
+/// Those that need no broker.
+pub const WITHOUT_BROKER: [&str; 2] = ["discard", "restore"];
+/// Kinds of operations on archives.
+pub const ARCHIVES: [&str; 2] = ["archive", "restore_archive"];
 
 /// An operation.
 #[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub struct Operation {
     /// Its number.
     pub operation_id: i64,
-    /// `replay`, `discard` or `restore`.
+    /// `replay`, `discard` or `restore` of rows in quarantine; `archive` or `restore_archive` of partitions.
     pub kind: String,
     /// `queued`, `running`, `done`, `failed` or `cancelled`.
     pub state: String,
@@ -21,27 +29,27 @@ pub struct Operation {
     pub who: String,
     /// Why.
     pub reason: Option<String>,
-    /// Domains whose rows it is about; null: all.
+    /// Domains whose rows or tables it is about; null: all.
     pub domains: Option<Vec<String>>,
-    /// Filters that rows are chosen by.
+    /// Filters that rows or partitions are chosen by.
     #[schema(value_type = Object)]
-    pub filters: Json<Filters>,
+    pub filters: Json<Value>,
     /// Messages per second, at most.
     pub rate: Option<i32>,
-    /// Rows that matched when it was asked for; of an undo, rows that were discarded.
+    /// Rows, or partitions, that matched when it was asked for; of an undo, rows that were discarded.
     pub matched: i64,
-    /// Rows done.
+    /// Rows, or partitions, done.
     pub done: i64,
-    /// Rows that no queue took.
+    /// Rows that no queue took; partitions that stay as they were because of an error.
     pub failed: i64,
-    /// The first hundred of them.
+    /// The first hundred of these rows.
     #[schema(value_type = Vec<Failed>)]
     pub failures: Json<Vec<Failed>>,
     /// Why it failed.
     pub error: Option<String>,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
-    /// When the first row was taken.
+    /// When a process took it first.
     pub started_at: Option<DateTime<Utc>>,
     /// Last sign of life of the process that carries it out.
     pub seen_at: Option<DateTime<Utc>>,
@@ -65,6 +73,17 @@ pub struct Operation {
     pub after_id: i64,
 }
 
+impl Operation {
+    /// The domain that it is about, when it is a single one.
+    #[must_use]
+    pub fn domain(&self) -> Option<&str> {
+        match self.domains.as_deref() {
+            Some([one]) => Some(one),
+            _ => None,
+        }
+    }
+}
+
 /// Columns of an [`Operation`], read from `core.operations o`.
 const COLUMNS: &str = "o.operation_id, o.kind, o.state, o.who, o.reason, o.domains, o.filters, o.rate, o.matched, o.done, o.failed,
     o.failures, o.error, o.created_at, o.started_at, o.seen_at, o.finished_at, o.cancel_at, o.cancelled_by, o.through_id, o.after_id,
@@ -86,21 +105,22 @@ pub struct New<'a> {
     /// Domains; `None`: all.
     pub domains: Option<&'a [String]>,
     /// Filters.
-    pub filters: &'a Filters,
+    pub filters: &'a Value,
     /// Messages per second.
     pub rate: Option<i32>,
-    /// Rows that match.
+    /// Rows, or partitions, that match.
     pub matched: i64,
 }
 
-/// Writes down what is asked for. It takes rows that are there now.
+/// Writes down what is asked for. An operation on quarantine takes rows that are there now.
 ///
 /// # Errors
 /// Any error from PostgreSQL.
 pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<Operation> {
     sqlx::query_as(AssertSqlSafe(format!(
         "insert into core.operations as o (kind, who, reason, domains, filters, rate, matched, through_id)
-         values ($1, $2, $3, $4, $5, $6, $7, coalesce((select max(q.quarantine_id) from raw.quarantine q), 0))
+         values ($1, $2, $3, $4, $5, $6, $7,
+             case when $1 = any ($8) then 0 else coalesce((select max(q.quarantine_id) from raw.quarantine q), 0) end)
          returning {COLUMNS}"
     )))
     .bind(new.kind)
@@ -110,6 +130,7 @@ pub async fn ask(connection: &mut PgConnection, new: &New<'_>) -> sqlx::Result<O
     .bind(Json(new.filters))
     .bind(new.rate)
     .bind(new.matched)
+    .bind(&ARCHIVES[..])
     .fetch_one(connection)
     .await
 }
@@ -198,15 +219,14 @@ pub async fn cancel(
     .await
 }
 
-/// Takes the oldest one that no process carries out, also one whose process has been silent for half a minute. A process
-/// without a broker takes no replay.
+/// Takes the oldest one of some kinds that no process carries out, also one whose process has been silent for half a minute.
 ///
 /// # Errors
 /// Any error from PostgreSQL.
 pub async fn take(
     connection: &mut PgConnection,
     runner: &str,
-    has_broker: bool,
+    kinds: &[&str],
 ) -> sqlx::Result<Option<Operation>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "update core.operations o
@@ -214,12 +234,12 @@ pub async fn take(
          where o.operation_id = (
              select n.operation_id from core.operations n
              where n.finished_at is null and (n.state = 'queued' or n.seen_at < now() - interval '30 seconds')
-                 and (n.kind <> 'replay' or $2)
+                 and n.kind = any ($2)
              order by n.operation_id limit 1 for update skip locked)
          returning {COLUMNS}"
     )))
     .bind(runner)
-    .bind(has_broker)
+    .bind(kinds)
     .fetch_optional(connection)
     .await
 }
@@ -231,8 +251,10 @@ pub struct Unfinished {
     pub queued: i64,
     /// Operations that a process has begun.
     pub running: i64,
-    /// Rows that are done of them.
+    /// Rows and partitions that are done of them.
     pub rows: i64,
+    /// Last sign of life of those on archives: a partition may take long.
+    pub alive: Option<DateTime<Utc>>,
 }
 
 /// Counts of the operations that have not ended.
@@ -242,9 +264,10 @@ pub struct Unfinished {
 pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinished> {
     sqlx::query_as(
         "select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'running') as running,
-             coalesce(sum(done + failed), 0)::bigint as rows
+             coalesce(sum(done + failed), 0)::bigint as rows, max(seen_at) filter (where kind = any ($1)) as alive
          from core.operations where finished_at is null",
     )
+    .bind(&ARCHIVES[..])
     .fetch_one(connection)
     .await
 }
@@ -252,11 +275,11 @@ pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinishe
 /// Progress of an operation.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// Rows done in all.
+    /// Rows, or partitions, done in all.
     pub done: i64,
-    /// Rows that no queue took.
+    /// Rows that no queue took; partitions that stay as they were.
     pub failed: i64,
-    /// The first of them.
+    /// The first of these rows.
     pub failures: &'a [Failed],
     /// Greatest row number that is done.
     pub after_id: i64,

@@ -11,12 +11,12 @@ use crate::params::Params;
 use crate::problem::Result;
 use crate::scope::scope;
 
-/// Decisions about messages, gates and accounts, made in any way, the newest first
+/// Decisions about messages, gates, streams, archives and accounts, made in any way, the newest first
 ///
 /// For callers of all domains: a decision may be about several.
 #[utoipa::path(get, path = "/v1/audit", tag = "access", extensions(("x-acequia-right" = json!("operate"))),
     params(
-        ("action" = Option<String>, Query, description = "`replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off`"),
+        ("action" = Option<String>, Query, description = "`replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream`, `resume_stream`, `archive` or `restore_archive`"),
         ("who" = Option<String>, Query, description = "Who"),
         ("limit" = Option<i64>, Query, description = "Rows of a page, 1 to 1000; 100 when not given"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),

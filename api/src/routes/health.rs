@@ -29,7 +29,7 @@ pub struct Ready {
 /// Something that calls depend on.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Part {
-    /// `database`, `operator` or `broker`.
+    /// `database`, `operator`, `archive` or `broker`.
     name: &'static str,
     /// Whether it answers.
     ready: bool,
@@ -55,6 +55,9 @@ pub async fn readyz(State(app): State<App>) -> Response {
     let mut parts = vec![database_part(&app).await];
     if app.operator.is_none() {
         parts.push(missing("operator", "OPERATOR_DATABASE_URL"));
+    }
+    if app.archives.is_none() {
+        parts.push(missing("archive", "ARCHIVE_DATABASE_URL or ARCHIVE_URL"));
     }
     parts.push(match &app.publisher {
         Some(publisher) => Part {

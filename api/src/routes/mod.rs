@@ -109,6 +109,8 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(gates::close))
         .routes(routes!(lineage::list))
         .routes(routes!(archives::list))
+        .routes(routes!(archives::archive))
+        .routes(routes!(archives::restore))
         .routes(routes!(quarantine::list))
         .routes(routes!(quarantine::groups))
         .routes(routes!(quarantine::show))

@@ -16,6 +16,7 @@ use crate::data::events;
 use crate::data::operations::{self, Operation};
 use crate::docs::Refusals;
 use crate::layer::Noted;
+use crate::operations::Lane;
 use crate::paging::{Json, List, Page, limit};
 use crate::params::Params;
 use crate::problem::{Code, Problem, Result};
@@ -99,7 +100,8 @@ pub async fn show(
 
 /// Stop an operation
 ///
-/// Finished rows stay finished: the answer has their number. A running operation stops after its current rows.
+/// Finished rows and partitions stay finished: the answer has their number. A running operation stops after its current rows;
+/// a partition that is being moved stays where it was.
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "quarantine", extensions(("x-acequia-right" = json!("operate"))),
     params(("id" = String, Path, description = "Number of the operation")), responses(
     (status = 200, description = "The operation", body = Operation), Refusals))]
@@ -165,13 +167,10 @@ pub async fn undo(
         return Err(cannot(now.as_ref().unwrap_or(&discard)));
     };
     // Whoever looks at the discard hears that it cannot be undone again.
-    let domain = match undo.domains.as_deref() {
-        Some([one]) => Some(one.as_str()),
-        _ => None,
-    };
+    let domain = undo.domain();
     events::write(&mut database, "operations", domain, &json!(now)).await?;
     database.done();
-    app.work.notify_one();
+    app.work(Lane::Quarantine).notify_one();
     let note = Note {
         domain: domain.map(ToOwned::to_owned),
         reason: Some(reason.to_owned()),
@@ -194,7 +193,7 @@ fn cannot(operation: &Operation) -> Problem {
             ..
         } => format!("operation {by} has undone it, or is about to"),
         Operation { kind, .. } if kind != "discard" => {
-            format!("a {kind} cannot be undone: only a discard can")
+            format!("only a discard can be undone; this operation is of kind {kind}")
         }
         Operation {
             finished_at: None, ..

@@ -117,6 +117,12 @@ impl Route {
                 json!({"marts": ["marts.kpi_materia"], "reason": "test"})
             }
             path if path.starts_with("/v1/streams") => json!({"reason": "test"}),
+            "/v1/archives/archive" => {
+                json!({"table": "academico.calificaciones", "dry_run": true})
+            }
+            "/v1/archives/restore" => {
+                json!({"table": "academico.calificaciones", "from": "2024-01", "to": "2024-12", "dry_run": true})
+            }
             path if path.starts_with("/v1/operations") => json!({"reason": "test"}),
             path if path.starts_with("/v1/messages") => {
                 json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use acequia_api::auth::Role;
@@ -10,53 +9,9 @@ use acequia_api::run::Servers;
 use acequia_testkit::{Proxy, wait_for};
 use serde_json::{Value, json};
 
+use crate::process::Process;
 use crate::quarantine::{ROWS, refused};
 use crate::support::{Platform, url};
-
-/// `api serve` as a process of its own, killed with the value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    /// Starts it on the address of the platform's API and waits until it is ready.
-    async fn start(platform: &Platform, failpoint: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_api"))
-            .arg("serve")
-            .env("API_HTTP_ADDR", &platform.api)
-            .env("API_RATE", "10000")
-            .env("API_DATABASE_URL", &platform.database.api)
-            .env("OPERATOR_DATABASE_URL", &platform.database.operator)
-            .env("AMQP_URL", &platform.broker.url)
-            .env("ACEQUIA_FAILPOINT", failpoint)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let process = Self(child);
-        wait_for("a ready API", async || {
-            Ok(platform.call("GET", "/readyz", &[], "").await.status == 200)
-        })
-        .await
-        .unwrap();
-        process
-    }
-
-    /// Waits until it has ended by itself.
-    async fn ended(&mut self) {
-        wait_for("the end of the process", async || {
-            Ok(self.0.try_wait()?.is_some())
-        })
-        .await
-        .unwrap();
-    }
-}
 
 /// Rows that the only operation has done, as the database says.
 async fn done(platform: &Platform) -> i64 {
@@ -131,7 +86,7 @@ async fn a_killed_api_leaves_a_bulk_action_that_another_one_ends() {
         if failpoint.is_empty() {
             some_done(&platform).await;
             // SIGKILL.
-            first.0.kill().unwrap();
+            first.kill();
         }
         first.ended().await;
         drop(first);

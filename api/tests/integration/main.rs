@@ -3,6 +3,7 @@
 
 mod access;
 mod agreement;
+mod archives;
 mod consumo;
 mod document;
 mod edits;
@@ -12,6 +13,7 @@ mod generated;
 mod messages;
 mod metrics;
 mod parquet;
+mod process;
 mod quarantine;
 mod reading;
 mod streams;

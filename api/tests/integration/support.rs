@@ -1,6 +1,7 @@
 //! A platform for one test: database, virtual host, worker, API, and tokens of every role.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use acequia_api::auth::Role;
@@ -9,6 +10,7 @@ use acequia_api::config::ServeArgs;
 use acequia_api::data::tokens::{self, New};
 use acequia_api::run::{self, Servers};
 use acequia_net::SecretUrl;
+use acequia_ops::archives::Depot;
 use acequia_testkit::{Services, TestDatabase, TestEnv, free_port, wait_for};
 use acequia_worker::config::LoopArgs;
 use clap::Parser;
@@ -20,6 +22,14 @@ use tokio_util::sync::CancellationToken;
 pub struct Platform {
     env: TestEnv,
     pub api: String,
+    /// Object store of archives, gone with the test.
+    pub store: PathBuf,
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.store);
+    }
 }
 
 impl Deref for Platform {
@@ -113,9 +123,11 @@ impl Platform {
 
     /// The same with options of `api serve`.
     pub async fn with(options: &[&str]) -> (Self, Running) {
+        let store = format!("acequia-store-{}", uuid::Uuid::now_v7().simple());
         let platform = Self {
             env: TestEnv::shared(migrate).await.unwrap(),
             api: format!("127.0.0.1:{}", free_port().unwrap()),
+            store: std::env::temp_dir().join(store),
         };
         let running = platform.serve(options).await;
         (platform, running)
@@ -127,7 +139,13 @@ impl Platform {
             database: url(&self.database.api),
             operator: Some(url(&self.database.operator)),
             broker: Some(url(&self.broker.url)),
+            archives: Some(Depot::open(&self.store_url(), url(&self.database.archive)).unwrap()),
         }
+    }
+
+    /// The object store of archives.
+    pub fn store_url(&self) -> String {
+        format!("file://{}", self.store.display())
     }
 
     /// Starts an API and waits until it is ready, the broker included.
@@ -148,12 +166,13 @@ impl Platform {
         let running = Running { stop, task };
         wait_for("a ready API", async || {
             let answer = self.call("GET", "/readyz", &[], "").await;
+            // A part that this API was not given is not waited for.
+            let there = |part: &Value| {
+                let why = part["why"].as_str().unwrap_or_default();
+                part["ready"] == true || why.contains("is not set")
+            };
             let ready = answer.status == 200
-                && answer.json()["parts"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .all(|part| part["ready"] == true);
+                && answer.json()["parts"].as_array().unwrap().iter().all(there);
             anyhow::ensure!(!running.task.is_finished(), "the API ended");
             Ok(ready)
         })

@@ -952,6 +952,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/archives/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Archive the partitions that are due
+         * @description Those that ended longer ago than the policy of their table allows, or than `older_than`. An operation: see
+         *     `GET /v1/operations/{id}` for its progress, counted in partitions.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ArchiveRequest"];
+                };
+            };
+            responses: {
+                /** @description Nothing was done: a dry run */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ArchiveDryRun"];
+                    };
+                };
+                /** @description The operation */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/archives/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore the archives of a range
+         * @description Every archive that overlaps the range comes back whole. An operation: see `GET /v1/operations/{id}` for its progress, counted in
+         *     partitions.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["RestoreRequest"];
+                };
+            };
+            responses: {
+                /** @description Nothing was done: a dry run */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ArchiveDryRun"];
+                    };
+                };
+                /** @description The operation */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Operation"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -960,13 +1066,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Decisions about messages, gates and accounts, made in any way, the newest first
+         * Decisions about messages, gates, streams, archives and accounts, made in any way, the newest first
          * @description For callers of all domains: a decision may be about several.
          */
         get: {
             parameters: {
                 query?: {
-                    /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate` or `write_off` */
+                    /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream`, `resume_stream`, `archive` or `restore_archive` */
                     action?: string;
                     /** @description `next` of the page before */
                     cursor?: string;
@@ -1944,7 +2050,8 @@ export interface paths {
         put?: never;
         /**
          * Stop an operation
-         * @description Finished rows stay finished: the answer has their number. A running operation stops after its current rows.
+         * @description Finished rows and partitions stay finished: the answer has their number. A running operation stops after its current rows;
+         *     a partition that is being moved stays where it was.
          */
         post: {
             parameters: {
@@ -3097,6 +3204,46 @@ export interface components {
              */
             to_at: string;
         };
+        /** @description The partitions that a decision would move. */
+        ArchiveDryRun: {
+            /**
+             * Format: int64
+             * @description Their bytes in the database.
+             */
+            bytes_hot: number;
+            /** @description Always true. */
+            dry_run: boolean;
+            /**
+             * Format: int64
+             * @description How many would be moved.
+             */
+            partitions: number;
+            /** @description All that match, also those that are held and stay. */
+            partitions_list: components["schemas"]["Partition"][];
+        };
+        /** @description Which partitions to archive. */
+        ArchiveRequest: {
+            /**
+             * @description List what would be archived, and do nothing.
+             * @default false
+             */
+            dry_run?: boolean;
+            /**
+             * @description Age since the end of a partition, as `30d`, instead of the policy's.
+             * @default null
+             */
+            older_than?: string | null;
+            /**
+             * @description Why; kept in the audit log. Not needed for a dry run.
+             * @default
+             */
+            reason?: string;
+            /**
+             * @description Table with its schema; every table of the scope that has a policy when not given.
+             * @default null
+             */
+            table?: string | null;
+        };
         /** @description The archived partition that a key belongs to. */
         Away: {
             /** @description Its file, below `ARCHIVE_URL`. */
@@ -3499,9 +3646,12 @@ export interface components {
             /** @description Role. */
             role: components["schemas"]["Role"];
         };
-        /** @description What was decided about messages, gates and accounts. */
+        /** @description What was decided about messages, gates, streams, archives and accounts. */
         Decision: {
-            /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`. */
+            /**
+             * @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream`, `resume_stream`,
+             *     `archive` or `restore_archive`.
+             */
             action: string;
             /**
              * Format: date-time
@@ -4035,34 +4185,34 @@ export interface components {
              * @description When it was asked for.
              */
             created_at: string;
-            /** @description Domains whose rows it is about; null: all. */
+            /** @description Domains whose rows or tables it is about; null: all. */
             domains?: string[] | null;
             /**
              * Format: int64
-             * @description Rows done.
+             * @description Rows, or partitions, done.
              */
             done: number;
             /** @description Why it failed. */
             error?: string | null;
             /**
              * Format: int64
-             * @description Rows that no queue took.
+             * @description Rows that no queue took; partitions that stay as they were because of an error.
              */
             failed: number;
-            /** @description The first hundred of them. */
+            /** @description The first hundred of these rows. */
             failures: components["schemas"]["ReplayFailure"][];
-            /** @description Filters that rows are chosen by. */
+            /** @description Filters that rows or partitions are chosen by. */
             filters: Record<string, never>;
             /**
              * Format: date-time
              * @description When it ended.
              */
             finished_at?: string | null;
-            /** @description `replay`, `discard` or `restore`. */
+            /** @description `replay`, `discard` or `restore` of rows in quarantine; `archive` or `restore_archive` of partitions. */
             kind: string;
             /**
              * Format: int64
-             * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
+             * @description Rows, or partitions, that matched when it was asked for; of an undo, rows that were discarded.
              */
             matched: number;
             /**
@@ -4084,7 +4234,7 @@ export interface components {
             seen_at?: string | null;
             /**
              * Format: date-time
-             * @description When the first row was taken.
+             * @description When a process took it first.
              */
             started_at?: string | null;
             /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
@@ -4276,7 +4426,10 @@ export interface components {
         Page_Decision: {
             /** @description The rows. */
             items: {
-                /** @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream` or `resume_stream`. */
+                /**
+                 * @description `replay`, `discard`, `restore`, `edit`, `open_gate`, `close_gate`, `write_off`, `pause_stream`, `resume_stream`,
+                 *     `archive` or `restore_archive`.
+                 */
                 action: string;
                 /**
                  * Format: date-time
@@ -4530,34 +4683,34 @@ export interface components {
                  * @description When it was asked for.
                  */
                 created_at: string;
-                /** @description Domains whose rows it is about; null: all. */
+                /** @description Domains whose rows or tables it is about; null: all. */
                 domains?: string[] | null;
                 /**
                  * Format: int64
-                 * @description Rows done.
+                 * @description Rows, or partitions, done.
                  */
                 done: number;
                 /** @description Why it failed. */
                 error?: string | null;
                 /**
                  * Format: int64
-                 * @description Rows that no queue took.
+                 * @description Rows that no queue took; partitions that stay as they were because of an error.
                  */
                 failed: number;
-                /** @description The first hundred of them. */
+                /** @description The first hundred of these rows. */
                 failures: components["schemas"]["ReplayFailure"][];
-                /** @description Filters that rows are chosen by. */
+                /** @description Filters that rows or partitions are chosen by. */
                 filters: Record<string, never>;
                 /**
                  * Format: date-time
                  * @description When it ended.
                  */
                 finished_at?: string | null;
-                /** @description `replay`, `discard` or `restore`. */
+                /** @description `replay`, `discard` or `restore` of rows in quarantine; `archive` or `restore_archive` of partitions. */
                 kind: string;
                 /**
                  * Format: int64
-                 * @description Rows that matched when it was asked for; of an undo, rows that were discarded.
+                 * @description Rows, or partitions, that matched when it was asked for; of an undo, rows that were discarded.
                  */
                 matched: number;
                 /**
@@ -4579,7 +4732,7 @@ export interface components {
                 seen_at?: string | null;
                 /**
                  * Format: date-time
-                 * @description When the first row was taken.
+                 * @description When a process took it first.
                  */
                 started_at?: string | null;
                 /** @description `queued`, `running`, `done`, `failed` or `cancelled`. */
@@ -5038,7 +5191,7 @@ export interface components {
         ParquetFile: string;
         /** @description Something that calls depend on. */
         Part: {
-            /** @description `database`, `operator` or `broker`. */
+            /** @description `database`, `operator`, `archive` or `broker`. */
             name: string;
             /** @description Whether it answers. */
             ready: boolean;
@@ -5046,6 +5199,38 @@ export interface components {
             required: boolean;
             /** @description Why not, and what to do. */
             why?: string | null;
+        };
+        /** @description A partition that a decision is about. */
+        Partition: {
+            /**
+             * Format: int64
+             * @description Bytes in the database, with indexes; of an archive, those that it took there.
+             */
+            bytes_hot: number;
+            /**
+             * Format: date-time
+             * @description Beginning of its range.
+             */
+            from_at: string;
+            /**
+             * Format: date-time
+             * @description A restored partition is not archived before; null for others.
+             */
+            held_until?: string | null;
+            /** @description Partition. */
+            partition_name: string;
+            /**
+             * Format: int64
+             * @description Rows of an archive; null for a partition in the database, which is counted when it is archived.
+             */
+            row_count?: number | null;
+            /** @description Table. */
+            table_name: string;
+            /**
+             * Format: date-time
+             * @description End of its range, the first instant that is not in it.
+             */
+            to_at: string;
         };
         /** @description A person. */
         Person: {
@@ -5479,6 +5664,21 @@ export interface components {
             quarantine_id: number;
             /** @description Why not. */
             reason: string;
+        };
+        /** @description Which archives to restore. */
+        RestoreRequest: {
+            /** @description List what would be restored, and do nothing. */
+            dry_run?: boolean;
+            /** @description First day, as `2024-09-01`, or month, as `2024-09`. */
+            from: string;
+            /** @description How long they are not archived again; `7d` when not given. */
+            hold?: string | null;
+            /** @description Why; kept in the audit log. Not needed for a dry run. */
+            reason?: string;
+            /** @description Table with its schema. */
+            table: string;
+            /** @description Last day or month; partitions are restored whole. */
+            to: string;
         };
         /**
          * @description Role of a person or program.
@@ -5978,6 +6178,8 @@ export type Accepted = components['schemas']['Accepted'];
 export type Account = components['schemas']['Account'];
 export type Act = components['schemas']['Act'];
 export type Archive = components['schemas']['Archive'];
+export type ArchiveDryRun = components['schemas']['ArchiveDryRun'];
+export type ArchiveRequest = components['schemas']['ArchiveRequest'];
 export type Away = components['schemas']['Away'];
 export type Batch = components['schemas']['Batch'];
 export type Change = components['schemas']['Change'];
@@ -6050,6 +6252,7 @@ export type PageStream = components['schemas']['Page_Stream'];
 export type PageToken = components['schemas']['Page_Token'];
 export type ParquetFile = components['schemas']['ParquetFile'];
 export type Part = components['schemas']['Part'];
+export type Partition = components['schemas']['Partition'];
 export type Person = components['schemas']['Person'];
 export type Problem = components['schemas']['Problem'];
 export type QuarantineBody = components['schemas']['QuarantineBody'];
@@ -6063,6 +6266,7 @@ export type Queue = components['schemas']['Queue'];
 export type Ready = components['schemas']['Ready'];
 export type Recorded = components['schemas']['Recorded'];
 export type ReplayFailure = components['schemas']['ReplayFailure'];
+export type RestoreRequest = components['schemas']['RestoreRequest'];
 export type Role = components['schemas']['Role'];
 export type Root = components['schemas']['Root'];
 export type Rule = components['schemas']['Rule'];

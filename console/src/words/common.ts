@@ -125,6 +125,8 @@ export const en = {
       write_off: 'write off',
       pause_stream: 'pause stream',
       resume_stream: 'resume stream',
+      archive: 'archive',
+      restore_archive: 'restore archive',
     },
     state: { queued: 'queued', running: 'running', done: 'done', failed: 'failed', cancelled: 'cancelled' },
     archive_state: {
@@ -260,6 +262,8 @@ export const es: Words<typeof en> = {
       write_off: 'dar por perdido',
       pause_stream: 'pausar flujo',
       resume_stream: 'reanudar flujo',
+      archive: 'archivado',
+      restore_archive: 'restauración de archivo',
     },
     state: { queued: 'en espera', running: 'en curso', done: 'terminada', failed: 'fallida', cancelled: 'cancelada' },
     archive_state: {

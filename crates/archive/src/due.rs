@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use acequia_store::interval;
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx_macros::FromRow;
 use tracing::warn;
@@ -38,17 +38,26 @@ impl Candidate {
     }
 }
 
-/// Partitions to archive: of one table or of all, of one domain or of all, older than the policies' age
+/// Partitions to archive: of one table or of all, of some domains or of all, older than the policies' age
 /// or than a given one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Wanted {
     /// Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Domain.
-    pub domain: Option<String>,
-    /// Age, instead of what the policy says.
-    pub older_than: Option<Duration>,
+    /// Domains; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub domain: Vec<String>,
+    /// Age in seconds, instead of the policy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older_than_s: Option<u64>,
 }
+
+/// The error about a table that is never archived.
+#[derive(Debug, thiserror::Error)]
+#[error("table {0} has no policy in core.lifecycle_policies")]
+pub struct NoPolicy(pub String);
 
 /// The time of the schedule that the last run which archived a domain without an error was due for.
 ///
@@ -66,6 +75,19 @@ pub async fn last_scheduled(
     .await
 }
 
+/// Whether a table is archived at all.
+///
+/// # Errors
+/// Any error from PostgreSQL.
+pub async fn has_policy(connection: &mut PgConnection, table: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from core.lifecycle_policies p where p.table_name = $1)",
+    )
+    .bind(table)
+    .fetch_one(connection)
+    .await
+}
+
 /// The partitions that are old enough.
 ///
 /// # Errors
@@ -74,20 +96,19 @@ pub async fn candidates(
     connection: &mut PgConnection,
     wanted: &Wanted,
 ) -> anyhow::Result<Vec<Candidate>> {
+    let age = wanted.older_than_s.map(Duration::from_secs);
     let tables: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
         "select p.table_name, now() - coalesce($3, p.keep_hot) from core.lifecycle_policies p
-         where ($1 is null or p.table_name = $1) and ($2 is null or p.domain = $2) order by p.table_name",
+         where ($1 is null or p.table_name = $1) and ($2::text[] = '{}' or p.domain = any ($2)) order by p.table_name",
     )
     .bind(&wanted.table)
     .bind(&wanted.domain)
-    .bind(wanted.older_than.map(interval))
+    .bind(age.map(interval))
     .fetch_all(&mut *connection)
     .await?;
-    ensure!(
-        wanted.table.is_none() || !tables.is_empty(),
-        "table {} has no policy in core.lifecycle_policies",
-        wanted.table.as_deref().unwrap_or_default()
-    );
+    if let (Some(table), true) = (&wanted.table, tables.is_empty()) {
+        bail!(NoPolicy(table.clone()));
+    }
     let mut found = Vec::new();
     for (table, before) in tables {
         let of_table: Vec<Candidate> =
@@ -101,7 +122,7 @@ pub async fn candidates(
     Ok(found)
 }
 
-/// Archives the partitions that are due; returns the steps made. A partition that cannot be
+/// Archives the partitions that are due; reports each that it has tried. A partition that cannot be
 /// archived does not hold up the others.
 ///
 /// # Errors
@@ -109,7 +130,7 @@ pub async fn candidates(
 pub async fn archive(
     session: &mut Session,
     wanted: &Wanted,
-    mut done: impl FnMut(&Archive),
+    mut tried: impl FnMut(Result<&Archive, &anyhow::Error>),
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
@@ -122,11 +143,12 @@ pub async fn archive(
             match partition::archive(session, &candidate.table_name, candidate.from_at).await {
                 Ok(archive) => {
                     totals.add(&archive);
-                    done(&archive);
+                    tried(Ok(&archive));
                 }
                 Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => {
                     warn!(event = "archive.failed", error = %format!("{error:#}"), "a partition was not archived");
+                    tried(Err(&error));
                     first.get_or_insert(error);
                     if session.is_lost() {
                         break;

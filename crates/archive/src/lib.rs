@@ -10,6 +10,7 @@ mod progress;
 pub mod purge;
 pub mod restore;
 pub mod row_group;
+mod run;
 pub mod session;
 mod sink;
 pub mod store;

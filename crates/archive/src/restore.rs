@@ -6,6 +6,7 @@ use std::time::Duration;
 use acequia_store::{failpoint, interval};
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx_macros::FromRow;
 use tokio::sync::mpsc;
@@ -16,6 +17,19 @@ use super::file::{self, Object};
 use super::progress::Progress;
 use super::row_group::RowGroup;
 use super::session::{Archive, Interrupted, Session, Totals};
+
+/// Archives to restore: those of a table that overlap a range.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Range {
+    /// Table.
+    pub table: String,
+    /// Beginning.
+    pub from: DateTime<Utc>,
+    /// End, not in it.
+    pub to: DateTime<Utc>,
+    /// How long they are not archived again, in seconds.
+    pub hold_s: u64,
+}
 
 #[derive(FromRow)]
 struct Begun {
@@ -71,33 +85,49 @@ pub async fn restore(
     Ok((archive, waiting))
 }
 
-/// Restores the archives of a table in a range; reports each archive when it is done.
+/// The archives of a range whose rows are not in the database, oldest first.
+///
+/// # Errors
+/// Any error from PostgreSQL.
+pub async fn archived(connection: &mut PgConnection, range: &Range) -> sqlx::Result<Vec<Archive>> {
+    sqlx::query_as(
+        "select * from core.archives
+         where table_name = $1 and state = 'archived' and from_at < $3 and to_at > $2 order by from_at",
+    )
+    .bind(&range.table)
+    .bind(range.from)
+    .bind(range.to)
+    .fetch_all(connection)
+    .await
+}
+
+/// Restores the archives of a range; reports each that it has tried.
 ///
 /// # Errors
 /// Like [`restore`], with the first that fails.
 pub async fn restore_range(
     session: &mut Session,
-    table: &str,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
-    hold: Duration,
-    mut done: impl FnMut(&Archive),
+    range: &Range,
+    mut tried: impl FnMut(Result<&Archive, &anyhow::Error>),
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
         session.collect_garbage().await?;
-        let wanted: Vec<i64> = sqlx::query_scalar(
-            "select archive_id from core.archives
-             where table_name = $1 and state = 'archived' and from_at < $3 and to_at > $2 order by from_at",
-        )
-        .bind(table)
-        .bind(from)
-        .bind(to)
-        .fetch_all(&mut session.connection)
-        .await?;
-        for archive in wanted {
-            let (archive, _) = restore(session, archive, hold).await?;
-            totals.add(&archive);
-            done(&archive);
+        let hold = Duration::from_secs(range.hold_s);
+        for archive in archived(&mut session.connection, range).await? {
+            ensure!(!session.stop.is_cancelled(), Interrupted);
+            match restore(session, archive.archive_id, hold).await {
+                Ok((archive, _)) => {
+                    totals.add(&archive);
+                    tried(Ok(&archive));
+                }
+                Err(error) => {
+                    if !error.is::<Interrupted>() {
+                        tried(Err(&error));
+                    }
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     };

@@ -1,9 +1,9 @@
-//! An archive run: one connection that holds the archive lock, so that one process at a time changes it.
+//! One connection that holds the lock of the archive, so that one process at a time changes it.
 
 use std::time::Duration;
 
 use acequia_net::SecretUrl;
-use acequia_store::{db, failpoint};
+use acequia_store::db;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
@@ -11,7 +11,6 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::encoding::ColumnSpec;
 use super::file;
@@ -28,9 +27,6 @@ const LOCK_ATTEMPTS: u32 = 6;
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to get a lock on a table that others work with, a second each, with as long a pause.
 const PATIENCE: u32 = 60;
-
-/// Time limit for recording the end of a run.
-const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// A row of `core.archives`.
 #[derive(Debug, Clone, sqlx_macros::FromRow, Serialize)]
@@ -197,96 +193,6 @@ impl Session {
     #[must_use]
     pub const fn is_lost(&self) -> bool {
         self.lost
-    }
-
-    /// Begins a run and cleans up after a killed one; false when this one was done already.
-    ///
-    /// # Errors
-    /// When database or store do not answer.
-    pub async fn begin(
-        &mut self,
-        kind: &str,
-        domain: Option<&str>,
-        scheduled: Option<DateTime<Utc>>,
-    ) -> anyhow::Result<bool> {
-        let worker = format!("{}:{}", acequia_net::hostname(), std::process::id());
-        let run: Option<i64> =
-            sqlx::query_scalar("select core.archive_run_begin($1, $2, $3, $4, $5)")
-                .bind(kind)
-                .bind(domain)
-                .bind(scheduled)
-                .bind(worker)
-                .bind(&self.who)
-                .fetch_one(&mut self.connection)
-                .await?;
-        let Some(run) = run else { return Ok(false) };
-        self.run = run;
-        Ok(true)
-    }
-
-    /// Deletes the files of archives that do not count any more, after putting in order what a
-    /// killed process left. One that cannot be deleted does not keep the others; it stays noted.
-    ///
-    /// # Errors
-    /// When the database does not answer, or with the first file that the store did not delete.
-    pub async fn collect_garbage(&mut self) -> anyhow::Result<()> {
-        let mut attempts = 0;
-        let files: Vec<(i64, String, String)> = loop {
-            let recovered = sqlx::query_as("select * from core.archive_recover($1, $2)")
-                .bind(self.run)
-                .bind(&self.who)
-                .fetch_all(&mut self.connection)
-                .await;
-            if let Some(files) = self.unless_locked(recovered, &mut attempts).await? {
-                break files;
-            }
-        };
-        let mut first = None;
-        for (archive, object, manifest) in files {
-            let deleted = async {
-                // The manifest first: without it the file does not count as an archive.
-                self.store.delete(&manifest).await?;
-                failpoint::pass("archive.manifest_deleted");
-                self.store.delete(&object).await?;
-                failpoint::pass("archive.object_deleted");
-                anyhow::Ok(())
-            };
-            if let Err(error) = deleted.await {
-                first.get_or_insert(error);
-                continue;
-            }
-            sqlx::query("select core.archive_deleted($1, $2, $3)")
-                .bind(self.run)
-                .bind(archive)
-                .bind(&self.who)
-                .execute(&mut self.connection)
-                .await?;
-        }
-        first.map_or(Ok(()), Err)
-    }
-
-    /// Ends the run with its outcome. Where that cannot be written, the next run does.
-    pub async fn end<T>(&mut self, totals: Totals, outcome: &anyhow::Result<T>) {
-        let (status, error) = match outcome {
-            Ok(_) => ("ok", None),
-            Err(error) if error.is::<Interrupted>() => ("interrupted", None),
-            Err(error) => ("failed", Some(format!("{error:#}"))),
-        };
-        let end = sqlx::query("select core.archive_run_end($1, $2, $3, $4, $5, $6, $7)")
-            .bind(self.run)
-            .bind(status)
-            .bind(error)
-            .bind(totals.partitions)
-            .bind(totals.rows)
-            .bind(totals.bytes_hot)
-            .bind(totals.bytes_archived)
-            .execute(&mut self.connection);
-        if !matches!(tokio::time::timeout(END_WITHIN, end).await, Ok(Ok(_))) {
-            warn!(
-                event = "archive.end_not_written",
-                status, "the end of the run was not written down"
-            );
-        }
     }
 
     /// An archive by its number.

@@ -214,14 +214,14 @@ macro_rules! login {
 }
 
 login!(
-    "The login of the archive in a worker that has another one for everything else.",
+    "The login of the archive in a program that has another one for everything else.",
     ArchiveLogin,
     "acequia_archive",
     "archive-database-url",
     "ARCHIVE_DATABASE_URL",
     "archive-database-url-file",
     "ARCHIVE_DATABASE_URL_FILE",
-    "PostgreSQL, as role acequia_archive, for the archive loop: the worker's role cannot drop anything"
+    "PostgreSQL, as role acequia_archive, for archiving and restoring: no other role can drop a partition"
 );
 login!(
     "The login by which an API carries out what people decide.",

@@ -1,6 +1,7 @@
 //! Options that programs share, from the command line or the environment, secrets also by file: where the servers are,
 //! with which login, how times, sizes and ranges are written; and what else their commands have in common.
 
+mod archive;
 mod broker;
 mod database;
 mod ready;
@@ -8,6 +9,7 @@ mod setting;
 mod signals;
 mod user;
 
+pub use archive::{ArchiveUrl, first_instant, last_instant};
 pub use broker::{BrokerArgs, ManagementArgs};
 pub use database::{
     ApiDatabase, ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase, OperatorLogin,

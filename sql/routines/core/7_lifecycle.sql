@@ -79,6 +79,23 @@ end
 $$;
 comment on function core.archive_run_begin(text, text, timestamptz, text, text) is 'Begins a run, or takes up one of the schedule that did not end well; null when it has been done. To be called under the lock of the archive';
 
+create or replace function core.archive_run_by_hand(p_kind text, p_worker text, p_who text, p_filters jsonb, p_reason text, p_operation bigint)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_run constant bigint := core.archive_run_begin(p_kind, null, null, p_worker, p_who);
+    v_action constant text := case p_kind when 'restore' then 'restore_archive' else p_kind end;
+begin
+    update core.archive_runs r set operation_id = p_operation where r.run_id = v_run;
+    -- An operation that another process resumes was decided once.
+    insert into core.audit_log (who, action, filters, reason, operation_id)
+    select coalesce(p_who, session_user), v_action, p_filters, p_reason, p_operation
+    where not exists (select from core.audit_log l where l.operation_id = p_operation and l.action = v_action);
+    return v_run;
+end
+$$;
+comment on function core.archive_run_by_hand(text, text, text, jsonb, text, bigint) is 'Begins a run of kind archive or restore that a person decided on, and notes it in core.audit_log. To be called under the lock of the archive';
+
 create or replace function core.archive_run_end(p_run bigint, p_status text, p_error text, p_partitions integer, p_rows bigint,
     p_hot bigint, p_archived bigint) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$

@@ -103,6 +103,7 @@ begin
             'core.restore_attach(bigint, bigint, bigint, text, interval, text)']),
         ('acequia_archive', 'archive', 'function', '{execute}', array[
             'core.hold_lock(text)', 'core.archive_run_begin(text, text, timestamptz, text, text)',
+            'core.archive_run_by_hand(text, text, text, jsonb, text, bigint)',
             'core.archive_run_end(bigint, text, text, integer, bigint, bigint, bigint)',
             'core.archive_recover(bigint, text)', 'core.archive_deleted(bigint, bigint, text)']),
         -- The operator: what people decide.
@@ -137,6 +138,7 @@ begin
         ('acequia_api', 'audit', 'table', '{insert}', '{core.api_calls}'),
         ('acequia_api', 'idempotency', 'table', '{insert,update,delete}', '{core.api_idempotency}'),
         ('acequia_api', 'operations', 'table', '{insert,update}', '{core.operations}'),
+        ('acequia_api', 'operations', 'function', '{execute}', array['core.archive_candidates(text, timestamptz)']),
         ('acequia_api', 'events', 'table', '{insert,delete}', '{core.api_events}'),
         -- The analyst, Grafana too.
         ('acequia_analyst', 'read', 'schema', '{usage}', '{core,marts}'),

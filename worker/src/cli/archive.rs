@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use acequia_archive::due::{self, Candidate, Wanted};
-use acequia_archive::restore;
 use acequia_archive::session::{Archive, Session, Totals};
 use acequia_archive::store::Store;
-use acequia_args::{ArchiveDatabase, duration};
+use acequia_args::{ArchiveDatabase, ArchiveUrl, duration, first_instant, last_instant};
 use acequia_net::SecretUrl;
+use acequia_ops::archives::{self, Decision, DryRun, Range, Wanted};
 use anyhow::bail;
-use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,6 @@ use super::actor;
 use super::archive_read::{ListArgs, VerifyArgs, list, verify};
 use super::connection;
 use super::output::{code, print_json, print_table, size, time};
-use crate::config::ArchiveUrl;
 
 /// Options of `worker archive`.
 #[derive(Debug, Args)]
@@ -37,9 +35,19 @@ pub struct ArchiveArgs {
     /// Archive partitions that ended this long ago, as 30d, whatever the policies say
     #[arg(long, value_name = "TIME", value_parser = duration)]
     older_than: Option<Duration>,
-    /// Say what would be archived, and change nothing
+    #[command(flatten)]
+    action: ActionArgs,
+}
+
+/// Options that archiving and restoring have in common.
+#[derive(Debug, Args)]
+struct ActionArgs {
+    /// List the partitions, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Why; kept in core.audit_log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Name for the audit log; without it the login name, else the role of the database
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -77,12 +85,8 @@ pub struct RestoreArgs {
     /// How long the partition is not archived again
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     hold: Duration,
-    /// Name for the audit log; without it the login name, else the role of the database
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    action: ActionArgs,
 }
 
 #[derive(Serialize)]
@@ -104,76 +108,35 @@ pub async fn archive(args: ArchiveArgs, stop: CancellationToken) -> anyhow::Resu
         Some(Command::Verify(args)) => return verify(args).await,
         None => {}
     }
-    let wanted = Wanted {
+    let decision = Decision::Archive(Wanted {
         table: args.table,
-        domain: None,
-        older_than: args.older_than,
-    };
-    if args.dry_run {
-        let mut connection = connection::open(&args.database.url()?, "archive").await?;
-        let found = due::candidates(&mut connection, &wanted).await?;
-        return dry_run(&found, args.json);
+        domain: Vec::new(),
+        older_than_s: args.older_than.map(|age| age.as_secs()),
+    });
+    let (database, json) = (args.database.url()?, args.action.json);
+    if args.action.dry_run {
+        dry_run(&database, &decision, json).await?;
+        return Ok(ExitCode::SUCCESS);
     }
     let store = Store::open(args.url.url()?)?;
-    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
-    else {
+    let Some(done) = decide(&database, store, &decision, &args.action, stop).await? else {
         return Ok(busy());
     };
-    session.begin("archive", None, None).await?;
-    let mut archived = Vec::new();
-    let (totals, outcome) = due::archive(&mut session, &wanted, |archive| {
-        if !args.json {
-            println!("{}", line(archive));
-        }
-        archived.push(archive.clone());
-    })
-    .await;
-    session.end(totals, &outcome).await;
-    if args.json {
+    let (archived, totals) = (&done.archives, done.totals);
+    if json {
         let report = Report {
             dry_run: false,
             totals,
             reduction_percent: totals.reduction(),
-            partitions_list: &archived,
+            partitions_list: archived,
         };
         print_json(&report)?;
-    } else if archived.is_empty() && outcome.is_ok() {
+    } else if archived.is_empty() && done.outcome.is_ok() {
         println!("nothing is due");
     } else {
         println!("{}", summary("archived", &totals));
     }
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-fn dry_run(found: &[Candidate], json: bool) -> anyhow::Result<ExitCode> {
-    let due: Vec<_> = found
-        .iter()
-        .filter(|candidate| !candidate.is_held())
-        .collect();
-    let bytes: i64 = due.iter().map(|candidate| candidate.bytes_hot).sum();
-    if json {
-        let report = serde_json::json!({"dry_run": true, "partitions": due.len(), "bytes_hot": bytes, "partitions_list": found});
-        print_json(&report)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    print_table(
-        &["partition", "from", "to", "hot", "held until"],
-        found.iter().map(|candidate| {
-            vec![
-                candidate.partition_name.clone(),
-                time(candidate.from_at),
-                time(candidate.to_at),
-                size(candidate.bytes_hot),
-                candidate.held_until.map_or_else(String::new, time),
-            ]
-        }),
-    );
-    println!(
-        "{} partitions of {} would be archived; nothing was changed",
-        due.len(),
-        size(bytes)
-    );
-    Ok(ExitCode::SUCCESS)
+    done.outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs `worker restore`; exit 1 when nothing of that range is archived.
@@ -184,38 +147,106 @@ pub async fn restore(args: RestoreArgs, stop: CancellationToken) -> anyhow::Resu
     if args.from >= args.to {
         bail!("--from must be before --to");
     }
+    let decision = Decision::Restore(Range {
+        table: args.table.clone(),
+        from: args.from,
+        to: args.to,
+        hold_s: args.hold.as_secs(),
+    });
+    let (database, json) = (args.database.url()?, args.action.json);
+    if args.action.dry_run {
+        let found = dry_run(&database, &decision, json).await?;
+        return Ok(code(found.partitions > 0));
+    }
     let store = Store::open(args.url.url()?)?;
-    let Some(mut session) = start(&args.database.url()?, store, args.by.as_deref(), stop).await?
-    else {
+    let Some(done) = decide(&database, store, &decision, &args.action, stop).await? else {
         return Ok(busy());
     };
-    session.begin("restore", None, None).await?;
-    let mut restored = Vec::new();
-    let range = (args.from, args.to);
-    let (totals, outcome) =
-        restore::restore_range(&mut session, &args.table, range, args.hold, |archive| {
-            if !args.json {
-                println!("{}", line(archive));
-            }
-            restored.push(archive.clone());
-        })
-        .await;
-    session.end(totals, &outcome).await;
-    if args.json {
-        let report = serde_json::json!({"restored": totals.partitions, "rows": totals.rows, "partitions_list": restored});
+    let totals = done.totals;
+    if json {
+        let report = serde_json::json!({"restored": totals.partitions, "rows": totals.rows, "partitions_list": done.archives});
         print_json(&report)?;
     } else if totals.partitions > 0 {
         println!(
             "{} partitions restored, {} rows",
             totals.partitions, totals.rows
         );
-    } else if outcome.is_ok() {
+    } else if done.outcome.is_ok() {
         acequia_telemetry::note!(
             "nothing of {} in this range is archived; see worker archive list",
             args.table
         );
     }
-    outcome.map(|()| code(totals.partitions > 0))
+    done.outcome.map(|()| code(totals.partitions > 0))
+}
+
+/// Result of a decision.
+struct Done {
+    archives: Vec<Archive>,
+    totals: Totals,
+    outcome: anyhow::Result<()>,
+}
+
+/// Carries a decision out, with a line for each partition; `None` when another process has the lock.
+async fn decide(
+    database: &SecretUrl,
+    store: Store,
+    decision: &Decision,
+    action: &ActionArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<Done>> {
+    let Some(mut session) = start(database, store, action.by.as_deref(), stop).await? else {
+        return Ok(None);
+    };
+    let mut moved = Vec::new();
+    let reason = action.reason.as_deref();
+    let (totals, outcome) = archives::carry_out(&mut session, decision, reason, None, |tried| {
+        // The log has those that failed.
+        if let Ok(archive) = tried {
+            if !action.json {
+                println!("{}", line(archive));
+            }
+            moved.push(archive.clone());
+        }
+    })
+    .await;
+    Ok(Some(Done {
+        archives: moved,
+        totals,
+        outcome,
+    }))
+}
+
+/// Lists the partitions that a decision would move.
+async fn dry_run(database: &SecretUrl, decision: &Decision, json: bool) -> anyhow::Result<DryRun> {
+    let mut connection = connection::open(database, "archive").await?;
+    let found = archives::dry_run(&mut connection, decision).await?;
+    if json {
+        print_json(&found)?;
+        return Ok(found);
+    }
+    print_table(
+        &["partition", "from", "to", "hot", "held until"],
+        found.partitions_list.iter().map(|one| {
+            vec![
+                one.partition_name.clone(),
+                time(one.from_at),
+                time(one.to_at),
+                size(one.bytes_hot),
+                one.held_until.map_or_else(String::new, time),
+            ]
+        }),
+    );
+    let verb = match decision {
+        Decision::Archive(_) => "archived",
+        Decision::Restore(_) => "restored",
+    };
+    println!(
+        "{} partitions of {} would be {verb}; nothing was changed",
+        found.partitions,
+        size(found.bytes_hot)
+    );
+    Ok(found)
 }
 
 /// A session for a command, once the schema is known to be ours.
@@ -261,60 +292,4 @@ pub(super) fn summary(done: &str, totals: &Totals) -> String {
         size(totals.bytes_hot),
         size(totals.bytes_archived)
     )
-}
-
-/// The first instant of a day or a month.
-pub(super) fn first_instant(text: &str) -> Result<DateTime<Utc>, String> {
-    day_or_month(text).map(|(first, _)| first)
-}
-
-/// The first instant after a day or a month.
-pub(super) fn last_instant(text: &str) -> Result<DateTime<Utc>, String> {
-    day_or_month(text).map(|(_, after)| after)
-}
-
-fn day_or_month(text: &str) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
-    let month = || NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d").ok();
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
-    let range = match day {
-        Some(day) => day.checked_add_days(Days::new(1)).map(|after| (day, after)),
-        None => month().and_then(|first| Some((first, first.checked_add_months(Months::new(1))?))),
-    };
-    let instant = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-    range
-        .filter(|(first, _)| (1..10_000).contains(&first.year()))
-        .map(|(first, after)| (instant(first), instant(after)))
-        .ok_or_else(|| "must be a day as 2024-09-01 or a month as 2024-09".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn days_and_months_are_ranges() {
-        assert_eq!(
-            time(first_instant("2024-02").unwrap()),
-            "2024-02-01T00:00:00Z"
-        );
-        assert_eq!(
-            time(last_instant("2024-02").unwrap()),
-            "2024-03-01T00:00:00Z"
-        );
-        assert_eq!(
-            time(last_instant("2024-12-31").unwrap()),
-            "2025-01-01T00:00:00Z"
-        );
-        for wrong in [
-            "2024",
-            "2024-13",
-            "2024-02-30",
-            "yesterday",
-            "-2024-01-01",
-            "12024-01",
-        ] {
-            assert!(first_instant(wrong).is_err(), "{wrong}");
-        }
-    }
 }

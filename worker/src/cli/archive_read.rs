@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use acequia_archive::list::Listed;
 use acequia_archive::session::Totals;
 use acequia_archive::store::Store;
-use acequia_args::ArchiveDatabase;
+use acequia_args::{ArchiveDatabase, ArchiveUrl};
 use anyhow::Context;
 use clap::Args;
 
 use super::archive::summary;
 use super::connection;
 use super::output::{code, print_json, print_table, size, time};
-use crate::config::ArchiveUrl;
 
 /// Options of `worker archive list`.
 #[derive(Debug, Args)]

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use acequia_args::{ArchiveLogin, BrokerArgs, DatabaseArgs, ManagementArgs};
+use acequia_args::{ArchiveLogin, ArchiveUrl, BrokerArgs, DatabaseArgs, ManagementArgs};
 use acequia_net::SecretUrl;
 use acequia_ops::doctor::{self, Finding, Places, Verdict};
 use acequia_store::db;
 use clap::Args;
 
 use super::output::{code, print_json};
-use crate::config::ArchiveUrl;
 use crate::run;
 
 /// Options of `worker doctor`.

@@ -6,16 +6,15 @@ use std::process::ExitCode;
 use acequia_archive::purge::{self, Range};
 use acequia_archive::session::Archive;
 use acequia_archive::store::Store;
-use acequia_args::OperatorDatabase;
+use acequia_args::{ArchiveUrl, OperatorDatabase, first_instant, last_instant};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{busy, first_instant, last_instant, start};
+use super::archive::{busy, start};
 use super::connection;
 use super::output::{print_json, print_table, size, time};
-use crate::config::ArchiveUrl;
 
 /// Options of `worker purge`.
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ use crate::data::operations::{self, New, Operation};
 use crate::docs::Refusals;
 use crate::filters::{self, Chosen};
 use crate::layer::Noted;
+use crate::operations::Lane;
 use crate::paging::{Json, List, Page, limit};
 use crate::params::Params;
 use crate::precondition::{IfMatch, Tagged};
@@ -275,18 +276,19 @@ async fn begin(
     let operator = app.operator().await?;
     operator.done();
     let who = caller.who();
+    let chosen = serde_json::to_value(&filters).map_err(anyhow::Error::from)?;
     let new = New {
         kind,
         who: &who,
         reason: Some(reason),
         domains: (!filters.domain.is_empty()).then_some(filters.domain.as_slice()),
-        filters: &filters,
+        filters: &chosen,
         rate: act.rate,
         matched: rows,
     };
     let operation = operations::ask(&mut database, &new).await?;
     database.done();
-    app.work.notify_one();
+    app.work(Lane::Quarantine).notify_one();
     let note = note(reason.to_owned(), &filters, rows);
     let location = format!("/v1/operations/{}", operation.operation_id);
     let answer = (

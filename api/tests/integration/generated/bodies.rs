@@ -19,6 +19,10 @@ pub fn example(path: &str) -> Value {
         path if path.starts_with("/v1/streams") || path.starts_with("/v1/operations") => {
             json!({"reason": "generated"})
         }
+        "/v1/archives/archive" => json!({"table": "consumo.lecturas", "dry_run": true}),
+        "/v1/archives/restore" => {
+            json!({"table": "consumo.lecturas", "from": "2024-01", "to": "2024-12", "dry_run": true})
+        }
         path if path.starts_with("/v1/messages") => {
             json!({"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"})
         }

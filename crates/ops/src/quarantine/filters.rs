@@ -99,7 +99,7 @@ pub struct Filters {
     /// Numbers of rows up to this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<i64>,
-    /// At most this many: list and show take the newest, replay and discard the oldest.
+    /// At most this many: list and show take the newest, the other actions the oldest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -27,7 +27,7 @@ pub use mark::Actor;
 pub use replay::{
     BrokerLost, Edit, EditOfSeveral, Failed, Job, LeftOut, Report, Stale, replay, replay_some,
 };
-pub use restore::restore_some;
+pub use restore::{restore, restore_some};
 pub use revision::{Revised, revised};
 pub use send::Sender;
 pub use show::{Body, Entry, Version, Whole, show};

@@ -1,11 +1,11 @@
-//! `worker quarantine replay` and `worker quarantine discard`.
+//! `worker quarantine replay`, `discard` and `restore`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use acequia_args::{BrokerArgs, OperatorDatabase};
 use acequia_ops::quarantine::{
-    self, Actor, Edit, Failed, Filters, Job, LeftOut, Report, Sender, Would,
+    self, Actor, Edit, Failed, Filters, Job, LeftOut, Report, Sender, Status, Would,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -38,11 +38,27 @@ struct ActionArgs {
 impl ActionArgs {
     /// The selected rows: open ones, unless a status is given.
     fn filters(&self, filters: FilterArgs) -> anyhow::Result<Filters> {
-        let filters = filters.filters();
+        self.narrow(filters.filters()).map(Filters::or_open)
+    }
+
+    /// The selected rows of those that are discarded.
+    fn discarded(&self, filters: FilterArgs) -> anyhow::Result<Filters> {
+        let mut filters = filters.filters();
+        let status = std::mem::take(&mut filters.status);
+        if status.iter().any(|status| *status != Status::Discarded) {
+            bail!("--status: only discarded rows can be restored");
+        }
+        let mut filters = self.narrow(filters)?;
+        filters.status.push(Status::Discarded);
+        Ok(filters)
+    }
+
+    /// Refuses to take every row by mistake.
+    fn narrow(&self, filters: Filters) -> anyhow::Result<Filters> {
         if !self.all && !filters.is_narrow() {
             bail!("no filter is given: give one, or --all for every row");
         }
-        Ok(filters.or_open())
+        Ok(filters)
     }
 
     fn actor(&self, filters: &Filters) -> anyhow::Result<Actor> {
@@ -72,9 +88,9 @@ pub struct ReplayArgs {
     filters: FilterArgs,
 }
 
-/// Options of `worker quarantine discard`.
+/// Options of `worker quarantine discard` and `restore`.
 #[derive(Debug, Args)]
-pub struct DiscardArgs {
+pub struct MarkArgs {
     #[command(flatten)]
     database: OperatorDatabase,
     #[command(flatten)]
@@ -157,7 +173,7 @@ fn print(report: &Report) {
 }
 
 /// Marks every row that matches as discarded.
-pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
+pub async fn discard(args: MarkArgs) -> anyhow::Result<ExitCode> {
     let filters = args.action.filters(args.filters)?;
     let mut connection = open(&args.database).await?;
     if args.action.dry_run {
@@ -165,14 +181,31 @@ pub async fn discard(args: DiscardArgs) -> anyhow::Result<ExitCode> {
     }
     let actor = args.action.actor(&filters)?;
     let discarded = quarantine::discard(&mut connection, &filters, &actor).await?;
-    if args.action.json {
-        print_json(&serde_json::json!({"discarded": discarded}))?;
-    } else if discarded > 0 {
-        println!("{discarded} discarded");
+    marked("discarded", discarded, args.action.json)
+}
+
+/// Opens every discarded row that matches again.
+pub async fn restore(args: MarkArgs) -> anyhow::Result<ExitCode> {
+    let filters = args.action.discarded(args.filters)?;
+    let mut connection = open(&args.database).await?;
+    if args.action.dry_run {
+        return dry_run(&mut connection, &filters, args.action.json).await;
+    }
+    let actor = args.action.actor(&filters)?;
+    let restored = quarantine::restore(&mut connection, &filters, &actor).await?;
+    marked("restored", restored, args.action.json)
+}
+
+/// Reports rows that have another status now.
+fn marked(verb: &str, rows: usize, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        print_json(&serde_json::json!({verb: rows}))?;
+    } else if rows > 0 {
+        println!("{rows} {verb}");
     } else {
         acequia_telemetry::note!("nothing matches");
     }
-    Ok(code(discarded > 0))
+    Ok(code(rows > 0))
 }
 
 /// Counts the rows that an action would change.

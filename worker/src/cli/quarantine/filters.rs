@@ -74,7 +74,7 @@ pub struct FilterArgs {
     /// Status
     #[arg(long, value_delimiter = ',')]
     status: Vec<StatusArg>,
-    /// At most this many: list and show take the newest, replay and discard the oldest
+    /// At most this many: list and show take the newest, the other commands the oldest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }

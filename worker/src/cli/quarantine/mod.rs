@@ -1,4 +1,4 @@
-//! `worker quarantine`: lists, shows, replays and discards quarantined messages, and switches the feed for publishers.
+//! `worker quarantine`: lists, shows, replays, discards and restores quarantined messages, and switches the feed for publishers.
 
 mod change;
 mod feed;
@@ -12,7 +12,7 @@ use acequia_args::OperatorDatabase;
 use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
-use self::change::{DiscardArgs, ReplayArgs, discard, replay};
+use self::change::{MarkArgs, ReplayArgs, discard, replay, restore};
 use self::feed::{FeedArgs, feed};
 use self::filters::FilterArgs;
 use self::read::{list, show, stats};
@@ -28,7 +28,9 @@ pub enum Command {
     /// Send messages again, the way they came in, under the same identity
     Replay(Box<ReplayArgs>),
     /// Discard messages: they stay as evidence until their retention ends
-    Discard(Box<DiscardArgs>),
+    Discard(Box<MarkArgs>),
+    /// Open discarded messages again
+    Restore(Box<MarkArgs>),
     /// Count by domain, entity, code and field
     Stats(ReadArgs),
     /// Show or switch the feeds of the domains: notices of refused messages for publishers, on exchange
@@ -60,6 +62,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Show(args) => show(args).await,
         Command::Replay(args) => replay(*args).await,
         Command::Discard(args) => discard(*args).await,
+        Command::Restore(args) => restore(*args).await,
         Command::Stats(args) => stats(args).await,
         Command::Feed(args) => feed(args).await,
     }

@@ -1,5 +1,6 @@
 //! The life cycle of data: archived, restored and purged by the real program, killed at every step.
 
+mod decisions;
 mod doctor;
 mod failures;
 mod late;

@@ -2,6 +2,7 @@
 
 mod feed;
 mod filters;
+mod restore;
 mod show;
 mod usage;
 

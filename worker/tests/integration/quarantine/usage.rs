@@ -56,7 +56,7 @@ async fn wrong_use_is_told_and_changes_nothing() {
         };
         assert!(done.stderr.contains(server), "{done:?}");
     }
-    for command in ["list", "show", "replay", "discard", "stats"] {
+    for command in ["list", "show", "replay", "discard", "restore", "stats"] {
         let arguments: &[&str] = &[command, "--id", "999999"];
         let done = quarantine(&platform, arguments).await;
         assert_eq!(done.status.code(), Some(1), "{command}: {done:?}");

@@ -1,9 +1,18 @@
-//! Partitions that were moved to the object store.
+//! Partitions in the object store: their list, and the decisions of people to archive or restore them.
+
+mod decision;
+mod depot;
 
 use acequia_archive::list::{self, Listed};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
+
+pub use acequia_archive::due::{NoPolicy, Wanted};
+pub use acequia_archive::restore::Range;
+pub use acequia_archive::session::{Interrupted, Session, Totals};
+pub use decision::{Decision, DryRun, Partition, carry_out, done, dry_run};
+pub use depot::Depot;
 
 /// An archive.
 #[derive(Debug, Clone, Serialize)]

@@ -1,0 +1,198 @@
+//! Operations on archives that are killed, cancelled, or have to wait.
+
+use acequia_testkit::wait_for;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+
+use super::{ARCHIVE, RESTORE, Scene, archive_all, restore_all};
+use crate::process::Process;
+
+impl Scene {
+    /// As if the process of the operation had been silent for half a minute.
+    async fn forgotten(&self) {
+        self.platform
+            .execute("update core.operations set seen_at = now() - interval '1 minute' where finished_at is null")
+            .await;
+    }
+
+    /// Asks a process for an operation, kills it at a place, and lets another one end the operation.
+    async fn killed_at(&self, place: &str, path: &str, body: &Value) -> Value {
+        let first = Process::start(&self.platform, place).await;
+        let id = self.post(path, body).await.is(202)["operation_id"].clone();
+        first.killed_at(place).await;
+        let state = format!("select state from core.operations where operation_id = {id}");
+        assert_eq!(self.platform.text(&state).await, "running", "{place}");
+        // Each reading is in the table or in a file that counts, and in one of them only.
+        let counted = "select coalesce(sum(row_count), 0)::bigint from core.archives where state = 'archived'";
+        let archived = self.platform.number(counted).await;
+        assert_eq!(self.rows().await + archived, self.readings, "{place}");
+        let second = Process::start(&self.platform, "").await;
+        self.forgotten().await;
+        let ended = self.platform.ended(&self.token, &id).await;
+        drop(second);
+        assert_eq!(
+            (&ended["state"], &ended["done"], &ended["failed"]),
+            (&json!("done"), &ended["matched"], &json!(0)),
+            "{place}: {ended}"
+        );
+        // Two processes, one decision.
+        let runs = format!("select count(*) from core.archive_runs where operation_id = {id}");
+        assert_eq!(self.platform.number(&runs).await, 2, "{place}");
+        let decided = format!("select count(*) from core.audit_log where operation_id = {id}");
+        assert_eq!(self.platform.number(&decided).await, 1, "{place}");
+        self.in_order().await;
+        ended
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_api_loses_and_doubles_no_row() {
+    let (scene, api) = Scene::new().await;
+    api.stop().await;
+    let before = scene.checksum().await;
+    for place in [
+        "archive.begun",
+        "archive.written",
+        "archive.verified",
+        "archive.dropped",
+    ] {
+        let ended = scene.killed_at(place, ARCHIVE, &archive_all()).await;
+        assert_eq!(ended["done"], 2, "{place}");
+        assert_eq!(scene.rows().await, 0, "{place}");
+        assert_eq!(scene.rows_in_files(), scene.readings, "{place}");
+        let process = Process::start(&scene.platform, "").await;
+        scene.moved(RESTORE, &restore_all(), 2).await;
+        drop(process);
+        assert_eq!(scene.checksum().await, before, "{place}");
+    }
+    for place in ["restore.filled", "restore.attached"] {
+        let process = Process::start(&scene.platform, "").await;
+        scene.moved(ARCHIVE, &archive_all(), 2).await;
+        drop(process);
+        let ended = scene.killed_at(place, RESTORE, &restore_all()).await;
+        assert_eq!(ended["done"], 2, "{place}");
+        assert_eq!(scene.checksum().await, before, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_operation_leaves_whole_partitions() {
+    let (scene, api) = Scene::new().await;
+    let before = scene.checksum().await;
+    // The second partition waits until the process knows that somebody wants the rest cancelled.
+    scene
+        .platform
+        .execute(
+            "create function core.until_cancelled() returns trigger language plpgsql security definer as $$
+             begin
+                 while exists (select from core.archives where state = 'archived')
+                     and not exists (select from core.operations where seen_at > cancel_at)
+                 loop
+                     perform pg_sleep(0.05);
+                 end loop;
+                 return null;
+             end $$;
+             create trigger until_cancelled after insert on core.archive_log for each row when (new.step = 'begun')
+             execute function core.until_cancelled()",
+        )
+        .await;
+    let id = scene.post(ARCHIVE, &archive_all()).await.is(202)["operation_id"].clone();
+    let path = format!("/v1/operations/{id}");
+    wait_for("the first partition", async || {
+        let shown = scene.platform.get(&scene.token, &path).await.is(200);
+        Ok(shown["done"] == 1)
+    })
+    .await
+    .unwrap();
+    let cancel = format!("{path}/cancel");
+    scene.post(&cancel, &json!(null)).await.is(200);
+    let ended = scene.platform.ended(&scene.token, &id).await;
+    assert_eq!(
+        (&ended["state"], &ended["done"], &ended["failed"]),
+        (&json!("cancelled"), &json!(1), &json!(0)),
+        "{ended}"
+    );
+    assert_eq!(scene.months().await, ["lecturas_m202410"]);
+    assert_eq!(
+        scene.rows().await + scene.rows_in_files(),
+        scene.readings,
+        "each row is in one place"
+    );
+    scene.in_order().await;
+    scene
+        .platform
+        .execute("drop trigger until_cancelled on core.archive_log; drop function core.until_cancelled()")
+        .await;
+    scene.moved(RESTORE, &restore_all(), 1).await;
+    assert_eq!(scene.checksum().await, before);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_waits_for_others_who_archive_and_may_be_cancelled_meanwhile() {
+    let (scene, api) = Scene::new().await;
+    let platform = &scene.platform;
+    let mut other = PgConnection::connect(&platform.database.archive)
+        .await
+        .unwrap();
+    let held: bool = sqlx::query_scalar("select core.hold_lock('archive')")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert!(held);
+    let waiting = async |id: &Value| {
+        wait_for("a sign of life", async || {
+            let alive = format!(
+                "select count(*) from core.operations where operation_id = {id} and state = 'running' and seen_at > started_at"
+            );
+            Ok(platform.number(&alive).await == 1)
+        })
+        .await
+        .unwrap();
+    };
+    let first = scene.post(ARCHIVE, &archive_all()).await.is(202)["operation_id"].clone();
+    waiting(&first).await;
+    let cancel = format!("/v1/operations/{first}/cancel");
+    scene.post(&cancel, &json!(null)).await.is(200);
+    let ended = platform.ended(&scene.token, &first).await;
+    assert_eq!(
+        (&ended["state"], &ended["done"]),
+        (&json!("cancelled"), &json!(0))
+    );
+    let second = scene.post(ARCHIVE, &archive_all()).await.is(202)["operation_id"].clone();
+    waiting(&second).await;
+    assert_eq!(scene.rows().await, scene.readings);
+    // Messages do not wait for archives.
+    let discard = json!({"all": true, "reason": "a test"});
+    let ended = scene.done("/v1/quarantine/discard", &discard).await;
+    assert_eq!(ended["state"], "done");
+    other.close().await.unwrap();
+    let ended = platform.ended(&scene.token, &second).await;
+    assert_eq!(
+        (&ended["state"], &ended["done"]),
+        (&json!("done"), &json!(2))
+    );
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_written_fails_the_operation_and_changes_nothing() {
+    let (scene, api) = Scene::new().await;
+    let before = scene.checksum().await;
+    // A file where the table's folder should be.
+    let folder = scene.platform.store.join("consumo.lecturas");
+    std::fs::write(&folder, "in the way").unwrap();
+    let ended = scene.done(ARCHIVE, &archive_all()).await;
+    assert_eq!(
+        (&ended["state"], &ended["done"], &ended["failed"]),
+        (&json!("failed"), &json!(0), &json!(2)),
+        "{ended}"
+    );
+    let error = ended["error"].as_str().unwrap();
+    assert!(error.contains("consumo.lecturas_m202409"), "{error}");
+    assert_eq!(scene.checksum().await, before);
+    std::fs::remove_file(&folder).unwrap();
+    scene.moved(ARCHIVE, &archive_all(), 2).await;
+    scene.in_order().await;
+    api.stop().await;
+}
