@@ -49,7 +49,7 @@ impl LogArgs {
     /// stops reading holds up nothing. Lines that still wait are written when the guard is dropped.
     ///
     /// # Errors
-    /// When the filter is none.
+    /// When the filter is invalid.
     pub fn start_service(&self, filter: &str) -> anyhow::Result<WorkerGuard> {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(WAITING_LINES)
@@ -65,7 +65,7 @@ impl LogArgs {
     /// module out of the text of an interactive program.
     ///
     /// # Errors
-    /// When the filter is none.
+    /// When the filter is invalid.
     pub fn start<W>(&self, filter: &str, brief: bool, writer: W) -> anyhow::Result<()>
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,

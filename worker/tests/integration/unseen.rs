@@ -44,8 +44,8 @@ impl Platform {
     }
 }
 
-/// Whether every mart knows that it lacks something that was sent after an instant, and says of none of
-/// that that it is complete.
+/// Whether every mart knows that it lacks something that was sent after an instant, and none claims to be
+/// complete up to that instant.
 fn all_lack_what_came_after(rows: &BTreeMap<String, Fresh>, instant: DateTime<Utc>) -> bool {
     rows.values()
         .all(|row| row.behind_since.is_some() && row.complete_through < Some(instant))
