@@ -91,7 +91,7 @@ mod tests {
     use super::holds_nul;
 
     #[test]
-    fn an_escaped_nul_is_told_from_an_escaped_backslash() {
+    fn an_escaped_nul_differs_from_an_escaped_backslash() {
         assert!(holds_nul(br#"{"a":"x\u0000"}"#));
         assert!(holds_nul(br#"{"a":"\\\u0000"}"#));
         assert!(!holds_nul(br#"{"a":"\\u0000"}"#));

@@ -103,7 +103,7 @@ impl Wanted {
 pub fn stale() -> Problem {
     Problem::new(
         Code::PreconditionFailed,
-        "somebody has changed it since you read it, and nothing was done: GET it again, and decide by what is there now",
+        "somebody has changed it since you read it, and nothing was done: GET it again, and decide on its present state",
     )
 }
 

@@ -135,7 +135,7 @@ fn keys_and_rules_count_too() {
 }
 
 #[test]
-fn a_change_is_told_with_before_and_after() {
+fn a_change_is_shown_with_before_and_after() {
     let (other, now) = changed(|schema| schema["properties"]["edad"]["maximum"] = json!(150));
     let found = breaking(&other, &now);
     assert_eq!(found[0].message, "maximum is 120, was 150");

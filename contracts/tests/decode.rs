@@ -177,7 +177,7 @@ fn one_version_of_the_contract_is_served() {
 }
 
 #[test]
-fn a_body_that_names_no_entity_is_told_why() {
+fn a_body_that_names_no_entity_gets_the_reason() {
     for (body, path, code) in [
         ("{}", "", Code::UnknownEntity),
         (r#"{"entity":null}"#, "", Code::UnknownEntity),

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_password_is_told_from_others_and_nobody_has_one() {
+    async fn a_password_differs_from_others_and_nobody_has_one() {
         let hash = hash("correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
         let is =

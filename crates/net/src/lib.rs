@@ -43,7 +43,7 @@ mod tests {
     use super::is_loopback;
 
     #[test]
-    fn loopback_is_told_from_networks() {
+    fn loopback_differs_from_networks() {
         for host in [
             "127.0.0.1",
             "127.8.8.8",

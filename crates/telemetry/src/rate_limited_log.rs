@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_told_at_once_and_then_now_and_then_with_all_that_came() {
+    fn a_reason_is_logged_at_once_and_later_with_the_count_since() {
         let reject_log = RateLimitedLog::default();
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);

@@ -238,7 +238,7 @@ async fn url_of_user(broker: &Broker, rights: serde_json::Value) -> String {
 }
 
 #[tokio::test]
-async fn a_user_without_the_right_to_publish_is_told_so() {
+async fn a_user_without_the_right_to_publish_gets_that_error() {
     let broker = Broker::start().await;
     broker.bind("all", &[&all_keys()]).await;
     let rights = serde_json::json!({"configure": "", "write": "", "read": ".*"});

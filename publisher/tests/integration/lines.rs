@@ -55,7 +55,7 @@ fn valid_samples_are_sent_as_they_are() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_told_with_its_line_and_the_rest_goes_on() {
+fn an_unsendable_line_is_reported_by_number_and_the_rest_is_sent() {
     let (domain, entity) = some_entity();
     let good = format!(r#"{{"entity":"{entity}"}}"#);
     let input = format!(

@@ -171,7 +171,7 @@ fn lines_of_code(text: &str) -> usize {
 }
 
 #[test]
-fn code_is_told_from_comments_and_tests() {
+fn code_differs_from_comments_and_tests() {
     let text = "//! A file.\n\n/// A function.\nfn one() {\n    two(); // calls\n}\n\n#[cfg(test)]\nuse that;\n\n\
         #[cfg(test)]\n#[allow(x)]\nmod tests {\n    #[test]\n    fn three() {\n    }\n}\n\nfn four() {}\n";
     assert_eq!(lines_of_code(text), 4);

@@ -61,7 +61,7 @@ metric_set! {
         ),
         pub mart_complete_through: gauges(
             "acequia_mart_complete_through_timestamp_seconds",
-            "Everything that was published up to then is in the mart, but for what is missing.",
+            "Everything published until then is in the mart, except messages that it counts as missing.",
             &["mart"],
         ),
         pub mart_missing: gauges(

@@ -225,7 +225,7 @@ async fn what_no_queue_takes_stays_open() {
 
 /// The broker's answers to a wave come in any order, and a return names no message: each must be matched to its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_queue_takes_is_told_from_what_is_sent_beside_it() {
+async fn a_returned_message_is_not_confused_with_its_neighbours() {
     let platform = Platform::new().await;
     platform.declare().await;
     let mut messages = Vec::new();

@@ -198,7 +198,7 @@ async fn conservation(connection: &mut PgConnection) -> Vec<(String, i64, i64, i
 
 /// With each day that passes as much goes as came on the day that is too old now.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_quarantine_does_not_grow_for_ever() {
+async fn the_quarantine_stops_growing() {
     const DAYS: u64 = 8;
     const A_DAY: u64 = 3;
     let platform = Platform::new().await;

@@ -23,7 +23,7 @@ use crate::generate::{Generator, SeededRng, Synthetic};
 pub struct Consumo;
 
 /// Hours that a continuous run makes at most: ten years.
-const FOR_EVER: u32 = 10 * 366 * 24;
+const HOURS_AT_MOST: u32 = 10 * 366 * 24;
 
 /// The anomaly that an hour holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,7 +241,7 @@ impl Readings {
         let mainland = plan.clients as usize - islanders;
         let more = plan
             .pause
-            .map_or(0, |_| plan.clients as usize * FOR_EVER as usize);
+            .map_or(0, |_| plan.clients as usize * HOURS_AT_MOST as usize);
         Self {
             plan,
             households,

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_key_is_told_what_there_is() {
+    fn a_wrong_key_is_answered_with_the_right_ones() {
         let entity = &catalog()[0].entities[0];
         let name = format!("{}.{}", entity.domain, entity.name);
         for (target, key) in [("no.such", &["1"][..]), (&name, &[]), (&name, &["1"; 9])] {

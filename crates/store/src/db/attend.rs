@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_at_work_is_told_from_one_that_hears_nothing() {
+    fn a_server_at_work_differs_from_one_that_hears_nothing() {
         let reading = Some(("Client", "ClientRead"));
         let writing = Some(("Client", "ClientWrite"));
         let standby = Some(("IPC", "SyncRep"));

@@ -51,7 +51,7 @@ async fn what_the_generator_makes_is_valid() {
 }
 
 #[tokio::test]
-async fn every_fault_is_told_and_no_line_stops_the_others() {
+async fn every_fault_is_reported_and_no_line_stops_the_others() {
     let entity = &domain().entities[0];
     let name = format!("{}.{}", entity.domain, entity.name);
     let valid = fixtures::valid(entity.domain, entity.name)[0].body;

@@ -87,7 +87,7 @@ async fn alarm(run_options: RunOptions, raise: &[&str], clear: &[&str]) -> anyho
             let allowed = kept_back.iter().all(|name| name == "outbox_relay" && waits >= 0);
             run.demand(
                 allowed,
-                "an alarm stops what publishes, not the worker: it is ready, but for what it has to tell",
+                "an alarm stops what publishes, not the worker: it is ready, except for messages that it has to publish",
             );
             run.demand(
                 waits < SURELY || !kept_back.is_empty(),

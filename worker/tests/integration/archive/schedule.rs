@@ -39,7 +39,7 @@ async fn two_workers_archive_once() {
 
 /// /readyz and the run's row report a store that cannot be written; the other loops go on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_is_told() {
+async fn a_failing_store_is_reported() {
     let archive = Archive::of("--clients 2 --days 20 --start 2024-09-02 --suspicious 0").await;
     let platform = &archive.platform;
     let everything = archive.readings().await;

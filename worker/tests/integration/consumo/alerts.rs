@@ -98,7 +98,7 @@ async fn all_told(platform: &Platform) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_anomaly_is_told_and_taken_back() {
+async fn an_anomaly_is_published_and_taken_back() {
     let platform = Platform::new().await;
     platform.declare().await;
     listen(&platform).await;

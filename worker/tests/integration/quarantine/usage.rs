@@ -5,7 +5,7 @@ use crate::support::Platform;
 use crate::support::program::{finish, program};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_use_is_told_and_changes_nothing() {
+async fn wrong_use_is_an_error_and_changes_nothing() {
     let platform = Platform::new().await;
     platform.declare().await;
     fill(&platform, &[too_young(1), too_young(2)]).await;

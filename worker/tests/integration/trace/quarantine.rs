@@ -113,7 +113,7 @@ async fn messages_in_quarantine_and_messages_of_a_reference_system() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_operators_did_is_told() {
+async fn decisions_of_operators_are_in_the_trace() {
     let platform = Platform::new().await;
     let worker = platform.worker(&["--orphan-ttl", "1s"]);
     worker.ready().await;
