@@ -107,6 +107,8 @@ async fn old_rows_go_and_the_accounts_stay() {
         .await;
     platform.settled(5).await;
     worker.stop().await;
+    // As the worker does before retention: its last promotion may have been before the batch of the refused message.
+    housekeeping::settle(&mut owner, "academico").await.unwrap();
     assert_eq!(number(&mut owner, STAGED_ROWS).await, 3);
 
     // Nothing is old yet.
