@@ -3,6 +3,8 @@
 //! A log that cannot be written never ends or delays a program: lines are dropped and counted.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::time::Duration;
+use std::{mem, thread};
 
 use crate::metrics::CountEvents;
 use anyhow::Context as _;
@@ -22,6 +24,8 @@ const NO_OUTPUT: i32 = 2;
 const MOST_DETAIL: LevelFilter = LevelFilter::DEBUG;
 /// Lines that wait for standard error; further ones are dropped.
 const WAITING_LINES: usize = 16_384;
+/// Pause of the thread that writes, in which lines gather: to wake it costs more than to write a line.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// How a program logs.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +58,7 @@ impl LogArgs {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(WAITING_LINES)
             .thread_name("log")
-            .finish(Unfailing(io::stderr()));
+            .finish(Unhurried::new(Unfailing(io::stderr())));
         let dropped = writer.error_counter();
         crate::metrics::count_dropped_lines(move || dropped.dropped_lines() as u64);
         self.start(filter, false, writer)?;
@@ -126,6 +130,37 @@ macro_rules! note {
         use ::std::io::Write as _;
         let _ = ::std::writeln!(::std::io::stderr(), $($text)*);
     }};
+}
+
+/// A writer that pauses after what it has written.
+struct Unhurried<W> {
+    writer: W,
+    written: bool,
+}
+
+impl<W> Unhurried<W> {
+    const fn new(writer: W) -> Self {
+        Self {
+            writer,
+            written: false,
+        }
+    }
+}
+
+impl<W: Write> Write for Unhurried<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.written = true;
+        self.writer.write(line)
+    }
+
+    /// Called when no line waits.
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()?;
+        if mem::take(&mut self.written) {
+            thread::sleep(GATHER);
+        }
+        Ok(())
+    }
 }
 
 /// A writer that drops and counts lines that it cannot write.
