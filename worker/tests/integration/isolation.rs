@@ -137,8 +137,9 @@ async fn a_broken_merge_stalls_its_own_promotion_only_and_says_so() {
     worker.ready().await;
     let original = break_merge(&platform).await;
     platform.publish_all(&alumnos(1..101)).await;
-    let reason = worker.not_ready("promote").await;
-    assert!(reason.contains("no merge today"), "{reason}");
+    worker
+        .not_ready_because("promote", &["no merge today"])
+        .await;
 
     // Ingest goes on: what arrives now is staged and waits.
     platform.publish_all(&alumnos(101..201)).await;

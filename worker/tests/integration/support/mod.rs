@@ -230,14 +230,24 @@ impl RunningWorker {
 
     /// Waits until /readyz says that a loop makes no progress, and returns the reason.
     pub async fn not_ready(&self, name: &str) -> String {
+        self.not_ready_because(name, &[]).await
+    }
+
+    /// Waits until a loop of that name makes no progress for a reason that has all these words. There is one for each domain or
+    /// queue: on a busy machine another one than the test means may still start, or be slow for a moment.
+    pub async fn not_ready_because(&self, name: &str, words: &[&str]) -> String {
         let mut reason = String::new();
-        acequia_testkit::wait_for("a worker that is not ready", async || {
+        let mut page = String::new();
+        let waited = acequia_testkit::wait_for("a worker that is not ready", async || {
             let (status, body) = get(&self.http, "/readyz").await;
             let report: Value = serde_json::from_str(&body).unwrap_or_default();
             let loops = report["loops"].as_array().cloned().unwrap_or_default();
-            let found = loops
-                .iter()
-                .find(|entry| entry["loop"] == name && entry["ready"] == false);
+            let found = loops.iter().find(|entry| {
+                let reason = entry["reason"].as_str().unwrap_or_default();
+                entry["loop"] == name
+                    && entry["ready"] == false
+                    && words.iter().all(|word| reason.contains(word))
+            });
             if let Some(entry) = found {
                 // A queue that is refused to every process makes none unready by itself.
                 if entry["refused"] != true {
@@ -245,10 +255,11 @@ impl RunningWorker {
                 }
                 reason = entry["reason"].as_str().unwrap_or_default().to_owned();
             }
+            page = body;
             Ok(found.is_some())
         })
-        .await
-        .unwrap();
+        .await;
+        assert!(waited.is_ok(), "{waited:?}: {words:?} in {page}");
         reason
     }
 
