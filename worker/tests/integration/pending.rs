@@ -305,10 +305,10 @@ async fn a_row_whose_parent_never_comes_ends_in_quarantine_with_its_fields() {
     let total = platform.total().await;
     assert_eq!((total.received, total.quarantined), (10, 3));
     assert_eq!(platform.quarantined(&orphans[0].0).await.occurrences, 2);
-    let metrics = worker.metrics().await;
-    assert!(metrics.contains(&format!(
+    let counted = format!(
         r#"acequia_quarantined_messages_total{{code="orphan",domain="{DOMAIN}",stage="merge"}} 3"#
-    )));
+    );
+    worker.counts(&counted).await;
     auditor.finish().await;
     worker.ready().await;
     worker.stop().await;

@@ -139,11 +139,10 @@ async fn an_id_that_another_message_has_is_refused() {
             assert_eq!(row.status, "open");
             assert_eq!(row.properties["message_id"], id);
         }
-        let page = worker.metrics().await;
         let counted = format!(
             r#"acequia_quarantined_messages_total{{code="id_reused",domain="{DOMAIN}",stage="load"}} 2"#
         );
-        assert!(page.contains(&counted));
+        worker.counts(&counted).await;
         let trace = traced(&platform, &id).await;
         assert_eq!(trace["outcome"], "current");
         assert_eq!(trace["rows"].as_array().unwrap().len(), 2);

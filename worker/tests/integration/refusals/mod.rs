@@ -149,11 +149,10 @@ async fn every_kind_of_refusal_costs_its_row_only() {
         0
     );
     worker.ready().await;
-    let page = worker.metrics().await;
     let counted = format!(
         r#"acequia_quarantined_messages_total{{code="merge_refused",domain="{DOMAIN}",stage="merge"}} {bad}"#
     );
-    assert!(page.contains(&counted), "{counted}");
+    worker.counts(&counted).await;
 
     // Mended, they get in by a replay.
     platform.execute(MEND).await;

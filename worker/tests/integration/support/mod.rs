@@ -270,6 +270,17 @@ impl RunningWorker {
         page
     }
 
+    /// Waits until the page has a line. Events are counted after the commit that other sessions see.
+    pub async fn counts(&self, line: &str) {
+        let mut page = String::new();
+        let waited = acequia_testkit::wait_for("a line of the metrics", async || {
+            page = self.metrics().await;
+            Ok(page.lines().any(|found| found == line))
+        })
+        .await;
+        assert!(waited.is_ok(), "{waited:?}: {line} in {page}");
+    }
+
     /// Waits for a worker that ends by itself and returns why.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.task.await.unwrap()
