@@ -335,6 +335,14 @@ async fn a_commit_that_waits_for_its_standby_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn standbys_without_a_synchronous_one_are_a_warning() {
     let pair = Pair::new().await;
+    // A standby answers before it follows.
+    wait_for("a standby that follows", async || {
+        pair.first
+            .holds("exists (select from pg_stat_replication where state = 'streaming')")
+            .await
+    })
+    .await
+    .unwrap();
     let standbys = async || {
         let doctor = run(&pair.both(), &pair.broker.url, &["doctor"]).await;
         let at = doctor.stdout.find("standbys").expect(&doctor.stdout);

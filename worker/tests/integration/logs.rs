@@ -140,7 +140,9 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
         .map(|line| line["messages"].as_i64().unwrap())
         .sum();
     assert_eq!(told, 513);
-    let ours: usize = events.values().map(Vec::len).sum();
+    // Each run of the rules has lines, too: how many depends on how long the test takes.
+    let others = events.iter().filter(|(event, _)| !event.starts_with("dq."));
+    let ours: usize = others.map(|(_, lines)| lines.len()).sum();
     assert!(ours < 200, "{ours} lines for {told} messages: {events:?}");
     // Every reason is in the log.
     let codes: BTreeSet<_> = events["messages.quarantined"]
@@ -152,8 +154,12 @@ async fn the_log_says_what_happened_and_nothing_of_the_messages() {
     }
     assert!(codes.contains("refused_by_database"), "{codes:?}");
     assert_eq!(events["rows.refused"].len(), 1, "{events:?}");
-    let failed = events["loop.failed"][0];
-    assert_eq!(failed["error"], "no merge today (SQLSTATE P0001)");
+    let failed = &events["loop.failed"];
+    let reason = "no merge today (SQLSTATE P0001)";
+    assert!(
+        failed.iter().any(|line| line["error"] == reason),
+        "{failed:?}"
+    );
     // Counts and measurements are numbers.
     for line in &lines {
         for (field, value) in line.as_object().unwrap() {

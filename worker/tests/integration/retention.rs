@@ -57,7 +57,7 @@ pub async fn now(connection: &mut PgConnection) -> DateTime<Utc> {
 }
 
 /// Returns when the server's day lasts for 30 s at least: ids, partitions and the retention of a test are of one day.
-async fn a_day_that_lasts(platform: &Platform) {
+pub async fn a_day_that_lasts(platform: &Platform) {
     let lasts = "select ((now() + interval '30 s') at time zone 'UTC')::date = (now() at time zone 'UTC')::date";
     wait_for("a new day", async || {
         Ok(sqlx::query_scalar(lasts)

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
+use crate::retention::a_day_that_lasts;
 use crate::support::program::{Finished, finish, program};
 use crate::support::school::{DOMAIN, alumnos, grupo, maestro, message};
 use crate::support::{Platform, get};
@@ -42,6 +43,8 @@ async fn rows_that_somebody_removed_are_named_and_written_off() {
         ("delete from stg.alumnos_upsert where id_alumno <= 7", 7),
     ] {
         let platform = Platform::new().await;
+        // The second way drops the partition of today, in which the ids of these messages are.
+        a_day_that_lasts(&platform).await;
         let mut messages = alumnos(1..21);
         messages.push(maestro(1));
         let promoting = stage(&platform, &messages).await;
