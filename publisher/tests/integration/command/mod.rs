@@ -7,7 +7,6 @@ mod validate;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use crate::support::{Broker, all_keys, domain};
 
@@ -68,7 +67,7 @@ async fn a_signal_ends_it_in_order() {
         command.env("AMQP_URL", broker.url());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        broker.holds("all", 50).await;
         let killed = Command::new("kill")
             .args([&format!("-{signal}"), &child.id().to_string()])
             .status();

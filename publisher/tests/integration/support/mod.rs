@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use acequia_contracts::{Domain, catalog};
 use acequia_publisher::{EXCHANGE, Ids, Outgoing, messages};
-use acequia_testkit::{Services, VirtualHost};
+use acequia_testkit::{Services, VirtualHost, wait_for};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions,
@@ -89,20 +89,46 @@ impl Broker {
             .unwrap();
     }
 
-    /// Takes everything out of a queue: ends when nothing has come for half a second.
+    /// Messages that are ready in a queue; those that were confirmed are.
+    async fn messages(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        self.channel
+            .queue_declare(queue.into(), passive, FieldTable::default())
+            .await
+            .unwrap()
+            .message_count()
+    }
+
+    /// Waits until a queue has at least that many messages.
+    pub async fn holds(&self, queue: &str, messages: u32) {
+        wait_for("messages in a queue", async || {
+            Ok(self.messages(queue).await >= messages)
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Takes everything out of a queue, as many messages as are in it now.
     pub async fn drain(&self, queue: &str) -> Vec<Delivery> {
         use futures_util::StreamExt as _;
+        let count = self.messages(queue).await as usize;
+        let mut all = Vec::with_capacity(count);
+        if count == 0 {
+            return all;
+        }
         let options = BasicConsumeOptions::default();
         let mut consumer = self
             .channel
             .basic_consume(queue.into(), "drain".into(), options, FieldTable::default())
             .await
             .unwrap();
-        let mut all = Vec::new();
-        while let Ok(Some(delivery)) =
-            tokio::time::timeout(Duration::from_millis(500), consumer.next()).await
-        {
-            let delivery = delivery.unwrap();
+        while all.len() < count {
+            let next = tokio::time::timeout(Duration::from_secs(60), consumer.next());
+            let delivery = next.await.expect("a message that was counted");
+            let delivery = delivery.unwrap().unwrap();
             delivery
                 .acker
                 .ack(BasicAckOptions::default())
