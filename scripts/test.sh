@@ -187,7 +187,7 @@ export FAULTS_WORKER=${CARGO_TARGET_DIR:-$ROOT/target}/debug/worker
 lints_and_build() {
   local said
   said=$(mktemp)
-  cargo test --workspace --all-targets --locked --no-run 2>&1 | tee "$said"
+  cargo test --color never --workspace --all-targets --locked --no-run 2>&1 | tee "$said"
   if grep -qE '^warning: `[^`]+` \(.*\) generated [0-9]+ warning' "$said"; then die "a warning is an error here"; fi
   rm "$said"
 }
