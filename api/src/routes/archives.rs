@@ -1,6 +1,6 @@
 //! Partitions in the object store, and people who archive and restore them.
 
-use acequia_args::{duration, first_instant, last_instant};
+use acequia_args::{duration, first_instant, instant_after};
 use acequia_ops::archives::{self, Archive, Decision, DryRun, NoPolicy, Range, Wanted};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -151,7 +151,7 @@ pub async fn restore(
         read(text).map_err(|wrong| Problem::parameter(name, wrong))
     };
     let from = day("from", first_instant, &asked.from)?;
-    let to = day("to", last_instant, &asked.to)?;
+    let to = day("to", instant_after, &asked.to)?;
     if from >= to {
         return Err(Problem::parameter("from", "must not be after \"to\""));
     }

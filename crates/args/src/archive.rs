@@ -43,7 +43,7 @@ pub fn first_instant(text: &str) -> Result<DateTime<Utc>, String> {
 ///
 /// # Errors
 /// When the text is neither a day nor a month.
-pub fn last_instant(text: &str) -> Result<DateTime<Utc>, String> {
+pub fn instant_after(text: &str) -> Result<DateTime<Utc>, String> {
     day_or_month(text).map(|(_, after)| after)
 }
 
@@ -74,11 +74,11 @@ mod tests {
             "2024-02-01T00:00:00+00:00"
         );
         assert_eq!(
-            time(last_instant("2024-02").unwrap()),
+            time(instant_after("2024-02").unwrap()),
             "2024-03-01T00:00:00+00:00"
         );
         assert_eq!(
-            time(last_instant("2024-12-31").unwrap()),
+            time(instant_after("2024-12-31").unwrap()),
             "2025-01-01T00:00:00+00:00"
         );
         for wrong in [

@@ -9,7 +9,7 @@ mod setting;
 mod signals;
 mod user;
 
-pub use archive::{ArchiveUrl, first_instant, last_instant};
+pub use archive::{ArchiveUrl, first_instant, instant_after};
 pub use broker::{BrokerArgs, ManagementArgs};
 pub use database::{
     ApiDatabase, ArchiveDatabase, ArchiveLogin, DatabaseArgs, OperatorDatabase, OperatorLogin,

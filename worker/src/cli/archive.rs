@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acequia_archive::session::{Archive, Session, Totals};
 use acequia_archive::store::Store;
-use acequia_args::{ArchiveDatabase, ArchiveUrl, duration, first_instant, last_instant};
+use acequia_args::{ArchiveDatabase, ArchiveUrl, duration, first_instant, instant_after};
 use acequia_net::SecretUrl;
 use acequia_ops::archives::{self, Decision, DryRun, Range, Wanted};
 use anyhow::bail;
@@ -80,7 +80,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "DAY", value_parser = first_instant)]
     from: DateTime<Utc>,
     /// Last day or month; partitions are restored whole
-    #[arg(long, value_name = "DAY", value_parser = last_instant)]
+    #[arg(long, value_name = "DAY", value_parser = instant_after)]
     to: DateTime<Utc>,
     /// How long the partition is not archived again
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]

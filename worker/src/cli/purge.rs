@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use acequia_archive::purge::{self, Range};
 use acequia_archive::session::Archive;
 use acequia_archive::store::Store;
-use acequia_args::{ArchiveUrl, OperatorDatabase, first_instant, last_instant};
+use acequia_args::{ArchiveUrl, OperatorDatabase, first_instant, instant_after};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -30,7 +30,7 @@ pub struct PurgeArgs {
     #[arg(long, value_name = "DAY", value_parser = first_instant)]
     from: DateTime<Utc>,
     /// Last day or month; archives that lie in the range only partly stay
-    #[arg(long, value_name = "DAY", value_parser = last_instant)]
+    #[arg(long, value_name = "DAY", value_parser = instant_after)]
     to: DateTime<Utc>,
     /// Do not ask; without this option it asks on a terminal, and refuses elsewhere
     #[arg(long)]
