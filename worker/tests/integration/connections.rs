@@ -22,9 +22,9 @@ const STATEMENTS_A_SECOND: f64 = 10.0;
 /// Connections of the process, beside two for each domain.
 const OF_THE_PROCESS: usize = CONNECTIONS - 2 * DOMAINS;
 
-/// Connections of the workers of a platform.
+/// Connections of the workers of a platform, without the two of the start, which the server may still be closing.
 const OF_WORKERS: &str = "from pg_stat_activity where datname = current_database() \
-    and usename = 'acequia_worker' and application_name like 'acequia %' and application_name <> 'acequia look'";
+    and usename = 'acequia_worker' and application_name like 'acequia %' and application_name <> 'acequia start'";
 
 /// Listening connections of the workers of a platform.
 const LISTENERS: &str = "select count(*) from pg_stat_activity \

@@ -63,7 +63,7 @@ async fn a_question_whose_answer_never_comes_holds_nothing_up() {
         "core.note_server()",
         "pg_is_in_recovery()",
     ];
-    // Three workers at a time are as many as the server has connections for.
+    // Three workers at a time: other tests share the server's connections.
     stream::iter(questions)
         .for_each_concurrent(3, goes_on_after)
         .await;
