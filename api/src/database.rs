@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use acequia_net::SecretUrl;
 use acequia_store::db::{self, Session};
+use scopeguard::{ScopeGuard, guard};
 use sqlx::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -43,10 +44,15 @@ struct Idle {
 }
 
 /// A connection for one call. It goes back when it is dropped.
+// A guard, not `Drop`, which cannot move the session out of an ordinary field.
 #[derive(Debug)]
-pub struct Lease {
+pub struct Lease(ScopeGuard<Loan, fn(Loan)>);
+
+/// A connection that is lent, and where it goes back to.
+#[derive(Debug)]
+struct Loan {
     inner: Arc<Inner>,
-    session: Option<Session>,
+    session: Session,
     clean: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -92,12 +98,13 @@ impl Database {
     }
 
     fn lease(&self, session: Session, permit: OwnedSemaphorePermit) -> Lease {
-        Lease {
+        let loan = Loan {
             inner: self.0.clone(),
-            session: Some(session),
+            session,
             clean: false,
             _permit: permit,
-        }
+        };
+        Lease(guard(loan, Loan::give_back as fn(Loan)))
     }
 
     /// Connections in use, and the limit.
@@ -140,43 +147,40 @@ impl Idle {
     }
 }
 
-impl Lease {
-    /// Marks the connection as returned in good order.
-    pub fn done(mut self) {
-        self.clean = true;
+impl Loan {
+    /// The permit outlives the push: whoever it lets in finds this connection.
+    fn give_back(self) {
+        let idle = Idle {
+            session: self.session,
+            clean: self.clean,
+            since: Instant::now(),
+        };
+        self.inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(idle);
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            let clean = self.clean;
-            self.inner
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Idle {
-                    session,
-                    clean,
-                    since: Instant::now(),
-                });
-        }
+impl Lease {
+    /// Marks the connection as returned in good order.
+    pub fn done(mut self) {
+        self.0.clean = true;
     }
 }
 
 impl Deref for Lease {
     type Target = PgConnection;
 
-    #[allow(clippy::expect_used)] // taken in `drop` only
     fn deref(&self) -> &PgConnection {
-        self.session.as_ref().expect("a lease has its session")
+        &self.0.session
     }
 }
 
 impl DerefMut for Lease {
-    #[allow(clippy::expect_used)] // taken in `drop` only
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.session.as_mut().expect("a lease has its session")
+        &mut self.0.session
     }
 }
 

@@ -103,8 +103,8 @@ listen_addresses = '127.0.0.1'
 port = $POSTGRES_PORT
 unix_socket_directories = '$PGSOCKET'
 CONF
-    [[ -z ${POSTGRES_MAX_CONNECTIONS:-} ]] ||
-      as_pg tee -a "$base/private.conf" >/dev/null <<<"max_connections = $POSTGRES_MAX_CONNECTIONS"
+    # shellcheck disable=SC2086  # a list
+    [[ -z ${POSTGRES_OPTIONS:-} ]] || printf '%s\n' $POSTGRES_OPTIONS | as_pg tee -a "$base/private.conf" >/dev/null
     [[ -z $tls ]] || postgres_tls "$base" | as_pg tee -a "$base/private.conf" >/dev/null
     # A server that was killed leaves its lock files, and for a moment its last processes. Without them the files mean
     # nothing, but a process number that is in use again (or not yet freed) would keep the new server from starting.

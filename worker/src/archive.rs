@@ -204,7 +204,7 @@ impl Archiver {
                 domain: vec![domain.name.to_owned()],
                 ..Wanted::default()
             };
-            let (totals, outcome) = due::archive(&mut session, &wanted, |_| {}).await;
+            let (totals, outcome) = due::archive(&mut session, &wanted, |_, _| {}).await;
             session.end(totals, &outcome).await;
             info!(
                 event = "archive.run",

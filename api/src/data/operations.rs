@@ -2,7 +2,7 @@
 
 use acequia_ops::quarantine::Failed;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -15,6 +15,27 @@ pub const QUARANTINE: [&str; 3] = ["discard", "restore", "replay"];
 pub const WITHOUT_BROKER: [&str; 2] = ["discard", "restore"];
 /// Kinds of operations on archives.
 pub const ARCHIVES: [&str; 2] = ["archive", "restore_archive"];
+
+/// What an operation could not do.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = OperationFailure)]
+pub enum Failure {
+    /// A row of an operation on quarantine.
+    Row(Failed),
+    /// A partition of an operation on archives.
+    Partition(FailedPartition),
+}
+
+/// A partition that could not be archived or restored.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = PartitionFailure)]
+pub struct FailedPartition {
+    /// Partition with its schema.
+    pub partition_name: String,
+    /// Why not.
+    pub reason: String,
+}
 
 /// An operation.
 #[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
@@ -42,9 +63,9 @@ pub struct Operation {
     pub done: i64,
     /// Rows that no queue took; partitions that stay as they were because of an error.
     pub failed: i64,
-    /// The first hundred of these rows.
-    #[schema(value_type = Vec<Failed>)]
-    pub failures: Json<Vec<Failed>>,
+    /// The first hundred of these rows or partitions.
+    #[schema(value_type = Vec<Failure>)]
+    pub failures: Json<Vec<Failure>>,
     /// Why it failed.
     pub error: Option<String>,
     /// When it was asked for.
@@ -279,8 +300,8 @@ pub struct Step<'a> {
     pub done: i64,
     /// Rows that no queue took; partitions that stay as they were.
     pub failed: i64,
-    /// The first of these rows.
-    pub failures: &'a [Failed],
+    /// The first of these rows or partitions.
+    pub failures: &'a [Failure],
     /// Greatest row number that is done.
     pub after_id: i64,
     /// State, when it has ended.

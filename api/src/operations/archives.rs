@@ -1,7 +1,7 @@
 //! Archiving and restoring. The steps of a partition are safe to repeat: the run that follows a killed one puts in order what was
 //! begun, and takes the partitions that are left. How many are done is counted from the log of the archive.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acequia_ops::archives::{self, Decision, Depot, Interrupted};
@@ -10,14 +10,16 @@ use anyhow::ensure;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Work;
-use crate::data::operations::{Operation, Step};
+use super::{NAMED, Work};
+use crate::data::operations::{FailedPartition, Failure, Operation, Step};
 use crate::problem::{Problem, Result};
 
 /// Time between two signs of life: a partition may take longer than another process waits for one.
 const BEAT: Duration = Duration::from_secs(1);
 /// Pause before the next attempt to get the lock of the archive.
 const LOCK_PAUSE: Duration = Duration::from_secs(2);
+/// Characters of a reason: an object store may answer with a page.
+const REASON: usize = 500;
 
 /// A decision with its person, to be carried out.
 struct Task<'a> {
@@ -27,8 +29,30 @@ struct Task<'a> {
     who: String,
     reason: Option<String>,
     stop: CancellationToken,
-    /// Partitions that stay as they were because of an error.
-    failed: AtomicI64,
+    failed: Mutex<Stuck>,
+}
+
+/// Partitions that stay as they were because of an error.
+#[derive(Clone, Default)]
+struct Stuck {
+    count: i64,
+    first: Vec<Failure>,
+}
+
+impl Stuck {
+    fn add(&mut self, partition: &str, error: &anyhow::Error) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            let text = told(error);
+            let cause = text
+                .strip_prefix(partition)
+                .and_then(|rest| rest.strip_prefix(": "));
+            self.first.push(Failure::Partition(FailedPartition {
+                partition_name: partition.to_owned(),
+                reason: cause.unwrap_or(&text).chars().take(REASON).collect(),
+            }));
+        }
+    }
 }
 
 /// Carries an operation out and returns it as it ended. Returns nothing if another process took it over or this process stops;
@@ -43,7 +67,11 @@ pub(super) async fn carry_out(mut work: Work<'_>) -> Result<Option<Operation>> {
         who: operation.who,
         reason: operation.reason,
         stop: work.app.stop.child_token(),
-        failed: AtomicI64::new(0),
+        // Those of an earlier run, until this one begins and tries them again.
+        failed: Mutex::new(Stuck {
+            count: operation.failed,
+            first: operation.failures.0,
+        }),
     };
     if operation.cancel_at.is_some() {
         return work.beat(&task, Some("cancelled"), None).await;
@@ -107,16 +135,24 @@ impl Task<'_> {
                 () = self.stop.cancelled() => {}
             }
         };
-        let reason = self.reason.as_deref();
-        let operation = Some(self.operation);
-        let (_, outcome) =
-            archives::carry_out(&mut session, &self.decision, reason, operation, |tried| {
-                if tried.is_err() {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
+        *self.failed() = Stuck::default();
+        let (_, outcome) = archives::carry_out(
+            &mut session,
+            &self.decision,
+            self.reason.as_deref(),
+            Some(self.operation),
+            |partition, tried| {
+                if let Err(error) = tried {
+                    self.failed().add(partition, error);
                 }
-            })
-            .await;
+            },
+        )
+        .await;
         outcome
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Stuck> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,10 +167,11 @@ impl Work<'_> {
         let mut database = self.app.database().await?;
         let done = archives::done(&mut database, task.operation).await?;
         database.done();
+        let failed = task.failed().clone();
         let step = Step {
             done,
-            failed: task.failed.load(Ordering::Relaxed),
-            failures: &[],
+            failed: failed.count,
+            failures: &failed.first,
             after_id: 0,
             ended,
             error,

@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Least time between two events of the same operation.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
+/// Rows and partitions that failed are named up to this number.
+const NAMED: usize = 100;
+
 /// Last progress of the operations that this process has seen, and when.
 #[derive(Debug, Default)]
 pub struct Watch(Option<(Unfinished, Instant)>);

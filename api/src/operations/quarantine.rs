@@ -9,12 +9,9 @@ use acequia_ops::quarantine::{
 use sqlx::PgConnection;
 use tracing::warn;
 
-use super::Work;
-use crate::data::operations::{Operation, Step};
+use super::{NAMED, Work};
+use crate::data::operations::{Failure, Operation, Step};
 use crate::problem::{Code, Problem, Result};
-
-/// Rows that could not be replayed are named up to this number.
-const NAMED: usize = 100;
 
 /// A connection that replays.
 ///
@@ -155,7 +152,7 @@ impl Rows<'_> {
         let report = std::mem::take(&mut self.report);
         let operation = &self.work.operation;
         let mut failures = operation.failures.0.clone();
-        failures.extend(report.failures);
+        failures.extend(report.failures.into_iter().map(Failure::Row));
         failures.truncate(NAMED);
         let step = Step {
             done: operation.done + number(report.replayed),

@@ -3,7 +3,6 @@
 use acequia_args::{duration, first_instant, instant_after};
 use acequia_ops::archives::{self, Archive, Decision, DryRun, NoPolicy, Range, Wanted};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::gates::reason;
+use super::operations::accepted;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::guard::{As, Look, Operate};
@@ -19,7 +19,6 @@ use crate::data::calls::Note;
 use crate::data::operations::{self, New, Operation};
 use crate::docs::Refusals;
 use crate::layer::Noted;
-use crate::operations::Lane;
 use crate::paging::{Json, Page};
 use crate::params::Params;
 use crate::problem::{Problem, Result};
@@ -115,24 +114,19 @@ pub async fn archive(
         Some(text) => Some(seconds("older_than", text)?),
         None => None,
     };
-    let domains = match &asked.table {
-        Some(table) => Some(vec![insist_on(&caller, table)?]),
-        None => caller.domains.clone(),
+    let domain = match &asked.table {
+        Some(table) => {
+            caller.insist_on(domain_of(table))?;
+            vec![domain_of(table).to_owned()]
+        }
+        None => caller.domains.clone().unwrap_or_default(),
     };
     let decision = Decision::Archive(Wanted {
-        domain: domains.clone().unwrap_or_default(),
+        domain,
         table: asked.table,
         older_than_s,
     });
-    begin(
-        &app,
-        &caller,
-        &decision,
-        domains,
-        &asked.reason,
-        asked.dry_run,
-    )
-    .await
+    begin(&app, &caller, &decision, &asked.reason, asked.dry_run).await
 }
 
 /// Restore the archives of a range
@@ -156,22 +150,14 @@ pub async fn restore(
         return Err(Problem::parameter("from", "must not be after \"to\""));
     }
     let hold_s = seconds("hold", asked.hold.as_deref().unwrap_or(HOLD))?;
-    let domains = Some(vec![insist_on(&caller, &asked.table)?]);
+    caller.insist_on(domain_of(&asked.table))?;
     let decision = Decision::Restore(Range {
         table: asked.table,
         from,
         to,
         hold_s,
     });
-    begin(
-        &app,
-        &caller,
-        &decision,
-        domains,
-        &asked.reason,
-        asked.dry_run,
-    )
-    .await
+    begin(&app, &caller, &decision, &asked.reason, asked.dry_run).await
 }
 
 /// A time span in seconds.
@@ -180,18 +166,19 @@ fn seconds(name: &str, text: &str) -> Result<u64> {
     Ok(span.as_secs())
 }
 
-/// The domain of a table, which must be in the caller's scope.
-fn insist_on(caller: &Caller, table: &str) -> Result<String> {
-    let domain = domain_of(table);
-    caller.insist_on(domain)?;
-    Ok(domain.to_owned())
+/// The domains that a decision is about; `None`: all.
+fn domains_of(decision: &Decision) -> Option<Vec<String>> {
+    let domains = match decision {
+        Decision::Archive(wanted) => wanted.domain.clone(),
+        Decision::Restore(range) => vec![domain_of(&range.table).to_owned()],
+    };
+    (!domains.is_empty()).then_some(domains)
 }
 
 async fn begin(
     app: &App,
     caller: &Caller,
     decision: &Decision,
-    domains: Option<Vec<String>>,
     why: &str,
     dry_run: bool,
 ) -> Result<Response> {
@@ -214,6 +201,7 @@ async fn begin(
         Err(error) => return Err(error.into()),
     };
     let filters = decision.filters().map_err(anyhow::Error::from)?;
+    let domains = domains_of(decision);
     let note = Note {
         domain: match domains.as_deref() {
             Some([one]) => Some(one.clone()),
@@ -238,12 +226,5 @@ async fn begin(
     };
     let operation = operations::ask(&mut database, &new).await?;
     database.done();
-    app.work(Lane::Archives).notify_one();
-    let location = format!("/v1/operations/{}", operation.operation_id);
-    let answer = (
-        StatusCode::ACCEPTED,
-        [(header::LOCATION, location)],
-        Json(operation),
-    );
-    Ok(Noted(answer, note).into_response())
+    Ok(accepted(app, operation, note))
 }

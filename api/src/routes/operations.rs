@@ -128,6 +128,18 @@ pub async fn cancel(
     Ok(Noted(Json(cancelled), note))
 }
 
+/// Answers with an operation that was written down, and wakes the task that carries it out.
+pub fn accepted(app: &App, operation: Operation, note: Note) -> Response {
+    app.work(Lane::of(&operation.kind)).notify_one();
+    let location = format!("/v1/operations/{}", operation.operation_id);
+    let answer = (
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(operation),
+    );
+    Noted(answer, note).into_response()
+}
+
 /// A discard that is to be taken back.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -170,19 +182,12 @@ pub async fn undo(
     let domain = undo.domain();
     events::write(&mut database, "operations", domain, &json!(now)).await?;
     database.done();
-    app.work(Lane::Quarantine).notify_one();
     let note = Note {
         domain: domain.map(ToOwned::to_owned),
         reason: Some(reason.to_owned()),
         detail: json!({"operation": number, "undone_by": undo.operation_id, "discarded": undo.matched}),
     };
-    let location = format!("/v1/operations/{}", undo.operation_id);
-    let answer = (
-        StatusCode::ACCEPTED,
-        [(header::LOCATION, location)],
-        Json(undo),
-    );
-    Ok(Noted(answer, note).into_response())
+    Ok(accepted(&app, undo, note))
 }
 
 /// Why an operation cannot be undone.

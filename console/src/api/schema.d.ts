@@ -4199,8 +4199,8 @@ export interface components {
              * @description Rows that no queue took; partitions that stay as they were because of an error.
              */
             failed: number;
-            /** @description The first hundred of these rows. */
-            failures: components["schemas"]["ReplayFailure"][];
+            /** @description The first hundred of these rows or partitions. */
+            failures: components["schemas"]["OperationFailure"][];
             /** @description Filters that rows or partitions are chosen by. */
             filters: Record<string, never>;
             /**
@@ -4252,6 +4252,8 @@ export interface components {
             /** @description Who asked for it. */
             who: string;
         };
+        /** @description What an operation could not do. */
+        OperationFailure: components["schemas"]["ReplayFailure"] | components["schemas"]["PartitionFailure"];
         /** @description The first rows of a list, and where the next ones begin. */
         Page_Account: {
             /** @description The rows. */
@@ -4697,8 +4699,8 @@ export interface components {
                  * @description Rows that no queue took; partitions that stay as they were because of an error.
                  */
                 failed: number;
-                /** @description The first hundred of these rows. */
-                failures: components["schemas"]["ReplayFailure"][];
+                /** @description The first hundred of these rows or partitions. */
+                failures: components["schemas"]["OperationFailure"][];
                 /** @description Filters that rows or partitions are chosen by. */
                 filters: Record<string, never>;
                 /**
@@ -5231,6 +5233,13 @@ export interface components {
              * @description End of its range, the first instant that is not in it.
              */
             to_at: string;
+        };
+        /** @description A partition that could not be archived or restored. */
+        PartitionFailure: {
+            /** @description Partition with its schema. */
+            partition_name: string;
+            /** @description Why not. */
+            reason: string;
         };
         /** @description A person. */
         Person: {
@@ -6231,6 +6240,7 @@ export type NewPassword = components['schemas']['NewPassword'];
 export type NewPerson = components['schemas']['NewPerson'];
 export type Open = components['schemas']['Open'];
 export type Operation = components['schemas']['Operation'];
+export type OperationFailure = components['schemas']['OperationFailure'];
 export type PageAccount = components['schemas']['Page_Account'];
 export type PageArchive = components['schemas']['Page_Archive'];
 export type PageContract = components['schemas']['Page_Contract'];
@@ -6253,6 +6263,7 @@ export type PageToken = components['schemas']['Page_Token'];
 export type ParquetFile = components['schemas']['ParquetFile'];
 export type Part = components['schemas']['Part'];
 export type Partition = components['schemas']['Partition'];
+export type PartitionFailure = components['schemas']['PartitionFailure'];
 export type Person = components['schemas']['Person'];
 export type Problem = components['schemas']['Problem'];
 export type QuarantineBody = components['schemas']['QuarantineBody'];

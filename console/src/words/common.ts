@@ -85,7 +85,7 @@ export const en = {
   problem: {
     title: 'This could not be loaded',
     acting: 'Nothing was done',
-    changed: 'Somebody has changed it since you opened it. Reload it, and decide by what is there now.',
+    changed: 'Somebody has changed it since you opened it. Reload it, look at its present state and decide again.',
     no_answer: 'The API does not answer. It may be restarting, or the network is down; what you see may be old.',
     request: 'Request',
     field: (field: string, message: string) => (field === '' ? message : `${field}: ${message}`),

@@ -122,15 +122,15 @@ pub async fn candidates(
     Ok(found)
 }
 
-/// Archives the partitions that are due; reports each that it has tried. A partition that cannot be
-/// archived does not hold up the others.
+/// Archives the partitions that are due; reports each that it has tried, with its name. A partition that
+/// cannot be archived does not hold up the others.
 ///
 /// # Errors
 /// The first failure, after all were tried; at once when the run is cancelled.
 pub async fn archive(
     session: &mut Session,
     wanted: &Wanted,
-    mut tried: impl FnMut(Result<&Archive, &anyhow::Error>),
+    mut tried: impl FnMut(&str, Result<&Archive, &anyhow::Error>),
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
@@ -143,12 +143,12 @@ pub async fn archive(
             match partition::archive(session, &candidate.table_name, candidate.from_at).await {
                 Ok(archive) => {
                     totals.add(&archive);
-                    tried(Ok(&archive));
+                    tried(&candidate.partition_name, Ok(&archive));
                 }
                 Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => {
                     warn!(event = "archive.failed", error = %format!("{error:#}"), "a partition was not archived");
-                    tried(Err(&error));
+                    tried(&candidate.partition_name, Err(&error));
                     first.get_or_insert(error);
                     if session.is_lost() {
                         break;

@@ -101,14 +101,14 @@ pub async fn archived(connection: &mut PgConnection, range: &Range) -> sqlx::Res
     .await
 }
 
-/// Restores the archives of a range; reports each that it has tried.
+/// Restores the archives of a range; reports each partition that it has tried, with its name.
 ///
 /// # Errors
 /// Like [`restore`], with the first that fails.
 pub async fn restore_range(
     session: &mut Session,
     range: &Range,
-    mut tried: impl FnMut(Result<&Archive, &anyhow::Error>),
+    mut tried: impl FnMut(&str, Result<&Archive, &anyhow::Error>),
 ) -> (Totals, anyhow::Result<()>) {
     let mut totals = Totals::default();
     let outcome = async {
@@ -119,11 +119,11 @@ pub async fn restore_range(
             match restore(session, archive.archive_id, hold).await {
                 Ok((archive, _)) => {
                     totals.add(&archive);
-                    tried(Ok(&archive));
+                    tried(&archive.partition_name, Ok(&archive));
                 }
                 Err(error) => {
                     if !error.is::<Interrupted>() {
-                        tried(Err(&error));
+                        tried(&archive.partition_name, Err(&error));
                     }
                     return Err(error);
                 }

@@ -337,8 +337,9 @@ values
 ('planted_warn', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key', 0),
 ('planted_broken', 'academico', 'academico', 'alumnos', 'expression_is_true', 'warn', 'd', 'r', 'select 1 as key from nowhere', 0)";
 
+/// Takes one of the orphans: what the load sends waits for a moment only, and may be gone before it is taken.
 const COOK: &str = "
-create table cooked as select * from core.pending limit 1;
+create table cooked as select * from core.pending where parent_key like '900%' limit 1;
 delete from core.pending p using cooked c where p.message_id = c.message_id and p.entity = c.entity";
 
 /// Batches that have another identity than the one that their worker knows; every connection ends.

@@ -200,16 +200,17 @@ async fn decide(
     };
     let mut moved = Vec::new();
     let reason = action.reason.as_deref();
-    let (totals, outcome) = archives::carry_out(&mut session, decision, reason, None, |tried| {
-        // The log has those that failed.
-        if let Ok(archive) = tried {
-            if !action.json {
-                println!("{}", line(archive));
+    let (totals, outcome) =
+        archives::carry_out(&mut session, decision, reason, None, |_, tried| {
+            // The log has those that failed.
+            if let Ok(archive) = tried {
+                if !action.json {
+                    println!("{}", line(archive));
+                }
+                moved.push(archive.clone());
             }
-            moved.push(archive.clone());
-        }
-    })
-    .await;
+        })
+        .await;
     Ok(Some(Done {
         archives: moved,
         totals,

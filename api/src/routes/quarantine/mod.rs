@@ -5,7 +5,6 @@ mod edit;
 use acequia_contracts::envelope::UNKNOWN;
 use acequia_ops::quarantine::{self, Filters, Group, Id, Row, Status, Whole, Would};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,12 +19,12 @@ use crate::data::operations::{self, New, Operation};
 use crate::docs::Refusals;
 use crate::filters::{self, Chosen};
 use crate::layer::Noted;
-use crate::operations::Lane;
 use crate::paging::{Json, List, Page, limit};
 use crate::params::Params;
 use crate::precondition::{IfMatch, Tagged};
 use crate::problem::{Problem, Result};
 use crate::routes::gates::reason;
+use crate::routes::operations::accepted;
 
 /// Maximum number of groups in a list.
 const GROUPS: u32 = 1_000;
@@ -288,15 +287,8 @@ async fn begin(
     };
     let operation = operations::ask(&mut database, &new).await?;
     database.done();
-    app.work(Lane::Quarantine).notify_one();
     let note = note(reason.to_owned(), &filters, rows);
-    let location = format!("/v1/operations/{}", operation.operation_id);
-    let answer = (
-        StatusCode::ACCEPTED,
-        [(axum::http::header::LOCATION, location)],
-        Json(operation),
-    );
-    Ok(Noted(answer, note).into_response())
+    Ok(accepted(app, operation, note))
 }
 
 fn note(reason: String, filters: &Filters, rows: i64) -> Note {

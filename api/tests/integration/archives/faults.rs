@@ -175,8 +175,16 @@ async fn an_operation_waits_for_others_who_archive_and_may_be_cancelled_meanwhil
     api.stop().await;
 }
 
+/// Partitions that an operation has tried in vain.
+fn failed(ended: &Value) -> Vec<&str> {
+    let failures = ended["failures"].as_array().unwrap().iter();
+    failures
+        .map(|one| one["partition_name"].as_str().unwrap())
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_written_fails_the_operation_and_changes_nothing() {
+async fn partitions_that_a_store_fails_are_named_and_stay_where_they_were() {
     let (scene, api) = Scene::new().await;
     let before = scene.checksum().await;
     // A file where the table's folder should be.
@@ -188,11 +196,43 @@ async fn a_store_that_cannot_be_written_fails_the_operation_and_changes_nothing(
         (&json!("failed"), &json!(0), &json!(2)),
         "{ended}"
     );
+    assert_eq!(
+        failed(&ended),
+        ["consumo.lecturas_m202409", "consumo.lecturas_m202410"]
+    );
+    // The first of them is the cause of the failure.
+    let reason = ended["failures"][0]["reason"].as_str().unwrap();
+    let cause = format!("consumo.lecturas_m202409: {reason}");
     let error = ended["error"].as_str().unwrap();
-    assert!(error.contains("consumo.lecturas_m202409"), "{error}");
+    assert!(!reason.is_empty() && error.starts_with(&cause), "{ended}");
     assert_eq!(scene.checksum().await, before);
     std::fs::remove_file(&folder).unwrap();
-    scene.moved(ARCHIVE, &archive_all(), 2).await;
+    let ended = scene.moved(ARCHIVE, &archive_all(), 2).await;
+    assert!(failed(&ended).is_empty(), "{ended}");
+    scene.in_order().await;
+
+    // A file that is gone: the partition before it comes back, its own does not.
+    let files = scene.files();
+    let gone = files
+        .iter()
+        .find(|name| name.contains("/m=10/") && name.ends_with(".parquet"))
+        .map(|name| scene.platform.store.join(name))
+        .unwrap();
+    let bytes = std::fs::read(&gone).unwrap();
+    std::fs::remove_file(&gone).unwrap();
+    let ended = scene.done(RESTORE, &restore_all()).await;
+    assert_eq!(
+        (&ended["state"], &ended["done"], &ended["failed"]),
+        (&json!("failed"), &json!(1), &json!(1)),
+        "{ended}"
+    );
+    assert_eq!(failed(&ended), ["consumo.lecturas_m202410"]);
+    let reason = ended["failures"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is not in the object store"), "{ended}");
+    assert_eq!(scene.months().await, ["lecturas_m202409"]);
+    std::fs::write(&gone, bytes).unwrap();
+    scene.moved(RESTORE, &restore_all(), 1).await;
+    assert_eq!(scene.checksum().await, before);
     scene.in_order().await;
     api.stop().await;
 }

@@ -151,7 +151,8 @@ pub async fn dry_run(connection: &mut PgConnection, decision: &Decision) -> anyh
     })
 }
 
-/// Carries a decision out as a run of its own, with an entry in the audit log; reports each partition that was tried.
+/// Carries a decision out as a run of its own, with an entry in the audit log; reports each partition that was tried, with
+/// its name.
 ///
 /// # Errors
 /// The first failure; the other partitions of an archiving were tried all the same.
@@ -160,7 +161,7 @@ pub async fn carry_out(
     decision: &Decision,
     reason: Option<&str>,
     operation: Option<i64>,
-    tried: impl FnMut(Result<&Archive, &anyhow::Error>),
+    tried: impl FnMut(&str, Result<&Archive, &anyhow::Error>),
 ) -> (Totals, anyhow::Result<()>) {
     let begun = async {
         let filters = decision.filters()?;
