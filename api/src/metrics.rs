@@ -148,7 +148,7 @@ impl Metrics {
             )?,
             silence: make.gauges(
                 "acequia_api_operations_silence_seconds",
-                "How long no bulk action has made progress although there are some that have not ended.",
+                "How long no bulk action on quarantine, or none on archives, has made progress although there are some that have not ended.",
                 &[],
             )?,
             registry,

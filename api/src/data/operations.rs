@@ -265,7 +265,7 @@ pub async fn take(
     .await
 }
 
-/// Operations that have not ended. Any progress changes one of these numbers.
+/// Operations of a lane that have not ended. Any progress changes one of these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Unfinished {
     /// Operations that no process has begun.
@@ -278,18 +278,20 @@ pub struct Unfinished {
     pub alive: Option<DateTime<Utc>>,
 }
 
-/// Counts of the operations that have not ended.
+/// Counts of the operations that have not ended: of those on quarantine, and of those on archives.
 ///
 /// # Errors
 /// Any error from PostgreSQL.
-pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Unfinished> {
+pub async fn unfinished(connection: &mut PgConnection) -> sqlx::Result<Vec<Unfinished>> {
     sqlx::query_as(
-        "select count(*) filter (where state = 'queued') as queued, count(*) filter (where state = 'running') as running,
-             coalesce(sum(done + failed), 0)::bigint as rows, max(seen_at) filter (where kind = any ($1)) as alive
-         from core.operations where finished_at is null",
+        "select count(*) filter (where o.state = 'queued') as queued, count(*) filter (where o.state = 'running') as running,
+             coalesce(sum(o.done + o.failed), 0)::bigint as rows, max(o.seen_at) filter (where lane.archives) as alive
+         from (values (false), (true)) lane (archives)
+         left join core.operations o on o.finished_at is null and (o.kind = any ($1)) = lane.archives
+         group by lane.archives order by lane.archives",
     )
     .bind(&ARCHIVES[..])
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await
 }
 

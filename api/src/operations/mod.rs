@@ -26,9 +26,9 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 /// Rows and partitions that failed are named up to this number.
 const NAMED: usize = 100;
 
-/// Last progress of the operations that this process has seen, and when.
+/// Last progress in each lane that this process has seen, and when.
 #[derive(Debug, Default)]
-pub struct Watch(Option<(Unfinished, Instant)>);
+pub struct Watch(Vec<(Unfinished, Instant)>);
 
 impl Watch {
     /// Looks again.
@@ -39,16 +39,23 @@ impl Watch {
         &mut self,
         connection: &mut PgConnection,
     ) -> sqlx::Result<metrics::Unfinished> {
-        let now = operations::unfinished(connection).await?;
-        let since = match self.0 {
-            Some((before, since)) if before == now && now.queued + now.running > 0 => since,
+        let lanes = operations::unfinished(connection).await?;
+        // One lane's progress says nothing about the other.
+        let since = |(at, now): (usize, &Unfinished)| match self.0.get(at) {
+            Some((before, since)) if before == now && now.queued + now.running > 0 => *since,
             _ => Instant::now(),
         };
-        self.0 = Some((now, since));
+        self.0 = lanes
+            .iter()
+            .enumerate()
+            .map(|lane| (*lane.1, since(lane)))
+            .collect();
+        let sum = |of: fn(&Unfinished) -> i64| lanes.iter().map(of).sum::<i64>() as f64;
+        let silences = self.0.iter().map(|(_, since)| since.elapsed());
         Ok(metrics::Unfinished {
-            queued: now.queued as f64,
-            running: now.running as f64,
-            silence: since.elapsed(),
+            queued: sum(|lane| lane.queued),
+            running: sum(|lane| lane.running),
+            silence: silences.max().unwrap_or_default(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Operations on archives that are killed, cancelled, or have to wait.
 
+use acequia_testkit::metrics::Page;
 use acequia_testkit::wait_for;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -152,6 +153,20 @@ async fn an_operation_waits_for_others_who_archive_and_may_be_cancelled_meanwhil
     };
     let first = scene.post(ARCHIVE, &archive_all()).await.is(202)["operation_id"].clone();
     waiting(&first).await;
+    // Its signs of life do not hide that an operation on quarantine stands still.
+    platform
+        .execute("insert into core.operations (kind, state, who, filters, matched, through_id, runner, started_at, seen_at)
+            values ('discard', 'running', 'x', '{}', 1, 1, 'a process that does nothing', now(), now() + interval '1 hour')")
+        .await;
+    wait_for("silence in one lane", async || {
+        let page = Page::parse(&platform.call("GET", "/metrics", &[], "").await.text)?;
+        Ok(page.value("acequia_api_operations_silence_seconds", &[]) > Some(3.0))
+    })
+    .await
+    .unwrap();
+    platform
+        .execute("delete from core.operations where who = 'x'")
+        .await;
     let cancel = format!("/v1/operations/{first}/cancel");
     scene.post(&cancel, &json!(null)).await.is(200);
     let ended = platform.ended(&scene.token, &first).await;
