@@ -315,7 +315,11 @@ async fn database(scene: &mut Scene) {
 async fn worker(scene: &mut Scene) {
     scene.fired.clear();
     for _ in 0..4 {
-        scene.supervisor.members[0].signal("KILL").unwrap();
+        wait_within(WITHIN, "a worker to kill", async || {
+            Ok(scene.supervisor.members[0].signal("KILL").is_ok())
+        })
+        .await
+        .unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     scene.fire(&["AcequiaWorkerRestarting"]).await;

@@ -335,7 +335,7 @@ async fn somebody_opens_a_gate() {
     assert_eq!(platform.texts(ended).await, ["the rule got worse"]);
 
     // Until a time, with and without new data.
-    let arguments = ["open", "--for", "8s", "--reason", "month's end"];
+    let arguments = ["open", "--for", "15s", "--reason", "month's end"];
     let opened = platform.gate(&arguments).await;
     assert!(opened.stdout.contains(" until 20"), "{opened:?}");
     platform

@@ -173,11 +173,14 @@ async fn a_message_that_the_broker_refuses_keeps_back_its_own_key_only() {
         [0],
         "without a key it has its routing key"
     );
-    let errors = platform
-        .texts("select distinct key || ': ' || left(error, 22) from core.outbox where error is not null order by 1")
-        .await;
+    let errors = "select distinct key || ': ' || left(error, 22) from core.outbox where error is not null order by 1";
+    wait_for("both errors", async || {
+        Ok(platform.texts(errors).await.len() == 2)
+    })
+    .await
+    .unwrap();
     assert_eq!(
-        errors,
+        platform.texts(errors).await,
         [
             "k0: the broker refused it:",
             "never: its routing key is lon"

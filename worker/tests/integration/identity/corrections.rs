@@ -110,7 +110,7 @@ async fn a_message_refused_for_its_time_is_resolved_by_a_copy_that_comes_in_time
     platform.declare().await;
     let worker = platform.worker(&[]);
     worker.ready().await;
-    let soon = Utc::now() + Days::new(1) + TimeDelta::seconds(15);
+    let soon = Utc::now() + Days::new(1) + TimeDelta::seconds(30);
     let mut body = alumno_body(1);
     body["ts"] = soon.to_rfc3339().into();
     body["entity"] = "alumno".into();
