@@ -31,7 +31,7 @@
 #     users, on the same paths. A DIR remembers it.
 # A DIR keeps the version of PostgreSQL that wrote its data, even if a newer one is installed, and refuses a RabbitMQ that
 #     cannot read its data.
-# POSTGRES_OPTIONS, as 'max_connections=300 fsync=off', takes the place of settings in config/postgresql.conf.
+# POSTGRES_OPTIONS, as 'max_connections=300 work_mem=64MB', takes the place of settings in config/postgresql.conf.
 # Users, passwords and ports come from the environment or from .env (see .env.example); users and passwords are fixed
 # at the first start of a DIR.
 set -euo pipefail

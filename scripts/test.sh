@@ -55,9 +55,9 @@ trap clean_up EXIT
 start_servers() {
   local line
   servers=$(mktemp -d "${TMPDIR:-/tmp}/acequia-test-XXXXXX")
-  # Several tests at once, each with workers of its own, need more connections than an installation. Nothing of these servers
-  # has to outlive a power cut. Autovacuum would connect to one database after the other, of the hundreds that the tests leave.
-  local options='max_connections=300 fsync=off full_page_writes=off autovacuum_naptime=1d'
+  # Several tests at once, each with workers of its own, need more connections than an installation. Autovacuum would connect
+  # to one database after the other, of the hundreds that the tests leave.
+  local options='max_connections=300 autovacuum_naptime=1d'
   coproc SERVERS { POSTGRES_OPTIONS=$options exec scripts/services.sh run "$servers" --any-port; }
   # shellcheck disable=SC2153  # set by coproc
   servers_input=${SERVERS[1]} servers_pid=$SERVERS_PID

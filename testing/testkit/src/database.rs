@@ -80,13 +80,15 @@ impl TestDatabase {
         clone
     }
 
-    /// A copy of this database. Nobody may be connected to it.
+    /// A copy of this database, file by file: for one that is too large to pass through the log.
+    /// Nobody may be connected to it.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn copy(&self, services: &Services) -> anyhow::Result<Self> {
         let admin = one_at_a_time(services).await?;
-        let copy = Self::create(services, &new_name(), &self.name()?).await;
+        let template = format!("{} strategy file_copy", self.name()?);
+        let copy = Self::create(services, &new_name(), &template).await;
         admin.close().await?;
         copy
     }
@@ -118,9 +120,9 @@ impl TestDatabase {
 
     async fn create(services: &Services, name: &str, template: &str) -> anyhow::Result<Self> {
         let mut admin = PgConnection::connect(services.var("ADMIN_DATABASE_URL")?).await?;
-        // Both names are made by this crate or by a test. File by file, which takes less than to pass through the log.
+        // Both names are made by this crate or by a test.
         sqlx::query(AssertSqlSafe(format!(
-            "create database {name} template {template} strategy file_copy owner app"
+            "create database {name} template {template} owner app"
         )))
         .execute(&mut admin)
         .await?;

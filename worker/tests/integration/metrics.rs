@@ -243,13 +243,10 @@ async fn late_answers_of_the_servers_are_measured() {
         };
         let before = (late(slow).await, late(quick).await);
         proxy.delay(Duration::from_millis(1200));
-        wait_for("late answers", async || {
-            Ok(late(slow).await >= before.0 + 3.0)
-        })
-        .await
-        .unwrap();
-        // A machine that is busy may be late once.
-        assert!(late(quick).await <= before.1 + 1.0, "{quick}");
+        wait_for("a late answer", async || Ok(late(slow).await > before.0))
+            .await
+            .unwrap();
+        assert!(late(quick).await <= before.1, "{quick}");
         proxy.delay(Duration::ZERO);
         worker.stop().await;
     }
