@@ -17,6 +17,21 @@ fn alerts() -> Vec<(String, Rule)> {
     alerts
 }
 
+/// Newer exporters and servers have other names: the panels ask for both.
+#[test]
+fn panels_of_postgresql_ask_for_old_and_new_names() {
+    let panels = root().join("grafana/src/platform/postgresql.yml");
+    let panels = std::fs::read_to_string(panels).unwrap();
+    for name in [
+        "pg_stat_database_active_time{",
+        "pg_stat_database_active_time_seconds_total{",
+        "pg_stat_bgwriter_checkpoints_timed_total[",
+        "pg_stat_checkpointer_num_timed_total[",
+    ] {
+        assert!(panels.contains(name), "{name}");
+    }
+}
+
 /// Whoever is woken by an alert finds a page that says what to do.
 #[test]
 fn every_alert_has_its_runbook() {

@@ -189,6 +189,27 @@ async fn old_rows_go_and_the_accounts_stay() {
     worker.stop().await;
 }
 
+/// Days are those of UTC, as in ids, whatever zone a session has.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_of_utc_in_every_zone() {
+    let platform = Platform::new().await;
+    a_day_that_lasts(&platform).await;
+    ensure_partitions(&mut platform.connect().await)
+        .await
+        .unwrap();
+    let days = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'stg.alumnos_upsert'::regclass order by 1";
+    let before = platform.texts(days).await;
+    assert!(!before.is_empty());
+    // At any hour it is another day in one of them.
+    for zone in ["set timezone = 'Etc/GMT-14'", "set timezone = 'Etc/GMT+12'"] {
+        let mut elsewhere = platform.connect().await;
+        sqlx::raw_sql(zone).execute(&mut elsewhere).await.unwrap();
+        ensure_partitions(&mut elsewhere).await.unwrap();
+        assert_eq!(platform.texts(days).await, before, "{zone}");
+    }
+}
+
 async fn conservation(connection: &mut PgConnection) -> Vec<(String, i64, i64, i64)> {
     sqlx::query_as(
         "select entity, received::bigint, (promoted + stale + duplicates)::bigint, (pending + quarantined)::bigint from core.conservation",
