@@ -226,7 +226,7 @@ mod tests {
                 "+10000-01-01T23:58:59.999Z",
                 "9999-12-31",
             ),
-            // Leap seconds, as told in three places.
+            // Leap seconds, in three notations.
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z", "2016-12-31"),
             (
                 "2017-01-01T00:59:60.25+01:00",

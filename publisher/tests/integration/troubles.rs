@@ -77,7 +77,7 @@ async fn it_goes_on_as_long_as_it_should_without_a_broker() {
     };
     let mut publisher = Publisher::connect_with(url, settings).await.unwrap();
     let gone = async {
-        // Among so many some are confirmed.
+        // Of this number some are confirmed.
         broker.holds("all", 50).await;
         let path = ["vhosts", &broker.host.name];
         broker.host.call("DELETE", &path, None).await.unwrap();

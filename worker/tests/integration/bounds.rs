@@ -92,7 +92,7 @@ async fn a_message_that_kills_the_worker_dies_alone_whatever_queue_it_came_by() 
     let mut worker = start();
     let mut deaths = 0;
     wait_within(
-        Duration::from_secs(480),
+        Duration::from_secs(240),
         "the end of all messages",
         async || {
             if let Some(status) = worker.ended() {

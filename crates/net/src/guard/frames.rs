@@ -11,7 +11,7 @@ pub(super) const HEAD: usize = 7;
 const BEFORE_LIST: usize = 12;
 /// Memory that a header's value takes in the AMQP library, about, whatever it holds.
 const EACH_VALUE: usize = 96;
-/// Properties that weigh less need no note: so much comes with every message.
+/// Properties that weigh less need no note: every message has that many bytes of them.
 const LIGHT: usize = 2048;
 /// Methods without text are no longer than that.
 const SHORT: usize = 32;
