@@ -28,5 +28,5 @@ for target in "${targets[@]}"; do
   echo "-- $target, $seconds s"
   # Without a sanitizer the stable toolchain does. Inputs may be as long as a frame's headers.
   cargo fuzz run --dev --sanitizer none "$target" "corpus/$target" "seeds/$target" -- \
-    -max_total_time="$seconds" -max_len=16384 -timeout=10 -print_final_stats=0 -verbosity=0
+    -max_total_time="$seconds" -max_len=16384 -timeout=10 -print_funcs=0 -print_final_stats=1 -verbosity=0
 done

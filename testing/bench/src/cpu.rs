@@ -135,3 +135,11 @@ pub fn memory(pid: u32) -> anyhow::Result<(f64, f64)> {
     let now = of("VmRSS:").context("VmRSS")?;
     Ok((now / 1024.0, of("VmHWM:").unwrap_or(now) / 1024.0))
 }
+
+/// Forgets the most memory that a process had: [`memory`] tells the most from now on.
+///
+/// # Errors
+/// When it is gone.
+pub fn forget_peak(pid: u32) -> anyhow::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("clear_refs")
+}

@@ -11,9 +11,15 @@ use tokio::net::TcpStream;
 /// A call, written out.
 #[must_use]
 pub fn call(method: &str, path: &str, token: &str, body: &str) -> Arc<[u8]> {
+    call_for("*/*", method, path, token, body)
+}
+
+/// A call for an answer of a media type.
+#[must_use]
+pub fn call_for(media: &str, method: &str, path: &str, token: &str, body: &str) -> Arc<[u8]> {
     let length = body.len();
     let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nAccept: {media}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     text.into_bytes().into()
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use acequia_ops::freshness::{self, Freshness};
-use acequia_ops::marts::{self, Filter, Schema};
+use acequia_ops::marts::{self, Column, Filter, Schema};
 use acequia_store::failure::Failure;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -39,7 +39,7 @@ pub struct MartPage {
     status: String,
     /// The rows. Decimals are JSON numbers with all their digits.
     #[schema(value_type = Vec<Object>)]
-    rows: Vec<Box<RawValue>>,
+    rows: Box<RawValue>,
     /// Parameter `cursor` of the next page; null on the last one.
     next: Option<String>,
     /// Rows that match, when they were to be counted.
@@ -86,16 +86,19 @@ pub async fn rows(
         &format!("{:?} {:?}", asked.query.filters, asked.query.order),
     ]);
     asked.query.after = list.position(asked.cursor.as_deref())?;
+    let mut page = PageText::of(media, &wanted);
     let found = match media {
-        Media::Parquet => {
-            let values = marts::values(&mut database, &schema, &wanted, &asked.query).await;
-            values.map(Found::Values)
-        }
-        _ => marts::read(&mut database, &schema, &wanted, &asked.query)
+        Media::Parquet => marts::values(&mut database, &schema, &wanted, &asked.query)
             .await
-            .map(Found::Rows),
+            .map(|(values, next)| (Some(values), next)),
+        _ => {
+            let add = |cells: &[Option<&str>]| page.add(cells);
+            marts::read(&mut database, &schema, &wanted, &asked.query, add)
+                .await
+                .map(|next| (None, next))
+        }
     };
-    let found = match found {
+    let (values, next) = match found {
         Ok(found) => found,
         Err(error) => {
             return Err(explain(&mut database, error, &schema, &asked.query.filters).await);
@@ -109,21 +112,14 @@ pub async fn rows(
     database.done();
     let fresh = fresh.ok_or_else(|| Problem::not_found("such mart"))?;
     let reliance = reliance(&fresh, count);
-    let place = match &found {
-        Found::Values(values) => values.next.as_ref(),
-        Found::Rows(rows) => rows.next.as_ref(),
-    };
-    let next = place.map(|position| list.cursor(position));
-    let mut response = match found {
-        Found::Values(values) => {
+    let next = next.map(|position| list.cursor(position));
+    let mut response = match values {
+        Some(values) => {
             let file = parquet::file(values, schema.mart, reliance.clone()).await?;
             file.into_response()
         }
-        Found::Rows(rows) => match media {
-            Media::Csv => csv(&rows).into_response(),
-            Media::Ndjson => ndjson(rows).into_response(),
-            Media::Json | Media::Parquet => page(&fresh, rows, next.clone(), count)?,
-        },
+        None if media == Media::Json => json(&fresh, page.text, next.clone(), count)?,
+        None => page.text.into_response(),
     };
     head(response.headers_mut(), media, &reliance);
     if let Some(next) = next {
@@ -132,10 +128,36 @@ pub async fn rows(
     Ok(response)
 }
 
-/// A page as it was read.
-enum Found {
-    Rows(marts::Rows),
-    Values(marts::Values),
+/// The text of a page, written row by row.
+struct PageText {
+    media: Media,
+    text: String,
+}
+
+impl PageText {
+    fn of(media: Media, columns: &[&Column]) -> Self {
+        let mut text = String::new();
+        if media == Media::Csv {
+            let head: Vec<_> = columns.iter().map(|column| Some(&*column.name)).collect();
+            record(&mut text, &head);
+        }
+        Self { media, text }
+    }
+
+    fn add(&mut self, cells: &[Option<&str>]) {
+        match (self.media, cells) {
+            (Media::Csv, cells) => record(&mut self.text, cells),
+            (Media::Ndjson, [Some(row)]) => {
+                self.text.push_str(row);
+                self.text.push('\n');
+            }
+            (_, [Some(row)]) => {
+                self.text.push(if self.text.is_empty() { '[' } else { ',' });
+                self.text.push_str(row);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The cause of a query that PostgreSQL refused: the first condition whose value does not fit its column's type.
@@ -171,53 +193,24 @@ async fn explain(
     error.into()
 }
 
-fn page(
+fn json(
     fresh: &Freshness,
-    found: marts::Rows,
+    mut rows: String,
     next: Option<String>,
     count: Option<i64>,
 ) -> Result<Response> {
-    let rows: serde_json::Result<Vec<_>> = found
-        .rows
-        .into_iter()
-        .filter_map(|cells| cells.into_iter().next().flatten())
-        .map(RawValue::from_string)
-        .collect();
+    rows.push_str(if rows.is_empty() { "[]" } else { "]" });
     Ok(Json(MartPage {
         mart: fresh.mart.clone(),
         data_as_of: fresh.data_as_of,
         complete_through: fresh.complete_through,
         trusted: fresh.trusted == Some(true),
         status: fresh.status.clone(),
-        rows: rows.map_err(anyhow::Error::from)?,
+        rows: RawValue::from_string(rows).map_err(anyhow::Error::from)?,
         next,
         count,
     })
     .into_response())
-}
-
-fn ndjson(found: marts::Rows) -> String {
-    let mut text = String::new();
-    for row in found.rows.into_iter().flatten().flatten() {
-        text.push_str(&row);
-        text.push('\n');
-    }
-    text
-}
-
-fn csv(found: &marts::Rows) -> String {
-    let mut text = String::new();
-    let head: Vec<_> = found
-        .columns
-        .iter()
-        .map(|name| Some(name.as_str()))
-        .collect();
-    record(&mut text, &head);
-    for row in &found.rows {
-        let cells: Vec<_> = row.iter().map(Option::as_deref).collect();
-        record(&mut text, &cells);
-    }
-    text
 }
 
 /// A line by RFC 4180. Nothing is an empty field, the empty text is "".

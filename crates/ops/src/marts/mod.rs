@@ -5,7 +5,7 @@ mod rows;
 mod schema;
 
 pub use parquet::{Table, Values, values};
-pub use rows::{Compare, Filter, Format, Order, Query, Refused, Rows, count, read};
+pub use rows::{Compare, Filter, Format, Order, Position, Query, Refused, count, read};
 pub use schema::{Column, Schema, schema};
 
 use serde::Serialize;

@@ -4,11 +4,10 @@ use acequia_archive::encoding::{self, ColumnSpec, MOST_DIGITS, ValueEncoding};
 use acequia_archive::file::Writer;
 use acequia_archive::row_group::RowGroup;
 use anyhow::ensure;
-use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{PgConnection, Row as _, ValueRef as _};
 
-use super::rows::{quoted, statement};
+use super::rows::{Position, page, quoted};
 use super::{Column, Query, Refused, Schema};
 
 /// A page of rows as PostgreSQL sends them in binary.
@@ -18,8 +17,6 @@ pub struct Values {
     pub columns: Vec<Column>,
     /// The fields of each.
     fields: Vec<Fields>,
-    /// Where the next page begins; none on the last one.
-    pub next: Option<Vec<Option<String>>>,
 }
 
 /// The fields of a column, one behind the other: rows as they come take several times the memory.
@@ -37,7 +34,7 @@ pub struct Table {
     rows: RowGroup,
 }
 
-/// Reads a page. The query must fit the mart, see [`Query::fit`].
+/// Reads a page; returns where the next one begins, too, see [`read`](super::read). The query must fit the mart, see [`Query::fit`].
 ///
 /// # Errors
 /// Whatever PostgreSQL answers: of class 22 when a value does not have the type of its column.
@@ -46,7 +43,7 @@ pub async fn values(
     schema: &Schema,
     wanted: &[&Column],
     asked: &Query,
-) -> sqlx::Result<Values> {
+) -> sqlx::Result<(Values, Option<Position>)> {
     let selected: Vec<_> = wanted
         .iter()
         .enumerate()
@@ -60,28 +57,14 @@ pub async fn values(
             }
         })
         .collect();
-    let mut query = statement(schema, &selected.join(", "), asked);
-    let mut rows = query.build().fetch(connection);
     let mut fields: Vec<_> = wanted.iter().map(|_| Fields::default()).collect();
-    let mut last = None;
-    let mut next = None;
-    let mut left = asked.limit;
-    while let Some(row) = rows.try_next().await? {
-        if left == 0 {
-            next = last.map(|row: PgRow| row.try_get("place")).transpose()?;
-            break;
-        }
-        for (place, fields) in fields.iter_mut().enumerate() {
-            fields.push(&row, place)?;
-        }
-        last = Some(row);
-        left -= 1;
-    }
-    Ok(Values {
-        columns: wanted.iter().map(|column| (*column).clone()).collect(),
-        fields,
-        next,
+    let next = page(connection, schema, &selected, asked, |row| {
+        let mut columns = fields.iter_mut().enumerate();
+        columns.try_for_each(|(place, fields)| fields.push(row, place))
     })
+    .await?;
+    let columns = wanted.iter().map(|column| (*column).clone()).collect();
+    Ok((Values { columns, fields }, next))
 }
 
 impl Values {

@@ -1,9 +1,9 @@
 //! Rows of a mart: chosen, sorted and paged by its columns. Values come as the text that PostgreSQL makes of them, so that
 //! a decimal keeps all its digits.
 
-use std::fmt::Write as _;
-
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
 use super::{Column, Schema};
 
@@ -69,22 +69,11 @@ pub struct Query {
     /// Order of the rows; the key, or all columns, break ties.
     pub order: Vec<Order>,
     /// Values of the columns of the order at the end of the page before.
-    pub after: Option<Vec<Option<String>>>,
+    pub after: Option<Position>,
     /// Maximum number of rows.
     pub limit: i64,
     /// How they are written.
     pub format: Format,
-}
-
-/// A page of rows.
-#[derive(Debug)]
-pub struct Rows {
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// With [`Format::Json`] one text per row, with [`Format::Fields`] one per column.
-    pub rows: Vec<Vec<Option<String>>>,
-    /// Beginning of the next page; none on the last one.
-    pub next: Option<Vec<Option<String>>>,
 }
 
 /// A part of the query that the mart does not have.
@@ -240,7 +229,7 @@ fn behind(
 }
 
 /// The statement that reads a page, and one row more: what is selected, then the place of the row in the order.
-pub(super) fn statement(schema: &Schema, selected: &str, asked: &Query) -> QueryBuilder<Postgres> {
+fn statement(schema: &Schema, selected: &str, asked: &Query) -> QueryBuilder<Postgres> {
     let place: Vec<_> = asked
         .order
         .iter()
@@ -269,7 +258,12 @@ pub(super) fn statement(schema: &Schema, selected: &str, asked: &Query) -> Query
     query
 }
 
-/// Reads a page. The query must fit the mart, see [`Query::fit`].
+/// Where a page begins: the columns of the order in the last row of the page before.
+pub type Position = Vec<Option<String>>;
+
+/// Reads a page and gives its rows to `each` as they come, so that no page is in memory twice: with [`Format::Json`] one text
+/// per row, with [`Format::Fields`] one per column. Returns where the next page begins; none on the last one. The query must fit
+/// the mart, see [`Query::fit`].
 ///
 /// # Errors
 /// Any error from PostgreSQL: of class 22 when a value does not have the type of its column.
@@ -278,47 +272,52 @@ pub async fn read(
     schema: &Schema,
     wanted: &[&Column],
     asked: &Query,
-) -> sqlx::Result<Rows> {
-    let names: Vec<_> = wanted.iter().map(|column| quoted(&column.name)).collect();
-    let mut cells = String::from("array[");
-    match asked.format {
+    mut each: impl FnMut(&[Option<&str>]),
+) -> sqlx::Result<Option<Position>> {
+    let names = wanted.iter().map(|column| quoted(&column.name));
+    let cells: Vec<_> = match asked.format {
         Format::Json => {
-            let _ = write!(
-                cells,
-                "(select row_to_json(x)::text from (select {}) x)",
-                names
-                    .iter()
-                    .map(|name| format!("m.{name}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            );
+            let names: Vec<_> = names.map(|name| format!("m.{name}")).collect();
+            let names = names.join(", ");
+            vec![format!(
+                "(select row_to_json(x)::text from (select {names}) x) as c0"
+            )]
         }
-        Format::Fields => {
-            let fields: Vec<_> = names
-                .iter()
-                .map(|name| format!("to_json(m.{name}) #>> '{{}}'"))
-                .collect();
-            cells.push_str(&fields.join(", "));
-        }
-    }
-    cells.push_str("]::text[]");
-    type Cells = Vec<Option<String>>;
-    let mut found: Vec<(Cells, Cells)> = statement(schema, &cells, asked)
-        .build_query_as()
-        .fetch_all(connection)
-        .await?;
-    let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|(_, place)| place.clone());
-    Ok(Rows {
-        columns: wanted.iter().map(|column| column.name.clone()).collect(),
-        rows: found.into_iter().map(|(cells, _)| cells).collect(),
-        next,
+        Format::Fields => names
+            .enumerate()
+            .map(|(place, name)| format!("to_json(m.{name}) #>> '{{}}' as c{place}"))
+            .collect(),
+    };
+    page(connection, schema, &cells, asked, |row| {
+        let row: sqlx::Result<Vec<_>> = (0..cells.len()).map(|place| row.try_get(place)).collect();
+        each(&row?);
+        Ok(())
     })
+    .await
+}
+
+/// Gives the rows of a page to `each`, with the selected cells first, and returns where the next page begins.
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    cells: &[String],
+    asked: &Query,
+    mut each: impl FnMut(&PgRow) -> sqlx::Result<()>,
+) -> sqlx::Result<Option<Position>> {
+    let mut query = statement(schema, &cells.join(", "), asked);
+    let mut rows = query.build().fetch(connection);
+    let mut last: Option<PgRow> = None;
+    for _ in 0..asked.limit {
+        let Some(row) = rows.try_next().await? else {
+            return Ok(None);
+        };
+        each(&row)?;
+        last = Some(row);
+    }
+    let more = rows.try_next().await?.is_some();
+    last.filter(|_| more)
+        .map(|row| row.try_get("place"))
+        .transpose()
 }
 
 /// Counts the rows that match.

@@ -27,6 +27,16 @@ const CALLERS: usize = 64;
 const STREAMS: usize = 1_000;
 /// Connections that nothing is asked on.
 const IDLE: usize = 10_000;
+/// Callers of large pages side by side: the connections that a login of the API has.
+const READERS: usize = 8;
+/// Messages behind the large pages: every tenth is a student, a row of the mart.
+const MANY: usize = 110_000;
+/// Media types of large pages.
+const MEDIA: [(&str, &str); 3] = [
+    ("JSON", "application/json"),
+    ("CSV", "text/csv"),
+    ("Parquet", "application/vnd.apache.parquet"),
+];
 /// A message.
 const MESSAGE: &str = r#"{"id_alumno": 1, "nombre": "Ana", "edad": 20, "genero": "F"}"#;
 
@@ -45,7 +55,8 @@ impl Api {
     /// # Errors
     /// When it cannot be started.
     pub async fn start(environment: &TestEnv<'_>) -> anyhow::Result<Self> {
-        let address = format!("127.0.0.1:{}", free_port()?);
+        let port = free_port()?;
+        let address = format!("127.0.0.1:{port}");
         let variables = BTreeMap::from([
             ("API_HTTP_ADDR", address.clone()),
             ("API_DATABASE_URL", environment.database.api.clone()),
@@ -58,7 +69,14 @@ impl Api {
         ]);
         let mut token = Command::new(program("api")?);
         token
-            .args(["token", "create", "--name", "bench", "--role", "admin"])
+            .args([
+                "token",
+                "create",
+                "--name",
+                &format!("bench-{port}"),
+                "--role",
+                "admin",
+            ])
             .envs(&variables);
         let token = String::from_utf8(done(token, "api token create").await?.stdout)?;
         let token = token
@@ -109,7 +127,7 @@ impl Api {
 
 pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     let environment = bench.environment().await?;
-    fill(&environment, load::domain()?).await?;
+    fill(&environment, load::domain()?, load::LEAST).await?;
     let api = Api::start(&environment).await?;
     let lasts = Duration::from_secs(bench.size.seconds);
     let page = "/v1/marts/kpi_alumno?limit=100";
@@ -162,12 +180,38 @@ pub(super) async fn play(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
     drop(idle);
     api.stop().await?;
     environment.clear().await?;
+    samples.extend(large_pages(bench).await?);
+    Ok(samples)
+}
+
+/// Pages of 10,000 rows by media type, and the memory that an API takes for them.
+async fn large_pages(bench: &BenchEnv<'_>) -> anyhow::Result<Vec<Sample>> {
+    let environment = bench.environment().await?;
+    fill(&environment, load::domain()?, MANY).await?;
+    let lasts = Duration::from_secs(bench.size.seconds);
+    let mut samples = Vec::new();
+    for (name, media) in MEDIA {
+        let api = Api::start(&environment).await?;
+        let pid = api.process.pid;
+        let path = "/v1/marts/kpi_alumno?limit=10000";
+        let call = http::call_for(media, "GET", path, &api.token, "");
+        let (before, _) = cpu::memory(pid)?;
+        cpu::forget_peak(pid)?;
+        let measured = measure(bench, pid, || {
+            http::load(&api.address, READERS, lasts, &call)
+        });
+        let case = format!("page of 10,000 rows as {name}, {READERS} callers");
+        let sample = measured.await?.named(&case).with("before_mb", before);
+        samples.push(sample.with("api_mb", cpu::memory(pid)?.1));
+        api.stop().await?;
+    }
+    environment.clear().await?;
     Ok(samples)
 }
 
 /// Messages, merged by a worker that ends then: marts have rows.
-async fn fill(environment: &TestEnv<'_>, domain: &Domain) -> anyhow::Result<()> {
-    let messages = load::messages(load::LEAST, environment.bench.size.seed, &[])?;
+async fn fill(environment: &TestEnv<'_>, domain: &Domain, count: usize) -> anyhow::Result<()> {
+    let messages = load::messages(count, environment.bench.size.seed, &[])?;
     let count = i64::try_from(messages.len())?;
     environment.fill(Arc::new(messages)).await?;
     let mut worker = Process::worker::<&str>(environment, &[])?;
