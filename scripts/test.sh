@@ -37,17 +37,18 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-log=$(mktemp)
-servers='' servers_input='' beside='' beside_log=''
+logs=$(mktemp -d)
+log=$logs/tests
+servers='' servers_input='' beside=() titles=()
 clean_up() {
-  if [[ -n $beside ]]; then
-    kill "$beside" 2>/dev/null || true
-    wait "$beside" || true
-  fi
+  local job
+  for job in "${beside[@]}"; do
+    kill "$job" 2>/dev/null || true
+    wait "$job" || true
+  done
   stop_servers
   [[ -z $servers ]] || wait "$servers_pid" 2>/dev/null || true
-  rm -rf "$servers"
-  rm -f "$log" "$beside_log"
+  rm -rf "$servers" "$logs"
 }
 trap clean_up EXIT
 
@@ -96,21 +97,33 @@ report() {
     [[ $keep_going == yes ]] || finish
   fi
 }
-# step_beside TITLE PROGRAM...: a step that runs beside the next ones, until join_step.
+# step_beside TITLE COMMAND...: a step that runs beside the next ones, until join_steps.
 step_beside() {
-  beside_title=$1 beside_began=$SECONDS beside_log=$(mktemp)
-  shift
-  (exec "$@") >"$beside_log" 2>&1 &
-  beside=$!
+  local job
+  (
+    began=$SECONDS status=0
+    "${@:2}" &
+    trap 'kill "$!" && wait "$!"' TERM
+    wait "$!" || status=$?
+    echo $((SECONDS - began)) >"$logs/$BASHPID.seconds"
+    exit "$status"
+  ) >"$logs/beside" 2>&1 &
+  job=$!
+  mv "$logs/beside" "$logs/$job"
+  beside+=("$job")
+  titles[job]=$1
 }
-join_step() {
-  local status=0
-  [[ -n $beside ]] || return 0
-  printf '\n== %s\n' "$beside_title"
-  wait "$beside" || status=$?
-  beside=
-  cat "$beside_log"
-  report "$beside_title" "$status" $((SECONDS - beside_began))
+# join_steps: the results of those, in the order of their starts.
+join_steps() {
+  local job status
+  while [[ ${#beside[@]} -gt 0 ]]; do
+    job=${beside[0]} status=0
+    printf '\n== %s\n' "${titles[job]}"
+    wait "$job" || status=$?
+    beside=("${beside[@]:1}")
+    cat "$logs/$job"
+    report "${titles[job]}" "$status" "$(cat "$logs/$job.seconds")"
+  done
 }
 skip() { printf '\n== %s\n-- skipped: %s\n' "$1" "$2"; }
 
@@ -190,6 +203,7 @@ lints_and_build() {
   local said
   said=$(mktemp)
   cargo test --color never --workspace --all-targets --locked --no-run 2>&1 | tee "$said"
+  # shellcheck disable=SC2016  # cargo's quotes
   if grep -qE '^warning: `[^`]+` \(.*\) generated [0-9]+ warning' "$said"; then die "a warning is an error here"; fi
   rm "$said"
 }
@@ -266,31 +280,33 @@ step "Rust toolchain" toolchain
 step "cargo fmt --all --check" cargo fmt --all --check
 step "shell scripts" shell_scripts
 if [[ $quick == no ]]; then
+  # None of these uses both cores.
   if have promtool; then
-    step "Prometheus rules" prometheus_rules
+    step_beside "Prometheus rules" prometheus_rules
   else
     skip "Prometheus rules" "promtool is not installed (scripts/services.sh install --observability)"
   fi
   if docker compose version >/dev/null 2>&1 || have docker-compose; then
-    step "compose file" compose_file
+    step_beside "compose file" compose_file
   else
     skip "compose file" "docker compose is not installed"
   fi
   if python3 -c 'import yaml' 2>/dev/null; then
-    step "Grafana dashboards" dashboards
+    step_beside "Grafana dashboards" dashboards
   else
     skip "Grafana dashboards" "python3 with PyYAML is not installed (apt-get install python3-yaml)"
   fi
   if [[ $fast == no ]]; then
     why=$(without_console)
-    if [[ -z $why ]]; then step "console: types, lint, byte-identical build" console check; else skip "console" "$why"; fi
+    if [[ -z $why ]]; then step_beside "console: types, lint, byte-identical build" console check; else skip "console" "$why"; fi
   fi
   if cargo deny --version >/dev/null 2>&1; then
     # Advisories too where their database can be reached: cargo deny check advisories
-    step "cargo deny" cargo deny --workspace --locked check licenses bans sources
+    step_beside "cargo deny" cargo deny --workspace --locked check licenses bans sources
   else
     skip "cargo deny" "it is not installed (cargo install cargo-deny --locked)"
   fi
+  join_steps
   if [[ $long == yes ]]; then
     if cargo fuzz --version >/dev/null 2>&1 && have c++; then
       step "fuzzing" scripts/fuzz.sh 30
@@ -316,7 +332,7 @@ if python3 -c 'import yaml' 2>/dev/null; then
 fi
 step "tests" all_tests
 stop_servers
-join_step
+join_steps
 if [[ $long == yes ]]; then
   why=$(without_browser)
   if [[ -z $why ]]; then step "console in a browser" console test; else skip "console in a browser" "$why"; fi
