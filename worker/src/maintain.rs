@@ -1,17 +1,31 @@
 //! Housekeeping: partitions for the days to come, rows whose parent never came, ledger, retention.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_contracts::Domain;
 use acequia_store::{clock, housekeeping};
 use sqlx::PgConnection;
+use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
 /// The housekeeping loop.
-pub struct Maintain;
+pub struct Maintain {
+    /// When retention is due.
+    retain_at: Mutex<Instant>,
+}
+
+impl Maintain {
+    /// The loop of a worker that starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            retain_at: Mutex::new(Instant::now() + RETAIN_FIRST),
+        }
+    }
+}
 
 impl PeriodicTask for Maintain {
     const NAME: &'static str = "maintain";
@@ -57,11 +71,20 @@ impl PeriodicTask for Maintain {
             );
         }
         housekeeping::settle(connection, domain.name).await?;
-        if is_first && remove_old(connection, context).await? {
-            return Ok(Poll::Again);
-        }
         // Often enough that a short time to live means what it says.
-        Ok(Poll::Idle((time_to_live / 10).clamp(SHORTEST, LONGEST)))
+        let pause = (time_to_live / 10).clamp(SHORTEST, LONGEST);
+        if !is_first {
+            return Ok(Poll::Idle(pause));
+        }
+        let mut retain_at = self.retain_at.lock().await;
+        if *retain_at <= Instant::now() {
+            if remove_old(connection, context).await? {
+                return Ok(Poll::Again);
+            }
+            *retain_at = Instant::now() + LONGEST;
+        }
+        let until = retain_at.saturating_duration_since(Instant::now());
+        Ok(Poll::Idle(pause.min(until)))
     }
 }
 
@@ -79,8 +102,10 @@ async fn remove_old(connection: &mut PgConnection, context: &WorkerContext) -> s
     Ok(retained.more)
 }
 
+/// From the start of a worker to its first retention: the messages that wait come first.
+const RETAIN_FIRST: Duration = Duration::from_secs(10);
 /// Time limit of retention, after which the rest of housekeeping has a turn, and the worker may stop.
 const RETAIN_WITHIN: Duration = Duration::from_secs(5);
-/// Shortest and longest pause of housekeeping.
+/// Shortest and longest pause of housekeeping; the longest one is also that of retention.
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);

@@ -130,6 +130,14 @@ declare
     v_gone bigint[];
 begin
     select b.batch_id into v_newest from core.batches b where b.domain = p_domain order by b.received_at desc limit 1;
+    -- The state of all marts takes longer than this look.
+    if not exists (
+        select from core.batches b
+        where b.domain = p_domain and b.state = 'promoted' and b.received_at < now() - c_least
+          and (b.batch_id <= v_newest - c_newest or coalesce(b.promoted_at, b.received_at) < p_end))
+    then
+        return 0;
+    end if;
     -- A mart that is not refreshed lacks the data since one of them.
     v_behind := array(select s.behind_since from core.mart_status s where s.domain = p_domain and s.behind_since is not null);
     select array_agg(o.batch_id) into v_gone

@@ -1,5 +1,7 @@
 //! Database and virtual host of one test, and questions to the database.
 
+use std::ops::DerefMut;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -18,6 +20,8 @@ pub struct TestEnv {
     pub database: TestDatabase,
     /// An empty virtual host.
     pub broker: VirtualHost,
+    /// The session of [`TestEnv::session`].
+    kept: Mutex<Option<PgConnection>>,
 }
 
 impl TestEnv {
@@ -63,6 +67,7 @@ impl TestEnv {
             })
             .await?,
             broker: VirtualHost::create(services).await?,
+            kept: Mutex::new(None),
         })
     }
 
@@ -73,6 +78,25 @@ impl TestEnv {
     pub async fn connect(&self) -> PgConnection {
         let connection = PgConnection::connect(&self.database.owner).await;
         connection.unwrap_or_else(|error| panic!("database of the test: {error}"))
+    }
+
+    /// A session for questions, as owner of the database. Most tests ask again and again until something holds, and a new
+    /// session takes the server ten times as long as the question.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn session(&self) -> impl DerefMut<Target = PgConnection> {
+        // Another call at the same time finds none, and makes one.
+        let kept = self.kept.lock().ok().and_then(|mut kept| kept.take());
+        let session = match kept {
+            Some(mut session) if session.ping().await.is_ok() => session,
+            _ => self.connect().await,
+        };
+        scopeguard::guard(session, |session| {
+            if let Ok(mut kept) = self.kept.lock() {
+                *kept = Some(session);
+            }
+        })
     }
 
     /// Runs statements as owner of the database.
@@ -92,7 +116,8 @@ impl TestEnv {
     /// When it fails.
     pub async fn number(&self, query: &str) -> i64 {
         sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut self.connect().await)
+            .persistent(false)
+            .fetch_one(&mut *self.session().await)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
@@ -103,7 +128,8 @@ impl TestEnv {
     /// When it fails.
     pub async fn text(&self, query: &str) -> String {
         sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut self.connect().await)
+            .persistent(false)
+            .fetch_one(&mut *self.session().await)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
@@ -114,7 +140,8 @@ impl TestEnv {
     /// When it fails.
     pub async fn texts(&self, query: &str) -> Vec<String> {
         sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_all(&mut self.connect().await)
+            .persistent(false)
+            .fetch_all(&mut *self.session().await)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }

@@ -296,3 +296,26 @@ async fn the_quarantine_stops_growing() {
     }
     assert_eq!(platform.total().await.unaccounted, 0);
 }
+
+/// Retention begins by itself, some seconds after the start of a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_removes_old_rows_by_itself() {
+    let platform = Platform::new().await;
+    platform
+        .execute(
+            "insert into core.etl_run_log (loop, domain, started_at, finished_at, status)
+             select 'check', 'academico', at, at, 'failed' from unnest(array[now(), now() - interval '10 years']) at",
+        )
+        .await;
+    let worker = platform.worker(&[]);
+    wait_for("retention", async || {
+        let old =
+            "select count(*) from core.etl_run_log where started_at < now() - interval '1 year'";
+        Ok(platform.number(old).await == 0)
+    })
+    .await
+    .unwrap();
+    let new = "select count(*) from core.etl_run_log where loop = 'check' and domain = 'academico' and status = 'failed'";
+    assert_eq!(platform.number(new).await, 1);
+    worker.stop().await;
+}

@@ -80,7 +80,7 @@ impl Platform {
     /// The sum of all ledger entries. Whenever it is asked for, the list of open rows must be true, too.
     pub async fn total(&self) -> LedgerEntry {
         assert_eq!(self.miscounted_open_rows().await, Vec::<String>::new());
-        total(&mut self.connect().await).await.unwrap()
+        total(&mut *self.session().await).await.unwrap()
     }
 
     /// The ledger entry of one entity.
@@ -89,7 +89,7 @@ impl Platform {
             "select {COLUMNS} from core.conservation where domain = '{domain}' and entity = '{entity}'"
         );
         sqlx::query_as(AssertSqlSafe(statement))
-            .fetch_one(&mut self.connect().await)
+            .fetch_one(&mut *self.session().await)
             .await
             .unwrap()
     }
@@ -97,7 +97,7 @@ impl Platform {
     /// Waits until that number of different messages is in and nothing is staged any more, however
     /// many copies the broker delivered, and returns the sum of the ledger entries.
     pub async fn settled_unique(&self, messages: i64) -> LedgerEntry {
-        let mut connection = self.connect().await;
+        let mut connection = self.session().await;
         let begun = std::time::Instant::now();
         loop {
             let found = total(&mut connection).await.unwrap();
@@ -116,7 +116,7 @@ impl Platform {
 
     /// Waits until at least that number of messages was received.
     pub async fn received(&self, messages: i64) {
-        let mut connection = self.connect().await;
+        let mut connection = self.session().await;
         let begun = std::time::Instant::now();
         loop {
             let found = total(&mut connection).await.unwrap();
@@ -134,7 +134,7 @@ impl Platform {
     /// Everything in quarantine, in the order of arrival.
     pub async fn quarantine(&self) -> Vec<Quarantined> {
         sqlx::query_as("select * from raw.quarantine order by quarantine_id")
-            .fetch_all(&mut self.connect().await)
+            .fetch_all(&mut *self.session().await)
             .await
             .unwrap()
     }
@@ -143,7 +143,7 @@ impl Platform {
     pub async fn quarantined(&self, message: &Message) -> Quarantined {
         sqlx::query_as("select * from raw.quarantine where message_id = $1")
             .bind(Identity::of_text(message.id()).id)
-            .fetch_one(&mut self.connect().await)
+            .fetch_one(&mut *self.session().await)
             .await
             .unwrap_or_else(|error| panic!("{} is not in quarantine: {error}", message.id()))
     }

@@ -190,13 +190,13 @@ impl Platform {
 
     /// Waits until `received` messages are in and nothing is staged any more.
     pub async fn settled(&self, received: i64) {
-        let mut connection = self.connect().await;
+        let mut connection = self.session().await;
         let begun = std::time::Instant::now();
         loop {
             let (got, staged): (i64, i64) = sqlx::query_as(
                 "select coalesce(sum(received), 0)::bigint, coalesce(sum(staged), 0)::bigint from core.conservation",
             )
-            .fetch_one(&mut connection)
+            .fetch_one(&mut *connection)
             .await
             .unwrap();
             if got >= received && staged == 0 {
@@ -216,7 +216,7 @@ impl Platform {
         sqlx::query_scalar(
             "select coalesce(sum(abs(unaccounted)), 0)::bigint from core.conservation",
         )
-        .fetch_one(&mut self.connect().await)
+        .fetch_one(&mut *self.session().await)
         .await
         .unwrap()
     }
