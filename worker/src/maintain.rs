@@ -17,10 +17,9 @@ pub struct Maintain {
     retain_at: Mutex<Instant>,
 }
 
-impl Maintain {
+impl Default for Maintain {
     /// The loop of a worker that starts now.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             retain_at: Mutex::new(Instant::now() + RETAIN_FIRST),
         }

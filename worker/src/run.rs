@@ -104,7 +104,7 @@ pub async fn run(
     };
     // Housekeeping first: today's partitions should be there before the first row.
     for (domain, archiver) in domains.iter().copied().zip(archivers) {
-        loops.start(Maintain::new(), domain);
+        loops.start(Maintain::default(), domain);
         loops.start_with(
             Promote,
             domain,

@@ -59,16 +59,24 @@ impl TestEnv {
     where
         F: Future<Output = anyhow::Result<()>>,
     {
-        Ok(Self {
-            services,
-            database: TestDatabase::cloned(services, TEMPLATE, async |template| {
-                prepare(services, template).await?;
-                many_logins(services).await
-            })
-            .await?,
-            broker: VirtualHost::create(services).await?,
-            kept: Mutex::new(None),
+        let database = TestDatabase::cloned(services, TEMPLATE, async |template| {
+            prepare(services, template).await?;
+            many_logins(services).await
         })
+        .await?;
+        let broker = VirtualHost::create(services).await?;
+        Ok(Self::of(services, database, broker))
+    }
+
+    /// Of a database and a virtual host that are there.
+    #[must_use]
+    pub fn of(services: &'static Services, database: TestDatabase, broker: VirtualHost) -> Self {
+        Self {
+            services,
+            database,
+            broker,
+            kept: Mutex::new(None),
+        }
     }
 
     /// A connection as owner of the database.
@@ -88,9 +96,13 @@ impl TestEnv {
     pub async fn session(&self) -> impl DerefMut<Target = PgConnection> {
         // Another call at the same time finds none, and makes one.
         let kept = self.kept.lock().ok().and_then(|mut kept| kept.take());
-        let session = match kept {
-            Some(mut session) if session.ping().await.is_ok() => session,
-            _ => self.connect().await,
+        let mut alive = None;
+        if let Some(mut session) = kept {
+            alive = session.ping().await.is_ok().then_some(session);
+        }
+        let session = match alive {
+            Some(session) => session,
+            None => self.connect().await,
         };
         scopeguard::guard(session, |session| {
             if let Ok(mut kept) = self.kept.lock() {

@@ -34,11 +34,8 @@ impl Pair {
 
     /// The platform as one of the servers has it.
     fn on(&self, server: &Server) -> Platform {
-        Platform(TestEnv {
-            services: self.services,
-            database: server.database(),
-            broker: self.broker.clone(),
-        })
+        let broker = self.broker.clone();
+        Platform(TestEnv::of(self.services, server.database(), broker))
     }
 
     /// The worker's address of whichever server writes.
