@@ -1,7 +1,7 @@
 //! A filled database is saved and restored, as docs/operations/backup.md says: by a dump, and by a base
 //! backup with the log since then. Ledger and marts are unchanged, and a worker continues with it.
 
-use acequia_testkit::{Services, free_port, wait_for};
+use acequia_testkit::{Services, TestEnv, free_port, wait_for};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 
@@ -155,16 +155,17 @@ async fn a_dump_has_everything() {
     std::fs::remove_file(&dump).unwrap();
     assert_eq!(content(server.as_str()).await, before);
 
-    let mut restored = platform;
+    let mut database = platform.database.clone();
     for url in [
-        &mut restored.0.database.owner,
-        &mut restored.0.database.worker,
-        &mut restored.0.database.analyst,
-        &mut restored.0.database.admin,
+        &mut database.owner,
+        &mut database.worker,
+        &mut database.analyst,
+        &mut database.admin,
     ] {
         *url = url.replace(&name, &copy);
     }
-    works(&restored, &messages).await;
+    let restored = TestEnv::of(services, database, platform.broker.clone());
+    works(&Platform(restored), &messages).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use acequia_contracts::catalog;
 use acequia_schema::migrate;
-use acequia_testkit::TestDatabase;
+use acequia_testkit::{TestDatabase, TestEnv};
 use tokio::process::Command;
 
 use super::{ALL, VIEWS, may, owner, run, somebody, texts};
@@ -104,7 +104,7 @@ returning message_id, occurrences";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_an_earlier_release_goes_on() {
-    let mut platform = Platform::new().await;
+    let platform = Platform::new().await;
     let database = released(&platform).await;
     let reader = somebody(&database).await;
     run(&database.admin, "grant all on schema own to app").await;
@@ -151,7 +151,8 @@ async fn a_database_of_an_earlier_release_goes_on() {
 
     // A worker of this release takes over: waiting rows are merged, repeated messages are duplicates.
     let total = "select sum(received)::bigint from core.conservation";
-    platform.0.database = database;
+    let migrated = TestEnv::of(platform.services, database, platform.broker.clone());
+    let platform = Platform(migrated);
     let received = platform.number(total).await;
     let worker = platform.worker(&[]);
     worker.ready().await;
