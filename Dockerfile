@@ -14,6 +14,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/ /usr/local/bin/
+COPY --chmod=755 sql/demo /usr/local/share/acequia/demo
 # A volume that is mounted here takes the folder's owner.
 RUN install -d -o 10001 -g 10001 /var/lib/acequia/archive
 USER 10001:10001

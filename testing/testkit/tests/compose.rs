@@ -246,23 +246,34 @@ fn defaults_are_those_of_the_example() {
     }
 }
 
-/// The demo shows every domain that has one, with the same data in both ways.
+/// The demo shows every domain that has one, with the same data in both ways: the first lines of sql/demo. Other data can be
+/// asked for.
 #[test]
 fn the_demo_is_of_every_domain() {
-    let demos = example()
-        .into_iter()
-        .find(|(name, _)| name == "ACEQUIA_DEMO");
-    let demos: BTreeSet<String> = demos
-        .unwrap()
-        .1
-        .split(';')
-        .map(|demo| demo.trim().to_owned())
-        .collect();
+    const FOLDER: &str = "/usr/local/share/acequia/demo";
+    let image = text("Dockerfile");
+    assert!(image.contains(&format!(" sql/demo {FOLDER}\n")));
+    let command = &compose()["services"]["demo"]["command"][0];
+    let command = command.as_str().unwrap().replace("$$", "$");
+    assert!(command.contains(FOLDER), "{command}");
+    let demos = |asked: &str| -> BTreeSet<String> {
+        let demo = root().join("sql/demo");
+        let command = command.replace(FOLDER, demo.to_str().unwrap());
+        let script = format!("publisher() {{ shift; echo \"$*\"; }}\n{command}");
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-ec", &script]).env("ACEQUIA_DEMO", asked);
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().map(str::to_owned).collect()
+    };
     let mut native = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("sql/demo")).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         let first = text.lines().next().unwrap();
         native.insert(first.strip_prefix("-- demo: ").unwrap().to_owned());
     }
-    assert_eq!(demos, native);
+    assert_eq!(demos(""), native);
+    let asked = ["one --a 1", "two"].map(str::to_owned);
+    assert_eq!(demos("one --a 1; two"), BTreeSet::from(asked));
 }

@@ -156,9 +156,17 @@ async fn rewritten(connection: &mut PgConnection, page: &str) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// A school and a supplier of electricity: fixed messages, so that the answers are always the same.
+/// A school, a supplier of electricity, and what the generators of other domains make: fixed messages, so that the answers
+/// are always the same.
 async fn filled() -> Platform {
     let platform = Platform::new().await;
+    for domain in catalog() {
+        if domain.generator.is_some() && !["academico", "consumo"].contains(&domain.name) {
+            let made = consumo::generated_by(domain, "--seed 3");
+            let mut feed = consumo::Feed::of(&platform, domain).await;
+            feed.send(&made).await;
+        }
+    }
     let mut school = Feed::new(&platform.database).await;
     school.send(&demo(), 2_000).await;
     school.refresh().await;

@@ -97,7 +97,7 @@ async fn fill(platform: &Platform) {
     let worker = platform.worker().await;
     let token = platform.token(Role::Publisher, None).await;
     let mut sent = 0;
-    for (name, options) in [
+    let few = [
         (
             "academico",
             &[
@@ -126,8 +126,13 @@ async fn fill(platform: &Platform) {
                 "2024-09-25",
             ],
         ),
-    ] {
-        let generator = acequia_contracts::domain(name).unwrap().generator.unwrap();
+    ];
+    for domain in catalog() {
+        let (name, Some(generator)) = (domain.name, domain.generator) else {
+            continue;
+        };
+        let options = few.iter().find(|(of, _)| *of == name);
+        let options = options.map_or(&[][..], |(_, options)| options);
         let options = generator
             .options(Command::new("test").no_binary_name(true))
             .get_matches_from(options);
@@ -248,7 +253,7 @@ async fn every_mart_as_parquet_is_what_json_and_database_say() {
     for domain in catalog() {
         let of = marts["items"].as_array().unwrap().iter();
         let of = of.filter(|mart| mart["domain"] == domain.name).count();
-        assert!(of > 4, "{}: {of} marts", domain.name);
+        assert!(of > 0, "{} has no mart", domain.name);
     }
     let empty: Vec<_> = checked.iter().filter(|(_, rows)| **rows == 0).collect();
     assert!(empty.is_empty(), "these say little: {empty:?}");

@@ -10,7 +10,7 @@ mod oracle;
 mod original;
 mod quality;
 
-use acequia_contracts::Context;
+use acequia_contracts::{Context, Domain};
 use acequia_net::SecretUrl;
 use acequia_publisher::{Ids, messages};
 use acequia_store::db;
@@ -25,7 +25,6 @@ use uuid::Uuid;
 use crate::support::Platform;
 
 const DOMAIN: &str = "consumo";
-const QUEUE: &str = "acequia.consumo";
 
 /// A message: its identity, its entity and its body.
 #[derive(Debug, Clone)]
@@ -62,10 +61,15 @@ pub fn body(sent: &Sent) -> Value {
 
 /// The messages of the domain's generator.
 pub fn generated(options: &str) -> Vec<Sent> {
+    generated_by(acequia_contracts::domain(DOMAIN).unwrap(), options)
+}
+
+/// The messages of a domain's generator.
+pub fn generated_by(domain: &'static Domain, options: &str) -> Vec<Sent> {
     let options: Vec<_> = options.split_whitespace().collect();
-    let made = messages(DOMAIN, &options, Ids::Fresh).unwrap();
+    let made = messages(domain.name, &options, Ids::Fresh).unwrap();
     let entity = |label: &str| {
-        let entities = &acequia_contracts::domain(DOMAIN).unwrap().entities;
+        let entities = &domain.entities;
         let name = label.rsplit('.').next().unwrap();
         entities
             .iter()
@@ -86,24 +90,31 @@ pub fn generated(options: &str) -> Vec<Sent> {
 pub struct Feed {
     connection: PgConnection,
     store: Store,
+    domain: &'static Domain,
 }
 
 impl Feed {
     pub async fn new(platform: &Platform) -> Self {
-        let domain = acequia_contracts::domain(DOMAIN).unwrap();
+        Self::of(platform, acequia_contracts::domain(DOMAIN).unwrap()).await
+    }
+
+    pub async fn of(platform: &Platform, domain: &'static Domain) -> Self {
         let url = SecretUrl::parse(&platform.database.worker, &["postgres"]).unwrap();
         Self {
             connection: db::connect(&url, "test").await.unwrap(),
             store: Store::new("test", &[domain]),
+            domain,
         }
     }
 
     /// Stages one batch.
     pub async fn stage<'a>(&mut self, batch: impl IntoIterator<Item = &'a Sent>) {
+        let domain = self.domain;
+        let queue = format!("acequia.{}", domain.name);
         let deliveries: Vec<Delivery> = (1..)
             .zip(batch)
             .map(|(tag, sent)| {
-                let key = format!("{DOMAIN}.{}", sent.entity);
+                let key = format!("{}.{}", domain.name, sent.entity);
                 let mut delivery =
                     Delivery::mock(tag, "acequia".into(), key.into(), false, sent.body.clone());
                 delivery.properties =
@@ -111,20 +122,20 @@ impl Feed {
                 delivery
             })
             .collect();
-        let mut decoded = DecodedBatch::new(acequia_contracts::domain(DOMAIN).unwrap());
+        let mut decoded = DecodedBatch::new(domain);
         for (position, delivery) in deliveries.iter().enumerate() {
-            decoded.add(position, delivery, QUEUE, &Context::now());
+            decoded.add(position, delivery, &queue, &Context::now());
         }
         let connection = &mut self.connection;
         self.store
-            .write(connection, QUEUE, &decoded, &deliveries, WriteMode::Commit)
+            .write(connection, &queue, &decoded, &deliveries, WriteMode::Commit)
             .await
             .unwrap();
     }
 
     /// Promotes batches of up to `max_rows` rows until nothing is left.
     pub async fn promote(&mut self, max_rows: i32) {
-        while !promotion::promote(&mut self.connection, DOMAIN, max_rows)
+        while !promotion::promote(&mut self.connection, self.domain.name, max_rows)
             .await
             .unwrap()
             .is_empty()

@@ -8,10 +8,14 @@ use acequia_contracts::Domain;
 
 /// The page that says what a domain is made of.
 pub(super) const PAGE: &str = "docs/adding-a-domain.md";
-/// Its section about the domain that came after the platform.
-const SECTION: &str = "## What the second domain added";
+/// Its section with the files of a domain.
+const SECTION: &str = "## The files of a domain";
+/// What `scripts/new-domain.sh` makes the files of a domain from.
+const TEMPLATES: &str = "scripts/new-domain";
+/// The page that leads to the marts of each domain.
+pub(super) const MARTS: &str = "docs/marts/README.md";
 /// Folders with a piece for each domain, and the other files in them.
-const FOLDERS: [(&str, &str); 7] = [
+const FOLDERS: [(&str, &str); 8] = [
     ("sql/routines", "core"),
     ("sql/generated", ""),
     ("sql/rules", ""),
@@ -19,6 +23,7 @@ const FOLDERS: [(&str, &str); 7] = [
     ("contracts/fixtures", ""),
     ("grafana/src/domains", ""),
     ("grafana/dashboards/domains", ""),
+    ("docs/marts", "README"),
 ];
 /// Where the pieces of domains are.
 pub(super) const PLACES: [&str; 7] = [
@@ -47,9 +52,7 @@ pub(super) fn problems(root: &Path, domains: &[&Domain]) -> Vec<String> {
             }
         }
     }
-    if let Some(second) = domains.get(1) {
-        problems.extend(listed(root, second.name));
-    }
+    problems.extend(listed(root, domains));
     problems
 }
 
@@ -113,6 +116,10 @@ fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
         page.lines().any(|line| line == format!("## {name}")),
         format!("docs/contracts.md, section {name}"),
     );
+    demand(
+        text(root, MARTS).contains(&format!("]({name}.md)")),
+        format!("{MARTS}, a row of {name}"),
+    );
     for entity in &domain.entities {
         let what = format!("{name}.{}", entity.name);
         for verdict in ["valid", "invalid"] {
@@ -135,34 +142,45 @@ fn pieces(root: &Path, domain: &Domain) -> Vec<String> {
     missing
 }
 
-/// The page's list of what the domain added is complete and true: every path it names exists, and every file that is named after
-/// the domain is in a path that it names.
-fn listed(root: &Path, domain: &str) -> Vec<String> {
+/// The page's list of files: every domain has each of them, and whatever `scripts/new-domain.sh` writes is in it.
+fn listed(root: &Path, domains: &[&Domain]) -> Vec<String> {
     let page = text(root, PAGE);
     let section = page.split(SECTION).nth(1).unwrap_or("");
     let section = section.split("\n## ").next().unwrap_or("");
     let rows = section.lines().filter(|line| line.starts_with('|'));
     // Every second part is between backticks.
     let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
-    let paths: Vec<&str> = quoted.filter(|text| text.contains('/')).collect();
-
+    let paths: Vec<&str> = quoted.filter(|text| text.contains("<domain>")).collect();
     let files: Vec<String> = PLACES
         .iter()
         .flat_map(|place| files_in(&root.join(place)))
         .map(|file| file.strip_prefix(root).unwrap().display().to_string())
         .collect();
     let covers = |path: &str, file: &str| match path.split_once('*') {
-        Some((before, _)) => file.starts_with(before),
+        Some((before, after)) => file.starts_with(before) && file.ends_with(after),
         None => file == path || file.starts_with(&format!("{path}/")),
     };
-    let mut problems: Vec<String> = paths
-        .iter()
-        .filter(|path| !files.iter().any(|file| covers(path, file)))
-        .map(|path| format!("missing: {path}, which {PAGE} lists"))
-        .collect();
-    let unlisted = files
-        .iter()
-        .filter(|file| file.contains(domain) && !paths.iter().any(|path| covers(path, file)));
+    let mut problems = Vec::new();
+    for domain in domains {
+        for path in &paths {
+            let path = path.replace("<domain>", domain.name);
+            if !files.iter().any(|file| covers(&path, file)) {
+                problems.push(format!("missing: {path}, which {PAGE} lists"));
+            }
+        }
+    }
+    let made = files.iter().filter_map(|file| {
+        let file = file.strip_prefix(TEMPLATES)?.strip_prefix('/')?;
+        Some(file.strip_suffix(".in")?.replace("@domain@", "<domain>"))
+    });
+    let by_tests = [
+        "sql/generated/<domain>/merge.sql",
+        "contracts/tests/snapshots/fixtures__<domain>.entity.snap",
+        "grafana/dashboards/domains/<domain>.json",
+    ];
+    let made = made.chain(by_tests.map(str::to_owned));
+    let unlisted = made
+        .filter(|file| file.contains("<domain>") && !paths.iter().any(|path| covers(path, file)));
     problems.extend(unlisted.map(|file| format!("{PAGE} does not list {file}")));
     problems
 }

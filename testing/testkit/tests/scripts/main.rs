@@ -1,6 +1,8 @@
 //! The scripts: what they refuse, what they keep, and how they read what somebody checked out.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod new_domain;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
