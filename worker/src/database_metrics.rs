@@ -151,6 +151,16 @@ fn show(state: State, metrics: &Metrics) {
             gauge.with_label_values(&domain).set(value);
         }
     }
+    for row in state.ticks {
+        metrics.ticks.create(&row.function);
+        for (gauge, value) in [
+            (&gauges.tick_lag, row.late),
+            (&gauges.tick_interval, row.every),
+            (&gauges.tick_failures, row.failures),
+        ] {
+            gauge.with_label_values(&[&row.function]).set(value);
+        }
+    }
     for row in state.domains {
         show_domain(&row, gauges);
     }

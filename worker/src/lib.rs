@@ -1,4 +1,4 @@
-//! How messages move: ingest, promote, check, refresh, outbox relay. No domain is named here: message types
+//! How messages move: ingest, promote, check, refresh, ticks, outbox relay. No domain is named here: message types
 //! come from the catalog of `acequia_contracts`, merges from SQL.
 
 #![warn(clippy::print_stderr)]
@@ -23,5 +23,6 @@ pub mod queue_consumer;
 pub mod refresh;
 pub mod run;
 pub mod settings;
+pub mod ticks;
 mod wakes;
 mod worker_loop;

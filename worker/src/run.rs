@@ -36,6 +36,7 @@ use crate::pauses::{self, LearnPauses, Pauses};
 use crate::promote::Promote;
 use crate::queue_consumer::{QueueConsumer, queues_of};
 use crate::refresh::Refresh;
+use crate::ticks::Ticks;
 use crate::wakes::Wakes;
 use crate::worker_loop::{self, PeriodicTask};
 
@@ -114,6 +115,7 @@ pub async fn run(
         loops.start(Refresh::default(), domain);
         loops.start(OutboxRelay::default(), domain);
         loops.start(LearnPauses, domain);
+        loops.start(Ticks, domain);
         loops.start(archiver, domain);
     }
     if let Some(domain) = domains.first() {

@@ -10,12 +10,14 @@ use acequia_contracts::Domain;
 use tokio::sync::Notify;
 
 /// The loops that each announcement wakes.
-static LISTENERS: [(&str, &[&str]); 5] = [
+static LISTENERS: [(&str, &[&str]); 7] = [
     ("staged", &["promote"]),
     ("merged", &["refresh", "archive"]),
     ("told", &["outbox_relay"]),
     ("gates", &["refresh"]),
     ("pauses", &["pauses"]),
+    ("ticks", &["ticks"]),
+    ("ticked", &["refresh"]),
 ];
 
 /// Wakes the loops of a process.

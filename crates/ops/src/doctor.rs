@@ -10,6 +10,7 @@ mod pauses;
 mod promotion;
 mod queues;
 mod rights;
+mod ticks;
 
 use acequia_contracts::Domain;
 use acequia_net::topology;
@@ -228,5 +229,6 @@ async fn examine_database(
     failover::of_lost_batches(connection, findings).await?;
     promotion::examine(connection, findings).await?;
     pauses::examine(connection, findings).await?;
+    ticks::examine(connection, findings).await?;
     archive::examine(connection, archive, findings).await
 }

@@ -23,6 +23,12 @@ union all
 select 'table ' || d.table_name from core.derived_tables d where to_regclass(d.table_name) is null
 union all
 select 'table ' || p.table_name from core.lifecycle_policies p where to_regclass(p.table_name) is null
+union all
+select 'function ' || t.function || '(timestamptz) returns integer, a tick of core.ticks' from core.ticks t
+where not exists (select from pg_proc p where p.oid = to_regprocedure(t.function || '(timestamptz)')
+    and p.prokind = 'f' and not p.proretset and p.prorettype = 'integer'::regtype)
+union all
+select distinct 'table ' || c.name from core.ticks t, unnest(t.changes) c (name) where to_regclass(c.name) is null
 order by 1";
 
 /// Insists that the schema serves this program: that it has the same version and every function and

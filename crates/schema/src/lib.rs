@@ -56,6 +56,11 @@ const OLDEST_SERVED: i32 = 7;
 const LOCKS: &str = "insert into core.locks (name) \
     select 'refresh.' || m.mart from core.marts m where m.kind = 'materialized' on conflict do nothing";
 
+/// State of ticks that are registered no more. Outside of the transaction of the rules, whose snapshot does not see what
+/// workers write meanwhile.
+const FORGOTTEN_TICKS: &str = "delete from core.tick_state s \
+    where not exists (select from core.ticks t where t.function = s.function)";
+
 /// Further options of `migrate`.
 #[derive(Debug, Default)]
 pub struct Options {
@@ -221,6 +226,9 @@ async fn apply(
         .execute(&mut *connection)
         .await?;
     sqlx::query(LOCKS).execute(&mut *connection).await?;
+    sqlx::query(FORGOTTEN_TICKS)
+        .execute(&mut *connection)
+        .await?;
     report.rights = sqlx::query_scalar("select core.apply_rights()")
         .fetch_one(&mut *connection)
         .await

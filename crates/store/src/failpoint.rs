@@ -4,8 +4,8 @@
 //! `ACEQUIA_FAILPOINT=after_commit:3` dies the third time between a commit and its
 //! acknowledgement; `after_confirms:1` dies the first time between the confirms of what the worker itself published
 //! and the commit that says so; `poison:TEXT` dies when it decodes a message that holds the text; `panic:TEXT` panics
-//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `http` panics in the task that serves HTTP; `archive.written` and the like hold the process at that place of the life cycle of data, after a line on
-//! standard error, until it is killed.
+//! there; `clock:SECONDS` shifts the machine's clock, as far as dates are judged by it; `http` panics in the task that serves HTTP; `archive.written` and the like hold the process at that place of the life cycle of data, `tick.called`
+//! between the call of a tick and its commit, after a line on standard error, until it is killed.
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -83,7 +83,7 @@ pub fn http() {
     armed::http();
 }
 
-/// A step of archiving, restoring or purging is done.
+/// A step of archiving, restoring or purging is done, or the call of a tick.
 pub fn pass(place: &str) {
     #[cfg(debug_assertions)]
     armed::hold(place);

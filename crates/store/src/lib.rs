@@ -17,6 +17,7 @@ pub mod promotion;
 pub mod quality;
 pub mod staging;
 pub mod state;
+pub mod ticks;
 pub mod wakes;
 
 use std::time::Duration;

@@ -75,6 +75,11 @@ left join lateral (
     where p.parent = 'core.archives' and not p.ready and split_part(p.entity, '.', 1) = d.domain
 ) w on true";
 
+const TICKS: &str = "
+select t.function, extract(epoch from t.late)::float8 as late, extract(epoch from t.every)::float8 as every,
+       t.failures::float8 as failures
+from core.tick_status t";
+
 /// A domain; `(unknown)` for dead letters of no domain.
 #[derive(Debug, Serialize, FromRow)]
 pub struct DomainState {
@@ -168,6 +173,19 @@ pub struct ArchiveRunState {
     pub late_rows: f64,
 }
 
+/// A tick.
+#[derive(Debug, Serialize, FromRow)]
+pub struct TickState {
+    /// Function.
+    pub function: String,
+    /// How long ago it should have succeeded.
+    pub late: f64,
+    /// Its interval.
+    pub every: f64,
+    /// Failed calls since its last success.
+    pub failures: f64,
+}
+
 /// One reading.
 #[derive(Debug, Serialize)]
 pub struct State {
@@ -181,6 +199,8 @@ pub struct State {
     pub archives: Vec<ArchiveState>,
     /// Every domain.
     pub archive_runs: Vec<ArchiveRunState>,
+    /// Every tick.
+    pub ticks: Vec<TickState>,
 }
 
 impl State {
@@ -197,6 +217,7 @@ impl State {
             archive_runs: sqlx::query_as(ARCHIVE_RUNS)
                 .fetch_all(&mut *connection)
                 .await?,
+            ticks: sqlx::query_as(TICKS).fetch_all(&mut *connection).await?,
         })
     }
 }

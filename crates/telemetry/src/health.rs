@@ -35,7 +35,7 @@ pub struct LoopHealth {
 /// A loop's entry in /readyz.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoopReport {
-    /// ingest, promote, check, refresh, maintain, outbox_relay, archive, pauses or observe.
+    /// ingest, promote, check, refresh, maintain, outbox_relay, archive, pauses, ticks or observe.
     #[serde(rename = "loop")]
     pub name: String,
     /// Queue or domain it works for.

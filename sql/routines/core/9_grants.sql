@@ -58,7 +58,7 @@ begin
            p.privilege, r.duty
     from (
         values
-        -- The worker: one process, and so one login, for five duties.
+        -- The worker: one process, and so one login, for its duties.
         ('acequia_worker', 'ingest', 'table', '{insert}'::text[], '{core.batches,raw.quarantine}'::text[]),
         -- The worker may not change the later fate of a message, nor settled ledger rows.
         ('acequia_worker', 'ingest', 'column', '{insert}', array[
@@ -89,6 +89,8 @@ begin
         ('acequia_worker', 'outbox relay', 'function', '{execute}', array[
             'core.outbox_waiting(text, integer)', 'core.outbox_due(text, integer)', 'core.outbox_take(text, integer)',
             'core.outbox_published(bigint[])', 'core.outbox_refused(bigint[], text[])']),
+        ('acequia_worker', 'ticks', 'function', '{execute}', array[
+            'core.take_tick(text)', 'core.run_tick(text)', 'core.tick_failed(text, text)']),
         -- Programs before version 11 lock the archive by an advisory lock. The lock counts only if its role may call this function.
         ('acequia_worker', 'archive before version 11', 'function', '{execute}', array['core.hold_lock(text)']),
         ('acequia_worker', 'doctor', 'function', '{execute}', array[

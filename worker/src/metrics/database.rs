@@ -136,6 +136,17 @@ metric_set! {
             "Rows that came late and wait until the range that they belong to is restored.",
             &["domain"],
         ),
+        pub tick_lag: gauges(
+            "acequia_tick_lag_seconds",
+            "How long ago the tick should have succeeded; 0 when it is on time.",
+            &["tick"],
+        ),
+        pub tick_interval: gauges("acequia_tick_interval_seconds", "Interval between two calls of the tick.", &["tick"]),
+        pub tick_failures: gauges(
+            "acequia_tick_failures",
+            "Calls of the tick that failed since its last success.",
+            &["tick"],
+        ),
     }
 }
 
@@ -170,6 +181,9 @@ impl DatabaseGauges {
             &self.archive_last_run,
             &self.archive_failed,
             &self.archive_late,
+            &self.tick_lag,
+            &self.tick_interval,
+            &self.tick_failures,
         ] {
             gauge.reset();
         }

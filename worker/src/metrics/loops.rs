@@ -13,7 +13,7 @@ use super::create_failures;
 use crate::queue_consumer::QueueConsumer;
 
 /// The loops over the database.
-const LOOPS: [&str; 7] = [
+const LOOPS: [&str; 8] = [
     "promote",
     "check",
     "refresh",
@@ -21,6 +21,7 @@ const LOOPS: [&str; 7] = [
     "outbox_relay",
     "archive",
     "pauses",
+    "ticks",
 ];
 /// Users of connections to the database: loops with their own, and the pool that the others share.
 const CONNECTIONS: [&str; 5] = ["ingest", "promote", "pool", "listen", "metrics"];

@@ -13,6 +13,7 @@ mod marts;
 mod outbox;
 mod promotion;
 mod quality;
+mod ticks;
 
 use acequia_contracts::Domain;
 use acequia_store::failure::Failure;
@@ -29,6 +30,7 @@ pub use marts::Marts;
 pub use outbox::Outbox;
 pub use promotion::Promotion;
 pub use quality::Quality;
+pub use ticks::Ticks;
 
 /// Seconds from publishing on; 30 s is the objective and so a bucket's edge.
 const LAG: &[f64] = &[
@@ -59,6 +61,8 @@ pub struct Metrics {
     pub marts: Marts,
     /// Messages of the outbox.
     pub outbox: Outbox,
+    /// Ticks.
+    pub ticks: Ticks,
     /// The life cycle of data.
     pub archive: Archive,
     /// Loops and connections.
@@ -83,6 +87,7 @@ impl Metrics {
             quality: Quality::new(&registrar, domains)?,
             marts: Marts::register(&registrar)?,
             outbox: Outbox::new(&registrar, domains)?,
+            ticks: Ticks::register(&registrar)?,
             archive: Archive::new(&registrar, domains)?,
             loops: Loops::new(&registrar, domains, &lanes)?,
             database: DatabaseGauges::register(&registrar)?,

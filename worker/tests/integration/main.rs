@@ -51,6 +51,7 @@ mod settlement;
 mod silence;
 mod smoke;
 mod stored_values;
+mod ticks;
 mod times;
 mod trace;
 mod traces;

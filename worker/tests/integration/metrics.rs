@@ -19,9 +19,14 @@ use crate::support::{Message, Platform, RunningWorker};
 /// Rewrites docs/metrics.md where the test finds it old.
 const REWRITE: &str = "ACEQUIA_REWRITE=1 cargo test -p acequia-worker --test integration metrics::the_page_for_people";
 
+/// A tick, for the series of ticks.
+const TICK: &str = "create function academico.late(p_at timestamptz) returns integer language sql as 'select 0'; \
+    insert into core.ticks (function, domain, every) values ('academico.late', 'academico', '1 hour')";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_what_the_specification_says() {
     let platform = Platform::new().await;
+    platform.execute(TICK).await;
     let worker = platform.worker(&[]);
     worker.ready().await;
     let sources = sources(&mut platform.connect().await).await;
@@ -314,6 +319,7 @@ async fn sources(connection: &mut PgConnection) -> Sources {
             "archived_table",
             list("select table_name from core.lifecycle_policies").await,
         ),
+        ("tick", list("select function from core.ticks").await),
         ("code", Code::ALL.iter().map(ToString::to_string).collect()),
         ("program", vec!["worker".to_owned()]),
         ("version", vec![env!("CARGO_PKG_VERSION").to_owned()]),

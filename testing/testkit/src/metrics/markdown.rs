@@ -11,7 +11,7 @@ Every metric of the worker (`/metrics` on `HTTP_ADDR`), of the publisher (with `
 `API_HTTP_ADDR`). Written from `prometheus/metrics.yml`; the tests of each program compare that file with a real page, in both directions.
 
 *Labels* in braces have these values only, or those of a source: the catalog's queues, domains, entities and codes, the rows of
-`core.marts` and `core.dq_rules`, or the routes and codes of `api/openapi.json`. No value ever comes from a message. *Database* marks gauges that describe the database,
+`core.marts`, `core.dq_rules` and `core.ticks`, or the routes and codes of `api/openapi.json`. No value ever comes from a message. *Database* marks gauges that describe the database,
 not the process: every worker shows the same, so take `max` over instances, never `sum`. What these metrics are used for:
 [observability](observability.md).
 ";

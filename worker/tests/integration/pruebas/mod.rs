@@ -8,6 +8,7 @@ mod domain;
 mod mutants;
 mod oracle;
 mod released;
+mod ticks;
 
 use std::collections::BTreeSet;
 
