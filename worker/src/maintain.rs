@@ -12,18 +12,10 @@ use crate::context::WorkerContext;
 use crate::worker_loop::{PeriodicTask, Poll};
 
 /// The housekeeping loop.
+#[derive(Debug, Default)]
 pub struct Maintain {
-    /// When retention is due.
-    retain_at: Mutex<Instant>,
-}
-
-impl Default for Maintain {
-    /// The loop of a worker that starts now.
-    fn default() -> Self {
-        Self {
-            retain_at: Mutex::new(Instant::now() + RETAIN_FIRST),
-        }
-    }
+    /// When retention is due; none before the first round.
+    retain_at: Mutex<Option<Instant>>,
 }
 
 impl PeriodicTask for Maintain {
@@ -76,14 +68,16 @@ impl PeriodicTask for Maintain {
             return Ok(Poll::Idle(pause));
         }
         let mut retain_at = self.retain_at.lock().await;
-        if *retain_at <= Instant::now() {
-            if remove_old(connection, context).await? {
-                return Ok(Poll::Again);
-            }
-            *retain_at = Instant::now() + LONGEST;
+        let at = retain_at.get_or_insert_with(|| Instant::now() + RETAIN_FIRST);
+        let until = at.saturating_duration_since(Instant::now());
+        if !until.is_zero() {
+            return Ok(Poll::Idle(pause.min(until)));
         }
-        let until = retain_at.saturating_duration_since(Instant::now());
-        Ok(Poll::Idle(pause.min(until)))
+        if remove_old(connection, context).await? {
+            return Ok(Poll::Again);
+        }
+        *at = Instant::now() + LONGEST;
+        Ok(Poll::Idle(pause))
     }
 }
 
