@@ -50,6 +50,7 @@ comment on function core.announce_ticks() is 'Trigger: gives each tick its row o
 create or replace trigger announce_ticks after insert or update or delete on core.ticks
 for each statement execute function core.announce_ticks();
 comment on trigger announce_ticks on core.ticks is 'Makes a new tick due, and wakes the loops of the ticks';
+alter table core.ticks enable always trigger check_tick, enable always trigger announce_ticks;
 
 create or replace view core.tick_status as
 select t.domain, t.function, t.every, t.at_most, s.ran_at, s.changed, s.duration_ms,
