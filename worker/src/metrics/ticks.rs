@@ -32,21 +32,14 @@ impl Ticks {
         let tick = call.function.as_str();
         let duration_s = took.as_secs_f64();
         let outcome = match &call.outcome {
-            Outcome::Done(changed) => {
-                if *changed > 0 {
-                    info!(
-                        event = "tick.done",
-                        tick,
-                        rows = changed,
-                        duration_s,
-                        "called"
-                    );
+            &Outcome::Done(rows) => {
+                if rows > 0 {
+                    info!(event = "tick.done", tick, rows, duration_s, "called");
                 } else {
                     debug!(tick, duration_s, "called, nothing to change");
                 }
-                self.changed
-                    .with_label_values(&[tick])
-                    .inc_by(positive(*changed));
+                let changed = self.changed.with_label_values(&[tick]);
+                changed.inc_by(positive(rows));
                 "ok"
             }
             Outcome::Failed { failures, error } => {
