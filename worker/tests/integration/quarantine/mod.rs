@@ -105,7 +105,7 @@ async fn one_id_under_two_entities_is_two_messages() {
     platform
         .publish_all([&message, &other, &other, &message])
         .await;
-    // All four in one batch.
+    // As a rule all four are in one batch; the ledger is the same if they are not.
     let worker = platform.worker(&[]);
     platform.settled(4).await;
     let total = platform.total().await;
