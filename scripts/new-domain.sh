@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes a new domain with one entity, which passes every test as it is: a start to change into what you need.
+# Writes a new domain with one entity: a start to change into what you need.
 #
 # new-domain.sh NAME [--entity ENTITY] [--no-build]
 #     Writes the files of scripts/new-domain, with the names put in, and the domain's lines in the catalog and in shared pages;
@@ -177,7 +177,7 @@ new_domain() {
     printf '  %s\n' "${later[@]}" >&2
   fi
   say "Now:
-  scripts/test.sh                     every test; they pass as it is
+  scripts/test.sh                     every test
   docs/adding-a-domain.md             what each file is for: make it the domain that you need
   $0 --remove $name    deletes it again"
 }
