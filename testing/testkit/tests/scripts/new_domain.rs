@@ -26,8 +26,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// A domain is made and deleted again in a copy of the tree. What is made takes minutes to build: that it passes every test is
-/// found by making one (docs/adding-a-domain.md).
+/// A domain is made and deleted again in a copy of the tree. The build of a domain takes minutes and is
+/// not part of this test (docs/adding-a-domain.md).
 #[test]
 fn a_new_domain_is_written_and_deleted_without_a_trace() {
     let folder = Folder::new();

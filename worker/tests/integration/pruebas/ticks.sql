@@ -24,7 +24,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
     select 0 from pg_sleep(3600);
 $$;
 
--- What it breaks is found out at the end of the transaction.
+-- Violates a constraint that is checked at the end of the transaction.
 create table pruebas.deuda (id integer primary key, de integer references pruebas.deuda deferrable initially deferred);
 create function pruebas.debe(p_at timestamptz) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$
@@ -32,7 +32,7 @@ language sql set search_path = pg_catalog, pg_temp as $$
     select 1;
 $$;
 
--- An article whose version is an hour old is no longer there, and the world is told.
+-- Deletes articles whose version is an hour old, and publishes a message about each.
 create function pruebas.caduca(p_at timestamptz) returns integer
 language sql set search_path = pg_catalog, pg_temp as $$
     with gone as (
